@@ -1,0 +1,122 @@
+"""Activation functions: which modules are one, and what the identity rule needs to know of each.
+
+Activations written in Python (``gelu_new``, quick GELU, ...) reach torch as sums and products; rule by rule, the product
+rule would halve what the identity rule keeps. So a module that is found to act on each element alone is taken whole.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+
+def composed_activations(model: nn.Module) -> list[nn.Module]:
+    """Return the model's modules that are an elementwise function written in Python.
+
+    Modules of torch itself need no such care: each calls a single torch function, which has its rule.
+    """
+    verdicts: dict[Any, bool] = {}
+    found = []
+    for module in model.modules():
+        if type(module).__module__.startswith("torch.nn.") or next(module.children(), None) is not None:
+            # A wrapper around one torch activation calls that function; its own module is seen in its turn.
+            continue
+        if next(module.buffers(), None) is not None or any(p.numel() > 1 for p in module.parameters()):
+            continue
+        key = _signature(module)
+        if key is None or key not in verdicts:
+            verdict = _is_elementwise(module)
+            if key is None:
+                if verdict:
+                    found.append(module)
+                continue
+            verdicts[key] = verdict
+        if verdicts[key]:
+            found.append(module)
+    return found
+
+
+def _signature(module: nn.Module) -> Any:
+    """Return a key that two modules of the same behavior share, or None where that cannot be told."""
+    if next(module.parameters(), None) is not None:
+        return None
+    state = {key: value for key, value in vars(module).items() if not key.startswith("_")}
+    state = {key: getattr(value, "__qualname__", value) if callable(value) else value for key, value in state.items()}
+    try:
+        key = (type(module), tuple(sorted(state.items())))
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def _is_elementwise(module: nn.Module) -> bool:
+    """Try a module on small inputs: each output element must depend on its own input element alone."""
+    parameter = next(module.parameters(), None)
+    dtype = parameter.dtype if parameter is not None else torch.float32
+    device = parameter.device if parameter is not None else torch.device("cpu")
+    x = torch.linspace(-3.0, 3.0, 24, dtype=dtype, device=device).view(2, 3, 4)
+    other = x.clone()
+    other[:, 1] = 7.0
+    try:
+        with torch._C.DisableTorchFunction(), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            probe = copy.deepcopy(module).eval()
+            y, changed, turned = probe(x.clone()), probe(other), probe(x.flip(0, 1, 2))
+    except Exception:  # noqa: BLE001 - any failure says the same: not a plain function of one tensor
+        return False
+    same = isinstance(y, Tensor) and y.shape == x.shape and y.is_floating_point()
+    if not same or torch.equal(y, x):
+        return False
+    alone = torch.equal(y[:, 0], changed[:, 0]) and torch.equal(y[:, 2], changed[:, 2])
+    return alone and torch.allclose(turned.flip(0, 1, 2), y, atol=1e-6)
+
+
+class Anchors:
+    """``f(0)`` and ``f'(0)`` of elementwise functions, computed once for each."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, tuple[float | None, float]] = {}
+
+    def of_function(
+        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], like: Tensor
+    ) -> tuple[float | None, float]:
+        """Return ``f(0)``, or None where it is not finite, and ``f'(0)`` of a torch function."""
+        try:
+            key = (function, args, tuple(sorted(kwargs.items())))
+            known = self._known.get(key)
+        except TypeError:
+            key, known = None, None
+        if known is None:
+            known = _anchor(lambda zero: function(zero, *args, **kwargs), like)
+            if key is not None:
+                self._known[key] = known
+        return known
+
+    def of_module(self, module: nn.Module, like: Tensor) -> tuple[float, float]:
+        """Return ``f(0)`` and ``f'(0)`` of an activation module."""
+        key = _signature(module)
+        if key is None or key not in self._known:
+            at_zero, slope = _anchor(module.forward, like)
+            if key is None:
+                return at_zero or 0.0, slope
+            self._known[key] = (at_zero, slope)
+        at_zero, slope = self._known[key]
+        return at_zero or 0.0, slope
+
+
+def _anchor(function: Callable[[Tensor], Tensor], like: Tensor) -> tuple[float | None, float]:
+    with torch._C.DisableTorchFunction(), torch.enable_grad():
+        zero = torch.zeros((1, 1), dtype=like.dtype, device=like.device, requires_grad=True)
+        value = function(zero)
+        slope = torch.autograd.grad(value, zero, torch.ones_like(value), allow_unused=True)[0] if value.requires_grad else None
+    at_zero = float(value.detach())
+    steepness = 0.0 if slope is None else float(slope)
+    return (at_zero if math.isfinite(at_zero) else None), (steepness if math.isfinite(steepness) else 0.0)

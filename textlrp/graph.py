@@ -1,0 +1,144 @@
+"""Fail closed: after the forward pass, no node of the autograd graph may be without a rule.
+
+``torch.jit.script`` functions and custom ``autograd.Function`` classes are invisible to a ``TorchFunctionMode``, but they
+leave nodes in the graph that carries the logit. A node passes if it is a surrogate, if it is linear in the one input
+that carries relevance, or if it belongs to a product that met the uniform rule.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from textlrp.surrogates import Surrogate
+
+# Nodes of linear maps, choices and moves of values, whose own gradient is LRP-0.
+_LINEAR = frozenset(
+    """
+    AccumulateGrad Add Sub Rsub Neg Sum Mean Nansum Cumsum Trace Clone Alias View UnsafeView ReshapeAlias AsStrided
+    CopySlices CopyBackwards Copy ToCopy Transpose T Permute Movedim Expand Repeat RepeatInterleave Unsqueeze Squeeze Flatten
+    Unflatten Slice Select Narrow Split SplitWithSizes UnsafeSplit Unbind Stack Cat Index IndexPut IndexPutImpl IndexSelect
+    IndexAdd IndexCopy IndexFill Gather Scatter ScatterAdd Take MaskedFill MaskedSelect MaskedScatter Where Roll Flip Tril
+    Triu Diagonal DiagonalScatter DiagEmbed Diag Unfold UnfoldBackward Im2Col Col2Im ConstantPadNd ReflectionPad1D
+    ReplicationPad1D Embedding AvgPool1D AvgPool2D AdaptiveAvgPool1D AdaptiveAvgPool2D UpsampleNearest1D UpsampleLinear1D
+    UpsampleNearest2D UpsampleBilinear2D Max Min Amax Amin Topk Sort Kthvalue Median Nanmedian Cummax Cummin MaxPool1D
+    MaxPool2DWithIndices MaxPool3DWithIndices AdaptiveMaxPool1D AdaptiveMaxPool2D Relu LeakyRelu Abs Real Imag
+    ViewAsReal ViewAsComplex ViewAsRealPhysical Conj ConjPhysical FftC2C FftR2C FftC2R NanToNum ToDtype PixelShuffle
+    SelectScatter SliceScatter NativeBatchNorm CudnnBatchNorm NativeChannelShuffle Permute0 Lift Detach Contiguous
+    NativeDropout Squeeze0 Chunk ToDevice Hstack Ones Identity Error Maximum Minimum ScatterReduce
+    """.split()
+)
+# Nodes that multiply: linear if one factor carries relevance. The positions are those of the factors.
+_BILINEAR = {
+    "Mul": (0, 1),
+    "Mm": (0, 1),
+    "Bmm": (0, 1),
+    "Mv": (0, 1),
+    "Dot": (0, 1),
+    "Vdot": (0, 1),
+    "LinalgVecdot": (0, 1),
+    "Kron": (0, 1),
+    "Addmm": (1, 2),
+    "Addbmm": (1, 2),
+    "Baddbmm": (1, 2),
+    "Addmv": (1, 2),
+    "Addcmul": (1, 2),
+    "Linear": (0, 1),
+    "MkldnnLinear": (0, 1),
+    "Convolution": (0, 1),
+    "MkldnnConvolution": (0, 1),
+    "ConvolutionOverrideable": (0, 1),
+    "ConvTbc": (0, 1),
+    "GroupedMm": (0, 1),
+    "Lerp": (0, 1, 2),
+    "Div": (1, 1),
+}
+# The fused attention kernels: everything in them is met by the attention rule or nothing is.
+_ATTENTION = "ScaledDotProduct"
+
+
+def kind(node: Any) -> str:
+    """Return a node's operation, without the suffixes of autograd: ``MulBackward0`` is ``Mul``."""
+    name = str(node.name()).rsplit("::", 1)[-1]
+    return name.rstrip("0123456789").removesuffix("Backward")
+
+
+def ruleless(root: Any, products: dict[Any, tuple[Any, ...]]) -> list[Any]:
+    """Return the nodes under ``root`` that no rule accounts for.
+
+    Args:
+        root: the ``grad_fn`` of the logits.
+        products: for each product that met its rule, its output's node and the nodes of its operands.
+    """
+    met: set[Any] = set()
+    found = []
+    seen = {root}
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if node in products:
+            met |= _between(node, set(products[node]))
+        children = [child for child, _ in node.next_functions]
+        if node not in met and not _accounted(node, children):
+            found.append(node)
+        for child in children:
+            if child is not None and child not in seen:
+                seen.add(child)
+                stack.append(child)
+    return found
+
+
+def _between(top: Any, bottom: set[Any]) -> set[Any]:
+    inside, stack = {top}, [top]
+    while stack:
+        for child, _ in stack.pop().next_functions:
+            if child is not None and child not in bottom and child not in inside:
+                inside.add(child)
+                stack.append(child)
+    return inside
+
+
+def _accounted(node: Any, children: list[Any]) -> bool:
+    forward = getattr(type(node), "_forward_cls", None)
+    if forward is not None:
+        return issubclass(forward, Surrogate)
+    operation = kind(node)
+    if operation in _LINEAR:
+        return True
+    if operation in _BILINEAR:
+        carriers = [i for i in _BILINEAR[operation] if i < len(children) and children[i] is not None]
+        return not carriers if operation == "Div" else len(carriers) <= 1
+    if operation.startswith(_ATTENTION):
+        return [child is not None for child in children[:3]] == [False, False, True]
+    return False
+
+
+class Trail:
+    """Remembers, while the model runs once more, which nodes each module's outputs rest on."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._hooks: list[Any] = []
+        self._seen: set[Any] = set()
+        self.owner: dict[Any, str] = {}
+        for name, module in model.named_modules():
+            self._hooks.append(module.register_forward_hook(self._note(name or "the model", type(module).__name__)))
+
+    def _note(self, name: str, label: str) -> Any:
+        def note(module: nn.Module, args: Any, output: Any) -> None:
+            values = output if isinstance(output, (list, tuple)) else getattr(output, "values", lambda: [output])()
+            stack = [value.grad_fn for value in values if getattr(value, "grad_fn", None) is not None]
+            while stack:
+                node = stack.pop()
+                if node is None or node in self._seen:
+                    continue
+                self._seen.add(node)
+                self.owner[node] = f"{name} ({label})"
+                stack.extend(child for child, _ in node.next_functions)
+
+        return note
+
+    def close(self) -> None:
+        """Remove every hook."""
+        for hook in self._hooks:
+            hook.remove()

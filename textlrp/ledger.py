@@ -1,0 +1,109 @@
+"""Where the logit went: one row per heading, and the rows add up to the logit or an error is raised.
+
+This module knows nothing of torch: a finished explanation is read, shown and saved without it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from textlrp.errors import NonFiniteError, UnbalancedLedgerError
+
+TOKENS = "tokens"
+SPECIAL_TOKENS = "special tokens"
+POSITIONS = "positions"
+TOKEN_TYPES = "token types"
+BIASES = "biases"
+NORMS = "norms"
+CONSTANTS = "constants"
+SOFTMAX = "softmax"
+STABILIZER = "stabilizer"
+RESIDUE = "residue"
+
+#: Every heading that a rule can post to, in the order in which a ledger is read.
+HEADINGS = (TOKENS, SPECIAL_TOKENS, POSITIONS, TOKEN_TYPES, BIASES, NORMS, CONSTANTS, SOFTMAX, STABILIZER)
+
+#: The largest residue that counts as rounding, relative to the sum of the absolute rows, by the model's dtype.
+#: 16-bit floats round every activation (bfloat16 keeps 8 bits, float16 11), so their books close less tightly.
+TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
+
+
+@dataclass(frozen=True)
+class Ledger(Mapping[str, float]):
+    """A mapping from heading to the part of the logit that went there, in logit units.
+
+    Attributes:
+        rows: what each heading received; headings that received nothing are absent.
+        logit: the explained logit (or difference of logits) as the forward pass computed it.
+        tolerance: the largest share of :attr:`scale` that counts as rounding.
+    """
+
+    rows: Mapping[str, float]
+    logit: float
+    tolerance: float = field(default=TOLERANCES["float32"])
+
+    def __getitem__(self, heading: str) -> float:
+        if heading == RESIDUE:
+            return self.residue
+        if heading in HEADINGS:
+            return self.rows.get(heading, 0.0)
+        raise KeyError(heading)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (heading for heading in HEADINGS if heading in self.rows)
+        yield RESIDUE
+
+    def __len__(self) -> int:
+        return len(self.rows) + 1
+
+    @property
+    def residue(self) -> float:
+        """What no row accounts for: zero up to rounding in a balanced ledger."""
+        return self.logit - math.fsum(self.rows.values())
+
+    @property
+    def scale(self) -> float:
+        """The sum of the absolute rows: the yardstick for the residue."""
+        return math.fsum(abs(value) for value in self.rows.values())
+
+    @property
+    def imbalance(self) -> float:
+        """The residue as a share of :attr:`scale`; ``inf`` where a value is not finite."""
+        values = (self.logit, self.residue, self.scale)
+        if not all(math.isfinite(value) for value in values):
+            return math.inf
+        scale = max(self.scale, abs(self.logit))
+        return abs(self.residue) / scale if scale else 0.0
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the residue is no more than rounding."""
+        return self.imbalance <= self.tolerance
+
+    def check(self) -> Ledger:
+        """Return the ledger itself if it is balanced.
+
+        Raises:
+            NonFiniteError: a row or the logit is NaN or infinite.
+            UnbalancedLedgerError: the rows do not add up to the logit.
+        """
+        if not math.isfinite(self.imbalance):
+            raise NonFiniteError(f"the ledger holds a NaN or an infinity: logit {self.logit}, rows {dict(self.rows)}")
+        if not self.balanced:
+            raise UnbalancedLedgerError(
+                f"the ledger does not balance: the logit is {self.logit:.6g}, the rows add up to "
+                f"{self.logit - self.residue:.6g}, and the residue of {self.residue:.2g} is {self.imbalance:.1e} of the "
+                f"rows' size (tolerance {self.tolerance:.0e}); no explanation is shown"
+            )
+        return self
+
+    def split_tokens(self, tokens: float, special_tokens: float) -> Ledger:
+        """Return the same ledger with the tokens row replaced by its two parts."""
+        rows = {**self.rows, TOKENS: tokens, SPECIAL_TOKENS: special_tokens}
+        return Ledger(rows, self.logit, self.tolerance)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the ledger as JSON-ready values."""
+        return {"rows": dict(self.rows), "logit": self.logit, "tolerance": self.tolerance}

@@ -1,0 +1,231 @@
+"""The table: which kind of operation each torch function is.
+
+A kind names the method of :class:`textlrp.interception.Interception` that applies its rule. Functions are found by
+name wherever torch offers them (``torch.add``, ``Tensor.add``, ``Tensor.__radd__``, ``Tensor.add_``), so that the table
+survives a torch release that adds or drops one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LOOKUP = "lookup"
+SAMPLE = "sample"
+TRANSPORT = "transport"
+
+_OWNERS: tuple[tuple[str, Any], ...] = (
+    ("torch", torch),
+    ("Tensor", Tensor),
+    ("F", F),
+    ("torch._C._nn", torch._C._nn),
+    ("torch.special", torch.special),
+    ("torch.linalg", torch.linalg),
+    ("torch.fft", torch.fft),
+)
+
+# Linear in the one tensor that carries relevance, or choosing among its values: the plain gradient is the rule.
+_TRANSPORT = """
+view view_as reshape reshape_as permute transpose swapaxes swapdims movedim moveaxis t adjoint contiguous clone
+expand expand_as broadcast_to repeat repeat_interleave tile unsqueeze squeeze flatten unflatten ravel narrow
+narrow_copy select split split_with_sizes chunk tensor_split unsafe_split unsafe_chunk hsplit vsplit dsplit unbind
+__getitem__ index_select gather take take_along_dim masked_select index roll flip fliplr flipud rot90
+diagonal diag diag_embed tril triu unfold fold as_strided float double half bfloat16 to type type_as cpu cuda
+mean sum nansum nanmean neg negative __neg__ positive cumsum diff trace sum_to_size
+dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout native_dropout
+avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d interpolate upsample pixel_shuffle
+max amax min amin topk sort msort kthvalue median cummax cummin max_pool1d max_pool2d max_pool3d adaptive_max_pool1d
+adaptive_max_pool2d relu leaky_relu abs absolute __abs__ rrelu
+real imag view_as_real view_as_complex resolve_conj resolve_neg conj conj_physical
+fft ifft rfft irfft fft2 ifft2 fftn ifftn rfft2 irfft2 rfftn irfftn hfft ihfft fftshift ifftshift
+requires_grad_ retain_grad pin_memory detach data_ptr nan_to_num __iter__ __reversed__ requires_grad unsafe_split
+native_channel_shuffle channel_shuffle unsqueeze_ squeeze_ transpose_ t_ swapaxes_ squeeze_copy
+""".split()
+
+_KINDS: dict[str, list[str]] = {
+    "additive": "add sub subtract rsub __add__ __radd__ __sub__ __rsub__".split(),
+    "affine": """
+        cat concat concatenate stack hstack vstack dstack column_stack where masked_fill masked_scatter pad constant_pad_nd
+        index_fill index_copy index_add index_put scatter scatter_add slice_scatter select_scatter diagonal_scatter
+        lerp batch_norm __setitem__ fill copy
+    """.split(),
+    "linear": ["linear"],
+    "convolution": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc".split(),
+    "product": """
+        mul multiply __mul__ __rmul__ matmul __matmul__ __rmatmul__ bmm mm mv dot vdot inner outer ger vecdot einsum
+        tensordot kron chain_matmul multi_dot grouped_mm _grouped_mm
+    """.split(),
+    "sum_of_product": "baddbmm addmm addbmm addmv addr addcmul".split(),
+    "division": "div divide true_divide __truediv__ __rtruediv__ floor_divide __floordiv__ __rdiv__".split(),
+    "statistic": """
+        sqrt rsqrt reciprocal var std norm vector_norm matrix_norm logsumexp frobenius_norm
+    """.split(),
+    "nonlinearity": """
+        gelu silu mish tanh sigmoid hardsigmoid hardswish hardtanh relu6 elu selu celu softplus logsigmoid softsign
+        tanhshrink hardshrink softshrink threshold clamp clip clamp_min clamp_max pow square __pow__ exp exp2 expm1 log1p
+        cos sin tan sinh cosh asinh atan erf erfc sinc round floor ceil trunc fix sign expit prelu
+    """.split(),
+    "softmax": ["softmax", "_softmax"],
+    "layer_norm": ["layer_norm"],
+    "rms_norm": ["rms_norm"],
+    "normalize": ["normalize"],
+    "glu": ["glu"],
+    "attention": ["scaled_dot_product_attention"],
+    "multi_head": ["multi_head_attention_forward"],
+    LOOKUP: ["embedding", "embedding_bag"],
+    SAMPLE: """
+        rand randn randint randperm rand_like randn_like randint_like normal bernoulli multinomial poisson
+        normal_ uniform_ bernoulli_ random_ exponential_ cauchy_ log_normal_ geometric_ gumbel_softmax
+    """.split(),
+}
+
+KINDS: dict[Any, str] = {}
+OUT_OF_PLACE: dict[Any, Any] = {}
+_NAMES: dict[Any, str] = {}
+
+
+def _register(names: list[str], kind: str) -> None:
+    for name in names:
+        for owner_name, owner in _OWNERS:
+            function = getattr(owner, name, None)
+            if not callable(function) or isinstance(function, type):
+                continue
+            KINDS.setdefault(function, kind)
+            _NAMES.setdefault(function, f"{owner_name}.{name}")
+            if kind in (TRANSPORT, LOOKUP, SAMPLE):
+                continue
+            in_place_name = f"__i{name[2:]}" if name.startswith("__") else f"{name}_"
+            in_place = getattr(owner, in_place_name, None)
+            if callable(in_place):
+                KINDS.setdefault(in_place, kind)
+                OUT_OF_PLACE.setdefault(in_place, function)
+                _NAMES.setdefault(in_place, f"{owner_name}.{in_place_name}")
+
+
+for _kind, _functions in _KINDS.items():
+    _register(_functions, _kind)
+_register(_TRANSPORT, TRANSPORT)
+for _attribute in ("T", "mT", "H", "mH", "real", "imag"):
+    _getter = getattr(Tensor, _attribute).__get__
+    KINDS[_getter], _NAMES[_getter] = TRANSPORT, f"Tensor.{_attribute}"
+# Written in place by their nature; the out-of-place twin is a clone that is then written.
+OUT_OF_PLACE[Tensor.__setitem__] = Tensor.__setitem__
+for _function in (F.relu_, torch.relu_, Tensor.relu_, F.leaky_relu_, Tensor.abs_, torch.abs_, Tensor.neg_, torch.neg_):
+    KINDS[_function], _NAMES[_function] = TRANSPORT, f"Tensor.{_function.__name__}"
+
+LOOKUP_NAMES: dict[Any, tuple[str, ...]] = {
+    F.embedding: ("input", "weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse"),
+    torch.embedding: ("weight", "input", "padding_idx"),
+    F.embedding_bag: ("input", "weight"),
+    torch.embedding_bag: ("weight", "input"),
+}
+LAYER_NORM_NAMES = ("input", "normalized_shape", "weight", "bias", "eps")
+
+_POWERS = {function for function, label in _NAMES.items() if label.split(".")[-1] in ("pow", "__pow__", "square")}
+_MATMULS = {function for function, label in _NAMES.items() if label.split(".")[-1] in ("matmul", "__matmul__", "bmm", "mm")}
+_REVERSED = {Tensor.__rsub__, torch.rsub}
+_SUBTRACTIONS = {function for function, label in _NAMES.items() if label.split(".")[-1].strip("_") in ("sub", "subtract")}
+
+
+def name(function: Any) -> str:
+    """Name a torch function as a user would write it."""
+    if isinstance(function, str):
+        return function
+    if function in _NAMES:
+        return _NAMES[function]
+    qualified = getattr(function, "__qualname__", None) or getattr(function, "__name__", repr(function))
+    module = getattr(function, "__module__", None)
+    for internal, public in (("TensorBase.", "Tensor."), ("_VariableFunctionsClass.", "torch."), ("Tensor.", "Tensor.")):
+        if qualified.startswith(internal):
+            return public + qualified.removeprefix(internal)
+    return f"{module}.{qualified}" if module else str(qualified)
+
+
+def is_in_place(function: Any) -> bool:
+    """Whether a function writes into its first argument."""
+    last = name(function).split(".")[-1]
+    return last == "__setitem__" or (last.endswith("_") and not last.endswith("__")) or last.startswith("__i")
+
+
+def is_power(function: Any) -> bool:
+    """Whether a function raises its argument to a power."""
+    return function in _POWERS
+
+
+def is_matmul(function: Any) -> bool:
+    """Whether a function is a matrix product of its two arguments."""
+    return function in _MATMULS
+
+
+def sign(function: Any, position: int) -> float:
+    """Return the sign with which a sum takes the operand at that position."""
+    if function in _REVERSED:
+        return -1.0 if position == 0 else 1.0
+    return -1.0 if position == 1 and function in _SUBTRACTIONS else 1.0
+
+
+def is_blank(value: Any) -> bool:
+    """Whether adding a constant adds no relevance: zeros, and the large negative entries of an attention mask.
+
+    A softmax gives a masked entry the weight zero and hence the multiplier zero; where that does not hold, the ledger
+    shows it.
+    """
+    if isinstance(value, Tensor):
+        if not (value.is_floating_point() or value.is_complex()):
+            return not bool(value.any())
+        return bool(((value == 0) | (value <= -1e4)).all()) if not value.is_complex() else not bool(value.any())
+    return not isinstance(value, (int, float)) or value == 0 or value <= -1e4
+
+
+def sum_of_product(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], product: Callable[..., Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Take ``beta * input + alpha * (a @ b)`` apart into its two summands."""
+    named = dict(zip(("input", "a", "b"), args, strict=False)) | kwargs
+    base = named["input"]
+    a = named.get("a", named.get("batch1", named.get("mat1", named.get("mat", named.get("tensor1", named.get("vec1"))))))
+    b = named.get("b", named.get("batch2", named.get("mat2", named.get("vec", named.get("tensor2", named.get("vec2"))))))
+    beta, alpha = kwargs.get("beta", 1), kwargs.get("alpha", kwargs.get("value", 1))
+    kind = name(function).split(".")[-1].rstrip("_")
+    if kind == "addcmul":
+        result = product(torch.mul, a, b)
+    elif kind == "addr":
+        result = product(torch.outer, a, b)
+    elif kind == "addbmm":
+        result = product(torch.bmm, a, b).sum(0)
+    else:
+        result = product(torch.matmul, a, b)
+    return (base if beta == 1 else base * beta), (result if alpha == 1 else result * alpha)
+
+
+_FILLS = ("masked_fill", "index_fill", "fill", "where", "pad", "constant_pad_nd", "scatter", "__setitem__", "index_put")
+
+
+def adds_nothing(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether an affine operation has no constant part: every operand carries relevance or is blank."""
+    short = name(function).split(".")[-1].rstrip("_") if function is not Tensor.__setitem__ else "__setitem__"
+    if short == "batch_norm":
+        return False
+    values = [*args, *kwargs.values()]
+    if short in _FILLS and any(isinstance(value, (int, float)) and not is_blank(value) for value in _last(short, values)):
+        return False
+    return all(x.requires_grad or not (x.is_floating_point() or x.is_complex()) or is_blank(x) for x in _tensors(values))
+
+
+def _last(short: str, values: list[Any]) -> list[Any]:
+    """Return the arguments that can hold a fill value, not a dimension."""
+    return values[1:] if short == "where" else values[-1:]
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found.extend(_tensors(value))
+    return found

@@ -1,0 +1,282 @@
+"""Surrogates: operations with the value of the original and the gradient of an LRP rule.
+
+The gradient that arrives at an activation is its multiplier ``c``; its relevance is ``x * c``. Each surrogate obeys one
+law: the relevance of its inputs plus what it posts to the books equals the relevance of its output. The backward of
+each stands right under the forward that it inverts. Tensors are kept with ``save_for_backward`` alone, so that
+gradient checkpointing can drop and recompute them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from textlrp import ledger
+from textlrp.books import Books
+
+#: Largest block of attention weights that the frozen rule recomputes at once, in elements.
+_BLOCK = 1 << 24
+
+
+def plainly(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a backward without the interception, which is active then for the sake of gradient checkpointing."""
+
+    def wrapped(*args: Any) -> Any:
+        with torch._C.DisableTorchFunction():
+            return function(*args)
+
+    return wrapped
+
+
+class Surrogate(torch.autograd.Function):
+    """The base that tells textlrp's own nodes in the autograd graph from a model's custom functions."""
+
+
+class Lookup(Surrogate):
+    """Rows of an embedding table: where relevance arrives at the tokens.
+
+    ``R_t = sum_d x_td c_td``. The rows are looked up again in the backward, so that nothing but the ids is kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, root: Tensor, again: Callable[[], Tensor], arrive: Callable[[Tensor, Tensor], None]) -> Any:
+        ctx.again, ctx.arrive = again, arrive
+        return again()
+
+    @staticmethod
+    @plainly
+    def backward(ctx: Any, c: Tensor) -> Any:
+        ctx.arrive(ctx.again(), c)
+        return None, None, None
+
+
+class Elementwise(Surrogate):
+    """The identity rule for ``y = f(x)``: ``c_x = c_y (y - f(0)) / x``, and ``f'(0)`` in place of 0/0.
+
+    Achtibat et al. 2024, eq. 9 (proposition 3.2), extended to ``f(0) != 0``: the constant ``f(0)`` is posted.
+    Only the ratio is kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, at_zero: float, slope: float, books: Books) -> Any:
+        if at_zero:
+            ratio = (y - at_zero).div_(x)
+            # Close to zero the difference has no correct digits left; the limit has.
+            ratio = torch.where(x.abs() < 1e-4, slope, ratio) if x.dtype != torch.float64 else ratio
+        else:
+            ratio = y / x
+        ratio.nan_to_num_(nan=slope, posinf=torch.inf, neginf=-torch.inf)
+        ctx.save_for_backward(ratio)
+        ctx.at_zero, ctx.books, ctx.dtype = at_zero, books, x.dtype
+        ctx.mark_dirty(y)
+        return y
+
+    @staticmethod
+    @plainly
+    def backward(ctx: Any, c: Tensor) -> Any:
+        (ratio,) = ctx.saved_tensors
+        if ctx.at_zero:
+            ctx.books.post_product(ledger.CONSTANTS, c, ctx.at_zero)
+        return (c * ratio).to(ctx.dtype), None, None, None, None
+
+
+class Square(Surrogate):
+    """The identity rule for ``y = x * x``, ``c_x = c_y x``: the ratio is ``x`` itself, so nothing new is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Any:
+        ctx.save_for_backward(x)
+        ctx.mark_dirty(y)
+        return y
+
+    @staticmethod
+    @plainly
+    def backward(ctx: Any, c: Tensor) -> Any:
+        (x,) = ctx.saved_tensors
+        return c * x, None
+
+
+class Softmax(Surrogate):
+    """Softmax by its Taylor expansion: the plain gradient, ``c_s = p (c_p - sum(p c_p))``.
+
+    Achtibat et al. 2024, eq. 13 (proposition 3.1). What the expansion leaves over, ``sum(p c_p) - sum(s c_s)``, goes
+    to the ledger. Because ``sum(c_s) = 0`` in each row, ``sum(s c_s) = sum(log(p) c_s)``: only ``p`` is kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, p: Tensor, dim: int, books: Books) -> Any:
+        ctx.mark_dirty(p)
+        ctx.save_for_backward(p)
+        ctx.dim, ctx.books, ctx.dtype = dim, books, s.dtype
+        return p
+
+    @staticmethod
+    @plainly
+    def backward(ctx: Any, c: Tensor) -> Any:
+        (p,) = ctx.saved_tensors
+        weighted = p * c
+        c_s = torch.addcmul(weighted, p, weighted.sum(ctx.dim, keepdim=True), value=-1)
+        tiny = torch.finfo(p.dtype).tiny
+        ctx.books.post(ledger.SOFTMAX, weighted - c_s * p.clamp_min(tiny).log_())
+        return c_s.to(ctx.dtype), None, None, None
+
+
+class LayerNorm(Surrogate):
+    """LayerNorm with its standard deviation held constant: centering and scaling stay linear.
+
+    Ali et al. 2022, eq. 10; ``c_x = rstd (w c_y - mean(w c_y))``. The shift ``b`` is posted; only ``rstd`` is kept.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        shape: tuple[int, ...],
+        weight: Tensor | None,
+        bias: Tensor | None,
+        eps: float,
+        books: Books,
+    ) -> Any:
+        y, _, rstd = torch.native_layer_norm(x, shape, weight, bias, eps)
+        ctx.save_for_backward(rstd, weight, bias)
+        ctx.dims, ctx.books = tuple(range(-len(shape), 0)), books
+        return y
+
+    @staticmethod
+    @plainly
+    def backward(ctx: Any, c: Tensor) -> Any:
+        rstd, weight, bias = ctx.saved_tensors
+        if bias is not None:
+            ctx.books.post_product(ledger.NORMS, c, bias)
+        scaled = c * weight if weight is not None else c
+        c_x = (scaled - scaled.mean(ctx.dims, keepdim=True)) * rstd.to(c.dtype)
+        return c_x, None, None, None, None, None
+
+
+class RMSNorm(Surrogate):
+    """RMSNorm with its root mean square held constant, ``c_x = rstd w c_y`` (as eq. 10 of Ali et al. 2022)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, shape: tuple[int, ...], weight: Tensor | None, eps: float | None) -> Any:
+        y = F.rms_norm(x, shape, weight, eps)
+        dims = tuple(range(-len(shape), 0))
+        wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
+        epsilon = torch.finfo(x.dtype).eps if eps is None else eps
+        ctx.save_for_backward(wide.square().mean(dims, keepdim=True).add_(epsilon).rsqrt_(), weight)
+        return y
+
+    @staticmethod
+    @plainly
+    def backward(ctx: Any, c: Tensor) -> Any:
+        rstd, weight = ctx.saved_tensors
+        scaled = c * weight if weight is not None else c
+        return (scaled * rstd).to(c.dtype), None, None, None
+
+
+class Matmul(Surrogate):
+    """A matrix product of two activations, each of which gets half of the relevance (the uniform rule).
+
+    Achtibat et al. 2024, eq. 14 (proposition 3.3): ``c_A = c B^T / 2``, ``c_B = A^T c / 2``. The factor goes to the
+    operands, which are smaller than the attention weights.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Any:
+        ctx.save_for_backward(a, b)
+        return a.detach() @ b.detach()
+
+    @staticmethod
+    @plainly
+    def backward(ctx: Any, c: Tensor) -> Any:
+        a, b = ctx.saved_tensors
+        if c.numel() < a.numel() + b.numel():
+            half, left, right = c * 0.5, a, b
+        else:
+            half, left, right = c, a * 0.5, b * 0.5
+        return (half @ right.mT).sum_to_size(a.shape), (left.mT @ half).sum_to_size(b.shape)
+
+
+class AttentionInput(Surrogate):
+    """A query, key or value on its way into the fused kernel, whose own backward gives it the plain gradient.
+
+    With ``O = PV`` and ``S = QK^T``, the uniform rule leaves ``share`` of that gradient: 1/4 to queries and keys, 1/2
+    to values (Achtibat et al. 2024, eqs. 13 and 14). The softmax row is ``sum(P c_P) - sum(S c_S)``, and because
+    ``sum(V c_V) = sum(P c_P)`` and ``sum(Q c_Q) + sum(K c_K) = sum(S c_S)``, it is posted with ``sign`` +1 at the
+    values and -1 at the queries and keys: the weights themselves are never needed.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, root: Tensor, share: float, sign: int, books: Books) -> Any:
+        ctx.save_for_backward(x)
+        ctx.share, ctx.sign, ctx.books = share, sign, books
+        return x.view_as(x)
+
+    @staticmethod
+    @plainly
+    def backward(ctx: Any, c: Tensor) -> Any:
+        (x,) = ctx.saved_tensors
+        c_x = c * ctx.share
+        ctx.books.post(ledger.SOFTMAX, x * c_x if ctx.sign > 0 else -(x * c_x))
+        return (c_x if ctx.needs_input_grad[0] else None), None, None, None, None
+
+
+class FrozenAttention(Surrogate):
+    """Attention with constant weights, ``c_V = P^T c_O`` (Ali et al. 2022, eq. 9): no query or key backward.
+
+    The weights are computed again in the backward, block by block of queries, from the queries and keys.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, v: Tensor, y: Tensor, q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float
+    ) -> Any:
+        ctx.save_for_backward(q, k, mask)
+        ctx.causal, ctx.scale, ctx.shape = causal, scale, v.shape
+        ctx.mark_dirty(y)
+        return y
+
+    @staticmethod
+    @plainly
+    def backward(ctx: Any, c: Tensor) -> Any:
+        q, k, mask = ctx.saved_tensors
+        keys, queries = k.shape[-2], q.shape[-2]
+        groups = q.shape[-3] // k.shape[-3] if q.dim() > 3 else 1
+        if groups > 1:
+            k = k.repeat_interleave(groups, -3)
+        c_v = c.new_zeros(())
+        step = max(1, _BLOCK // max(1, keys * c[..., 0, 0].numel()))
+        for start in range(0, queries, step):
+            rows = slice(start, min(start + step, queries))
+            scores = (q[..., rows, :] * ctx.scale) @ k.mT
+            if ctx.causal:
+                future = torch.ones(queries, keys, dtype=torch.bool, device=q.device).triu_(1)
+                scores.masked_fill_(future[rows], -torch.inf)
+            if mask is not None:
+                part = mask[..., rows, :] if mask.shape[-2] == queries else mask
+                if part.dtype == torch.bool:
+                    scores = scores.masked_fill(~part, -torch.inf)
+                else:
+                    scores = scores + part
+            weights = scores.softmax(-1).nan_to_num_(0.0)
+            c_v = c_v + weights.mT @ c[..., rows, :]
+        if groups > 1:
+            c_v = c_v.unflatten(-3, (-1, groups)).sum(-3)
+        return c_v.sum_to_size(ctx.shape), None, None, None, None, None, None
+
+
+class StandIn(Surrogate):
+    """The value of a fused kernel with the gradient of its step-by-step twin."""
+
+    @staticmethod
+    def forward(ctx: Any, twin: Tensor, value: Tensor) -> Any:
+        ctx.mark_dirty(value)
+        return value
+
+    @staticmethod
+    @plainly
+    def backward(ctx: Any, c: Tensor) -> Any:
+        return c, None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -113,16 +112,15 @@ def _run(
     batch = input_ids.shape[0]
     precision = _precision(model)
     dtype = torch.float64 if precision == torch.float64 else torch.float32
-    inputs = _without_cache(model, model_inputs)
     interception = Interception(model, rules, input_ids, dtype)
     with torch.enable_grad(), torch.inference_mode(False), interception:
-        output = model(**{**inputs, "input_ids": interception.input_ids})
+        output = model(**{**model_inputs, "input_ids": interception.input_ids})
         with torch._C.DisableTorchFunction():
             logits = _logits(output, batch)
             if interception.sampled and batch > 1:
                 return None
             if not bool(torch.isfinite(logits).all()):
-                raise NonFiniteError(_name_non_finite(model, inputs))
+                raise NonFiniteError(_name_non_finite(model, model_inputs))
             if not interception.looked_up:
                 raise UnsupportedOperationError(
                     f"{type(model).__name__} never looked its input ids up in an embedding table of its own, so no "
@@ -131,7 +129,7 @@ def _run(
             weights = _weights(target, logits, dtype)
             if logits.requires_grad:
                 if graph.ruleless(logits.grad_fn, interception.products):
-                    raise _name_ruleless(model, rules, inputs, dtype)
+                    raise _name_ruleless(model, rules, model_inputs, dtype)
                 torch.autograd.grad(logits, interception.root, weights.to(logits.dtype), allow_unused=True)
     relevance = interception.relevance.view(input_ids.shape)
     books = interception.books
@@ -158,13 +156,6 @@ def _run(
             rules_met = sorted({f"{name}: {rule}" for name, rule in interception.met})
             raise UnbalancedLedgerError(f"{error}. Operations met: {'; '.join(rules_met)}") from None
     return Propagation(relevance, ledgers, logits.detach(), weights, interception.met)
-
-
-def _without_cache(model: nn.Module, model_inputs: dict[str, Any]) -> dict[str, Any]:
-    """Ask for no key-value cache where the model knows one: an explanation never reads it."""
-    if "use_cache" in model_inputs or "use_cache" not in inspect.signature(model.forward).parameters:
-        return model_inputs
-    return {**model_inputs, "use_cache": False}
 
 
 def _precision(model: nn.Module) -> torch.dtype:
@@ -245,17 +236,17 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _name_ruleless(model: nn.Module, rules: Rules, inputs: dict[str, Any], dtype: torch.dtype) -> UnsupportedOperationError:
+def _name_ruleless(model: nn.Module, rules: Rules, model_inputs: dict[str, Any], dtype: torch.dtype) -> UnsupportedOperationError:
     """Run the model once more to find out where the operation without a rule was called."""
-    interception = Interception(model, rules, inputs["input_ids"], dtype)
+    interception = Interception(model, rules, model_inputs["input_ids"], dtype)
     with torch.enable_grad(), interception:
         trail = graph.Trail(model)
         try:
-            output = model(**{**inputs, "input_ids": interception.input_ids})
+            output = model(**{**model_inputs, "input_ids": interception.input_ids})
         finally:
             trail.close()
         with torch._C.DisableTorchFunction():
-            logits = _logits(output, inputs["input_ids"].shape[0])
+            logits = _logits(output, model_inputs["input_ids"].shape[0])
             nodes = graph.ruleless(logits.grad_fn, interception.products)
     places = dict.fromkeys(f"{graph.kind(node)} in {trail.owner.get(node, 'the model')}" for node in reversed(nodes))
     listed = "; ".join(list(places)[:5])

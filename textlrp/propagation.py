@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,7 +18,8 @@ from textlrp.interception import Interception
 from textlrp.ledger import SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
 from textlrp.rules import Rules, as_rules
 
-Target = int | Sequence[int] | Tensor | None
+#: A label index, one for each document, weights of the logits, or a function from logits to such weights.
+Target = int | Sequence[int] | Tensor | Callable[[Tensor], Tensor] | None
 
 _locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _locks_guard = threading.Lock()
@@ -58,7 +59,7 @@ def propagate(
             tuple, or alone. It is left exactly as it was; while it runs, other threads wait.
         target: a label index for all documents, one index per document, a float tensor ``[labels]`` or
             ``[batch, labels]`` that weighs the logits (``+1`` and ``-1`` explain a difference), or None for the
-            predicted label.
+            predicted label. A function is given the logits and returns such weights.
         rules: a preset's name or :class:`textlrp.Rules`.
         special_tokens_mask: ``[batch, sequence]``, nonzero at special tokens, whose relevance has a row of its own.
         **model_inputs: ``input_ids`` ``[batch, sequence]`` and whatever else the model takes.
@@ -182,6 +183,8 @@ def _logits(output: Any, batch: int) -> Tensor:
 def _weights(target: Target, logits: Tensor, dtype: torch.dtype) -> Tensor:
     """Return the weight of each logit in the explained quantity, ``[batch, labels]``."""
     batch, labels = logits.shape
+    if callable(target) and not isinstance(target, Tensor):
+        target = target(logits.detach())
     if isinstance(target, Tensor) and target.is_floating_point():
         if target.shape not in ((labels,), (batch, labels)):
             raise InputError(f"weights of the logits must have shape [{labels}] or [{batch}, {labels}], not {list(target.shape)}")

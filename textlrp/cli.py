@@ -1,0 +1,128 @@
+"""The command line: parses, calls, prints; decides nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from textlrp import __version__
+from textlrp.errors import InputError, LRPError
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class _Commands(click.Group):
+    """Turns every error of textlrp into one sentence: exit status 2 for usage, 1 for failure."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except LRPError as error:
+            click.echo(f"Error: {error}", err=True)
+            context.exit(2 if isinstance(error, InputError) else 1)
+
+
+@click.group(cls=_Commands, context_settings=_CONTEXT)
+@click.version_option(__version__, package_name="textlrp", message="%(prog)s %(version)s")
+def main() -> None:
+    """Show which words made a text classifier decide."""
+
+
+@main.command()
+@click.argument("text", required=False)
+@click.option("--file", "file", type=click.Path(path_type=Path), help="Read the text from a UTF-8 file.")
+@click.option("--model", help="A model folder or a hub name. Default: the built-in classifier of English reviews.")
+@click.option("--revision", help="Branch, tag or commit of a hub model.")
+@click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
+@click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]")
+@click.option("--target", help="The label to explain, by name or index.  [default: the predicted one]")
+@click.option("--contrast", help="Explain the difference to this label, or to the runner-up.")
+@click.option("--rules", default="attnlrp", show_default=True, help="Propagation rules: attnlrp or cp-lrp.")
+@click.option("--format", "form", type=click.Choice(["terminal", "json"]), default="terminal", show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file, whole or not at all.")
+def explain(
+    text: str | None,
+    file: Path | None,
+    model: str | None,
+    revision: str | None,
+    device: str | None,
+    dtype: str | None,
+    target: str | None,
+    contrast: str | None,
+    rules: str,
+    form: str,
+    output: Path | None,
+) -> None:
+    """Explain TEXT, a file, or standard input (TEXT is - or left out)."""
+    from textlrp.rules import Rules
+
+    document = _read_text(text, file)
+    chosen = Rules.preset(rules)
+    _check_output(output)
+    from textlrp.explainer import Explainer
+
+    options = {"revision": revision, "device": device, "dtype": dtype}
+    if model is None:
+        if revision is not None or dtype is not None:
+            raise InputError("--revision and --dtype go with --model: the built-in classifier has one form")
+        explainer = Explainer.demo(device=device)
+    else:
+        explainer = Explainer.from_pretrained(model, **options)  # type: ignore[arg-type]
+    explanation = explainer.explain(document, target=target, contrast=contrast, rules=chosen)
+    if form == "json":
+        written = explanation.to_json(output)
+        if output is None:
+            click.echo(written, nl=False)
+    else:
+        _show(explanation, output)
+
+
+def _read_text(text: str | None, file: Path | None) -> str:
+    if file is not None:
+        if text is not None:
+            raise InputError("give the text or --file, not both")
+        try:
+            return file.read_text(encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"cannot read {str(file)!r}: {error.strerror or error}") from None
+        except UnicodeDecodeError as error:
+            raise InputError(f"{str(file)!r} is not UTF-8: byte {error.start} cannot be read; convert it first") from None
+    if text is not None and text != "-":
+        return text
+    if text is None and sys.stdin.isatty():
+        raise InputError("no text to explain: give it in quotes, with --file, or on standard input")
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"standard input is not UTF-8: byte {error.start} cannot be read; convert it first") from None
+
+
+def _check_output(output: Path | None) -> None:
+    """Fail before the model runs where the result could not be written."""
+    if output is not None and not output.parent.is_dir():
+        raise InputError(f"cannot write {str(output)!r}: there is no folder {str(output.parent)!r}")
+    if output is not None and output.is_dir():
+        raise InputError(f"cannot write {str(output)!r}: it is a folder")
+
+
+def _show(explanation: Any, output: Path | None) -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    from textlrp.explanation import write_whole
+
+    if output is not None:
+        buffer = StringIO()
+        Console(file=buffer, color_system=None, width=100_000).print(explanation, soft_wrap=True)
+        write_whole(output, buffer.getvalue())
+        return
+    console = Console(highlight=False)
+    console.print(explanation, soft_wrap=not console.is_terminal)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,339 @@
+"""Model, tokenizer, text and target to an explanation."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from textlrp.errors import InputError, ModelError
+from textlrp.explanation import Explanation
+from textlrp.propagation import propagate
+from textlrp.rules import Rules, as_rules
+from textlrp.spans import Span
+from textlrp.tokens import Encoding, encode
+
+#: The built-in classifier's folder and name.
+DEMO_FOLDER = Path(__file__).parent / "demo"
+DEMO_NAME = "textlrp demo"
+
+#: transformers writes a huge number where a tokenizer knows no limit.
+_NO_LIMIT = 1_000_000
+
+
+class Explainer:
+    """Explains what a Hugging Face text classifier makes of a text.
+
+    Args:
+        model: a sequence classifier; it is used where it is and left as it is.
+        tokenizer: the tokenizer that the model was trained with.
+        name: what explanations call the model; default: the name that it was loaded under.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: Any, name: str | None = None) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.config = getattr(model, "config", None)
+        self.name = name or getattr(self.config, "_name_or_path", "") or type(model).__name__
+        self.labels = _labels(self.config)
+        if tokenizer is None:
+            raise ModelError("an explanation needs the tokenizer that the model was trained with, and got None")
+        parameters = inspect.signature(model.forward).parameters
+        self._accepted = None if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) else frozenset(parameters)
+        self._limit = _length_limit(model, tokenizer)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        revision: str | None = None,
+        **options: Any,
+    ) -> Explainer:
+        """Load a classifier and its tokenizer from a folder or from the hub.
+
+        Args:
+            name: a folder, or a hub name such as ``"owner/model"``.
+            device: where to put the model (``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...); default: the CPU.
+            dtype: the dtype of the weights (``torch.float32``, ``"float32"``, ``"auto"``); default: as stored.
+            revision: a branch, tag or commit of the hub's repository.
+            **options: passed on to ``AutoModelForSequenceClassification.from_pretrained``.
+
+        Raises:
+            ModelError: there is no such model, or it is no text classifier.
+        """
+        with _quiet_transformers():
+            from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+            name = str(name)
+            shared = {key: options[key] for key in ("trust_remote_code", "token", "cache_dir", "local_files_only") if key in options}
+            if isinstance(dtype, str) and dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
+                raise ModelError(f"{dtype!r} is no dtype: use float32, float64, bfloat16, float16 or auto")
+            chosen = {} if dtype is None else {"dtype": dtype}
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, **shared)
+                model, report = AutoModelForSequenceClassification.from_pretrained(
+                    name, revision=revision, output_loading_info=True, **chosen, **options
+                )
+            except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError) as error:
+                raise ModelError(_why_not_loaded(name, error)) from error
+        if report["missing_keys"]:
+            missing = sorted(report["missing_keys"])
+            raise ModelError(
+                f"{name!r} is no trained text classifier: its weights lack {', '.join(missing[:3])}"
+                f"{', ...' if len(missing) > 3 else ''}, which would be random; name a model that was fine-tuned to classify"
+            )
+        if device is not None:
+            try:
+                model = model.to(device)
+            except (RuntimeError, AssertionError) as error:
+                raise ModelError(f"cannot put the model on {str(device)!r}: {str(error).splitlines()[0]}") from error
+        return cls(model.eval(), tokenizer, name)
+
+    @classmethod
+    def from_pipeline(cls, pipeline: Any) -> Explainer:
+        """Take the model and the tokenizer of a ``transformers`` text-classification pipeline, as they are.
+
+        Raises:
+            ModelError: the pipeline has no torch model or no tokenizer.
+        """
+        model, tokenizer = getattr(pipeline, "model", None), getattr(pipeline, "tokenizer", None)
+        if not isinstance(model, nn.Module) or tokenizer is None:
+            raise ModelError(f"{type(pipeline).__name__} has no torch model with a tokenizer: textlrp takes a text-classification pipeline")
+        return cls(model, tokenizer)
+
+    @classmethod
+    def demo(cls, *, device: str | torch.device | None = None) -> Explainer:
+        """Load the built-in classifier: English reviews, NEG or POS. It needs no network."""
+        explainer = cls.from_pretrained(DEMO_FOLDER, device=device, dtype=torch.float32)
+        explainer.name = DEMO_NAME
+        return explainer
+
+    def explain(
+        self,
+        text: str,
+        *,
+        target: str | int | None = None,
+        contrast: str | int | None = None,
+        rules: Rules | str = "attnlrp",
+    ) -> Explanation:
+        """Explain one label's logit for a text.
+
+        A text longer than the model reads is cut; ``truncated`` says where.
+
+        Args:
+            text: the document.
+            target: a label name or index; default: the predicted label.
+            contrast: a label or ``"runner-up"``: explains ``logit(target) - logit(contrast)``.
+            rules: a preset's name or :class:`textlrp.Rules`.
+
+        Raises:
+            InputError: the text, a label or the rules cannot be used as given.
+            LRPError: the model cannot be explained; the message says why.
+        """
+        rules = as_rules(rules)
+        encoding = encode(self.tokenizer, text, self._limit)
+        choice = _Choice(self.labels, target, contrast)
+        with torch.random.fork_rng(devices=[]):
+            # Models that sample (hashing attention) must give the same explanation every time.
+            torch.manual_seed(0)
+            found = propagate(
+                self.model,
+                choice.weights,
+                rules,
+                special_tokens_mask=self._tensor([int(flag) for flag in encoding.special]),
+                **self._inputs(encoding),
+            )
+        spans = tuple(
+            Span(start, end, text[start:end], relevance, special, piece)
+            for (start, end), relevance, special, piece in zip(
+                encoding.offsets, found.relevance[0].tolist(), encoding.special, encoding.pieces, strict=True
+            )
+        )
+        logits = found.logits[0].float()
+        labels = choice.named(logits.shape[0])
+        return Explanation(
+            text=text,
+            target=labels[choice.target],
+            contrast=None if choice.contrast is None else labels[choice.contrast],
+            logit=found.ledgers[0].logit,
+            logits=dict(zip(labels, logits.tolist(), strict=True)),
+            probabilities=self._probabilities(labels, logits),
+            predicted=labels[int(logits.argmax())],
+            tokens=spans,
+            ledger=found.ledgers[0],
+            truncated=encoding.truncated,
+            rules=rules.name,
+            model=self.name,
+            versions={name: importlib.metadata.version(name) for name in ("textlrp", "torch", "transformers")},
+        )
+
+    def _inputs(self, encoding: Encoding) -> dict[str, Tensor]:
+        """Return what the model takes of what the tokenizer gave, as ``[1, sequence]`` tensors."""
+        accepted = self._accepted
+        inputs = {
+            key: self._tensor(value)
+            for key, value in encoding.inputs.items()
+            if key in ("input_ids", "attention_mask") or accepted is None or key in accepted
+        }
+        if accepted is not None and "attention_mask" not in accepted:
+            inputs.pop("attention_mask", None)
+        table = getattr(self.model, "get_input_embeddings", lambda: None)()
+        size = getattr(table, "num_embeddings", None)
+        if size is not None and max(encoding.input_ids) >= size:
+            raise ModelError(
+                f"the tokenizer does not fit the model: it gives id {max(encoding.input_ids)}, and the model has a table of "
+                f"{size} ids; load both from the same place"
+            )
+        return inputs
+
+    def _tensor(self, values: list[int]) -> Tensor:
+        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
+        return torch.tensor([values], device=device)
+
+    def _probabilities(self, labels: tuple[str, ...], logits: Tensor) -> dict[str, float]:
+        kind = getattr(self.config, "problem_type", None)
+        if kind == "regression" or (kind is None and len(labels) == 1):
+            return {}
+        values = logits.sigmoid() if kind == "multi_label_classification" else logits.softmax(-1)
+        return dict(zip(labels, values.tolist(), strict=True))
+
+
+class _Choice:
+    """The explained labels, settled once the logits are known."""
+
+    def __init__(self, labels: tuple[str, ...] | None, target: str | int | None, contrast: str | int | None) -> None:
+        self._labels, self._target, self._contrast = labels, target, contrast
+        self.target = 0
+        self.contrast: int | None = None
+        if labels is not None:  # say what is wrong before the model runs
+            if target is not None:
+                find_label(labels, target)
+            if contrast is not None and contrast != "runner-up":
+                find_label(labels, contrast)
+
+    def named(self, count: int) -> tuple[str, ...]:
+        """Return the labels' names, numbers where the model has none."""
+        if self._labels is None or len(self._labels) != count:
+            return tuple(f"LABEL_{i}" for i in range(count))
+        return self._labels
+
+    def weights(self, logits: Tensor) -> Tensor:
+        """Return ``+1`` at the target and ``-1`` at the contrast, ``[1, labels]``."""
+        labels = self.named(logits.shape[1])
+        scores = logits[0]
+        self.target = int(scores.argmax()) if self._target is None else find_label(labels, self._target)
+        weights = torch.zeros_like(logits)
+        weights[0, self.target] = 1.0
+        if self._contrast is not None:
+            if len(labels) < 2:
+                raise InputError("contrast needs a second label, and the model has one")
+            if self._contrast == "runner-up" and "runner-up" not in labels:
+                others = scores.clone()
+                others[self.target] = -torch.inf
+                self.contrast = int(others.argmax())
+            else:
+                self.contrast = find_label(labels, self._contrast)
+            if self.contrast == self.target:
+                raise InputError(f"contrast and target are both {labels[self.target]!r}: their difference is zero")
+            weights[0, self.contrast] = -1.0
+        return weights
+
+
+def find_label(labels: tuple[str, ...], label: str | int) -> int:
+    """Return the index of a label given by name, in any case, or by index.
+
+    Raises:
+        InputError: there is no such label; the message lists the labels and the nearest one.
+    """
+    listed = ", ".join(labels[:20]) + (f", ... ({len(labels)} in all)" if len(labels) > 20 else "")
+    if isinstance(label, int) and not isinstance(label, bool):
+        if 0 <= label < len(labels):
+            return label
+        raise InputError(f"there is no label {label}: the model has {len(labels)}, 0 to {len(labels) - 1} ({listed})")
+    if not isinstance(label, str):
+        raise InputError(f"a label is a name or an index, not {label!r}")
+    if label in labels:
+        return labels.index(label)
+    folded = [name.casefold() for name in labels]
+    if folded.count(label.casefold()) == 1:
+        return folded.index(label.casefold())
+    if label.isdecimal() and int(label) < len(labels):
+        return int(label)
+    near = difflib.get_close_matches(label.casefold(), folded, n=1)
+    hint = f"; did you mean {labels[folded.index(near[0])]!r}?" if near else ""
+    raise InputError(f"there is no label {label!r}: the model's labels are {listed}{hint}")
+
+
+def _labels(config: Any) -> tuple[str, ...] | None:
+    """Return the labels by index, told apart by their index where two have the same name."""
+    names = getattr(config, "id2label", None)
+    if not names:
+        return None
+    ordered = [str(names[key]) for key in sorted(names, key=int)]
+    return tuple(f"{name} ({i})" if ordered.count(name) > 1 else name for i, name in enumerate(ordered))
+
+
+def _length_limit(model: nn.Module, tokenizer: Any) -> int | None:
+    """Return how many ids the model reads, special tokens included, or None for no limit."""
+    config = getattr(model, "config", None)
+    limits = []
+    known = getattr(tokenizer, "model_max_length", None)
+    if isinstance(known, int) and 0 < known < _NO_LIMIT:
+        limits.append(known)
+    try:
+        positions = getattr(config, "max_position_embeddings", None)
+    except NotImplementedError:  # how a config says that it has no limit
+        positions = None
+    if isinstance(positions, int) and positions > 0:
+        # A position table with a padding row (RoBERTa-type) counts from behind that row.
+        tables = (m for m in model.modules() if isinstance(m, nn.Embedding) and m.num_embeddings == positions)
+        padded = next((m.padding_idx for m in tables if m.padding_idx is not None and m is not _word_table(model)), None)
+        limits.append(positions if padded is None else positions - padded - 1)
+    return min(limits, default=None)
+
+
+def _word_table(model: nn.Module) -> Any:
+    getter: Callable[[], Any] = getattr(model, "get_input_embeddings", lambda: None)
+    return getter()
+
+
+def _why_not_loaded(name: str, error: Exception) -> str:
+    """Return one sentence on why a model could not be loaded."""
+    folder = Path(name)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        return f"the folder {name!r} holds no model: it has no config.json"
+    if folder.exists() and not folder.is_dir():
+        return f"{name!r} is a file: a model is a folder with config.json, weights and tokenizer, or a hub name"
+    if not folder.exists() and (name.count("/") != 1 or name.startswith((".", "/", "~"))) and "/" in name:
+        return f"there is no folder {name!r}"
+    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    where = "the folder" if folder.is_dir() else "no folder of that name is here, and the hub model"
+    return f"cannot load {name!r}: {where} cannot be read as a text classifier with its tokenizer ({reason})"
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Keep loading messages and bars out of a user's terminal: what matters is raised as an error."""
+    from transformers.utils import logging as transformers_logging
+
+    level = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

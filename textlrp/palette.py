@@ -1,0 +1,78 @@
+"""Weight to color, for every renderer: orange speaks for the label, blue against it.
+
+Orange and blue stay apart for every common kind of color blindness, unlike red and green.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Color(NamedTuple):
+    """A color in sRGB, each channel from 0 to 255."""
+
+    red: int
+    green: int
+    blue: int
+
+    @property
+    def hex(self) -> str:
+        """The color as ``#rrggbb``."""
+        return f"#{self.red:02x}{self.green:02x}{self.blue:02x}"
+
+    @property
+    def luminance(self) -> float:
+        """Relative luminance from 0 to 1 (WCAG 2.2)."""
+
+        def linear(channel: int) -> float:
+            share = channel / 255
+            return share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4
+
+        return 0.2126 * linear(self.red) + 0.7152 * linear(self.green) + 0.0722 * linear(self.blue)
+
+
+BLACK, WHITE = Color(0, 0, 0), Color(255, 255, 255)
+_PAPER = {False: Color(255, 255, 255), True: Color(24, 24, 27)}
+_FOR = {False: Color(240, 130, 20), True: Color(245, 150, 50)}
+_AGAINST = {False: Color(70, 130, 220), True: Color(80, 145, 240)}
+
+#: Weights of a smaller size are left uncolored: noise should not catch the eye.
+THRESHOLD = 0.05
+
+
+def background(weight: float, dark: bool = False) -> Color | None:
+    """Return the color behind a span of relative weight -1 to 1, or None where it is left uncolored."""
+    if not abs(weight) >= THRESHOLD:
+        return None
+    end = (_FOR if weight > 0 else _AGAINST)[dark]
+    paper, share = _PAPER[dark], min(1.0, abs(weight)) * 0.9 + 0.1
+    return Color(*(round(a + (b - a) * share) for a, b in zip(paper, end, strict=True)))
+
+
+def contrast(one: Color, other: Color) -> float:
+    """Return the contrast ratio of two colors, 1 to 21 (WCAG 2.2)."""
+    low, high = sorted((one.luminance, other.luminance))
+    return (high + 0.05) / (low + 0.05)
+
+
+def ink(behind: Color) -> Color:
+    """Return black or white, whichever reads better on a background; the ratio is 4.5 or more on every color here."""
+    return max((BLACK, WHITE), key=lambda color: contrast(color, behind))
+
+
+def ansi(weight: float) -> str:
+    """Return a style for terminals of 16 colors."""
+    if not abs(weight) >= THRESHOLD:
+        return ""
+    strong = abs(weight) >= 0.5
+    if weight > 0:
+        return "bold black on bright_yellow" if strong else "black on yellow"
+    return "bold bright_white on blue" if strong else "black on cyan"
+
+
+def marks(weight: float) -> tuple[str, str]:
+    """Return what to write before and after a span where there is no color."""
+    if not abs(weight) >= THRESHOLD:
+        return "", ""
+    sign = "+" if weight > 0 else "-"
+    return f"[{sign * (2 if abs(weight) >= 0.5 else 1)}", "]"

@@ -98,7 +98,7 @@ def test_doubles_have_the_weights_of_floats():
 
 
 def test_nothing_large_is_ever_allocated():
-    with pytest.raises(MemoryError, match="bert: 16,017,"):
+    with pytest.raises(MemoryError, match="bert: 16,020,387 parameters"):
         zoo.build("bert", vocab_size=500_000)
 
 
@@ -122,12 +122,12 @@ def test_a_child_answers():
         (torch.zeros, (3 * 2**30,), "alloc"),
         (bytearray, (7 * 2**30,), "MemoryError"),
         (os._exit, (3,), "exit code 3"),
-        (time.sleep, (60,), "no answer within 5 seconds"),
+        (time.sleep, (600,), "no answer within 2 seconds"),
         (eval, ("lambda: 0",), "pickle"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_a_child_fails_without_harm(function, arguments, why):
-    failure = zoo.in_child(function, *arguments, timeout=5)
+    failure = zoo.in_child(function, *arguments, timeout=2 if function is time.sleep else 60)
     assert isinstance(failure, zoo.Failure)
     assert why in failure

@@ -39,12 +39,12 @@ class Size:
 
     hidden: int = 32
     heads: int = 4
-    layers: int = 2
+    layers: int = 2  # hybrids need one of each kind
     intermediate: int = 48
     vocabulary: int = 128
     positions: int = 128
     experts: int = 4
-    window: int = 4  # of sliding, local and chunked attention: shorter than the documents, so that it matters
+    window: int = 4  # of sliding, local and chunked attention: even, shorter than the documents
 
     @property
     def head(self) -> int:
@@ -69,6 +69,7 @@ RULES: tuple[tuple[str, Callable[[Size, int], int]], ...] = (
     (r"num_self_attends_per_block|num_feedforward_networks|max_depth", lambda size, _: size.layers),
     (r"num_attention_heads|n_heads?|num_heads|\w+_attention_heads", lambda size, _: size.heads),
     (r"index_n_heads|linear_num_value_heads", lambda size, _: size.heads),
+    (r"n_mamba_heads", lambda size, _: 2 * size.heads),  # of twice the hidden width
     (r"linear_num_key_heads", lambda size, _: size.heads // 2),
     (r"(\w+_)?head_?dim|d_kv|d_head|attention_head_size|kv_channels|\w+_rank", lambda size, _: size.head),
     (r"rotary_dim", lambda size, _: size.head // 2),
@@ -182,6 +183,7 @@ def shrink(config, size: Size, moved: dict[int, int] | None = None) -> dict[str,
 
 
 def merge(settings: dict[str, Any], *others: dict[str, Any]) -> dict[str, Any]:
+    """`settings` with the others on top, the last on top of all."""
     for other in others:
         for key, value in other.items():
             nested = isinstance(value, dict) and isinstance(settings.get(key), dict)
@@ -204,9 +206,14 @@ def perturb(model, seed: int) -> None:
     Weights get what keeps activations of order one, vectors (biases, norms, decays) a fifth.
     """
     generator = torch.Generator().manual_seed(seed)
+    convolutions = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
+    whole = {id(module.weight) for module in model.modules() if isinstance(module, convolutions)}
     with torch.no_grad():
         for parameter in model.parameters():
-            scale = 0.2 if parameter.dim() < 2 else parameter.shape[-1] ** -0.5
+            if parameter.dim() < 2:
+                scale = 0.2
+            else:
+                scale = (parameter[0].numel() if id(parameter) in whole else parameter.shape[-1]) ** -0.5
             parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
 
 
@@ -227,7 +234,6 @@ def build(
     Raises MemoryError instead of allocating more than `PARAMETER_LIMIT` parameters.
     """
     cls = getattr(transformers, CLASSES[model_type])
-
     if dtype is torch.float64 and experts is None:
         experts = "eager"  # the grouped product, which is the default, takes no doubles
 
@@ -247,10 +253,12 @@ def build(
 
 
 def supports_sdpa(model_type: str) -> bool:
+    """Whether `build(..., attention="sdpa")` can be asked for."""
     return bool(getattr(transformers, CLASSES[model_type])._supports_sdpa)
 
 
 def padding_side(model_type: str) -> str:
+    """Where the architecture's tokenizer pads, "right" where none is known."""
     name = TOKENIZERS.get(model_type)
     try:
         return getattr(transformers, name).padding_side if name else "right"
@@ -321,6 +329,7 @@ def in_child(function: Callable, *args, memory_gib: float = 6, timeout: float = 
 def _answer(sender, memory_gib: float, filters, function: Callable, args: tuple) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (int(memory_gib * 2**30),) * 2)
     torch.set_num_threads(1)
+    warnings.resetwarnings()
     warnings.filters[:] = filters
     try:
         # Plain pickle: torch's own would lend tensors in shared memory that dies with the child.

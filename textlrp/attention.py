@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from textlrp import operations, surrogates
+from textlrp import handlers, operations, surrogates
 from textlrp.rules import Frozen
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def scaled_dot_product_attention(met: Interception, func: Any, args: Any, kwargs
         for x, share, sign in ((q, half_v * half_qk, -1), (k, half_v * half_qk, -1), (v, half_v, 1))
     ]
     out = _kernel(func, *inputs, options)
-    met.products[out.grad_fn] = tuple(x.grad_fn for x in inputs if x.requires_grad)
+    met.mark_product(out, inputs)
     return out
 
 
@@ -65,13 +65,13 @@ def _with_bias(
     groups = q.shape[-3] // k.shape[-3] if q.dim() > 3 else 1
     if groups > 1:
         k, v = k.repeat_interleave(groups, -3), v.repeat_interleave(groups, -3)
-    scores = met.product(torch.matmul, (q * scale, k.mT), {})
-    scores = met.additive(torch.add, (scores, mask), {})
+    scores = handlers.product(met, torch.matmul, (q * scale, k.mT), {})
+    scores = handlers.additive(met, torch.add, (scores, mask), {})
     if options.get("is_causal"):
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu_(1)
         scores = scores.masked_fill(future, -torch.inf)
-    weights = met.softmax(torch.softmax, (scores, -1), {})
-    twin = met.product(torch.matmul, (weights, v), {})
+    weights = handlers.softmax(met, torch.softmax, (scores, -1), {})
+    twin = handlers.product(met, torch.matmul, (weights, v), {})
     out: Tensor = surrogates.StandIn.apply(twin, value)
     return out
 
@@ -97,14 +97,14 @@ def multi_head_attention(met: Interception, func: Any, args: Any, kwargs: Any) -
     biases = named["in_proj_bias"].chunk(3) if named["in_proj_bias"] is not None else (None,) * 3
 
     def project(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
-        y = met.linear(F.linear, (x, matrix, bias), {}) if x.requires_grad else F.linear(x, matrix, bias)
+        y = handlers.linear(met, F.linear, (x, matrix, bias), {}) if x.requires_grad else F.linear(x, matrix, bias)
         return y.unflatten(-1, (heads, width // heads)).permute(1, 2, 0, 3)  # time, batch, heads -> batch, heads, time
 
     q, k, v = (project(*parts) for parts in zip((query, key, val), matrices, biases, strict=True))
     mask = _merge_masks(named["attn_mask"], named["key_padding_mask"], q, heads)
     attended = scaled_dot_product_attention(met, F.scaled_dot_product_attention, (q, k, v), {"attn_mask": mask})
     joined = attended.permute(2, 0, 1, 3).flatten(-2)
-    out = met.linear(F.linear, (joined, named["out_proj_weight"], named["out_proj_bias"]), {})
+    out = handlers.linear(met, F.linear, (joined, named["out_proj_weight"], named["out_proj_bias"]), {})
     out = out if batched else out.squeeze(1)
     return surrogates.StandIn.apply(out, value), weights
 

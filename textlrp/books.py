@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-#: Stands in for the infinities of a mask: its multiplier is exactly zero there, and zero times infinity is not.
-_LARGEST = 1e30
 
 
 class Books:
@@ -40,7 +38,9 @@ class Books:
             rows = multiplier.reshape(-1, constant.shape[0]).mv(constant)
             self.post(heading, rows.reshape(multiplier.shape[:-1]))
         else:
-            self.post(heading, multiplier * constant.clamp(-_LARGEST, _LARGEST))
+            # The multiplier is exactly zero where a mask holds an infinity, but zero times infinity is not.
+            largest = torch.finfo(constant.dtype).max
+            self.post(heading, multiplier * constant.clamp(-largest, largest))
 
     def per_document(self, values: Tensor) -> Tensor:
         """Sum ``values`` over everything but the document; shape ``[batch]``.

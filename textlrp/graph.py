@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from textlrp.arguments import tensors
 from textlrp.surrogates import Surrogate
 
 # Nodes of linear maps, choices and moves of values, whose own gradient is LRP-0.
@@ -52,8 +53,12 @@ _BILINEAR = {
     "ConvTbc": (0, 1),
     "GroupedMm": (0, 1),
     "Lerp": (0, 1, 2),
-    "Div": (1, 1),
+    "Div": (1,),
+    "LinalgSolveTriangular": (0,),
+    "LinalgSolveEx": (0,),
 }
+# Of these the position is that of the denominator, which must be a constant.
+_DIVISIONS = ("Div", "LinalgSolveTriangular", "LinalgSolveEx")
 # The fused attention kernels: everything in them is met by the attention rule or nothing is.
 _ATTENTION = "ScaledDotProduct"
 
@@ -64,23 +69,20 @@ def kind(node: Any) -> str:
     return name.rstrip("0123456789").removesuffix("Backward")
 
 
-def ruleless(root: Any, products: dict[Any, tuple[Any, ...]]) -> list[Any]:
+def ruleless(root: Any, products: set[Any]) -> list[Any]:
     """Return the nodes under ``root`` that no rule accounts for.
 
     Args:
         root: the ``grad_fn`` of the logits.
-        products: for each product that met its rule, its output's node and the nodes of its operands.
+        products: the nodes of products that met their rule.
     """
-    met: set[Any] = set()
     found = []
     seen = {root}
     stack = [root]
     while stack:
         node = stack.pop()
-        if node in products:
-            met |= _between(node, set(products[node]))
         children = [child for child, _ in node.next_functions]
-        if node not in met and not _accounted(node, children):
+        if node not in products and not _accounted(node, children):
             found.append(node)
         for child in children:
             if child is not None and child not in seen:
@@ -89,7 +91,8 @@ def ruleless(root: Any, products: dict[Any, tuple[Any, ...]]) -> list[Any]:
     return found
 
 
-def _between(top: Any, bottom: set[Any]) -> set[Any]:
+def between(top: Any, bottom: set[Any]) -> set[Any]:
+    """Return the nodes from ``top`` down to, and without, those at the bottom."""
     inside, stack = {top}, [top]
     while stack:
         for child, _ in stack.pop().next_functions:
@@ -108,7 +111,7 @@ def _accounted(node: Any, children: list[Any]) -> bool:
         return True
     if operation in _BILINEAR:
         carriers = [i for i in _BILINEAR[operation] if i < len(children) and children[i] is not None]
-        return not carriers if operation == "Div" else len(carriers) <= 1
+        return not carriers if operation in _DIVISIONS else len(carriers) <= 1
     if operation.startswith(_ATTENTION):
         return [child is not None for child in children[:3]] == [False, False, True]
     return False
@@ -126,8 +129,7 @@ class Trail:
 
     def _note(self, name: str, label: str) -> Any:
         def note(module: nn.Module, args: Any, output: Any) -> None:
-            values = output if isinstance(output, (list, tuple)) else getattr(output, "values", lambda: [output])()
-            stack = [value.grad_fn for value in values if getattr(value, "grad_fn", None) is not None]
+            stack = [tensor.grad_fn for tensor in tensors(output) if tensor.grad_fn is not None]
             while stack:
                 node = stack.pop()
                 if node is None or node in self._seen:

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from textlrp.surrogates import MASKED
+
 LOOKUP = "lookup"
 SAMPLE = "sample"
 TRANSPORT = "transport"
@@ -62,12 +64,13 @@ _KINDS: dict[str, list[str]] = {
     "sum_of_product": "baddbmm addmm addbmm addmv addr addcmul".split(),
     "division": "div divide true_divide __truediv__ __rtruediv__ floor_divide __floordiv__ __rdiv__".split(),
     "statistic": """
-        sqrt rsqrt reciprocal var std norm vector_norm matrix_norm logsumexp frobenius_norm
+        sqrt rsqrt reciprocal var std norm vector_norm matrix_norm logsumexp frobenius_norm inv inverse pinv pinverse
     """.split(),
+    "solve": ["solve", "solve_triangular"],
     "nonlinearity": """
         gelu silu mish tanh sigmoid hardsigmoid hardswish hardtanh relu6 elu selu celu softplus logsigmoid softsign
         tanhshrink hardshrink softshrink threshold clamp clip clamp_min clamp_max pow square __pow__ exp exp2 expm1 log1p
-        cos sin tan sinh cosh asinh atan erf erfc sinc round floor ceil trunc fix sign expit prelu
+        cos sin tan sinh cosh asinh atan asin acos arcsin arccos arctan erf erfc sinc round floor ceil trunc fix sign expit prelu
     """.split(),
     "softmax": ["softmax", "_softmax"],
     "layer_norm": ["layer_norm"],
@@ -112,6 +115,15 @@ _register(_TRANSPORT, TRANSPORT)
 for _attribute in ("T", "mT", "H", "mH", "real", "imag"):
     _getter = getattr(Tensor, _attribute).__get__
     KINDS[_getter], _NAMES[_getter] = TRANSPORT, f"Tensor.{_attribute}"
+
+
+def copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    """Return what ``target.copy_(source)`` writes."""
+    return source.to(target.dtype).broadcast_to(target.shape)
+
+
+KINDS[Tensor.copy_] = KINDS[copied] = "affine"
+OUT_OF_PLACE[Tensor.copy_], _NAMES[Tensor.copy_], _NAMES[copied] = copied, "Tensor.copy_", "Tensor.copy_"
 # Written in place by their nature; the out-of-place twin is a clone that is then written.
 OUT_OF_PLACE[Tensor.__setitem__] = Tensor.__setitem__
 for _function in (F.relu_, torch.relu_, Tensor.relu_, F.leaky_relu_, Tensor.abs_, torch.abs_, Tensor.neg_, torch.neg_):
@@ -177,8 +189,8 @@ def is_blank(value: Any) -> bool:
     if isinstance(value, Tensor):
         if not (value.is_floating_point() or value.is_complex()):
             return not bool(value.any())
-        return bool(((value == 0) | (value <= -1e4)).all()) if not value.is_complex() else not bool(value.any())
-    return not isinstance(value, (int, float)) or value == 0 or value <= -1e4
+        return bool(((value == 0) | (value <= MASKED)).all()) if not value.is_complex() else not bool(value.any())
+    return not isinstance(value, (int, float)) or value == 0 or value <= MASKED
 
 
 def sum_of_product(
@@ -207,6 +219,8 @@ _FILLS = ("masked_fill", "index_fill", "fill", "where", "pad", "constant_pad_nd"
 
 def adds_nothing(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether an affine operation has no constant part: every operand carries relevance or is blank."""
+    if function in (Tensor.copy_, copied):
+        return args[1].requires_grad
     short = name(function).split(".")[-1].rstrip("_") if function is not Tensor.__setitem__ else "__setitem__"
     if short == "batch_norm":
         return False

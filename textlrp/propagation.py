@@ -73,11 +73,11 @@ def propagate(
     rules = as_rules(rules)
     input_ids = _check_inputs(model_inputs)
     with _lock(model), _undisturbed(model):
+        state = torch.get_rng_state()
         found = _run(model, target, rules, special_tokens_mask, model_inputs)
         if found is None:
             # The documents share a tensor whose rows cannot be told apart: right before fast.
             parts = []
-            state = torch.get_rng_state()
             for i in range(input_ids.shape[0]):
                 torch.set_rng_state(state)
                 alone = {key: _row(value, i, input_ids.shape[0]) for key, value in model_inputs.items()}
@@ -128,10 +128,11 @@ def _run(
                     f"relevance can reach a token"
                 )
             weights = _weights(target, logits, dtype)
-            if logits.requires_grad:
-                if graph.ruleless(logits.grad_fn, interception.products):
-                    raise _name_ruleless(model, rules, model_inputs, dtype)
+            ruleless = logits.requires_grad and graph.ruleless(logits.grad_fn, interception.products)
+            if logits.requires_grad and not ruleless:
                 torch.autograd.grad(logits, interception.root, weights.to(logits.dtype), allow_unused=True)
+    if ruleless:
+        raise _name_ruleless(model, rules, model_inputs, dtype)
     relevance = interception.relevance.view(input_ids.shape)
     books = interception.books
     explained = (logits.detach().to(dtype) * weights).sum(-1)

@@ -21,6 +21,12 @@ from textlrp.books import Books
 #: Largest block of attention weights that the frozen rule recomputes at once, in elements.
 _BLOCK = 1 << 24
 
+#: Entries of this size and below were set by a mask: no activation of a working model comes near.
+MASKED = -1e4
+
+#: Where ``(f(x) - f(0)) / x`` has lost its digits, by dtype: about the square root of the rounding error.
+_CLOSE = {torch.float64: 1e-7, torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 1e-2}
+
 
 def plainly(function: Callable[..., Any]) -> Callable[..., Any]:
     """Run a backward without the interception, which is active then for the sake of gradient checkpointing."""
@@ -57,20 +63,25 @@ class Lookup(Surrogate):
 class Elementwise(Surrogate):
     """The identity rule for ``y = f(x)``: ``c_x = c_y (y - f(0)) / x``, and ``f'(0)`` in place of 0/0.
 
-    Achtibat et al. 2024, eq. 9 (proposition 3.2), extended to ``f(0) != 0``: the constant ``f(0)`` is posted.
-    Only the ratio is kept.
+    Achtibat et al. 2024, eq. 9 (proposition 3.2), extended to ``f(0) != 0``: the constant ``f(0)`` is posted. An entry
+    that a mask set to minus infinity, or near it, is a constant altogether. Only the ratio is kept.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor, at_zero: float, slope: float, books: Books) -> Any:
+        constant: Tensor | float = at_zero
         if at_zero:
             ratio = (y - at_zero).div_(x)
             # Close to zero the difference has no correct digits left; the limit has.
-            ratio = torch.where(x.abs() < 1e-4, slope, ratio) if x.dtype != torch.float64 else ratio
+            ratio = torch.where(x.abs() < _CLOSE[x.dtype], slope, ratio)
+            masked = x <= MASKED
+            if bool(masked.any()):
+                ratio.masked_fill_(masked, 0.0)
+                constant = torch.where(masked, y, at_zero)
         else:
             ratio = y / x
         ratio.nan_to_num_(nan=slope, posinf=torch.inf, neginf=-torch.inf)
-        ctx.save_for_backward(ratio)
+        ctx.save_for_backward(ratio, constant if isinstance(constant, Tensor) else None)
         ctx.at_zero, ctx.books, ctx.dtype = at_zero, books, x.dtype
         ctx.mark_dirty(y)
         return y
@@ -78,9 +89,9 @@ class Elementwise(Surrogate):
     @staticmethod
     @plainly
     def backward(ctx: Any, c: Tensor) -> Any:
-        (ratio,) = ctx.saved_tensors
+        ratio, constant = ctx.saved_tensors
         if ctx.at_zero:
-            ctx.books.post_product(ledger.CONSTANTS, c, ctx.at_zero)
+            ctx.books.post_product(ledger.CONSTANTS, c, ctx.at_zero if constant is None else constant)
         return (c * ratio).to(ctx.dtype), None, None, None, None
 
 
@@ -266,6 +277,23 @@ class FrozenAttention(Surrogate):
         if groups > 1:
             c_v = c_v.unflatten(-3, (-1, groups)).sum(-3)
         return c_v.sum_to_size(ctx.shape), None, None, None, None, None, None
+
+
+class Constant(Surrogate):
+    """A constant that is written over relevance: it is posted from where it stands, ``sum(x c)``."""
+
+    @staticmethod
+    def forward(ctx: Any, root: Tensor, value: Tensor, heading: str, books: Books) -> Any:
+        ctx.save_for_backward(value)
+        ctx.heading, ctx.books = heading, books
+        return value.clone()
+
+    @staticmethod
+    @plainly
+    def backward(ctx: Any, c: Tensor) -> Any:
+        (value,) = ctx.saved_tensors
+        ctx.books.post_product(ctx.heading, c, value)
+        return None, None, None, None
 
 
 class StandIn(Surrogate):

@@ -1,0 +1,41 @@
+"""The tensors among the arguments and results of a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """Yield every tensor in nested lists, tuples and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from tensors(item)
+    elif isinstance(value, dict):
+        yield from tensors(tuple(value.values()))
+
+
+def replace(value: Any, change: Callable[[Tensor], Any]) -> Any:
+    """Return nested arguments with every tensor changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, (list, tuple)) and any(True for _ in tensors(value)):
+        return type(value)(replace(item, change) for item in value) if type(value) in (list, tuple) else value
+    if isinstance(value, dict):
+        return {key: replace(item, change) for key, item in value.items()}
+    return value
+
+
+def carries(args: Any, kwargs: dict[str, Any] | None = None) -> bool:
+    """Whether any tensor among the arguments carries relevance."""
+    for value in args:
+        if isinstance(value, Tensor):
+            if value.requires_grad:
+                return True
+        elif isinstance(value, (list, tuple)) and carries(value):
+            return True
+    return bool(kwargs) and carries(tuple(kwargs.values()))  # type: ignore[union-attr]

@@ -1,0 +1,314 @@
+"""What each kind of operation does to the multiplier: the rules, applied to a torch function's own arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from textlrp import ledger, operations, provenance, surrogates
+from textlrp.arguments import carries, replace, tensors
+from textlrp.rules import Epsilon, Frozen
+
+if TYPE_CHECKING:
+    from textlrp.interception import Interception
+
+
+def in_place(met: Interception, func: Any, out_of_place: Any, kind: str, args: Any, kwargs: Any) -> Any:
+    """Write in place what the rule gives out of place: hooks on a view that is written later would be lost."""
+    target = args[0]
+    if may_write(met, func, kind, args, kwargs):
+        met.count(func, "plain gradient")
+        return func(*args, **kwargs)
+    if func is Tensor.__setitem__:
+        result = target.clone()
+        HANDLERS[kind](met, func, (result, *args[1:]), kwargs)
+    else:
+        result = HANDLERS[kind](met, out_of_place, args, kwargs)
+    if target.requires_grad and not result.requires_grad:
+        heading = provenance.common_heading((args[1:], kwargs))
+        result = surrogates.Constant.apply(met.root, result.broadcast_to(target.shape), heading, met.books)
+    target.copy_(result)
+    return None if func is Tensor.__setitem__ else target
+
+
+def may_write(met: Interception, func: Any, kind: str, args: Any, kwargs: Any) -> bool:
+    """Whether an operation can write in place as it is, because nothing has to be posted or scaled."""
+    target_carries = args[0].requires_grad
+    if kind == "additive":
+        return target_carries and carries(args[1:2])
+    if kind in ("product", "division"):
+        return target_carries and not carries(args[1:], kwargs)
+    return kind == "affine" and operations.adds_nothing(func, args, kwargs)
+
+
+def lookup(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """A row of a table for each index: tokens where the indices come from the input ids."""
+    named = dict(zip(operations.LOOKUP_NAMES[func], args, strict=False)) | kwargs
+    index, table = named["input"], named["weight"]
+    origin = provenance.origin(index)
+    if origin is None or carries((table,)):
+        if origin is not None:
+            raise met.unsupported(f"{operations.name(func)} in a table computed from activations")
+        out = func(*args, **kwargs)
+        if carries((table,)):
+            met.count(func, "plain gradient")
+        else:
+            provenance.mark_heading(out, provenance.table_heading(met.model, table))
+        return out
+    if operations.name(func) == "F.embedding_bag":
+        raise met.unsupported("F.embedding_bag by the input ids")
+    if named.get("max_norm") is not None:
+        raise met.unsupported("F.embedding with max_norm, which rewrites the table,")
+    if not owns(met, table):
+        raise met.unsupported(f"{operations.name(func)} in a table that is computed on the fly")
+    met.looked_up = True
+    met.count(func, "relevance of tokens")
+    return surrogates.Lookup.apply(
+        met.root, lambda: F.embedding(index, table), lambda x, c: met.arrive(origin, x, c)
+    )
+
+
+def owns(met: Interception, table: Tensor) -> bool:
+    """Whether a table is a parameter or a buffer of the model, and not a passing result."""
+    return isinstance(table, nn.Parameter) or any(table is own for own in met.model.buffers())
+
+
+def linear(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """``y = Wx + b``, LRP-0 or epsilon: the plain gradient; the bias is posted."""
+    named = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
+    bias = named.get("bias")
+    if carries((named["weight"], bias)):
+        return product(met, func, args, kwargs)
+    y = stabilize(met, func, func(*args, **kwargs))
+    if bias is not None:
+        met.post_constant(y, bias, ledger.BIASES)
+    return y
+
+
+def stabilize(met: Interception, func: Any, z: Tensor) -> Tensor:
+    """Apply the linear rule to the output of a linear map."""
+    rule, books = met.rules.linear, met.books
+    if not isinstance(rule, Epsilon):
+        met.count(func, "LRP-0")
+        return z
+    met.count(func, "LRP-epsilon")
+    value, epsilon = z.detach(), rule.epsilon
+
+    def absorb(c: Tensor) -> Tensor:
+        with torch._C.DisableTorchFunction():
+            taken = c * epsilon / (value.abs() + epsilon)
+            books.post(ledger.STABILIZER, value * taken)
+            return c - taken
+
+    z.register_hook(absorb)
+    return z
+
+
+def additive(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """A sum or a difference: plain for what carries relevance, posted for what does not."""
+    y = func(*args, **kwargs)
+    met.count(func, "plain gradient")
+    operands = list(args) + [kwargs[key] for key in ("input", "other") if key in kwargs]
+    constants = [i for i, value in enumerate(operands[:2]) if not carries((value,))]
+    if constants:
+        (i,) = constants
+        sign = operations.sign(func, i) * (kwargs.get("alpha", 1) if i == 1 else 1)
+        value = operands[i]
+        if isinstance(value, Tensor) or value != 0:
+            met.post_constant(y, value, provenance.heading(value), sign)
+    return y
+
+
+def affine(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """An operation that is linear in what carries relevance plus ``f(0)``, which is posted."""
+    y = func(*args, **kwargs)
+    result = args[0] if func is Tensor.__setitem__ else y
+    if not any(x.requires_grad for x in tensors(result)):
+        return y
+    if operations.adds_nothing(func, args, kwargs):
+        met.count(func, "plain gradient")
+        return y
+    with torch.no_grad():
+        zeroed = replace(args, lambda x: torch.zeros_like(x) if x.requires_grad else x)
+        constant = func(*zeroed, **replace(kwargs, lambda x: torch.zeros_like(x) if x.requires_grad else x))
+        constant = zeroed[0] if func is Tensor.__setitem__ else constant
+    for part, const in zip(tensors(result), tensors(constant), strict=True):
+        if bool((const != 0).any()):
+            met.post_constant(part, const, provenance.common_heading((args, kwargs)))
+    met.count(func, "plain gradient")
+    return y
+
+
+def convolution(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """A convolution with constant kernels, as a linear map."""
+    if carries(args[1:], {key: value for key, value in kwargs.items() if key != "input"}):
+        raise met.unsupported(f"{operations.name(func)} with kernels computed from activations")
+    return stabilize(met, func, affine(met, func, args, kwargs))
+
+
+def product(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """A product: linear in a single carrier; of ``n`` carriers each gets ``1/n`` (the uniform rule)."""
+    carriers = sum(1 for x in tensors((args, kwargs)) if x.requires_grad)
+    if carriers == 1:
+        met.count(func, "plain gradient")
+        return func(*args, **kwargs)
+    met.count(func, "uniform")
+    if operations.is_matmul(func) and len(args) == 2 and min(x.dim() for x in args) > 1 and torch.is_grad_enabled():
+        return surrogates.Matmul.apply(*args)
+    y = func(*args, **kwargs)
+    if y.requires_grad:
+        met.mark_product(y, (args, kwargs))
+        # A hook on a view would be lost if its base were written in place.
+        y = y.clone() if y._is_view() else y
+        met.scale_multiplier(y, 1.0 / carriers)
+    return y
+
+
+def sum_of_product(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """``baddbmm`` and its kin: the product apart from the sum, so that each part meets its own rule."""
+    value = func(*replace(args, Tensor.detach), **replace(kwargs, Tensor.detach))
+    base, twin = operations.sum_of_product(func, args, kwargs, lambda f, *xs: product(met, f, xs, {}))
+    if carries((base,)) and carries((twin,)):
+        summed = base + twin
+    elif carries((twin,)):
+        summed = additive(met, torch.add, (twin, base), {})
+    else:
+        summed = additive(met, torch.add, (base, twin), {})
+    return surrogates.StandIn.apply(summed, value)
+
+
+def division(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """A quotient: the denominator is held constant."""
+    args = list(args)
+    top, bottom = (1, 0) if operations.name(func) == "Tensor.__rtruediv__" else (0, 1)
+    if len(args) == 2 and isinstance(args[bottom], Tensor):
+        args[bottom] = args[bottom].detach()
+    elif isinstance(kwargs.get("other"), Tensor):
+        kwargs = kwargs | {"other": kwargs["other"].detach()}
+    met.count(func, "denominator constant")
+    if kwargs.get("rounding_mode") is not None and carries(args):
+        x = args[top]
+        y = func(*replace(args, Tensor.detach), **kwargs)
+        return elementwise(met, x, y, 0.0, 0.0, operations.name(func))
+    return func(*args, **kwargs)
+
+
+def solve(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """``X = A^-1 B``, a division by a matrix: ``A`` is held constant, as every denominator."""
+    met.count(func, "denominator constant")
+    args = list(args)
+    args[0] = args[0].detach()
+    return func(*args, **kwargs)
+
+
+def statistic(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """A root, a norm, a spread: a statistic of activations, held constant (Ali et al. 2022)."""
+    met.count(func, "constant")
+    return func(*replace(args, Tensor.detach), **replace(kwargs, Tensor.detach))
+
+
+def elementwise(met: Interception, x: Tensor, y: Tensor, at_zero: float, slope: float, name: str) -> Tensor:
+    """Apply the identity rule to ``y = f(x)``."""
+    met.count(name, "identity")
+    out: Tensor = surrogates.Elementwise.apply(x, y, at_zero, slope, met.books)
+    return out
+
+
+def nonlinearity(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """An elementwise function of the first argument."""
+    x = args[0] if args else kwargs["input"]
+    rest = (args[1:], {key: value for key, value in kwargs.items() if key not in ("input", "inplace")})
+    if not isinstance(x, Tensor) or not x.requires_grad or carries(rest[0], rest[1]):
+        raise met.unsupported(f"{operations.name(func)} of several activations")
+    if operations.is_power(func):
+        exponent = rest[0][0] if rest[0] else rest[1].get("exponent", 2)
+        if isinstance(exponent, Tensor) or exponent <= 0 or exponent == 0.5:
+            return statistic(met, func, args, kwargs)
+        if exponent == 2:
+            met.count(func, "identity")
+            return surrogates.Square.apply(x, func(x.detach(), *rest[0], **rest[1]))
+    y = func(x.detach(), *rest[0], **rest[1])
+    at_zero, slope = met.anchors.of_function(func, rest[0], rest[1], x)
+    if at_zero is None:
+        raise met.unsupported(f"{operations.name(func)}, which has no finite value at zero,")
+    return elementwise(met, x, y, at_zero, slope, operations.name(func))
+
+
+def softmax(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """Softmax: its Taylor expansion, or held constant."""
+    if isinstance(met.rules.softmax, Frozen):
+        met.count(func, "frozen")
+        return func(*replace(args, Tensor.detach), **kwargs)
+    met.count(func, "Taylor")
+    x = args[0] if args else kwargs["input"]
+    dim = kwargs["dim"] if "dim" in kwargs else args[1]
+    p = func(*replace(args, Tensor.detach), **replace(kwargs, Tensor.detach))
+    return surrogates.Softmax.apply(x, p, dim, met.books)
+
+
+def layer_norm(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """LayerNorm with its spread held constant."""
+    named = dict(zip(operations.LAYER_NORM_NAMES, args, strict=False)) | kwargs
+    if carries((named.get("weight"), named.get("bias"))):
+        raise met.unsupported("F.layer_norm with weights computed from activations")
+    met.count(func, "statistics constant")
+    shape = tuple(named["normalized_shape"])
+    eps = named.get("eps", 1e-5)
+    return surrogates.LayerNorm.apply(named["input"], shape, named.get("weight"), named.get("bias"), eps, met.books)
+
+
+def rms_norm(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """RMSNorm with its root mean square held constant."""
+    named = dict(zip(("input", "normalized_shape", "weight", "eps"), args, strict=False)) | kwargs
+    if carries((named.get("weight"),)):
+        raise met.unsupported("F.rms_norm with weights computed from activations")
+    met.count(func, "statistics constant")
+    shape = tuple(named["normalized_shape"])
+    return surrogates.RMSNorm.apply(named["input"], shape, named.get("weight"), named.get("eps"))
+
+
+def normalize(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """``x / max(|x|, eps)`` with the norm held constant."""
+    x, *rest = args
+    value = func(x.detach(), *rest, **kwargs)
+    named = dict(zip(("p", "dim", "eps"), rest, strict=False)) | kwargs
+    norm = x.detach().norm(named.get("p", 2.0), named.get("dim", 1), keepdim=True)
+    met.count(func, "statistics constant")
+    return surrogates.StandIn.apply(x / norm.clamp_min(named.get("eps", 1e-12)), value)
+
+
+def glu(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """A gated linear unit, ``a sigmoid(b)``, as the product and the non-linearity that it is."""
+    x, *rest = args
+    value = func(x.detach(), *rest, **kwargs)
+    dim = rest[0] if rest else kwargs.get("dim", -1)
+    a, b = x.chunk(2, dim)
+    gate = nonlinearity(met, torch.sigmoid, (b,), {})
+    return surrogates.StandIn.apply(product(met, torch.mul, (a, gate), {}), value)
+
+
+#: The handler of each kind in :data:`textlrp.operations.KINDS` but the attention functionals.
+HANDLERS: dict[str, Callable[[Interception, Any, Any, Any], Any]] = {
+    handler.__name__: handler
+    for handler in (
+        linear,
+        additive,
+        affine,
+        convolution,
+        product,
+        sum_of_product,
+        division,
+        solve,
+        statistic,
+        nonlinearity,
+        softmax,
+        layer_norm,
+        rms_norm,
+        normalize,
+        glu,
+    )
+}

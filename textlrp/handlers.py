@@ -99,12 +99,11 @@ def stabilize(met: Interception, func: Any, z: Tensor) -> Tensor:
     value, epsilon = z.detach(), rule.epsilon
 
     def absorb(c: Tensor) -> Tensor:
-        with torch._C.DisableTorchFunction():
-            taken = c * epsilon / (value.abs() + epsilon)
-            books.post(ledger.STABILIZER, value * taken)
-            return c - taken
+        taken = c * epsilon / (value.abs() + epsilon)
+        books.post(ledger.STABILIZER, value * taken)
+        return c - taken
 
-    z.register_hook(absorb)
+    met.attach(z, absorb)
     return z
 
 
@@ -162,8 +161,6 @@ def product(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     y = func(*args, **kwargs)
     if y.requires_grad:
         met.mark_product(y, (args, kwargs))
-        # A hook on a view would be lost if its base were written in place.
-        y = y.clone() if y._is_view() else y
         met.scale_multiplier(y, 1.0 / carriers)
     return y
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -196,11 +197,7 @@ class Interception(TorchFunctionMode):
         books = self.books
         value = constant if sign == 1.0 else constant * sign
 
-        def post(c: Tensor) -> None:
-            with torch._C.DisableTorchFunction():
-                books.post_product(heading, c, value)
-
-        y.register_hook(post)
+        self.attach(y, lambda c: books.post_product(heading, c, value))
 
     def mark_product(self, y: Tensor, operands: Any) -> None:
         """Remember the nodes of a product as met by its rule."""
@@ -208,4 +205,33 @@ class Interception(TorchFunctionMode):
 
     def scale_multiplier(self, y: Tensor, share: float) -> None:
         """Scale the multiplier of ``y``."""
-        y.register_hook(lambda c: c * share)
+        self.attach(y, lambda c: c * share)
+
+    def attach(self, y: Tensor, function: Callable[[Tensor], Tensor | None]) -> None:
+        """Call a function with the multiplier of a fresh result; what it returns takes its place.
+
+        Some functionals return a view of their result (``F.linear`` of three dimensions can). A hook on a view is lost when the
+        view is written in place later, so it goes to the base, which nobody else knows.
+        """
+        base = y._base if y._is_view() else None
+        if base is None or base.numel() != y.numel() or not base.is_contiguous() or not base.requires_grad:
+
+            def hook(c: Tensor) -> Tensor | None:
+                with torch._C.DisableTorchFunction():
+                    return function(c)
+
+            y.register_hook(hook)
+            return
+        size, stride, shape = y.size(), y.stride(), base.shape
+
+        def on_base(c: Tensor) -> Tensor | None:
+            with torch._C.DisableTorchFunction():
+                plain = c.contiguous()
+                changed = function(plain.as_strided(size, stride))
+                if changed is None:
+                    return None
+                written = torch.empty_like(plain)
+                written.as_strided(size, stride).copy_(changed)
+                return written
+
+        base.register_hook(on_base)

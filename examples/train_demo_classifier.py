@@ -123,7 +123,9 @@ def rows(path: Path, recipe: Recipe) -> list[dict[str, Any]]:
         found = [json.loads(line) for line in lines]
     if recipe.limit is None:
         return found
-    return [row for split in ("train", "val", "test") for row in [r for r in found if r["split"] == split][: recipe.limit]]
+    return [
+        row for split in ("train", "val", "test") for row in [r for r in found if r["split"] == split][: recipe.limit]
+    ]
 
 
 def read_folder(folder: Path, recipe: Recipe) -> Reviews:
@@ -132,7 +134,10 @@ def read_folder(folder: Path, recipe: Recipe) -> Reviews:
     sst = rows(folder / "sst.jsonl.gz", recipe)
     edits = rows(folder / "counterfactual_movies.jsonl.gz", recipe)
     phrases = [
-        (row["text"][start:end], grade) for row in sst if row["split"] == "train" for start, end, grade in row["phrases"]
+        (row["text"][start:end], grade)
+        for row in sst
+        if row["split"] == "train"
+        for start, end, grade in row["phrases"]
     ]
     return assemble(
         [(row["text"], row["label"], row["split"]) for row in imdb],
@@ -212,7 +217,9 @@ def train_tokenizer(reviews: Reviews, recipe: Recipe) -> BertTokenizerFast:
     return tokenizer
 
 
-def encode(tokenizer: BertTokenizerFast, items: list[tuple[str, float]], length: int = 512) -> list[tuple[list[int], float]]:
+def encode(
+    tokenizer: BertTokenizerFast, items: list[tuple[str, float]], length: int = 512
+) -> list[tuple[list[int], float]]:
     """Turn labeled texts into labeled ids, with [CLS] and [SEP]."""
     ids = tokenizer([text for text, _ in items], truncation=True, max_length=length)["input_ids"]
     return [(row, label) for row, (_, label) in zip(ids, items, strict=True)]
@@ -223,7 +230,7 @@ def batches(items: list[tuple[list[int], float]], tokens: int, pad: int) -> Iter
     order = sorted(range(len(items)), key=lambda i: len(items[i][0]) + random.random())
     groups: list[list[int]] = [[]]
     for i in order:
-        if groups[-1] and (len(groups[-1]) + 1) * len(items[i][0]) > tokens or len(groups[-1]) >= 256:
+        if (groups[-1] and (len(groups[-1]) + 1) * len(items[i][0]) > tokens) or len(groups[-1]) >= 256:
             groups.append([])
         groups[-1].append(i)
     random.shuffle(groups)
@@ -290,7 +297,9 @@ def train(reviews: Reviews, tokenizer: BertTokenizerFast, recipe: Recipe) -> Ber
     return finetune(model, documents, sentences, phrases, tokenizer, recipe, reviews)
 
 
-def pretrain(model: BertForSequenceClassification, texts: list[list[int]], tokenizer: BertTokenizerFast, recipe: Recipe) -> None:
+def pretrain(
+    model: BertForSequenceClassification, texts: list[list[int]], tokenizer: BertTokenizerFast, recipe: Recipe
+) -> None:
     """Predict masked words, with the embedding table as the output table."""
     mask_id, pad = tokenizer.mask_token_id, tokenizer.pad_token_id
     head = torch.nn.Sequential(
@@ -401,7 +410,8 @@ def card(scores: dict[str, dict[str, float]], reviews: Reviews, recipe: Recipe, 
     """Write the model card."""
     template = Path(__file__).with_name("demo_classifier_card.md").read_text(encoding="utf-8")
     table = "\n".join(
-        f"| {name} | {row['texts']} | {row['accuracy']:.4f} | {row['calibration error']:.4f} |" for name, row in scores.items()
+        f"| {name} | {row['texts']} | {row['accuracy']:.4f} | {row['calibration error']:.4f} |"
+        for name, row in scores.items()
     )
     libraries = ("torch", "transformers", "tokenizers")
     return template.format(

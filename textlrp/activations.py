@@ -1,7 +1,8 @@
 """Activation functions: which modules are one, and what the identity rule needs to know of each.
 
-Activations written in Python (``gelu_new``, quick GELU, ...) reach torch as sums and products; rule by rule, the product
-rule would halve what the identity rule keeps. So a module that is found to act on each element alone is taken whole.
+Activations written in Python (``gelu_new``, quick GELU, ...) reach torch as sums and products; rule by rule, the
+product rule would halve what the identity rule keeps. So a module that is found to act on each element alone is taken
+whole.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-
 
 
 def composed_activations(model: nn.Module) -> list[nn.Module]:
@@ -70,7 +70,7 @@ def _is_elementwise(module: nn.Module) -> bool:
             warnings.simplefilter("ignore")
             probe = copy.deepcopy(module).eval()
             y, changed, turned = probe(x.clone()), probe(other), probe(x.flip(0, 1, 2))
-    except Exception:  # noqa: BLE001 - any failure says the same: not a plain function of one tensor
+    except Exception:
         return False
     same = isinstance(y, Tensor) and y.shape == x.shape and y.is_floating_point()
     if not same or torch.equal(y, x):
@@ -116,7 +116,11 @@ def _anchor(function: Callable[[Tensor], Tensor], like: Tensor) -> tuple[float |
     with torch._C.DisableTorchFunction(), torch.enable_grad():
         zero = torch.zeros((1, 1), dtype=like.dtype, device=like.device, requires_grad=True)
         value = function(zero)
-        slope = torch.autograd.grad(value, zero, torch.ones_like(value), allow_unused=True)[0] if value.requires_grad else None
+        slope = (
+            torch.autograd.grad(value, zero, torch.ones_like(value), allow_unused=True)[0]
+            if value.requires_grad
+            else None
+        )
     at_zero = float(value.detach())
     steepness = 0.0 if slope is None else float(slope)
     return (at_zero if math.isfinite(at_zero) else None), (steepness if math.isfinite(steepness) else 0.0)

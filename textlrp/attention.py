@@ -113,7 +113,9 @@ def _merge_masks(mask: Tensor | None, padding: Tensor | None, q: Tensor, heads: 
     """Return the attention mask and the padding mask as one additive mask, ``[batch, heads or 1, time, time]``."""
 
     def additive(part: Tensor) -> Tensor:
-        return torch.zeros_like(part, dtype=q.dtype).masked_fill_(part, -torch.inf) if part.dtype == torch.bool else part
+        return (
+            torch.zeros_like(part, dtype=q.dtype).masked_fill_(part, -torch.inf) if part.dtype == torch.bool else part
+        )
 
     merged = None
     if mask is not None:
@@ -123,5 +125,3 @@ def _merge_masks(mask: Tensor | None, padding: Tensor | None, q: Tensor, heads: 
         padding = additive(padding)[:, None, None, :]
         merged = padding if merged is None else merged + padding
     return merged
-
-

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 
-
 class Books:
     """Collects what each heading received, one number a document, while the multipliers flow back.
 

@@ -6,6 +6,7 @@ import difflib
 import gzip
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 from textlrp.errors import CorpusError
 
 _SUFFIXES = (".jsonl", ".jsonl.gz")
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Corpus:
 
     Attributes:
         name: the bundled name, or the file's name without its suffix.
-        documents: at least one; their ids are unique.
+        documents: at least one; every id is unique.
         card: who wrote the corpus, how, and its limits, as Markdown; empty for a file of your own.
     """
 
@@ -82,8 +84,7 @@ def load(name_or_path: str | Path) -> Corpus:
         The corpus, with its documents in the order of the file and the ranges of each in reading order.
 
     Raises:
-        CorpusError: no corpus has that name, the file is missing, unreadable or empty, or a line is not in this
-            form; the sentence names the file, the line and the document, and says what to do.
+        CorpusError: no corpus has that name, the file is missing, unreadable or empty, or a line is malformed.
     """
     known = names()
     if name_or_path in known:
@@ -123,8 +124,8 @@ def _read(path: Path) -> tuple[Document, ...]:
             continue
         document = _document(line, where)
         if document.id in lines:
-            problem = f"line {lines[document.id]} has the same id"
-            raise CorpusError(f"{where}, document {document.id!r}: {problem}; give each its own.")
+            where = f"{where}, document {document.id!r}"
+            raise CorpusError(f"{where}: line {lines[document.id]} has the same id; give each its own.")
         lines[document.id] = number
         documents.append(document)
     if not documents:
@@ -154,22 +155,21 @@ def _document(line: str, where: str) -> Document:
         raise CorpusError(f"{where}: JSON that Python cannot read ({error}); write it more simply.") from error
     if not isinstance(values, dict):
         raise CorpusError(f"{where}: {_shown(values)} is JSON, but not an object; write one object on each line.")
-    id_ = values.get("id")
-    if isinstance(id_, str) and id_:
-        where = f"{where}, document {id_!r}"
+    if isinstance(values.get("id"), str) and values["id"]:
+        where = f"{where}, document {values['id']!r}"
     for key in ("id", "text", "label", "rationales"):
         if key not in values:
             raise CorpusError(f"{where}: the key {key!r} is missing; add it.")
     for key, optional in (("id", False), ("text", False), ("label", True), ("domain", True)):
-        value = values.get(key)
-        if value is None and optional:
+        if optional and values.get(key) is None:
             continue
+        value = values[key]
         if not (isinstance(value, str) and value.strip()):
             null = ", or null" if optional else ""
             raise CorpusError(f"{where}: {key!r} is {_shown(value)}; make it a string that is not blank{null}.")
-        if any("\ud800" <= character <= "\udfff" for character in value):
+        if _HALF_PAIR.search(value):
             raise CorpusError(f"{where}: {key!r} holds half of a surrogate pair; write the whole character.")
-    text, tags = values["text"], values.get("tags") or []
+    text, tags = values["text"], [] if values.get("tags") is None else values["tags"]
     if not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
         raise CorpusError(f"{where}: 'tags' is {_shown(tags)}; make it a list of strings.")
     rationales = _rationales(values["rationales"], len(text), where)
@@ -183,10 +183,9 @@ def _rationales(spans: Any, length: int, where: str) -> tuple[tuple[int, int], .
         # bool is an int to Python, but true is no offset
         if not (isinstance(span, list) and len(span) == 2 and all(type(offset) is int for offset in span)):
             raise CorpusError(f"{where}: the rationale {_shown(span)} is not [start, end]; write two integers.")
-        if not 0 <= span[0] <= span[1] <= length:
-            raise CorpusError(f"{where}: the rationale {span} is out of range; keep 0 <= start < end <= {length}.")
-        if span[0] == span[1]:
-            raise CorpusError(f"{where}: the rationale {span} is empty; widen it or leave it out.")
+        if not 0 <= span[0] < span[1] <= length:
+            problem = "is empty" if span[0] == span[1] else "is out of range"
+            raise CorpusError(f"{where}: the rationale {_shown(span)} {problem}; keep 0 <= start < end <= {length}.")
     ordered = sorted((start, end) for start, end in spans)
     for before, after in pairwise(ordered):
         if after[0] < before[1]:

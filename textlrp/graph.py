@@ -1,7 +1,7 @@
 """Fail closed: after the forward pass, no node of the autograd graph may be without a rule.
 
-``torch.jit.script`` functions and custom ``autograd.Function`` classes are invisible to a ``TorchFunctionMode``, but they
-leave nodes in the graph that carries the logit. A node passes if it is a surrogate, if it is linear in the one input
+``torch.jit.script`` functions and custom ``autograd.Function`` classes are invisible to a ``TorchFunctionMode``, but
+they leave nodes in the graph that carries the logit. A node passes if it is a surrogate, if it is linear in the one input
 that carries relevance, or if it belongs to a product that met the uniform rule.
 """
 

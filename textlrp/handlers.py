@@ -67,9 +67,7 @@ def lookup(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
         raise met.unsupported(f"{operations.name(func)} in a table that is computed on the fly")
     met.looked_up = True
     met.count(func, "relevance of tokens")
-    return surrogates.Lookup.apply(
-        met.root, lambda: F.embedding(index, table), lambda x, c: met.arrive(origin, x, c)
-    )
+    return surrogates.Lookup.apply(met.root, lambda: F.embedding(index, table), lambda x, c: met.arrive(origin, x, c))
 
 
 def owns(met: Interception, table: Tensor) -> bool:

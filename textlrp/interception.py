@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from textlrp import attention, foreign, graph, handlers, ledger, operations, provenance, surrogates
+from textlrp import attention, foreign, graph, handlers, ledger, operations, provenance
 from textlrp.activations import Anchors, composed_activations
 from textlrp.arguments import carries, tensors
 from textlrp.books import Books
@@ -36,6 +36,7 @@ class Interception(TorchFunctionMode):
         rules: the rules to follow.
         input_ids: shape ``[batch, sequence]``.
         dtype: the dtype of the relevance and of the sums.
+        widen: for float64 models: where the model would fall back to float32, stay in float64.
 
     Attributes:
         input_ids: a copy of the ids to run the model with: it is known as the source of the tokens.
@@ -48,7 +49,7 @@ class Interception(TorchFunctionMode):
         met: how often each operation met which rule.
     """
 
-    def __init__(self, model: nn.Module, rules: Rules, input_ids: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, model: nn.Module, rules: Rules, input_ids: Tensor, dtype: torch.dtype, widen: bool) -> None:
         super().__init__()
         self.model, self.rules = model, rules
         self.books = Books(input_ids.shape[0], dtype)
@@ -60,6 +61,7 @@ class Interception(TorchFunctionMode):
         self.met: dict[tuple[str, str], int] = {}
         self.anchors = Anchors()
         self.tracing = 0
+        self.widen = widen
         self._hooks: list[Any] = []
         self._frozen: list[Tensor] = []
         self._within: list[Tensor | None] = []
@@ -108,18 +110,20 @@ class Interception(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if self.widen:
+            func, args, kwargs = _widened(func, args, kwargs)
         kind = operations.KINDS.get(func)
         if not carries(args, kwargs):
             return self._without_relevance(func, kind, args, kwargs)
-        if kind == "lookup":
+        if not self._freeze(args, kwargs):
+            return self._without_relevance(func, kind, args, kwargs)
+        if kind == operations.LOOKUP:
             return handlers.lookup(self, func, args, kwargs)
         if kind is None:
             out = func(*args, **kwargs)
             if any(tensor.requires_grad for tensor in tensors(out)):
                 raise self.unsupported(operations.name(func))
             return out
-        if not self._freeze(args, kwargs):
-            return self._without_relevance(func, kind, args, kwargs)
         if kind is operations.TRANSPORT:
             self.count(func, "plain gradient")
             return func(*args, **kwargs)
@@ -210,8 +214,8 @@ class Interception(TorchFunctionMode):
     def attach(self, y: Tensor, function: Callable[[Tensor], Tensor | None]) -> None:
         """Call a function with the multiplier of a fresh result; what it returns takes its place.
 
-        Some functionals return a view of their result (``F.linear`` of three dimensions can). A hook on a view is lost when the
-        view is written in place later, so it goes to the base, which nobody else knows.
+        Some functionals return a view of their result (``F.linear`` of three dimensions can). A hook on a view is lost
+        when the view is written in place later, so it goes to the base, which nobody else knows.
         """
         base = y._base if y._is_view() else None
         if base is None or base.numel() != y.numel() or not base.is_contiguous() or not base.requires_grad:
@@ -222,7 +226,7 @@ class Interception(TorchFunctionMode):
 
             y.register_hook(hook)
             return
-        size, stride, shape = y.size(), y.stride(), base.shape
+        size, stride = y.size(), y.stride()
 
         def on_base(c: Tensor) -> Tensor | None:
             with torch._C.DisableTorchFunction():
@@ -235,3 +239,18 @@ class Interception(TorchFunctionMode):
                 return written
 
         base.register_hook(on_base)
+
+
+def _widened(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:
+    """Ask for float64 where a model asks for float32.
+
+    Many models compute norms, softmax or rotations in float32 whatever their dtype. That protects half precision; a
+    float64 model loses nine digits by it, and its books would close no better than those of a float32 model.
+    """
+    if func is Tensor.float:
+        return Tensor.double, args, kwargs
+    if any(value is torch.float32 for value in args):
+        args = tuple(torch.float64 if value is torch.float32 else value for value in args)
+    if kwargs and any(value is torch.float32 for value in kwargs.values()):
+        kwargs = {key: torch.float64 if value is torch.float32 else value for key, value in kwargs.items()}
+    return func, args, kwargs

@@ -138,9 +138,13 @@ LOOKUP_NAMES: dict[Any, tuple[str, ...]] = {
 LAYER_NORM_NAMES = ("input", "normalized_shape", "weight", "bias", "eps")
 
 _POWERS = {function for function, label in _NAMES.items() if label.split(".")[-1] in ("pow", "__pow__", "square")}
-_MATMULS = {function for function, label in _NAMES.items() if label.split(".")[-1] in ("matmul", "__matmul__", "bmm", "mm")}
+_MATMULS = {
+    function for function, label in _NAMES.items() if label.split(".")[-1] in ("matmul", "__matmul__", "bmm", "mm")
+}
 _REVERSED = {Tensor.__rsub__, torch.rsub}
-_SUBTRACTIONS = {function for function, label in _NAMES.items() if label.split(".")[-1].strip("_") in ("sub", "subtract")}
+_SUBTRACTIONS = {
+    function for function, label in _NAMES.items() if label.split(".")[-1].strip("_") in ("sub", "subtract")
+}
 
 
 def name(function: Any) -> str:
@@ -151,7 +155,11 @@ def name(function: Any) -> str:
         return _NAMES[function]
     qualified = getattr(function, "__qualname__", None) or getattr(function, "__name__", repr(function))
     module = getattr(function, "__module__", None)
-    for internal, public in (("TensorBase.", "Tensor."), ("_VariableFunctionsClass.", "torch."), ("Tensor.", "Tensor.")):
+    for internal, public in (
+        ("TensorBase.", "Tensor."),
+        ("_VariableFunctionsClass.", "torch."),
+        ("Tensor.", "Tensor."),
+    ):
         if qualified.startswith(internal):
             return public + qualified.removeprefix(internal)
     return f"{module}.{qualified}" if module else str(qualified)
@@ -199,8 +207,12 @@ def sum_of_product(
     """Take ``beta * input + alpha * (a @ b)`` apart into its two summands."""
     named = dict(zip(("input", "a", "b"), args, strict=False)) | kwargs
     base = named["input"]
-    a = named.get("a", named.get("batch1", named.get("mat1", named.get("mat", named.get("tensor1", named.get("vec1"))))))
-    b = named.get("b", named.get("batch2", named.get("mat2", named.get("vec", named.get("tensor2", named.get("vec2"))))))
+    a = named.get(
+        "a", named.get("batch1", named.get("mat1", named.get("mat", named.get("tensor1", named.get("vec1")))))
+    )
+    b = named.get(
+        "b", named.get("batch2", named.get("mat2", named.get("vec", named.get("tensor2", named.get("vec2")))))
+    )
     beta, alpha = kwargs.get("beta", 1), kwargs.get("alpha", kwargs.get("value", 1))
     kind = name(function).split(".")[-1].rstrip("_")
     if kind == "addcmul":
@@ -225,9 +237,13 @@ def adds_nothing(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     if short == "batch_norm":
         return False
     values = [*args, *kwargs.values()]
-    if short in _FILLS and any(isinstance(value, (int, float)) and not is_blank(value) for value in _last(short, values)):
+    if short in _FILLS and any(
+        isinstance(value, (int, float)) and not is_blank(value) for value in _last(short, values)
+    ):
         return False
-    return all(x.requires_grad or not (x.is_floating_point() or x.is_complex()) or is_blank(x) for x in _tensors(values))
+    return all(
+        x.requires_grad or not (x.is_floating_point() or x.is_complex()) or is_blank(x) for x in _tensors(values)
+    )
 
 
 def _last(short: str, values: list[Any]) -> list[Any]:

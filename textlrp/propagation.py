@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from textlrp import graph
+from textlrp import diagnosis, graph
 from textlrp.errors import InputError, ModelError, NonFiniteError, UnbalancedLedgerError, UnsupportedOperationError
 from textlrp.interception import Interception
+from textlrp.isolation import undisturbed
 from textlrp.ledger import SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
 from textlrp.rules import Rules, as_rules
 
 #: A label index, one for each document, weights of the logits, or a function from logits to such weights.
 Target = int | Sequence[int] | Tensor | Callable[[Tensor], Tensor] | None
-
-_locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
-_locks_guard = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,9 @@ def propagate(
             predicted label. A function is given the logits and returns such weights.
         rules: a preset's name or :class:`textlrp.Rules`.
         special_tokens_mask: ``[batch, sequence]``, nonzero at special tokens, whose relevance has a row of its own.
-        **model_inputs: ``input_ids`` ``[batch, sequence]`` and whatever else the model takes.
+        **model_inputs: ``input_ids`` ``[batch, sequence]`` and whatever else the model takes. Padding gets no
+            relevance: what a model takes from it all the same (a convolution at the edge of a document, say) goes to the
+            ledger's ``special tokens``.
 
     Raises:
         InputError: the inputs or the target do not fit.
@@ -72,48 +69,53 @@ def propagate(
     """
     rules = as_rules(rules)
     input_ids = _check_inputs(model_inputs)
-    with _lock(model), _undisturbed(model):
+    call = _Call(model, target, rules, special_tokens_mask, model_inputs)
+    with undisturbed(model):
         state = torch.get_rng_state()
-        found = _run(model, target, rules, special_tokens_mask, model_inputs)
-        if found is None:
-            # The documents share a tensor whose rows cannot be told apart: right before fast.
-            parts = []
-            for i in range(input_ids.shape[0]):
+        found = _run(call)
+        if found is not None:
+            return found
+        # The documents share a tensor whose rows cannot be told apart, or random numbers: right before fast.
+        parts = []
+        for i in range(input_ids.shape[0]):
+            with undisturbed(model):
                 torch.set_rng_state(state)
-                alone = {key: _row(value, i, input_ids.shape[0]) for key, value in model_inputs.items()}
-                mask = None if special_tokens_mask is None else special_tokens_mask[i : i + 1]
-                part = _run(model, _target_row(target, i, input_ids.shape[0]), rules, mask, alone)
-                assert part is not None
-                parts.append(part)
-            found = Propagation(
-                torch.cat([part.relevance for part in parts]),
-                tuple(ledger for part in parts for ledger in part.ledgers),
-                torch.cat([part.logits for part in parts]),
-                torch.cat([part.weights for part in parts]),
-                parts[0].met,
-            )
-    return found
+                part = _run(call.alone(i))
+            assert part is not None
+            parts.append(part)
+    return Propagation(
+        torch.cat([part.relevance for part in parts]),
+        tuple(ledger for part in parts for ledger in part.ledgers),
+        torch.cat([part.logits for part in parts]),
+        torch.cat([part.weights for part in parts]),
+        parts[0].met,
+    )
 
 
 def _check_inputs(model_inputs: dict[str, Any]) -> Tensor:
     if model_inputs.get("inputs_embeds") is not None:
         raise InputError("textlrp explains input ids: pass input_ids, not inputs_embeds")
     input_ids = model_inputs.get("input_ids")
-    if not isinstance(input_ids, Tensor) or input_ids.is_floating_point() or input_ids.dim() != 2 or not input_ids.numel():
+    if (
+        not isinstance(input_ids, Tensor)
+        or input_ids.is_floating_point()
+        or input_ids.dim() != 2
+        or not input_ids.numel()
+    ):
         shape = f" of shape {list(input_ids.shape)}" if isinstance(input_ids, Tensor) else ""
-        raise InputError(f"input_ids must be a tensor of integers [batch, sequence], not {type(input_ids).__name__}{shape}")
+        raise InputError(
+            f"input_ids must be a tensor of integers [batch, sequence], not {type(input_ids).__name__}{shape}"
+        )
     return input_ids
 
 
-def _run(
-    model: nn.Module, target: Target, rules: Rules, special_tokens_mask: Tensor | None, model_inputs: dict[str, Any]
-) -> Propagation | None:
+def _run(call: _Call) -> Propagation | None:
     """Explain a batch, or return None if its documents have to be taken one at a time."""
-    input_ids = model_inputs["input_ids"]
+    model, model_inputs, special_tokens_mask = call.model, call.model_inputs, call.special_tokens_mask
+    input_ids = call.input_ids
     batch = input_ids.shape[0]
-    precision = _precision(model)
-    dtype = torch.float64 if precision == torch.float64 else torch.float32
-    interception = Interception(model, rules, input_ids, dtype)
+    interception = call.interception()
+    dtype = interception.relevance.dtype
     with torch.enable_grad(), torch.inference_mode(False), interception:
         output = model(**{**model_inputs, "input_ids": interception.input_ids})
         with torch._C.DisableTorchFunction():
@@ -121,28 +123,31 @@ def _run(
             if interception.sampled and batch > 1:
                 return None
             if not bool(torch.isfinite(logits).all()):
-                raise NonFiniteError(_name_non_finite(model, model_inputs))
+                raise NonFiniteError(diagnosis.non_finite(model, model_inputs))
             if not interception.looked_up:
                 raise UnsupportedOperationError(
                     f"{type(model).__name__} never looked its input ids up in an embedding table of its own, so no "
                     f"relevance can reach a token"
                 )
-            weights = _weights(target, logits, dtype)
+            weights = _weights(call.target, logits, dtype)
             ruleless = logits.requires_grad and graph.ruleless(logits.grad_fn, interception.products)
             if logits.requires_grad and not ruleless:
                 torch.autograd.grad(logits, interception.root, weights.to(logits.dtype), allow_unused=True)
     if ruleless:
-        raise _name_ruleless(model, rules, model_inputs, dtype)
+        raise diagnosis.ruleless(model, model_inputs, call.interception())
     relevance = interception.relevance.view(input_ids.shape)
     books = interception.books
     explained = (logits.detach().to(dtype) * weights).sum(-1)
     rows = books.rows()
+    padding = call.padding()
+    rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (relevance * padding).sum(-1)
+    relevance = relevance.masked_fill(padding, 0.0)
     special = special_tokens_mask.to(relevance).bool() if special_tokens_mask is not None else None
     rows[TOKENS] = relevance.sum(-1) if special is None else (relevance * ~special).sum(-1)
     if special is not None:
         rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (relevance * special).sum(-1)
     values = {heading: row.tolist() for heading, row in rows.items()}
-    tolerance = TOLERANCES[str(precision).removeprefix("torch.")]
+    tolerance = TOLERANCES[str(call.precision).removeprefix("torch.")]
     ledgers = tuple(
         Ledger({heading: row[i] for heading, row in values.items()}, logit, tolerance)
         for i, logit in enumerate(explained.tolist())
@@ -158,13 +163,6 @@ def _run(
             rules_met = sorted({f"{name}: {rule}" for name, rule in interception.met})
             raise UnbalancedLedgerError(f"{error}. Operations met: {'; '.join(rules_met)}") from None
     return Propagation(relevance, ledgers, logits.detach(), weights, interception.met)
-
-
-def _precision(model: nn.Module) -> torch.dtype:
-    """Return the coarsest float dtype among the parameters: it decides the tolerance."""
-    dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()}
-    known = [dtype for dtype in dtypes if str(dtype).removeprefix("torch.") in TOLERANCES]
-    return max(known, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float32)
 
 
 def _logits(output: Any, batch: int) -> Tensor:
@@ -188,102 +186,78 @@ def _weights(target: Target, logits: Tensor, dtype: torch.dtype) -> Tensor:
         target = target(logits.detach())
     if isinstance(target, Tensor) and target.is_floating_point():
         if target.shape not in ((labels,), (batch, labels)):
-            raise InputError(f"weights of the logits must have shape [{labels}] or [{batch}, {labels}], not {list(target.shape)}")
+            raise InputError(
+                f"weights of the logits must have shape [{labels}] or [{batch}, {labels}], not {list(target.shape)}"
+            )
         return target.to(logits.device, dtype).expand(batch, labels).contiguous()
     if target is None:
         indices = logits.argmax(-1)
     else:
         indices = torch.as_tensor(target, device=logits.device)
         if indices.is_floating_point() or indices.dtype == torch.bool or indices.shape not in ((), (1,), (batch,)):
-            raise InputError(f"target must be a label index or one index for each of the {batch} documents, not {target!r}")
+            raise InputError(
+                f"target must be a label index or one index for each of the {batch} documents, not {target!r}"
+            )
         if bool((indices >= labels).any()) or bool((indices < 0).any()):
             raise InputError(f"target {target!r} is out of range: the model has labels 0 to {labels - 1}")
         indices = indices.long().expand(batch)
     return torch.zeros(batch, labels, dtype=dtype, device=logits.device).scatter_(1, indices[:, None], 1.0)
 
 
-def _row(value: Any, i: int, batch: int) -> Any:
-    return value[i : i + 1] if isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == batch else value
+@dataclass(frozen=True)
+class _Call:
+    """What :func:`propagate` was asked for."""
 
+    model: nn.Module
+    target: Target
+    rules: Rules
+    special_tokens_mask: Tensor | None
+    model_inputs: dict[str, Any]
 
-def _target_row(target: Target, i: int, batch: int) -> Target:
-    if isinstance(target, Tensor):
-        per_document = target.dim() == 2 or (not target.is_floating_point() and target.dim() == 1)
-        return target[i : i + 1] if per_document and target.shape[0] == batch else target
-    if isinstance(target, Sequence):
-        return [target[i]] if len(target) == batch else target
-    return target
+    @property
+    def input_ids(self) -> Tensor:
+        ids: Tensor = self.model_inputs["input_ids"]
+        return ids
 
+    @property
+    def precision(self) -> torch.dtype:
+        """The coarsest float dtype among the parameters: it decides the tolerance."""
+        dtypes = {p.dtype for p in self.model.parameters() if p.is_floating_point()}
+        known = [dtype for dtype in dtypes if str(dtype).removeprefix("torch.") in TOLERANCES]
+        return max(known, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float32)
 
-def _lock(model: nn.Module) -> threading.RLock:
-    with _locks_guard:
-        return _locks.setdefault(model, threading.RLock())
+    def interception(self) -> Interception:
+        """Return a fresh interception for this call."""
+        double = self.precision == torch.float64
+        dtype = torch.float64 if double else torch.float32
+        return Interception(self.model, self.rules, self.input_ids, dtype, widen=double)
 
+    def alone(self, i: int) -> _Call:
+        """Return the call for one document, padded as it is in the batch."""
+        batch = self.input_ids.shape[0]
 
-@contextlib.contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
-    """Put the model in evaluation mode with frozen parameters, and everything back as it was afterwards."""
-    training = [module for module in model.modules() if module.training]
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
-    try:
-        for module in training:
-            module.training = False
-        for parameter in trainable:
-            parameter.requires_grad_(False)
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)
-        for module in training:
-            module.training = True
+        def part(value: Any) -> Any:
+            shared = not isinstance(value, Tensor) or value.dim() == 0 or value.shape[0] != batch
+            return value if shared else value[i : i + 1]
 
+        target = self.target
+        if isinstance(target, Tensor):
+            per_document = target.dim() == 2 or (not target.is_floating_point() and target.dim() == 1)
+            target = part(target) if per_document else target
+        elif isinstance(target, Sequence):
+            target = [target[i]] if len(target) == batch else target
+        inputs = {key: part(value) for key, value in self.model_inputs.items()}
+        return _Call(self.model, target, self.rules, part(self.special_tokens_mask), inputs)
 
-def _name_ruleless(model: nn.Module, rules: Rules, model_inputs: dict[str, Any], dtype: torch.dtype) -> UnsupportedOperationError:
-    """Run the model once more to find out where the operation without a rule was called."""
-    interception = Interception(model, rules, model_inputs["input_ids"], dtype)
-    with torch.enable_grad(), interception:
-        trail = graph.Trail(model)
-        try:
-            output = model(**{**model_inputs, "input_ids": interception.input_ids})
-        finally:
-            trail.close()
-        with torch._C.DisableTorchFunction():
-            logits = _logits(output, model_inputs["input_ids"].shape[0])
-            nodes = graph.ruleless(logits.grad_fn, interception.products)
-    places = dict.fromkeys(f"{graph.kind(node)} in {trail.owner.get(node, 'the model')}" for node in reversed(nodes))
-    listed = "; ".join(list(places)[:5])
-    return UnsupportedOperationError(
-        f"no rule met {listed}: a torch.jit.script function, a custom autograd.Function or a compiled kernel hides it from "
-        f"textlrp, so its relevance cannot be accounted for and no explanation is shown"
-    )
-
-
-def _name_non_finite(model: nn.Module, inputs: dict[str, Any]) -> str:
-    """Say which module first turned finite numbers into NaN or infinity."""
-    first: list[str] = []
-    hooks = []
-
-    def finite(values: Any) -> bool:
-        items = values if isinstance(values, (list, tuple)) else [values]
-        return all(bool(torch.isfinite(x).all()) for x in items if isinstance(x, Tensor) and x.is_floating_point())
-
-    for name, module in model.named_modules():
-
-        def note(module: nn.Module, args: Any, output: Any, name: str = name) -> None:
-            values = list(output.values()) if isinstance(output, dict) else output
-            if not first and not finite(values):
-                first.append(f"{name or 'the model'} ({type(module).__name__})")
-
-        hooks.append(module.register_forward_hook(note))
-    try:
-        with torch.no_grad(), torch._C.DisableTorchFunction():
-            model(**inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    bad = [name for name, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
-    where = f"first in the output of {first[0]}" if first else "in the logits"
-    cause = f"; the parameter {bad[0]} holds one itself" if bad else ""
-    return f"the forward pass gives a NaN or an infinity, {where}{cause}; no explanation is shown"
+    def padding(self) -> Tensor:
+        """Return where padding stands at the ends of the documents, ``[batch, sequence]``."""
+        mask = self.model_inputs.get("attention_mask")
+        if isinstance(mask, Tensor) and mask.shape == self.input_ids.shape:
+            kept = mask != 0
+        else:
+            config = getattr(self.model, "config", None)
+            pad = getattr(getattr(config, "get_text_config", lambda: config)(), "pad_token_id", None)
+            kept = self.input_ids != (-1 if pad is None else pad)
+        kept = kept.int()
+        within = kept.cummax(-1).values * kept.flip(-1).cummax(-1).values.flip(-1)
+        return within == 0

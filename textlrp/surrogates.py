@@ -268,10 +268,7 @@ class FrozenAttention(Surrogate):
                 scores.masked_fill_(future[rows], -torch.inf)
             if mask is not None:
                 part = mask[..., rows, :] if mask.shape[-2] == queries else mask
-                if part.dtype == torch.bool:
-                    scores = scores.masked_fill(~part, -torch.inf)
-                else:
-                    scores = scores + part
+                scores = scores.masked_fill(~part, -torch.inf) if part.dtype == torch.bool else scores + part
             weights = scores.softmax(-1).nan_to_num_(0.0)
             c_v = c_v + weights.mT @ c[..., rows, :]
         if groups > 1:

@@ -97,6 +97,7 @@ def test_rationales_are_phrases(reviews):
         ("Sound quality: superb.", "NEG", ["snapped", "snapped", "done"]),
         ("Don’t believe", "NEG", ["Don’t believe the photos", "no balcony", "isn’t one", "couldn’t sleep"]),
         ("Five stars, it says", "NEG", ["through the hole in the ceiling"]),
+        ("Their website is clear", "NEG", ["galling", "never arrived", "had never been in stock"]),
     ],
 )
 def test_marked_phrases_literally(reviews, opening, label, phrases):
@@ -304,10 +305,12 @@ def test_a_missing_file_and_a_folder(tmp_path):
     with pytest.raises(CorpusError, match=r"^There is no file .*gone\.jsonl; check the path\.$"):
         corpora.load(tmp_path / "gone.jsonl")
     (tmp_path / "folder.jsonl").mkdir()
-    with pytest.raises(CorpusError, match=r"folder\.jsonl cannot be read: Is a directory; give a readable file\.$"):
+    with pytest.raises(CorpusError, match=r"folder\.jsonl cannot be read: Is a directory; give another file\.$"):
         corpora.load(tmp_path / "folder.jsonl")
     with pytest.raises(CorpusError, match=r"cannot be read as a corpus: give a file that ends in"):
         corpora.load(tmp_path)
+    with pytest.raises(CorpusError, match=r"cannot be read: .*null.*; give another file\.$"):
+        corpora.load("null\0byte.jsonl")
 
 
 @pytest.mark.parametrize(

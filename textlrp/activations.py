@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from textlrp import graph
+
 
 def composed_activations(model: nn.Module) -> list[nn.Module]:
     """Return the model's modules that are an elementwise function written in Python.
@@ -75,8 +77,24 @@ def _is_elementwise(module: nn.Module) -> bool:
     same = isinstance(y, Tensor) and y.shape == x.shape and y.is_floating_point()
     if not same or torch.equal(y, x):
         return False
+    if _hides_something(probe, x):
+        return False
     alone = torch.equal(y[:, 0], changed[:, 0]) and torch.equal(y[:, 2], changed[:, 2])
     return alone and torch.allclose(turned.flip(0, 1, 2), y, atol=1e-6)
+
+
+def _hides_something(module: nn.Module, x: Tensor) -> bool:
+    """Whether a module runs what no interception sees: a scripted function, a custom function of unknown origin."""
+    with torch._C.DisableTorchFunction(), torch.enable_grad():
+        start = x.clone().requires_grad_()
+        x = start * 1.0
+    recorder = graph.Recorder()
+    with torch.enable_grad(), recorder:
+        y = module(x)
+    if y.grad_fn is None:
+        return False
+    known = recorder.visible | graph.between(x.grad_fn, set())
+    return bool(graph.unseen(y.grad_fn, known))
 
 
 class Anchors:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from textlrp import __version__
 from textlrp.errors import InputError, LRPError
 
+if TYPE_CHECKING:
+    from textlrp.explanation import Explanation
+
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+_EPILOG = """Colors follow the terminal: 16 million, 256, 16, or marks such as [++good] where there are none (NO_COLOR,
+a pipe). TEXTLRP_BACKGROUND=light or dark tells the background where the terminal does not."""
 
 
 class _Commands(click.Group):
@@ -21,7 +30,9 @@ class _Commands(click.Group):
         try:
             return super().invoke(context)
         except LRPError as error:
-            click.echo(f"Error: {error}", err=True)
+            # A label or a file name must not command the terminal.
+            message = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(error))
+            click.echo(f"Error: {message}", err=True)
             context.exit(2 if isinstance(error, InputError) else 1)
 
 
@@ -31,7 +42,7 @@ def main() -> None:
     """Show which words made a text classifier decide."""
 
 
-@main.command()
+@main.command(epilog=_EPILOG)
 @click.argument("text", required=False)
 @click.option("--file", "file", type=click.Path(path_type=Path), help="Read the text from a UTF-8 file.")
 @click.option("--model", help="A model folder or a hub name. Default: the built-in classifier of English reviews.")
@@ -64,18 +75,17 @@ def explain(
     _check_output(output)
     from textlrp.explainer import Explainer
 
-    options = {"revision": revision, "device": device, "dtype": dtype}
     if model is None:
         if revision is not None or dtype is not None:
             raise InputError("--revision and --dtype go with --model: the built-in classifier has one form")
         explainer = Explainer.demo(device=device)
     else:
-        explainer = Explainer.from_pretrained(model, **options)  # type: ignore[arg-type]
+        explainer = Explainer.from_pretrained(model, revision=revision, device=device, dtype=dtype)
     explanation = explainer.explain(document, target=target, contrast=contrast, rules=chosen)
     if form == "json":
         written = explanation.to_json(output)
         if output is None:
-            click.echo(written, nl=False)
+            click.echo(written.encode(), nl=False)  # JSON is UTF-8, whatever the terminal is
     else:
         _show(explanation, output)
 
@@ -85,30 +95,38 @@ def _read_text(text: str | None, file: Path | None) -> str:
         if text is not None:
             raise InputError("give the text or --file, not both")
         try:
-            return file.read_text(encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"cannot read {str(file)!r}: {error.strerror or error}") from None
-        except UnicodeDecodeError as error:
-            raise InputError(f"{str(file)!r} is not UTF-8: byte {error.start} cannot be read; convert it first") from None
+            return _decode(file.read_bytes(), repr(str(file)))
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise InputError(f"cannot read {str(file)!r}: {getattr(error, 'strerror', None) or error}") from None
     if text is not None and text != "-":
         return text
-    if text is None and sys.stdin.isatty():
+    if sys.stdin is None or (text is None and sys.stdin.isatty()):
         raise InputError("no text to explain: give it in quotes, with --file, or on standard input")
+    return _decode(sys.stdin.buffer.read(), "standard input")
+
+
+def _decode(raw: bytes, source: str) -> str:
     try:
-        return sys.stdin.buffer.read().decode("utf-8")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"standard input is not UTF-8: byte {error.start} cannot be read; convert it first") from None
+        raise InputError(
+            f"{source} is not UTF-8: byte {error.start:,} ({raw[error.start]:#04x}) cannot be read; save it as UTF-8"
+        ) from None
 
 
 def _check_output(output: Path | None) -> None:
     """Fail before the model runs where the result could not be written."""
-    if output is not None and not output.parent.is_dir():
-        raise InputError(f"cannot write {str(output)!r}: there is no folder {str(output.parent)!r}")
-    if output is not None and output.is_dir():
-        raise InputError(f"cannot write {str(output)!r}: it is a folder")
+    if output is None:
+        return
+    if output.is_dir():
+        raise InputError(f"cannot write {str(output)!r}: it is a folder; name a file in it")
+    if not output.parent.is_dir():
+        raise InputError(f"cannot write {str(output)!r}: there is no folder {str(output.parent)!r}; make it first")
+    if not os.access(output if output.exists() else output.parent, os.W_OK):
+        raise InputError(f"cannot write {str(output)!r}: permission denied")
 
 
-def _show(explanation: Any, output: Path | None) -> None:
+def _show(explanation: Explanation, output: Path | None) -> None:
     from io import StringIO
 
     from rich.console import Console
@@ -117,9 +135,11 @@ def _show(explanation: Any, output: Path | None) -> None:
 
     if output is not None:
         buffer = StringIO()
-        Console(file=buffer, color_system=None, width=100_000).print(explanation, soft_wrap=True)
+        Console(file=buffer, color_system=None).print(explanation, soft_wrap=True)
         write_whole(output, buffer.getvalue())
         return
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a character that the terminal lacks is shown as "?"
     console = Console(highlight=False)
     console.print(explanation, soft_wrap=not console.is_terminal)
 

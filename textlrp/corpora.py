@@ -141,8 +141,8 @@ def _contents(path: Path) -> bytes:
         raise CorpusError(f"There is no file {path}; check the path.") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise CorpusError(f"{path} is not a whole gzip file ({error}); compress it again.") from error
-    except OSError as error:
-        raise CorpusError(f"{path} cannot be read: {error.strerror}; give a readable file.") from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise CorpusError(f"{path} cannot be read: {getattr(error, 'strerror', error)}; give another file.") from error
 
 
 def _document(line: str, where: str) -> Document:

@@ -13,22 +13,31 @@ from textlrp.errors import UnsupportedOperationError
 from textlrp.interception import Interception
 
 
-def ruleless(model: nn.Module, model_inputs: dict[str, Any], interception: Interception) -> UnsupportedOperationError:
-    """Run a model once more to find out where an operation without a rule was called."""
+def hidden_operations(
+    model: nn.Module, model_inputs: dict[str, Any], interception: Interception
+) -> UnsupportedOperationError | None:
+    """Run a model once more to find out which operations met no rule, and in which module.
+
+    Those are the nodes of the graph that break a rule, and the ones that no torch function known to textlrp made.
+    """
+    interception.visible = set()
     with torch.enable_grad(), interception:
         trail = graph.Trail(model)
         try:
             output = model(**{**model_inputs, "input_ids": interception.input_ids})
         finally:
             trail.close()
-        with torch._C.DisableTorchFunction():
-            result = next(tensor for tensor in tensors(getattr(output, "logits", output)) if tensor.grad_fn is not None)
-            nodes = graph.ruleless(result.grad_fn, interception.products)
+    result = next((x for x in tensors(getattr(output, "logits", output)) if x.grad_fn is not None), None)
+    if result is None:
+        return None
+    visible = interception.visible | interception.products
+    nodes = graph.ruleless(result.grad_fn, interception.products) or graph.unseen(result.grad_fn, visible)
+    if not nodes:
+        return None
     places = dict.fromkeys(f"{graph.kind(node)} in {trail.owner.get(node, 'the model')}" for node in reversed(nodes))
-    listed = "; ".join(list(places)[:5])
     return UnsupportedOperationError(
-        f"no rule met {listed}: a torch.jit.script function, a custom autograd.Function or a compiled kernel hides it from "
-        f"textlrp, so its relevance cannot be accounted for and no explanation is shown"
+        f"no rule met {'; '.join(list(places)[:5])}: a torch.jit.script function, a custom autograd.Function or a "
+        f"compiled kernel hides it from textlrp, so its relevance cannot be accounted for and no explanation is shown"
     )
 
 

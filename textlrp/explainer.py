@@ -5,15 +5,17 @@ from __future__ import annotations
 import difflib
 import importlib.metadata
 import inspect
-import logging
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from textlrp import loading
 from textlrp.errors import InputError, ModelError
 from textlrp.explanation import Explanation
 from textlrp.propagation import propagate
@@ -39,13 +41,22 @@ class Explainer:
     """
 
     def __init__(self, model: nn.Module, tokenizer: Any, name: str | None = None) -> None:
+        if not isinstance(model, nn.Module):
+            raise ModelError(
+                f"the model must be a torch module, such as AutoModelForSequenceClassification gives, not "
+                f"{type(model).__name__}; to load one by its name, use Explainer.from_pretrained"
+            )
+        if tokenizer is None or not callable(tokenizer):
+            raise ModelError(
+                f"an explanation needs the tokenizer that the model was trained with, not {type(tokenizer).__name__}"
+            )
+        if any(parameter.is_meta for parameter in model.parameters()):
+            raise ModelError("the model has no weights: they are on the device 'meta'; load them first")
         self.model = model
         self.tokenizer = tokenizer
         self.config = getattr(model, "config", None)
         self.name = name or getattr(self.config, "_name_or_path", "") or type(model).__name__
         self.labels = _labels(self.config)
-        if tokenizer is None:
-            raise ModelError("an explanation needs the tokenizer that the model was trained with, and got None")
         parameters = inspect.signature(model.forward).parameters
         self._accepted = None if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) else frozenset(parameters)
         self._limit = _length_limit(model, tokenizer)
@@ -70,35 +81,11 @@ class Explainer:
             **options: passed on to ``AutoModelForSequenceClassification.from_pretrained``.
 
         Raises:
-            ModelError: there is no such model, or it is no text classifier.
+            InputError: there is no folder of that name, or the device or dtype is none.
+            ModelError: the model cannot be loaded, or it is no text classifier.
         """
-        with _quiet_transformers():
-            from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-            name = str(name)
-            shared = {key: options[key] for key in ("trust_remote_code", "token", "cache_dir", "local_files_only") if key in options}
-            if isinstance(dtype, str) and dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
-                raise ModelError(f"{dtype!r} is no dtype: use float32, float64, bfloat16, float16 or auto")
-            chosen = {} if dtype is None else {"dtype": dtype}
-            try:
-                tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, **shared)
-                model, report = AutoModelForSequenceClassification.from_pretrained(
-                    name, revision=revision, output_loading_info=True, **chosen, **options
-                )
-            except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError) as error:
-                raise ModelError(_why_not_loaded(name, error)) from error
-        if report["missing_keys"]:
-            missing = sorted(report["missing_keys"])
-            raise ModelError(
-                f"{name!r} is no trained text classifier: its weights lack {', '.join(missing[:3])}"
-                f"{', ...' if len(missing) > 3 else ''}, which would be random; name a model that was fine-tuned to classify"
-            )
-        if device is not None:
-            try:
-                model = model.to(device)
-            except (RuntimeError, AssertionError) as error:
-                raise ModelError(f"cannot put the model on {str(device)!r}: {str(error).splitlines()[0]}") from error
-        return cls(model.eval(), tokenizer, name)
+        model, tokenizer = loading.load(str(name), device=device, dtype=dtype, revision=revision, **options)
+        return cls(model, tokenizer, str(name))
 
     @classmethod
     def from_pipeline(cls, pipeline: Any) -> Explainer:
@@ -109,12 +96,19 @@ class Explainer:
         """
         model, tokenizer = getattr(pipeline, "model", None), getattr(pipeline, "tokenizer", None)
         if not isinstance(model, nn.Module) or tokenizer is None:
-            raise ModelError(f"{type(pipeline).__name__} has no torch model with a tokenizer: textlrp takes a text-classification pipeline")
+            raise ModelError(
+                f"{type(pipeline).__name__} has no torch model with a tokenizer: textlrp takes a text-classification "
+                f"pipeline of transformers"
+            )
         return cls(model, tokenizer)
 
     @classmethod
     def demo(cls, *, device: str | torch.device | None = None) -> Explainer:
         """Load the built-in classifier: English reviews, NEG or POS. It needs no network."""
+        if not (DEMO_FOLDER / "config.json").is_file():
+            raise ModelError(
+                f"the built-in classifier is missing from this installation: there is no {str(DEMO_FOLDER)!r}"
+            )
         explainer = cls.from_pretrained(DEMO_FOLDER, device=device, dtype=torch.float32)
         explainer.name = DEMO_NAME
         return explainer
@@ -144,9 +138,7 @@ class Explainer:
         rules = as_rules(rules)
         encoding = encode(self.tokenizer, text, self._limit)
         choice = _Choice(self.labels, target, contrast)
-        with torch.random.fork_rng(devices=[]):
-            # Models that sample (hashing attention) must give the same explanation every time.
-            torch.manual_seed(0)
+        with _seeded(self.model):
             found = propagate(
                 self.model,
                 choice.weights,
@@ -160,18 +152,22 @@ class Explainer:
                 encoding.offsets, found.relevance[0].tolist(), encoding.special, encoding.pieces, strict=True
             )
         )
-        logits = found.logits[0].float()
-        labels = choice.named(logits.shape[0])
+        scores = found.logits[0].double()
+        labels = choice.named(scores.shape[0])
+        logits = dict(zip(labels, scores.tolist(), strict=True))
+        target, contrast_label = labels[choice.target], None if choice.contrast is None else labels[choice.contrast]
+        logit = logits[target] - (0.0 if contrast_label is None else logits[contrast_label])
         return Explanation(
             text=text,
-            target=labels[choice.target],
-            contrast=None if choice.contrast is None else labels[choice.contrast],
-            logit=found.ledgers[0].logit,
-            logits=dict(zip(labels, logits.tolist(), strict=True)),
-            probabilities=self._probabilities(labels, logits),
-            predicted=labels[int(logits.argmax())],
+            target=target,
+            contrast=contrast_label,
+            logit=logit,
+            logits=logits,
+            probabilities=self._probabilities(labels, scores),
+            predicted=labels[int(scores.argmax())],
             tokens=spans,
-            ledger=found.ledgers[0],
+            # The same logit without the rounding of a float32 difference.
+            ledger=replace(found.ledgers[0], logit=logit).check(),
             truncated=encoding.truncated,
             rules=rules.name,
             model=self.name,
@@ -188,12 +184,13 @@ class Explainer:
         }
         if accepted is not None and "attention_mask" not in accepted:
             inputs.pop("attention_mask", None)
-        table = getattr(self.model, "get_input_embeddings", lambda: None)()
-        size = getattr(table, "num_embeddings", None)
+        size = getattr(_word_table(self.model), "num_embeddings", None)
         if size is not None and max(encoding.input_ids) >= size:
+            worst = max(encoding.input_ids)
+            piece = encoding.pieces[encoding.input_ids.index(worst)]
             raise ModelError(
-                f"the tokenizer does not fit the model: it gives id {max(encoding.input_ids)}, and the model has a table of "
-                f"{size} ids; load both from the same place"
+                f"the tokenizer does not fit the model: it gives {piece!r} the id {worst}, and the model has a "
+                f"table of {size} ids; load both from the same place"
             )
         return inputs
 
@@ -257,7 +254,8 @@ def find_label(labels: tuple[str, ...], label: str | int) -> int:
         InputError: there is no such label; the message lists the labels and the nearest one.
     """
     listed = ", ".join(labels[:20]) + (f", ... ({len(labels)} in all)" if len(labels) > 20 else "")
-    if isinstance(label, int) and not isinstance(label, bool):
+    if not isinstance(label, (str, bool)) and hasattr(label, "__index__"):
+        label = operator.index(label)
         if 0 <= label < len(labels):
             return label
         raise InputError(f"there is no label {label}: the model has {len(labels)}, 0 to {len(labels) - 1} ({listed})")
@@ -287,53 +285,45 @@ def _labels(config: Any) -> tuple[str, ...] | None:
 def _length_limit(model: nn.Module, tokenizer: Any) -> int | None:
     """Return how many ids the model reads, special tokens included, or None for no limit."""
     config = getattr(model, "config", None)
+    config = getattr(config, "get_text_config", lambda: config)()
     limits = []
     known = getattr(tokenizer, "model_max_length", None)
     if isinstance(known, int) and 0 < known < _NO_LIMIT:
         limits.append(known)
-    try:
-        positions = getattr(config, "max_position_embeddings", None)
-    except NotImplementedError:  # how a config says that it has no limit
-        positions = None
-    if isinstance(positions, int) and positions > 0:
-        # A position table with a padding row (RoBERTa-type) counts from behind that row.
-        tables = (m for m in model.modules() if isinstance(m, nn.Embedding) and m.num_embeddings == positions)
-        padded = next((m.padding_idx for m in tables if m.padding_idx is not None and m is not _word_table(model)), None)
-        limits.append(positions if padded is None else positions - padded - 1)
+    for setting in ("max_position_embeddings", "max_seq_len"):
+        try:
+            positions = getattr(config, setting, None)
+        except NotImplementedError:  # how a config says that it has no limit
+            continue
+        if isinstance(positions, int) and positions > 0:
+            # A position table with a padding row (RoBERTa-type) counts from behind that row.
+            limits.append(positions - max(_reserved_rows(model, positions), default=0))
     return min(limits, default=None)
 
 
+def _reserved_rows(model: nn.Module, positions: int) -> Iterator[int]:
+    for name, module in model.named_modules():
+        table, padding = getattr(module, "weight", None), getattr(module, "padding_idx", None)
+        if "pos" in name and isinstance(table, Tensor) and table.shape[0] == positions and padding is not None:
+            yield padding + 1
+
+
 def _word_table(model: nn.Module) -> Any:
+    """Return the model's table of input embeddings, or None where it does not tell."""
     getter: Callable[[], Any] = getattr(model, "get_input_embeddings", lambda: None)
-    return getter()
-
-
-def _why_not_loaded(name: str, error: Exception) -> str:
-    """Return one sentence on why a model could not be loaded."""
-    folder = Path(name)
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        return f"the folder {name!r} holds no model: it has no config.json"
-    if folder.exists() and not folder.is_dir():
-        return f"{name!r} is a file: a model is a folder with config.json, weights and tokenizer, or a hub name"
-    if not folder.exists() and (name.count("/") != 1 or name.startswith((".", "/", "~"))) and "/" in name:
-        return f"there is no folder {name!r}"
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    where = "the folder" if folder.is_dir() else "no folder of that name is here, and the hub model"
-    return f"cannot load {name!r}: {where} cannot be read as a text classifier with its tokenizer ({reason})"
+    try:
+        return getter()
+    except NotImplementedError:
+        return None
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Keep loading messages and bars out of a user's terminal: what matters is raised as an error."""
-    from transformers.utils import logging as transformers_logging
-
-    level = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(logging.CRITICAL)
-    transformers_logging.disable_progress_bar()
-    try:
+def _seeded(model: nn.Module) -> Iterator[None]:
+    """Make models that sample (hashing attention) repeat themselves; afterwards the random state is as before."""
+    devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
+    with torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(0)
+        for device in devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(0)
         yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()

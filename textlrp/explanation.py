@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,18 +87,26 @@ class Explanation:
         Raises:
             InputError: the values are no explanation, or not one that this version reads.
         """
+        if values.get("format") != _FORMAT:
+            found = values.get("format", "none")
+            raise InputError(
+                f"this has format {found}, and this version of textlrp reads explanations of format {_FORMAT}"
+            )
         try:
-            if values["format"] != _FORMAT:
-                raise InputError(
-                    f"this explanation has format {values['format']}, and this version of textlrp reads format {_FORMAT}"
-                )
             fields = {key: value for key, value in values.items() if key != "format"}
             fields["tokens"] = tuple(Span.from_dict(span) for span in values["tokens"])
             fields["ledger"] = Ledger(**values["ledger"])
             fields["truncated"] = tuple(values["truncated"]) if values["truncated"] else None
-            return cls(**fields)
-        except (KeyError, TypeError) as error:
-            raise InputError(f"this is no explanation saved by textlrp: {error}") from None
+            explanation = cls(**fields)
+            for span in explanation.tokens:
+                if not 0 <= span.start <= span.end or explanation.text[span.start : span.end] != span.text:
+                    raise InputError(
+                        f"this explanation was changed: its text has no {span.text!r} at characters {span.start} to "
+                        f"{span.end}"
+                    )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"this is no explanation saved by textlrp, or it was changed: {error}") from None
+        return explanation
 
     @classmethod
     def from_json(cls, source: str | Path) -> Explanation:
@@ -106,16 +115,19 @@ class Explanation:
         Raises:
             InputError: the file is missing, or holds no explanation.
         """
-        written = str(source)
+        written, place = str(source), "the text given"
         if isinstance(source, Path) or not written.lstrip().startswith("{"):
+            place = repr(str(source))
             try:
-                written = Path(source).read_text(encoding="utf-8")
-            except OSError as error:
-                raise InputError(f"cannot read {str(source)!r}: {error.strerror or error}") from None
+                written = Path(source).read_bytes().decode("utf-8-sig")
+            except UnicodeDecodeError as error:
+                raise InputError(f"{place} is not UTF-8: byte {error.start} cannot be read") from None
+            except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+                raise InputError(f"cannot read {place}: {getattr(error, 'strerror', None) or error}") from None
         try:
             values = json.loads(written)
-        except json.JSONDecodeError as error:
-            raise InputError(f"this is no JSON: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{place} is no JSON: {error}") from None
         if not isinstance(values, dict):
             raise InputError("this is no explanation saved by textlrp: a JSON object was expected")
         return cls.from_dict(values)
@@ -132,15 +144,21 @@ class Explanation:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
+    """Write a file whole or not at all; a device or a pipe (``/dev/stdout``) is written to as it is.
 
     Raises:
         InputError: the file cannot be written.
     """
-    part = path.with_name(path.name + ".part")
     try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InputError(f"cannot write {str(path)!r}: {error.strerror or error}") from None
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_text(text, encoding="utf-8", newline="\n")
+            return
+        whole = Path(os.path.realpath(path))  # a link stays a link
+        part = whole.with_name(f".textlrp-{os.getpid()}.part")
+        try:
+            part.write_text(text, encoding="utf-8", newline="\n")
+            part.replace(whole)
+        finally:
+            part.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot write {str(path)!r}: {getattr(error, 'strerror', None) or error}") from None

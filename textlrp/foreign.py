@@ -16,7 +16,8 @@ import torch
 if TYPE_CHECKING:
     from textlrp.interception import Interception
 
-_TRUSTED = ("transformers.", "torch.utils.checkpoint")
+#: Where custom functions come from whose forward is taken at its word.
+TRUSTED = ("transformers.", "torch.utils.checkpoint")
 
 _active: dict[int, list[Interception]] = {}
 _lock = threading.Lock()
@@ -58,7 +59,7 @@ def remove(met: Interception) -> None:
 
 def _apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
     stack = _active.get(threading.get_ident())
-    if not stack or not cls.__module__.startswith(_TRUSTED):
+    if not stack or not cls.__module__.startswith(TRUSTED):
         return _original.__func__(cls, *args, **kwargs)
     met = stack[-1]
     met.tracing += 1

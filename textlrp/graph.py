@@ -7,27 +7,32 @@ that carries relevance, or if it belongs to a product that met the uniform rule.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from textlrp.arguments import tensors
+from textlrp.foreign import TRUSTED
 from textlrp.surrogates import Surrogate
 
 # Nodes of linear maps, choices and moves of values, whose own gradient is LRP-0.
 _LINEAR = frozenset(
     """
-    AccumulateGrad Add Sub Rsub Neg Sum Mean Nansum Cumsum Trace Clone Alias View UnsafeView ReshapeAlias AsStrided
-    CopySlices CopyBackwards Copy ToCopy Transpose T Permute Movedim Expand Repeat RepeatInterleave Unsqueeze Squeeze Flatten
-    Unflatten Slice Select Narrow Split SplitWithSizes UnsafeSplit Unbind Stack Cat Index IndexPut IndexPutImpl IndexSelect
-    IndexAdd IndexCopy IndexFill Gather Scatter ScatterAdd Take MaskedFill MaskedSelect MaskedScatter Where Roll Flip Tril
-    Triu Diagonal DiagonalScatter DiagEmbed Diag Unfold UnfoldBackward Im2Col Col2Im ConstantPadNd ReflectionPad1D
-    ReplicationPad1D Embedding AvgPool1D AvgPool2D AdaptiveAvgPool1D AdaptiveAvgPool2D UpsampleNearest1D UpsampleLinear1D
-    UpsampleNearest2D UpsampleBilinear2D Max Min Amax Amin Topk Sort Kthvalue Median Nanmedian Cummax Cummin MaxPool1D
+    AccumulateGrad Add Sub Rsub Neg Sum Mean Nansum Cumsum Trace Clone Alias View UnsafeView ReshapeAlias
+    AsStrided CopySlices CopyBackwards Copy ToCopy Transpose T Permute Movedim Expand Repeat RepeatInterleave
+    Unsqueeze Squeeze Flatten Unflatten Slice Select Narrow Split SplitWithSizes UnsafeSplit Unbind Stack Cat
+    Index IndexPut IndexPutImpl IndexSelect IndexAdd IndexCopy IndexFill Gather Scatter ScatterAdd Take
+    MaskedFill MaskedSelect MaskedScatter Where Roll Flip Tril Triu Diagonal DiagonalScatter DiagEmbed Diag
+    Unfold UnfoldBackward Im2Col Col2Im ConstantPadNd ReflectionPad1D ReplicationPad1D Embedding AvgPool1D
+    AvgPool2D AdaptiveAvgPool1D AdaptiveAvgPool2D UpsampleNearest1D UpsampleLinear1D UpsampleNearest2D
+    UpsampleBilinear2D Max Min Amax Amin Topk Sort Kthvalue Median Nanmedian Cummax Cummin MaxPool1D
     MaxPool2DWithIndices MaxPool3DWithIndices AdaptiveMaxPool1D AdaptiveMaxPool2D Relu LeakyRelu Abs Real Imag
-    ViewAsReal ViewAsComplex ViewAsRealPhysical Conj ConjPhysical FftC2C FftR2C FftC2R NanToNum ToDtype PixelShuffle
-    SelectScatter SliceScatter NativeBatchNorm CudnnBatchNorm NativeChannelShuffle Permute0 Lift Detach Contiguous
-    NativeDropout Squeeze0 Chunk ToDevice Hstack Ones Identity Error Maximum Minimum ScatterReduce
+    ViewAsReal ViewAsComplex ViewAsRealPhysical Conj ConjPhysical FftC2C FftR2C FftC2R NanToNum ToDtype
+    PixelShuffle SelectScatter SliceScatter NativeBatchNorm CudnnBatchNorm NativeChannelShuffle Permute0 Lift
+    Detach Contiguous NativeDropout Squeeze0 Chunk ToDevice Hstack Ones Identity Error Maximum Minimum
+    ScatterReduce
     """.split()
 )
 # Nodes that multiply: linear if one factor carries relevance. The positions are those of the factors.
@@ -91,6 +96,18 @@ def ruleless(root: Any, products: set[Any]) -> list[Any]:
     return found
 
 
+def unseen(root: Any, visible: set[Any]) -> list[Any]:
+    """Return the nodes under ``root`` that neither textlrp nor a torch function that it saw has made."""
+    return [
+        node
+        for node in between(root, set())
+        if node not in visible
+        and not issubclass(getattr(type(node), "_forward_cls", object), Surrogate)
+        and not getattr(getattr(type(node), "_forward_cls", None), "__module__", "").startswith(TRUSTED)
+        and kind(node) != "AccumulateGrad"
+    ]
+
+
 def between(top: Any, bottom: set[Any]) -> set[Any]:
     """Return the nodes from ``top`` down to, and without, those at the bottom."""
     inside, stack = {top}, [top]
@@ -115,6 +132,27 @@ def _accounted(node: Any, children: list[Any]) -> bool:
     if operation.startswith(_ATTENTION):
         return [child is not None for child in children[:3]] == [False, False, True]
     return False
+
+
+def record(visible: set[Any], meet: Callable[..., Any], func: Any, args: Any, kwargs: Any) -> Any:
+    """Call a function, and note the nodes that it adds to the graph."""
+    before = {tensor.grad_fn for tensor in tensors((args, kwargs)) if tensor.requires_grad}
+    out = meet(func, args, kwargs)
+    for tensor in tensors((out, args[:1])):
+        if tensor.grad_fn is not None and tensor.grad_fn not in before:
+            visible |= between(tensor.grad_fn, before)
+    return out
+
+
+class Recorder(TorchFunctionMode):
+    """Notes the nodes of every torch function that is called, and changes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.visible: set[Any] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return record(self.visible, lambda f, xs, options: f(*xs, **options), func, args, kwargs or {})
 
 
 class Trail:

@@ -47,6 +47,7 @@ class Interception(TorchFunctionMode):
         sampled: whether the model drew random numbers.
         products: the autograd nodes of products that met their rule.
         met: how often each operation met which rule.
+        visible: set this to a set, and it collects the autograd nodes of every function that was seen.
     """
 
     def __init__(self, model: nn.Module, rules: Rules, input_ids: Tensor, dtype: torch.dtype, widen: bool) -> None:
@@ -61,6 +62,7 @@ class Interception(TorchFunctionMode):
         self.met: dict[tuple[str, str], int] = {}
         self.anchors = Anchors()
         self.tracing = 0
+        self.visible: set[Any] | None = None
         self.widen = widen
         self._hooks: list[Any] = []
         self._frozen: list[Tensor] = []
@@ -112,6 +114,12 @@ class Interception(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.widen:
             func, args, kwargs = _widened(func, args, kwargs)
+        if self.visible is None or not carries(args, kwargs):
+            return self._meet(func, args, kwargs)
+        return graph.record(self.visible, self._meet, func, args, kwargs)
+
+    def _meet(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Let a function meet its rule."""
         kind = operations.KINDS.get(func)
         if not carries(args, kwargs):
             return self._without_relevance(func, kind, args, kwargs)

@@ -32,20 +32,20 @@ _OWNERS: tuple[tuple[str, Any], ...] = (
 
 # Linear in the one tensor that carries relevance, or choosing among its values: the plain gradient is the rule.
 _TRANSPORT = """
-view view_as reshape reshape_as permute transpose swapaxes swapdims movedim moveaxis t adjoint contiguous clone
-expand expand_as broadcast_to repeat repeat_interleave tile unsqueeze squeeze flatten unflatten ravel narrow
-narrow_copy select split split_with_sizes chunk tensor_split unsafe_split unsafe_chunk hsplit vsplit dsplit unbind
-__getitem__ index_select gather take take_along_dim masked_select index roll flip fliplr flipud rot90
-diagonal diag diag_embed tril triu unfold fold as_strided float double half bfloat16 to type type_as cpu cuda
-mean sum nansum nanmean neg negative __neg__ positive cumsum diff trace sum_to_size
-dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout native_dropout
-avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d interpolate upsample pixel_shuffle
-max amax min amin topk sort msort kthvalue median cummax cummin max_pool1d max_pool2d max_pool3d adaptive_max_pool1d
-adaptive_max_pool2d relu leaky_relu abs absolute __abs__ rrelu
-real imag view_as_real view_as_complex resolve_conj resolve_neg conj conj_physical
-fft ifft rfft irfft fft2 ifft2 fftn ifftn rfft2 irfft2 rfftn irfftn hfft ihfft fftshift ifftshift
-requires_grad_ retain_grad pin_memory detach data_ptr nan_to_num __iter__ __reversed__ requires_grad unsafe_split
-native_channel_shuffle channel_shuffle unsqueeze_ squeeze_ transpose_ t_ swapaxes_ squeeze_copy
+view view_as reshape reshape_as permute transpose swapaxes swapdims movedim moveaxis t adjoint contiguous
+clone expand expand_as broadcast_to repeat repeat_interleave tile unsqueeze squeeze flatten unflatten ravel
+narrow narrow_copy select split split_with_sizes chunk tensor_split unsafe_split unsafe_chunk hsplit vsplit
+dsplit unbind __getitem__ index_select gather take take_along_dim masked_select index roll flip fliplr
+flipud rot90 diagonal diag diag_embed tril triu unfold fold as_strided float double half bfloat16 to type
+type_as cpu cuda mean sum nansum nanmean neg negative __neg__ positive cumsum diff trace sum_to_size dropout
+dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout native_dropout avg_pool1d
+avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d interpolate upsample pixel_shuffle max amax
+min amin topk sort msort kthvalue median cummax cummin max_pool1d max_pool2d max_pool3d adaptive_max_pool1d
+adaptive_max_pool2d relu leaky_relu abs absolute __abs__ rrelu real imag view_as_real view_as_complex
+resolve_conj resolve_neg conj conj_physical fft ifft rfft irfft fft2 ifft2 fftn ifftn rfft2 irfft2 rfftn
+irfftn hfft ihfft fftshift ifftshift requires_grad_ retain_grad pin_memory detach data_ptr nan_to_num
+__iter__ __reversed__ requires_grad unsafe_split native_channel_shuffle channel_shuffle unsqueeze_ squeeze_
+transpose_ t_ swapaxes_ squeeze_copy
 """.split()
 
 _KINDS: dict[str, list[str]] = {

@@ -39,6 +39,9 @@ _AGAINST = {False: Color(70, 130, 220), True: Color(80, 145, 240)}
 #: Weights of a smaller size are left uncolored: noise should not catch the eye.
 THRESHOLD = 0.05
 
+#: Weights from this size on are marked as strong where there are few colors or none.
+STRONG = 0.5
+
 
 def background(weight: float, dark: bool = False) -> Color | None:
     """Return the color behind a span of relative weight -1 to 1, or None where it is left uncolored."""
@@ -61,13 +64,15 @@ def ink(behind: Color) -> Color:
 
 
 def ansi(weight: float) -> str:
-    """Return a style for terminals of 16 colors."""
+    """Return a style for terminals of 16 colors: the hue tells the sign, a line below the strength.
+
+    Black on bright yellow and bright white on blue keep 4.5:1 in the usual palettes. Plain yellow is brown in some and
+    pale in others, and bold black is often shown as gray.
+    """
     if not abs(weight) >= THRESHOLD:
         return ""
-    strong = abs(weight) >= 0.5
-    if weight > 0:
-        return "bold black on bright_yellow" if strong else "black on yellow"
-    return "bold bright_white on blue" if strong else "black on cyan"
+    strength = "underline " if abs(weight) >= STRONG else ""
+    return strength + ("black on bright_yellow" if weight > 0 else "bright_white on blue")
 
 
 def marks(weight: float) -> tuple[str, str]:
@@ -75,4 +80,4 @@ def marks(weight: float) -> tuple[str, str]:
     if not abs(weight) >= THRESHOLD:
         return "", ""
     sign = "+" if weight > 0 else "-"
-    return f"[{sign * (2 if abs(weight) >= 0.5 else 1)}", "]"
+    return f"[{sign * (2 if abs(weight) >= STRONG else 1)}", "]"

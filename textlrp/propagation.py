@@ -59,7 +59,7 @@ def propagate(
         special_tokens_mask: ``[batch, sequence]``, nonzero at special tokens, whose relevance has a row of its own.
         **model_inputs: ``input_ids`` ``[batch, sequence]`` and whatever else the model takes. Padding gets no
             relevance: what a model takes from it all the same (a convolution at the edge of a document, say) goes to the
-            ledger's ``special tokens``.
+            row for special tokens.
 
     Raises:
         InputError: the inputs or the target do not fit.
@@ -134,7 +134,9 @@ def _run(call: _Call) -> Propagation | None:
             if logits.requires_grad and not ruleless:
                 torch.autograd.grad(logits, interception.root, weights.to(logits.dtype), allow_unused=True)
     if ruleless:
-        raise diagnosis.ruleless(model, model_inputs, call.interception())
+        raise diagnosis.hidden_operations(model, model_inputs, call.interception()) or UnsupportedOperationError(
+            "an operation of the model met no rule, and a second run did not show which"
+        )
     relevance = interception.relevance.view(input_ids.shape)
     books = interception.books
     explained = (logits.detach().to(dtype) * weights).sum(-1)
@@ -160,6 +162,9 @@ def _run(call: _Call) -> Propagation | None:
         except NonFiniteError as error:
             raise NonFiniteError(f"the backward pass overflowed: {error}; try dtype=torch.float32") from None
         except UnbalancedLedgerError as error:
+            hidden = diagnosis.hidden_operations(model, model_inputs, call.interception())
+            if hidden is not None:
+                raise hidden from None
             rules_met = sorted({f"{name}: {rule}" for name, rule in interception.met})
             raise UnbalancedLedgerError(f"{error}. Operations met: {'; '.join(rules_met)}") from None
     return Propagation(relevance, ledgers, logits.detach(), weights, interception.met)

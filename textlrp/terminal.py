@@ -1,22 +1,34 @@
-"""Spans and ledger to rich: colors where the terminal has them, marks where it has none."""
+"""Spans and ledger to rich: colors where the terminal has them, marks where it has none.
+
+What goes around the text is ASCII, so that it reaches every terminal and every pipe.
+"""
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import regex
+import regex  # type: ignore[import-untyped]
+from rich.color import Color, ColorSystem
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.style import Style
 from rich.text import Text
 
-from textlrp import ledger, palette
+from textlrp import palette
+from textlrp.ledger import RESIDUE, TOKENS, Ledger
 from textlrp.spans import Span, merge_overlaps
 
 if TYPE_CHECKING:
     from textlrp.explanation import Explanation
 
 _GRAPHEME = regex.compile(r"\X")
+_CURSIVE = regex.compile(  # letters that join hands with their neighbors
+    r"(?=\p{L})[\p{Arab}\p{Syrc}\p{Mong}\p{Nkoo}\p{Mand}\p{Mani}\p{Adlm}\p{Phag}\p{Rohg}\p{Sogd}\p{Ougr}\p{Chrs}\u0640]"
+)
+
+_TITLE = 11  # columns of the words "relevance" and "ledger", so that what follows is aligned
 
 
 def render(explanation: Explanation) -> View:
@@ -31,70 +43,122 @@ class View:
         self._explanation = explanation
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        e = self._explanation
-        yield verdict(e)
-        yield Text()
-        yield colored_text(e.text, e.tokens, e.strongest, console)
-        if e.truncated:
-            yield cut_notice(e)
-        yield Text()
-        yield legend(e, console)
-        yield ledger_line(e.ledger)
+        # Nothing is wrapped where nobody wants it (a pipe, a file): then tabs stay tabs, too.
+        width = None if options.no_wrap else options.max_width
+        for line in _lines(self._explanation, console, width):
+            if width is None:
+                yield from line.render(console, end="\n")
+            else:
+                yield line
+
+
+def _lines(e: Explanation, console: Console, width: int | None) -> Iterator[Text]:
+    spans = whole_units(e.text, merge_overlaps(e.tokens))
+    strongest = max((abs(span.relevance) for span in spans), default=0.0)
+    yield verdict(e)
+    yield Text()
+    start, end = _read(e)
+    if e.truncated and start > 0:
+        yield cut_notice(e)
+    yield colored_text(e.text, spans, strongest, console, (start, end))
+    if e.truncated and start == 0:
+        yield cut_notice(e)
+    yield Text()
+    yield legend(e, strongest, console)
+    yield ledger_line(e.ledger, width)
+
+
+def _read(e: Explanation) -> tuple[int, int]:
+    """Return the characters to show: those that the model read."""
+    if e.truncated is None:
+        return 0, len(e.text.rstrip("\r\n")) or len(e.text)
+    start, end = e.truncated
+    return (end, len(e.text)) if start == 0 else (0, start)
 
 
 def verdict(e: Explanation) -> Text:
-    """Return the predicted label with its probability, and what is explained."""
-    line = Text()
-    line.append(shown(e.predicted), style="bold")
-    if e.probabilities:
-        line.append(f" {100 * e.probabilities[e.predicted]:.1f} %")
-    target = shown(e.target)
-    explained = f"{target} against {shown(e.contrast)}" if e.contrast else target
-    line.append(f"   explained: {explained}, logit {signed(e.logit)}   {shown(e.rules)}, {shown(e.model)}", style="dim")
+    """Return the predicted label with its probability, and what is explained, by which rules, of which model."""
+    line = Text(named(e.predicted), style="bold")
+    if e.predicted in e.probabilities:
+        line.append(f" {percent(e.probabilities[e.predicted])}")
+    what = named(e.target)
+    if e.target != e.predicted and e.target in e.probabilities:
+        what += f" {percent(e.probabilities[e.target])}"
+    what += f" against {named(e.contrast)}, logits differ by" if e.contrast is not None else ", logit"
+    described = Text(f"   explained: {what} {signed(e.logit)}", style="not bold")
+    line.append_text(described)
+    line.append("   " + ", ".join(named(part) for part in (e.rules, e.model) if part), style="not bold dim")
     return line
 
 
-def colored_text(text: str, spans: tuple[Span, ...], strongest: float, console: Console) -> Text:
+def colored_text(
+    text: str, spans: tuple[Span, ...], strongest: float, console: Console, within: tuple[int, int] | None = None
+) -> Text:
     """Return the text as it was written, each span colored by its relevance relative to the strongest.
 
-    Colors change between grapheme clusters only: an escape sequence inside an emoji or between a letter and its accent
-    would tear it apart.
+    Args:
+        text: the whole text.
+        spans: what to color, in reading order, as :func:`whole_units` returns them.
+        strongest: the relevance at the end of the color scale.
+        console: what it is written to.
+        within: the characters ``[start, end)`` to show; default: all.
     """
+    at, stop = within or (0, len(text))
     line = Text()
-    at = 0
-    for span in on_graphemes(text, merge_overlaps(spans)):
+    marked = ("", "")
+    for span in spans:
+        start, end = max(at, span.start), min(stop, span.end)
+        if start >= end:
+            continue
         weight = span.relevance / strongest if strongest else 0.0
-        line.append(shown(text[at : span.start]))
-        if console.color_system is None:
-            before, after = palette.marks(weight)
-            line.append(before + shown(span.text) + after)
+        if has_colors(console):
+            line.append(shown(text[at:start]))
+            line.append(shown(text[start:end]), style=style(weight, console))
         else:
-            line.append(shown(span.text), style=style(weight, console))
-        at = span.end
-    line.append(shown(text[at:]))
+            marks = palette.marks(weight)
+            if start > at or marks != marked:  # pieces of a word that have the same mark share their brackets
+                line.append(marked[1] + shown(text[at:start]) + marks[0])
+            line.append(shown(text[start:end]))
+            marked = marks
+        at = end
+    line.append(marked[1] + shown(text[at:stop]))
     return line
 
 
-def on_graphemes(text: str, spans: tuple[Span, ...]) -> tuple[Span, ...]:
-    """Widen spans to whole grapheme clusters, and join those that share one; the total relevance stays."""
-    edges = [match.end() for match in _GRAPHEME.finditer(text)]
+def whole_units(text: str, spans: tuple[Span, ...]) -> tuple[Span, ...]:
+    """Widen spans to what must stay in one piece, and join those that share it; the total relevance stays.
+
+    An escape sequence inside an emoji, or between a letter and its accent, would tear it apart; letters of Arabic and
+    other cursive scripts join hands, so their words are colored whole.
+    """
+    edges: list[int] = []
+    before = False
+    for match in _GRAPHEME.finditer(text):
+        cursive = _CURSIVE.search(match.group()) is not None
+        if cursive and before:
+            edges.pop()
+        edges.append(match.end())
+        before = cursive
     starts = [0, *edges[:-1]]
     widened: list[Span] = []
     i = 0
     for span in spans:
-        while i < len(edges) and edges[i] <= span.start:
+        while edges[i] <= span.start:
             i += 1
         j = i
-        while j < len(edges) and edges[j] < span.end:
+        while edges[j] < span.end:
             j += 1
-        start, end = starts[i], edges[j]
+        start, end, relevance = starts[i], edges[j], span.relevance
         if widened and start < widened[-1].end:
             last = widened.pop()
-            span = Span(last.start, end, text[last.start : end], last.relevance + span.relevance)
-            widened.append(span)
-        else:
-            widened.append(Span(start, end, text[start:end], span.relevance))
+            start, end, relevance = last.start, max(last.end, end), last.relevance + relevance
+        widened.append(Span(start, end, text[start:end], relevance))
     return tuple(widened)
+
+
+def has_colors(console: Console) -> bool:
+    """Whether a console shows colors: no pipe, no dumb terminal, no ``NO_COLOR``."""
+    return console.color_system is not None and not console.no_color
 
 
 def style(weight: float, console: Console) -> Style:
@@ -102,34 +166,65 @@ def style(weight: float, console: Console) -> Style:
     if console.color_system in ("standard", "windows"):
         return Style.parse(palette.ansi(weight))
     behind = palette.background(weight, dark=on_dark())
-    return Style(color=palette.ink(behind).hex, bgcolor=behind.hex) if behind else Style()
+    if behind is None:
+        return Style()
+    color = Color.from_rgb(*behind)
+    if console.color_system == "256":
+        color = color.downgrade(ColorSystem.EIGHT_BIT)
+        behind = palette.Color(*color.get_truecolor())
+    return Style(color=palette.ink(behind).hex, bgcolor=color)
 
 
 def on_dark() -> bool:
-    """Whether the terminal's background is dark, as far as it says so; most are."""
+    """Whether the terminal's background is dark.
+
+    ``TEXTLRP_BACKGROUND`` (``light`` or ``dark``) says so, or else the terminal itself in ``COLORFGBG``; most are.
+    """
+    said = os.environ.get("TEXTLRP_BACKGROUND", "").lower()
+    if said in ("light", "dark"):
+        return said == "dark"
     return os.environ.get("COLORFGBG", "").split(";")[-1] not in ("7", "15")
 
 
-def legend(e: Explanation, console: Console) -> Text:
+def legend(e: Explanation, strongest: float, console: Console) -> Text:
     """Return the scale with its ends as numbers."""
-    line = Text("relevance  ", style="dim")
-    steps = (-1.0, -0.5, -0.1, 0.1, 0.5, 1.0)
-    line.append(f"{signed(-e.strongest)} against {shown(e.target)} ")
-    for step in steps:
-        if console.color_system is None:
-            line.append("".join(palette.marks(step)) + " ")
-        else:
-            line.append("   ", style=style(step, console))
-    line.append(f"{'' if console.color_system is None else ' '}for {shown(e.target)} {signed(e.strongest)}")
+    line = Text("relevance".ljust(_TITLE), style="dim")
+    low = f"for {named(e.contrast)}" if e.contrast is not None else f"against {named(e.target)}"
+    high = f"for {named(e.target)}"
+    plain = Style(dim=False)
+    if not has_colors(console):
+        strong, weak = palette.STRONG * strongest, palette.THRESHOLD * strongest
+        ends = [signed(value, strongest) for value in (-strong, -weak, weak, strong)]
+        steps = "[--] {} [-] {} .. {} [+] {} [++]".format(*ends)
+        line.append(f"{signed(-strongest)} {low} {steps} {high} {signed(strongest)}", style=plain)
+        return line
+    line.append(f"{signed(-strongest)} {low} ", style=plain)
+    few = console.color_system in ("standard", "windows")
+    weights = [-1.0, -0.25, 0.0, 0.25, 1.0] if few else [i / 10 for i in range(-10, 11)]
+    for weight in weights:
+        line.append("   " if few else " ", style=plain + style(weight, console))
+    line.append(f" {high} {signed(strongest)}", style=plain)
     return line
 
 
-def ledger_line(books: ledger.Ledger) -> Text:
-    """Return the whole ledger in one line: the logit and the rows that add up to it."""
-    rows = [f"{heading} {signed(value)}" for heading, value in books.items() if heading != ledger.RESIDUE]
-    line = Text("ledger     ", style="dim")
-    line.append(f"logit {signed(books.logit)} = {', '.join(rows)}, residue {books.residue:+.0e}")
-    return line
+def ledger_line(books: Ledger, width: int | None = None) -> Text:
+    """Return the ledger in one line: the logit and the rows that add up to it, of which empty ones are left out.
+
+    Where ``width`` is too little for all, the smallest rows but the tokens are shown as one, ``others``.
+    """
+    rows = {heading: value for heading, value in books.items() if heading != RESIDUE and value != 0}
+    scale = max((abs(value) for value in (books.logit, *rows.values())), default=0.0)
+    residue = f"residue {books.residue:+.0e}" if books.residue else "residue 0"
+    others: list[float] = []
+    while True:
+        listed = [f"{heading} {signed(value, scale)}" for heading, value in rows.items()]
+        listed += [f"others {signed(math.fsum(others), scale)}"] if others else []
+        line = f"{signed(books.logit, scale)} = {', '.join([*listed, residue])}"
+        if width is None or _TITLE + len(line) <= width or len(rows) <= 1:
+            break
+        smallest = min(rows, key=lambda heading: (heading == TOKENS, abs(rows[heading])))
+        others.append(rows.pop(smallest))
+    return Text.assemble(("ledger".ljust(_TITLE), "dim"), line)
 
 
 def cut_notice(e: Explanation) -> Text:
@@ -138,25 +233,51 @@ def cut_notice(e: Explanation) -> Text:
     start, end = e.truncated
     share = (end - start) / len(e.text)
     return Text(
-        f"! The model did not read characters {start:,} to {end:,} ({share:.0%} of the text): it takes no longer text.",
-        style="bold",
+        f"! NOT READ: characters {start:,} to {end:,} of {len(e.text):,} ({percent(share)}): the text is longer "
+        f"than the model reads.",
+        style="bold reverse",
     )
 
 
-def signed(value: float) -> str:
-    """Return a number with its sign and a true minus."""
-    digits = f"{value:+.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:+.1g}"
-    return digits.replace("-", "−")
+def percent(share: float) -> str:
+    """Return a share of 1 as a percentage; only 0 and 1 themselves are written 0 and 100."""
+    hundredths = 100 * share
+    if 0 < hundredths < 0.1:
+        return "<0.1 %"
+    if 99.9 < hundredths < 100:
+        return ">99.9 %"
+    return f"{hundredths:.1f} %"
+
+
+def signed(value: float, scale: float | None = None) -> str:
+    """Return a number with its sign, three digits of the largest number of its ``scale`` (default: of itself)."""
+    size = abs(value) if scale is None else scale
+    if size == 0:
+        return "0"
+    if not 1e-4 <= size < 1e6:
+        return f"{value:+.1e}"
+    digits = f"{value:+.{max(0, 2 - math.floor(math.log10(size)))}f}"
+    return digits if float(digits) or not value else f"{value:+.0e}"
+
+
+def named(name: str) -> str:
+    """Return a label or a model's name on one line, cut where it is very long."""
+    line = shown(name).replace("\n", " ").replace("\t", " ")
+    return line if len(line) <= 60 else line[:57] + "..."
 
 
 def shown(text: str) -> str:
-    """Replace control characters by their pictures: a text must not command the terminal."""
-    return "".join(_picture(char) if char < " " or "\x7f" <= char < "\xa0" else char for char in text)
+    """Replace control characters by their pictures: a text must not command the terminal. Newlines and tabs stay."""
+    text = text.replace("\r\n", "\n")
+    return "".join(char if char.isprintable() else _picture(char) for char in text)
 
 
 def _picture(char: str) -> str:
+    code = ord(char)
     if char in "\n\t":
         return char
-    if char < " ":
-        return chr(0x2400 + ord(char))
-    return "␡" if char == "\x7f" else "�"
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "\u2421"
+    return "\ufffd" if code < 0xA0 or 0xD800 <= code < 0xE000 else char

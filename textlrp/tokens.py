@@ -1,12 +1,24 @@
-"""Text to ids, with the characters that each id came from."""
+"""Text to ids, with the characters that each id came from.
+
+A span covers the characters of its token without the white space around them, whatever the tokenizer's habit:
+``Ġgood`` and ``▁good`` cover ``good``. A token of nothing but white space keeps it. A token that stands for no
+character of its own (``▁`` put before the text) has an empty span; the bytes of one character each have that character.
+"""
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from textlrp.errors import AlignmentError, InputError
+from textlrp.errors import AlignmentError, InputError, ModelError
+
+Range = tuple[int, int]
+
+#: How vocabularies write a space, or that a piece starts or ends a word.
+_MARKERS = "▁Ġ"
 
 
 @dataclass(frozen=True)
@@ -23,9 +35,9 @@ class Encoding:
 
     inputs: dict[str, list[int]]
     pieces: tuple[str, ...]
-    offsets: tuple[tuple[int, int], ...]
+    offsets: tuple[Range, ...]
     special: tuple[bool, ...]
-    truncated: tuple[int, int] | None
+    truncated: Range | None
 
     @property
     def input_ids(self) -> list[int]:
@@ -37,212 +49,276 @@ def encode(tokenizer: Any, text: str, limit: int | None) -> Encoding:
     """Tokenize a text for a model that reads at most ``limit`` ids, special tokens included.
 
     Raises:
-        InputError: the text is empty, blank, or not valid Unicode, or the limit leaves no room for a token of it.
+        InputError: the text is empty, blank or not valid Unicode, or the tokenizer finds nothing in it.
+        ModelError: the limit leaves no room for a token of the text.
         AlignmentError: the tokenizer gives no offsets and its tokens cannot be found again in the text.
     """
-    _check_text(text)
-    if getattr(tokenizer, "is_fast", False):
-        encoding = _encode_fast(tokenizer, text, limit)
-    else:
-        encoding = _encode_slow(tokenizer, text, limit)
+    check_text(text)
+    find = _encode_fast if getattr(tokenizer, "is_fast", False) else _encode_slow
+    encoding = find(tokenizer, text, limit)
     if all(encoding.special):
-        raise InputError("the tokenizer finds no token in the text: there is nothing to explain")
+        raise InputError(
+            f"the tokenizer finds no token in the text of {len(text)} characters: there is nothing to explain; give a "
+            f"text with words"
+        )
+    starts = [start for start, _ in encoding.offsets]
+    if any(not 0 <= start <= end <= len(text) for start, end in encoding.offsets) or starts != sorted(starts):
+        raise AlignmentError(
+            f"{type(tokenizer).__name__} gives character offsets that lie outside the text or run backward, so no word "
+            f"can be told apart; check its normalizer and post-processor"
+        )
     return encoding
 
 
-def _check_text(text: str) -> None:
+def check_text(text: str) -> None:
+    """Raise an error unless a text can be explained.
+
+    Raises:
+        InputError: the text is empty, blank, or holds what no text holds; the message says where.
+    """
     if not isinstance(text, str):
         raise InputError(f"the text must be a string, not {type(text).__name__}")
     if not text.strip():
-        raise InputError("the text is empty: there is nothing to explain" if not text else "the text is blank")
+        kind = f"blank: it holds only white space ({len(text)} characters)" if text else "empty"
+        raise InputError(f"the text is {kind}; there is nothing to explain, give a text with words")
+    if "\0" in text:
+        raise InputError(
+            f"the text holds a NUL (U+0000) at character {text.index(chr(0))}: is it text at all? Give plain UTF-8 "
+            f"text without NULs"
+        )
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(
-            f"the text holds a lone surrogate (U+{ord(text[error.start]):04X}) at character {error.start}, which no tokenizer "
-            f"reads; decode it with errors='replace' first"
+            f"the text holds a lone surrogate (U+{ord(text[error.start]):04X}) at character {error.start}, which no "
+            f"tokenizer reads; decode it as UTF-8 with errors='replace' first"
         ) from None
 
 
 def _encode_fast(tokenizer: Any, text: str, limit: int | None) -> Encoding:
-    full = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False)
-    if limit is None or len(full["input_ids"]) <= limit:
-        kept, cut = full, None
-    else:
-        kept = tokenizer(
-            text, truncation=True, max_length=limit, return_offsets_mapping=True, return_special_tokens_mask=True
-        )
-    special = tuple(bool(flag) for flag in kept["special_tokens_mask"])
+    options: dict[str, Any] = {"return_offsets_mapping": True, "return_special_tokens_mask": True, "verbose": False}
+    found = tokenizer(text, **options)
+    cut = limit is not None and len(found["input_ids"]) > limit
+    if cut:
+        _check_room(tokenizer, sum(found["special_tokens_mask"]), limit)
+        found = tokenizer(text, truncation=True, max_length=limit, **options)
+    special = tuple(bool(flag) for flag in found["special_tokens_mask"])
+    inputs = {key: list(value) for key, value in found.items() if key not in ("offset_mapping", "special_tokens_mask")}
+    pieces = _pieces(tokenizer, inputs["input_ids"])
     offsets = tuple(
-        (0, 0) if flag else (int(start), int(end))
-        for (start, end), flag in zip(kept["offset_mapping"], special, strict=True)
+        (0, 0) if flag else _own_characters(text, int(start), int(end), piece)
+        for (start, end), flag, piece in zip(found["offset_mapping"], special, pieces, strict=True)
     )
-    if limit is not None and len(full["input_ids"]) > limit:
-        cut = _cut(text, offsets, special, getattr(tokenizer, "truncation_side", "right"))
-    inputs = {key: list(value) for key, value in kept.items() if key not in ("offset_mapping", "special_tokens_mask")}
-    pieces = tuple(tokenizer.convert_ids_to_tokens(inputs["input_ids"]))
-    return Encoding(inputs, pieces, _place_special(offsets, special), special, cut)
+    unread = _unread(text, offsets, special, tokenizer) if cut else None
+    return Encoding(inputs, pieces, _place_special(offsets, special), special, unread)
 
 
-def _cut(
-    text: str, offsets: tuple[tuple[int, int], ...], special: tuple[bool, ...], side: str
-) -> tuple[int, int] | None:
+def _own_characters(text: str, start: int, end: int, piece: str) -> Range:
+    start, end = _trim(text, start, end)
+    # A marker that the tokenizer put before the text shares the offsets of the text's first character.
+    if not piece.strip(_MARKERS) and text[start:end].strip() and text[start:end].strip(_MARKERS):
+        return start, start
+    return start, end
+
+
+def _trim(text: str, start: int, end: int) -> Range:
+    """Leave out the white space around a token, unless it is all there is."""
+    inside = text[start:end]
+    if not inside.strip():
+        return start, end
+    return end - len(inside.lstrip()), start + len(inside.rstrip())
+
+
+def _check_room(tokenizer: Any, special: int, limit: int | None) -> None:
+    if limit is not None and limit <= special:
+        raise ModelError(
+            f"the model reads {limit} ids, and {type(tokenizer).__name__} adds {special} special tokens: no room is "
+            f"left for a text; check max_position_embeddings and model_max_length"
+        )
+
+
+def _unread(text: str, offsets: Sequence[Range], special: Sequence[bool], tokenizer: Any) -> Range:
+    """Return the characters that were cut off: at least one, even if the cut went through its bytes."""
     read = [offset for offset, flag in zip(offsets, special, strict=True) if not flag]
-    if not read:
-        raise InputError("the model reads so few ids that its special tokens leave no room for the text")
-    if side == "left":
-        return (0, min(start for start, _ in read))
-    return (max(end for _, end in read), len(text))
+    if getattr(tokenizer, "truncation_side", "right") == "left":
+        return 0, max(1, min(start for start, _ in read))
+    return min(max(end for _, end in read), len(text) - 1), len(text)
 
 
-def _place_special(
-    offsets: tuple[tuple[int, int], ...], special: tuple[bool, ...]
-) -> tuple[tuple[int, int], ...]:
+def _place_special(offsets: Sequence[Range], special: Sequence[bool]) -> tuple[Range, ...]:
     """Give each special token the empty span at the place in the text where it stands."""
     placed, last = [], 0
     for (start, end), flag in zip(offsets, special, strict=True):
         placed.append((last, last) if flag else (start, end))
         last = last if flag else max(last, end)
-    return tuple(placed)
+    # Special tokens before the text of a left-truncated document stand where its first token starts.
+    first = next((start for (start, _), flag in zip(offsets, special, strict=True) if not flag), 0)
+    return tuple(
+        (max(start, first), max(end, first)) if flag else (start, end)
+        for (start, end), flag in zip(placed, special, strict=True)
+    )
 
 
 def _encode_slow(tokenizer: Any, text: str, limit: int | None) -> Encoding:
-    """Align the tokens of a tokenizer without offsets: by code points, by bytes, or by their spelling."""
-    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    pieces = [str(piece) for piece in tokenizer.convert_ids_to_tokens(ids)]
-    aligned = _by_length(tokenizer, text, ids, pieces) or _by_spelling(tokenizer, text, pieces)
+    """Encode with a tokenizer that knows no offsets: they are found again in the text, or an error is raised."""
+    name = type(tokenizer).__name__
+    ids = _ids(tokenizer, text)
+    aligned = align(tokenizer, text, ids)
     if aligned is None:
         raise AlignmentError(
-            f"{type(tokenizer).__name__} gives no character offsets, and its tokens cannot be found again in the text; "
-            f"use the fast tokenizer of this model (AutoTokenizer.from_pretrained(..., use_fast=True))"
+            f"{name} gives no character offsets, and its {len(ids)} tokens cannot be found again in the text without "
+            f"guessing; use a fast tokenizer for this model (one with a tokenizer.json)"
         )
+    around = list(tokenizer.build_inputs_with_special_tokens([-1]))
+    at = around.index(-1)
     whole = tokenizer(text, verbose=False)
-    options: dict[str, Any] = {}
-    if limit is not None and len(whole["input_ids"]) > limit:
-        options = {"truncation": True, "max_length": limit}
-        whole = tokenizer(text, **options)
-    all_ids = list(whole["input_ids"])
-    start = _find(all_ids, ids)
-    if start is None:
+    cut = limit is not None and len(whole["input_ids"]) > limit
+    if cut:
+        assert limit is not None
+        _check_room(tokenizer, len(around) - 1, limit)
+        whole = tokenizer(text, truncation=True, max_length=limit, verbose=False)
+        room = limit - len(around) + 1
+        left = getattr(tokenizer, "truncation_side", "right") == "left"
+        kept = slice(len(ids) - room, None) if left else slice(room)
+        ids, aligned = ids[kept], aligned[kept]
+    if list(whole["input_ids"]) != around[:at] + ids + around[at + 1 :]:
         raise AlignmentError(
-            f"{type(tokenizer).__name__} gives no character offsets, and with its special tokens the ids of the text are "
-            f"other ones than without; use the fast tokenizer of this model"
+            f"{name} gives no character offsets, and with special tokens its ids for this text are other ones than "
+            f"without; use a fast tokenizer for this model (one with a tokenizer.json)"
         )
-    first, at, count = start
-    special = tuple(not at <= i < at + count for i in range(len(all_ids)))
-    offsets = tuple((0, 0) if flag else aligned[i - at + first] for i, flag in enumerate(special))
-    cut = _cut(text, offsets, special, getattr(tokenizer, "truncation_side", "right")) if options else None
+    special = tuple(not at <= i < at + len(ids) for i in range(len(whole["input_ids"])))
+    offsets = [(0, 0)] * at + aligned + [(0, 0)] * (len(around) - at - 1)
     inputs = {key: list(value) for key, value in whole.items() if isinstance(value, list)}
-    pieces = [str(piece) for piece in tokenizer.convert_ids_to_tokens(all_ids)]
-    return Encoding(inputs, tuple(pieces), _place_special(offsets, special), special, cut)
+    pieces = _pieces(tokenizer, inputs["input_ids"])
+    unread = _unread(text, offsets, special, tokenizer) if cut else None
+    return Encoding(inputs, pieces, _place_special(offsets, special), special, unread)
 
 
-def _find(whole: list[int], part: list[int]) -> tuple[int, int, int] | None:
-    """Find the longest run of ``whole`` that is the head (or the tail) of ``part``: ``(from, at, count)``."""
-    for count in range(len(part), 0, -1):
-        for first in dict.fromkeys((0, len(part) - count)):
-            run = part[first : first + count]
-            for at in range(len(whole) - count + 1):
-                if whole[at : at + count] == run:
-                    return first, at, count
-        if count < len(part) - (len(part) - len(whole)) - 8:
-            break
-    return None
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
-def _by_length(tokenizer: Any, text: str, ids: list[int], pieces: list[str]) -> list[tuple[int, int]] | None:
-    """One id for each code point, or for each byte of the UTF-8 text."""
-    if len(ids) == len(text) and all(piece == char for piece, char in zip(pieces, text, strict=True)):
-        return [(i, i + 1) for i in range(len(text))]
-    spans = [(i, i + 1) for i, char in enumerate(text) for _ in char.encode("utf-8")]
-    if len(ids) == len(spans) and tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text:
-        return spans
-    return None
+def _pieces(tokenizer: Any, ids: list[int]) -> tuple[str, ...]:
+    return tuple(str(piece) for piece in tokenizer.convert_ids_to_tokens(ids))
+
+
+def align(tokenizer: Any, text: str, ids: list[int]) -> list[Range] | None:
+    """Find the characters of each id of a tokenizer without offsets, or return None where that would be a guess.
+
+    First the words, then the characters are tokenized one by one: where that gives the very ids of the whole text, each
+    piece must lie within its word or character. Failing that, the pieces are matched with the text as a whole.
+    """
+    added = sorted(filter(None, tokenizer.get_added_vocab()), key=len, reverse=True)
+    literal = "|".join(map(re.escape, added)) or r"(?!)"
+    for unit in (rf"{literal}|(?:(?!{literal})\S)+", f"{literal}|."):
+        found = _align_units(tokenizer, text, ids, re.compile(unit, re.DOTALL))
+        if found is not None:
+            return found
+    return _match(tokenizer, text, _pieces(tokenizer, ids))
+
+
+def _align_units(tokenizer: Any, text: str, ids: list[int], unit: re.Pattern[str]) -> list[Range] | None:
+    """Align word by word, or character by character, if these tokenize on their own as they do in the text."""
+    known: dict[str, tuple[list[int], list[Range] | None]] = {}
+    aligned: list[Range] = []
+    for match in unit.finditer(text):
+        part = match.group()
+        if part not in known:
+            own = _ids(tokenizer, part)
+            known[part] = own, _match(tokenizer, part, _pieces(tokenizer, own)) if own else []
+        own, spans = known[part]
+        done = len(aligned)
+        if spans is None or ids[done : done + len(own)] != own:
+            return None
+        aligned += [(match.start() + start, match.start() + end) for start, end in spans]
+    return aligned if len(aligned) == len(ids) else None
+
+
+def _match(tokenizer: Any, text: str, pieces: Sequence[str]) -> list[Range] | None:
+    """Match pieces with a text that they spell from end to end, as it is written or else by its letters alone."""
+    unknown = getattr(tokenizer, "unk_token", None)
+    surfaces = [None if piece == unknown else _surfaces(tokenizer, piece) for piece in pieces]
+    exact = _Spelling(text, [(char, i) for i, char in enumerate(text)]).match(surfaces)
+    if exact is not None:
+        return exact
+    if len(text) == 1:  # its bytes, perhaps behind a marker
+        return [(0, 0) if not piece.strip(_MARKERS) else (0, 1) for piece in pieces]
+    folded = [None if known is None else {_fold(surface) for surface in known} for known in surfaces]
+    return _Spelling(text, [(letter, i) for i, char in enumerate(text) for letter in _fold(char)]).match(folded)
+
+
+def _surfaces(tokenizer: Any, piece: str) -> set[str]:
+    """Return how a piece may be spelled in the text, with the markers of the usual vocabularies removed."""
+    plain = piece.removeprefix("##").removesuffix("</w>").removesuffix("@@")
+    spaced = plain.translate({ord(marker): " " for marker in _MARKERS})
+    spellings = {piece, plain, spaced, tokenizer.convert_tokens_to_string([piece])}
+    return {spelling.strip() or spelling for spelling in spellings} | ({""} if not spaced.strip() else set())
 
 
 def _fold(text: str) -> str:
     """Return a spelling in which a tokenizer's normalization (case, accents, compatibility forms) no longer shows."""
-    decomposed = unicodedata.normalize("NFKD", text).casefold()
-    return "".join(char for char in decomposed if not unicodedata.combining(char) and not char.isspace())
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return "".join(c for c in decomposed if not (c.isspace() or unicodedata.category(c) in ("Mn", "Cc", "Cf")))
 
 
-def _by_spelling(tokenizer: Any, text: str, pieces: list[str]) -> list[tuple[int, int]] | None:
-    """Find each piece in turn in the folded text; an unknown piece takes the word that stands between its neighbors."""
-    letters = [(letter, i) for i, char in enumerate(text) for letter in _fold(char)]
-    unknown = getattr(tokenizer, "unk_token", None)
-    spans: list[tuple[int, int] | None] = []
-    cursor = 0
-    for piece in pieces:
-        if piece == unknown:
-            spans.append(None)
-            continue
-        spelled = next((s for s in _spellings(tokenizer, piece) if _matches(letters, cursor, s)), None)
-        if spelled is None and spans and spans[-1] is None:
-            spelled, cursor = _after_unknown(tokenizer, piece, letters, cursor)
-        if spelled is None:
-            return None
-        if not spelled:
-            place = letters[cursor][1] if cursor < len(letters) else len(text)
-            spans.append((place, place))
-            continue
-        spans.append((letters[cursor][1], letters[cursor + len(spelled) - 1][1] + 1))
-        cursor += len(spelled)
-    if cursor < len(letters) and (not spans or spans[-1] is not None):
-        return None
-    return _fill_unknown(spans, text)
+@dataclass(frozen=True)
+class _Spelling:
+    """A text as the letters that pieces can match, each with its place in the text."""
 
+    text: str
+    letters: list[tuple[str, int]]
 
-def _spellings(tokenizer: Any, piece: str) -> list[str]:
-    """Return how a piece may be spelled in the text, with the markers of the usual vocabularies removed."""
-    plain = piece.removeprefix("##").removesuffix("</w>").removesuffix("@@").lstrip("▁Ġ")
-    decoded = tokenizer.convert_tokens_to_string([piece])
-    return list(dict.fromkeys((_fold(plain), _fold(decoded))))
+    def match(self, surfaces: Sequence[set[str] | None]) -> list[Range] | None:
+        """Return the characters of each piece, or None unless there is one way to spell the text with the pieces.
 
+        An unknown piece (None) takes one letter or more; where several ways remain, everything that it may stand for.
+        White space may stay unread, every other letter belongs to a piece.
+        """
+        written = "".join(letter for letter, _ in self.letters)
+        ends: list[set[int]] = [{0}]
+        for known in surfaces:
+            starts = self._skip(ends[-1])
+            if known is None:
+                ends.append(set(range(min(starts, default=len(written)) + 1, len(written) + 1)))
+            else:
+                ends.append({at + len(s) for at in starts for s in known if written.startswith(s, at)})
+        reach = {at for at in ends[-1] if len(written) in self._skip({at})}
+        ranges: list[Range] = []
+        for known, before in zip(reversed(surfaces), reversed(ends[:-1]), strict=True):
+            starts = self._skip(before)
+            if known is None:
+                last = max(reach, default=-1)
+                starts = {at for at in starts if at < last}
+                ways = {(min(starts, default=0), last)}
+            else:
+                ways = {
+                    (at, at + len(s))
+                    for at in starts
+                    for s in known
+                    if at + len(s) in reach and written.startswith(s, at)
+                }
+                starts = {at for at, _ in ways}
+            if not starts:
+                return None
+            reach = {at for at in before if not starts.isdisjoint(self._skip({at}))}
+            places = {_trim(self.text, *self._place(*way)) for way in ways}
+            if len(places) > 1 and any(self.text[start:end].strip() for start, end in places):
+                return None
+            ranges.append((min(start for start, _ in places), max(end for _, end in places)))
+        return ranges[::-1] if 0 in reach else None
 
-def _matches(letters: list[tuple[str, int]], cursor: int, spelled: str) -> bool:
-    window = letters[cursor : cursor + len(spelled)]
-    return "".join(letter for letter, _ in window) == spelled
+    def _skip(self, places: set[int]) -> set[int]:
+        """Return the places, and those behind the white space that follows them."""
+        return {beyond for at in places for beyond in self._beyond(at)}
 
+    def _beyond(self, at: int) -> Iterator[int]:
+        yield at
+        while at < len(self.letters) and self.letters[at][0].isspace():
+            at += 1
+            yield at
 
-def _after_unknown(
-    tokenizer: Any, piece: str, letters: list[tuple[str, int]], cursor: int
-) -> tuple[str | None, int]:
-    for ahead in range(cursor + 1, len(letters)):
-        for spelled in _spellings(tokenizer, piece):
-            if spelled and _matches(letters, ahead, spelled):
-                return spelled, ahead
-    return None, cursor
-
-
-def _fill_unknown(spans: list[tuple[int, int] | None], text: str) -> list[tuple[int, int]] | None:
-    """Give unknown pieces the words that the known ones leave between them, if that can be done in one way."""
-    filled: list[tuple[int, int]] = []
-    i = 0
-    while i < len(spans):
-        span = spans[i]
-        if span is not None:
-            filled.append(span)
-            i += 1
-            continue
-        run = next((j for j in range(i, len(spans)) if spans[j] is not None), len(spans))
-        start = filled[-1][1] if filled else 0
-        after = spans[run] if run < len(spans) else None
-        end = after[0] if after is not None else len(text)
-        words = _words_between(text, start, end)
-        if run - i == 1 and words:
-            filled.append((words[0][0], words[-1][1]))
-        elif len(words) == run - i:
-            filled.extend(words)
-        else:
-            return None
-        i = run
-    return filled
-
-
-def _words_between(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    words, at = [], start
-    for word in text[start:end].split():
-        at = text.index(word, at)
-        words.append((at, at + len(word)))
-        at += len(word)
-    return words
+    def _place(self, start: int, end: int) -> Range:
+        if start == end:
+            at = self.letters[start][1] if start < len(self.letters) else len(self.text)
+            return at, at
+        return self.letters[start][1], self.letters[end - 1][1] + 1

@@ -1,0 +1,117 @@
+"""The ledger says where the logit went, and admits what it does not know."""
+
+import json
+import math
+from collections.abc import Mapping
+
+import pytest
+
+from textlrp import ledger
+from textlrp.errors import NonFiniteError, UnbalancedLedgerError
+from textlrp.ledger import Ledger
+
+ROWS = {"biases": -0.25, "tokens": 1.5, "softmax": 0.125}
+
+
+def test_rows_and_residue():
+    book = Ledger(ROWS, logit=1.5)
+    assert book["tokens"] == 1.5
+    assert book["positions"] == 0.0
+    assert book["residue"] == book.residue == 0.125
+    assert book.scale == 1.875
+    assert book.imbalance == pytest.approx(0.125 / 1.875)
+    assert not book.balanced
+
+
+def test_it_is_a_mapping_in_reading_order():
+    book = Ledger(ROWS, logit=1.375)
+    assert isinstance(book, Mapping)
+    assert list(book) == ["tokens", "biases", "softmax", "residue"]
+    assert dict(book) == {"tokens": 1.5, "biases": -0.25, "softmax": 0.125, "residue": 0.0}
+    assert len(book) == 4
+    assert sum(book.values()) == book.logit
+
+
+def test_every_heading_can_be_asked_for_and_no_other():
+    book = Ledger({}, logit=0.0)
+    assert [book[heading] for heading in ledger.HEADINGS] == [0.0] * 9
+    with pytest.raises(KeyError, match="magic"):
+        book["magic"]
+    assert book.get("magic") is None
+    assert "magic" not in book
+
+
+def test_what_is_not_listed_is_not_contained():
+    """A mapping must agree with itself: what `in` affirms, iteration yields."""
+    book = Ledger(ROWS, logit=1.375)
+    assert all(heading in book for heading in book)
+    assert {heading for heading in (*ledger.HEADINGS, "residue") if heading in book} == set(book)
+
+
+def test_a_balanced_ledger_checks_as_itself():
+    book = Ledger(ROWS, logit=1.375)
+    assert book.balanced
+    assert book.check() is book
+
+
+def test_the_tolerance_is_relative_to_the_absolute_rows():
+    rows = {"tokens": 500.0, "biases": -499.0}
+    assert Ledger(rows, logit=1.0 + 0.0999 * 0.999).balanced
+    assert not Ledger(rows, logit=1.0 + 0.1).balanced
+    assert Ledger(rows, logit=1.0 + 0.1, tolerance=1e-3).balanced
+
+
+def test_a_wrong_ledger_says_by_how_much():
+    message = (
+        "the ledger does not balance: the logit is 2, the rows add up to 1.375, and the residue of 0.62 is 3.1e-01 of "
+        r"the rows' size \(tolerance 1e-04\); no explanation is shown"
+    )
+    with pytest.raises(UnbalancedLedgerError, match=message):
+        Ledger(ROWS, logit=2.0).check()
+
+
+def test_a_logit_without_any_row_is_unbalanced():
+    assert Ledger({}, logit=1.0).imbalance == 1.0
+    with pytest.raises(UnbalancedLedgerError):
+        Ledger({}, logit=1.0).check()
+
+
+def test_zero_is_balanced():
+    assert Ledger({}, logit=0.0).imbalance == 0.0
+    assert Ledger({"tokens": 0.0}, logit=0.0).check().balanced
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_never_balanced(bad):
+    for book in (Ledger({"tokens": bad}, logit=1.0), Ledger({"tokens": 1.0}, logit=bad)):
+        assert book.imbalance == math.inf
+        assert not book.balanced
+        with pytest.raises(NonFiniteError, match="NaN or an infinity"):
+            book.check()
+
+
+def test_infinities_of_both_signs_are_not_finite():
+    book = Ledger({"tokens": math.inf, "biases": -math.inf}, logit=0.0)
+    with pytest.raises(NonFiniteError):
+        book.check()
+
+
+def test_many_small_rows_are_summed_exactly():
+    book = Ledger({"tokens": 1e16, "biases": 1.0, "norms": -1e16}, logit=1.0)
+    assert book.residue == 0.0
+
+
+def test_tokens_split_in_two():
+    book = Ledger(ROWS, logit=1.375, tolerance=1e-9).split_tokens(1.25, 0.25)
+    assert book == Ledger({"tokens": 1.25, "special tokens": 0.25, "biases": -0.25, "softmax": 0.125}, 1.375, 1e-9)
+    assert book.balanced
+
+
+def test_it_goes_through_json():
+    book = Ledger(ROWS, logit=1.375)
+    assert book.to_dict() == {"rows": ROWS, "logit": 1.375, "tolerance": 1e-4}
+    assert Ledger(**json.loads(json.dumps(book.to_dict()))) == book
+
+
+def test_tolerances_by_dtype():
+    assert ledger.TOLERANCES == {"float64": 1e-9, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}

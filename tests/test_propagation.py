@@ -1,0 +1,762 @@
+"""One forward, one backward: relevance and ledger for real models, which stay as they were."""
+
+import gc
+import threading
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.utils.checkpoint
+import twins
+import zoo
+from torch import nn
+from twins import IDS, Probe
+
+import textlrp
+from textlrp.errors import InputError, ModelError, NonFiniteError, UnsupportedOperationError
+
+PRESETS = pytest.mark.parametrize("rules", ["attnlrp", "cp-lrp"])
+ATTENTION = pytest.mark.parametrize("attention", ["eager", "sdpa"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_core():
+    """Tiny tensors gain nothing from more, and wait for each other where a machine is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def bert():
+    model = zoo.build("bert")
+    return model, zoo.inputs(model, "bert")
+
+
+# -- whole models against their twins ---------------------------------------------------------------------------------
+
+
+def compare(model, twin, inputs, rules, tolerance):
+    """A padded batch by textlrp, each document alone by its twin: relevance, logits and every row."""
+    found = textlrp.propagate(model, [0, 1, 2], rules, **inputs)
+    for i, (ids, mask) in enumerate(zip(inputs["input_ids"], inputs["attention_mask"].bool(), strict=True)):
+        relevance, logits, posted = twin(model.state_dict(), model.config, ids[mask], i, rules == "cp-lrp")
+        largest = relevance.abs().max()
+        assert (found.relevance[i][mask].double() - relevance).abs().max() <= tolerance * largest
+        assert found.relevance[i][~mask].eq(0).all()
+        assert (found.logits[i].double() - logits).abs().max() <= tolerance * logits.abs().max()
+        ledger = found.ledgers[i]
+        assert ledger["tokens"] == pytest.approx(relevance.sum().item(), abs=tolerance * ledger.scale)
+        for heading in ("positions", "token types", "biases", "norms", "softmax", "constants", "stabilizer"):
+            assert ledger[heading] == pytest.approx(posted.get(heading, 0.0), abs=tolerance * ledger.scale), heading
+
+
+@PRESETS
+@ATTENTION
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-9)], ids=str)
+def test_bert_equals_its_twin(rules, attention, dtype, tolerance):
+    model = zoo.build("bert", attention=attention, dtype=dtype)
+    compare(model, twins.bert, zoo.inputs(model, "bert"), rules, tolerance)
+
+
+@PRESETS
+@ATTENTION
+@pytest.mark.parametrize("groups", [4, 2], ids=["all heads", "grouped heads"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-9)], ids=str)
+def test_llama_equals_its_twin(rules, attention, groups, dtype, tolerance):
+    model = zoo.build("llama", attention=attention, dtype=dtype, num_key_value_heads=groups)
+    compare(model, twins.llama, zoo.inputs(model, "llama"), rules, tolerance)
+
+
+# -- targets ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "weights"),
+    [
+        (1, [[0, 1, 0]] * 3),
+        ([2, 0, 1], [[0, 0, 1], [1, 0, 0], [0, 1, 0]]),
+        ((2, 0, 1), [[0, 0, 1], [1, 0, 0], [0, 1, 0]]),
+        (torch.tensor([2, 0, 1]), [[0, 0, 1], [1, 0, 0], [0, 1, 0]]),
+        (torch.tensor([2, 0, 1], dtype=torch.int32), [[0, 0, 1], [1, 0, 0], [0, 1, 0]]),
+        (torch.tensor(2), [[0, 0, 1]] * 3),
+        ([1], [[0, 1, 0]] * 3),
+        (torch.tensor([1.0, -1.0, 0.0]), [[1, -1, 0]] * 3),
+        (torch.tensor([1.0, -1.0, 0.5], dtype=torch.float64), [[1, -1, 0.5]] * 3),
+        (torch.arange(9.0).view(3, 3), [[0, 1, 2], [3, 4, 5], [6, 7, 8]]),
+        (lambda logits: logits.argmin(-1), None),
+        (lambda logits: torch.tensor([0.0, 0.0, 2.0]), [[0, 0, 2]] * 3),
+        (None, None),
+    ],
+    ids=[
+        "label",
+        "list",
+        "tuple",
+        "tensor",
+        "int32",
+        "scalar",
+        "one",
+        "row",
+        "double",
+        "matrix",
+        "min",
+        "made",
+        "none",
+    ],
+)
+def test_targets(bert, target, weights):
+    model, inputs = bert
+    found = textlrp.propagate(model, target, **inputs)
+    if weights is None:
+        chosen = found.logits.argmin(-1) if callable(target) else found.logits.argmax(-1)
+        weights = torch.eye(3)[chosen].tolist()
+    assert found.weights.tolist() == weights
+    for i, ledger in enumerate(found.ledgers):
+        assert ledger.logit == pytest.approx(float((found.logits[i] * found.weights[i]).sum()), rel=1e-6, abs=1e-6)
+        assert sum(ledger.values()) == pytest.approx(ledger.logit, rel=1e-12)
+
+
+def test_relevance_is_linear_in_the_target(bert):
+    model, inputs = bert
+    first, second, both = (
+        textlrp.propagate(model, target, **inputs).relevance for target in (0, 2, torch.tensor([2.0, 0.0, -1.0]))
+    )
+    torch.testing.assert_close(both, 2 * first - second, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (3, "target 3 is out of range: the model has labels 0 to 2"),
+        (-1, "target -1 is out of range"),
+        ([0, 1, 5], "out of range"),
+        ([0, 1], "target must be a label index or one index for each of the 3 documents, not \\[0, 1\\]"),
+        ([[0, 1, 2]], "target must be a label index"),
+        ([True, False, True], "target must be a label index"),
+        ([0.5, 1.0, 2.0], "target must be a label index"),
+        ("POS", "target must be a label index"),
+        (1.0, "target must be a label index"),
+        (True, "target must be a label index"),
+        ([], "target must be a label index"),
+        (torch.ones(4), r"weights of the logits must have shape \[3\] or \[3, 3\], not \[4\]"),
+        (torch.ones(2, 3), r"not \[2, 3\]"),
+        (torch.tensor([1.0, torch.nan, 0.0]), "NaN|finite"),
+        (torch.tensor([1.0, torch.inf, 0.0]), "infinit|finite"),
+        (lambda logits: 7, "out of range"),
+        (lambda logits: None, "target"),
+    ],
+    ids=lambda value: "function" if callable(value) else str(value),
+)
+def test_bad_targets(bert, target, message):
+    model, inputs = bert
+    with pytest.raises((InputError, NonFiniteError), match=message):
+        textlrp.propagate(model, target, **inputs)
+    assert torch.autograd.Function.apply.__func__ is ORIGINAL.__func__
+
+
+ORIGINAL = torch.autograd.Function.__dict__["apply"]
+
+
+# -- inputs -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, "input_ids must be a tensor of integers .*, not NoneType"),
+        ({"input_ids": [[1, 2]]}, "not list"),
+        ({"input_ids": torch.ones(1, 3)}, r"not Tensor of shape \[1, 3\]"),
+        ({"input_ids": torch.ones(3, dtype=torch.long)}, r"of shape \[3\]"),
+        ({"input_ids": torch.ones(1, 0, dtype=torch.long)}, r"of shape \[1, 0\]"),
+        ({"inputs_embeds": torch.ones(1, 3, 32)}, "pass input_ids, not inputs_embeds"),
+        ({"input_ids": torch.ones(1, 3, dtype=torch.bool)}, "input_ids must be a tensor of integers"),
+    ],
+    ids=["nothing", "list", "floats", "one dimension", "empty", "embeddings", "booleans"],
+)
+def test_bad_inputs(bert, inputs, message):
+    with pytest.raises(InputError, match=message):
+        textlrp.propagate(bert[0], **inputs)
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (3,), (2, 3, 1), (1, 4)], ids=str)
+def test_a_mask_of_special_tokens_must_fit(bert, shape):
+    model = bert[0]
+    with pytest.raises(InputError, match="special_tokens_mask"):
+        textlrp.propagate(model, special_tokens_mask=torch.ones(shape), input_ids=torch.ones(2, 3, dtype=torch.long))
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64], ids=str)
+def test_ids_of_any_integer_type(bert, dtype):
+    model, inputs = bert
+    found = textlrp.propagate(model, 0, **{**inputs, "input_ids": inputs["input_ids"].to(dtype)})
+    assert torch.equal(found.relevance, textlrp.propagate(model, 0, **inputs).relevance)
+
+
+class Returns(nn.Module):
+    """A classifier that returns its logits as it is told."""
+
+    def __init__(self, form, labels=3):
+        super().__init__()
+        self.table, self.head, self.form = nn.Embedding(12, 4), nn.Linear(4, labels), form
+
+    def forward(self, input_ids):
+        return self.form(self.head(self.table(input_ids).mean(1)))
+
+
+@pytest.mark.parametrize(
+    ("form", "labels"),
+    [
+        (lambda y: y, 3),
+        (lambda y: (y, "hidden states"), 3),
+        (lambda y: [y], 3),
+        (lambda y: {"logits": y}, 3),
+        (lambda y: SimpleNamespace(logits=y), 3),
+        (lambda y: y, 1),
+        (lambda y: y.squeeze(-1), 1),
+    ],
+    ids=["tensor", "tuple", "list", "dict", "object", "one label", "one label squeezed"],
+)
+def test_every_form_of_logits(form, labels):
+    found = textlrp.propagate(Returns(form, labels), 0, input_ids=IDS)
+    assert found.logits.shape == (2, labels)
+    assert not found.logits.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("form", "shape"),
+    [
+        (lambda y: y[:, None], r"\[2, 1, 3\]"),
+        (lambda y: y[0], r"\[3\]"),
+        (lambda y: y.sum(), r"\[\]"),
+        (lambda y: "positive", "str"),
+        (lambda y: None, "NoneType"),
+        (lambda y: {}, "NoneType"),
+        (lambda y: (), "tuple|NoneType"),
+    ],
+    ids=["by token", "one document", "a number", "text", "nothing", "empty dict", "empty tuple"],
+)
+def test_what_is_no_classifier(form, shape):
+    with pytest.raises(ModelError, match=f"returns logits .*; this model returned {shape}"):
+        textlrp.propagate(Returns(form), 0, input_ids=IDS)
+
+
+# -- batches, padding, special tokens ---------------------------------------------------------------------------------
+
+
+@PRESETS
+@pytest.mark.parametrize("name", ["bert", "xlnet", "llama", "bart", "gpt2"])
+def test_a_batch_equals_its_documents(name, rules):
+    """XLNet puts time first, the decoders pool the last token, BART reads its ids twice."""
+    model = zoo.build(name)
+    inputs = zoo.inputs(model, name)
+    together = textlrp.propagate(model, [0, 1, 2], rules, **inputs)
+    for i in range(3):
+        one = {key: value[i : i + 1] for key, value in inputs.items()}
+        alone = textlrp.propagate(model, i, rules, **one)
+        scale = alone.relevance.abs().max()
+        assert (together.relevance[i] - alone.relevance[0]).abs().max() <= 2e-5 * scale
+        tolerance = 2e-5 * together.ledgers[i].scale
+        assert dict(together.ledgers[i]) == pytest.approx(dict(alone.ledgers[0]), abs=tolerance)
+
+
+@pytest.mark.parametrize("name", ["bart", "t5", "plbart"])
+def test_a_decoder_credits_the_token_that_it_reads(name):
+    """What a decoder reads at ``t + 1`` is the token at ``t``: the same ids, unmarked, leave the encoder's share.
+
+    The shift drops the last id of the longest document, which the decoder therefore cannot credit. (Under AttnLRP the
+    encoder's share itself depends on whether the queries carry relevance.)
+    """
+    rules = "cp-lrp"
+    model = zoo.build(name)
+    inputs = zoo.inputs(model, name)
+    seen = {}
+    table = model.get_decoder().embed_tokens if name != "t5" else model.transformer.decoder.embed_tokens
+    hook = table.register_forward_hook(lambda module, args, output: seen.update(ids=args[0].clone()))
+    with torch.no_grad():
+        model(**inputs)
+    hook.remove()
+    assert not torch.equal(seen["ids"], inputs["input_ids"])
+    whole = textlrp.propagate(model, 0, rules, **inputs)
+    encoder = textlrp.propagate(model, 0, rules, decoder_input_ids=seen["ids"], **inputs)
+    torch.testing.assert_close(whole.logits, encoder.logits)
+    share = whole.relevance - encoder.relevance
+    if name != "plbart":  # which wraps the last token around to the front
+        assert share[0, -1].abs() <= 1e-5 * share.abs().max()
+        assert abs(whole.ledgers[0]["special tokens"]) > 1e-6, "the decoder's start is no token of the document"
+    assert share[0, 0].abs() > 1e-6
+
+
+@pytest.mark.parametrize("name", ["bert", "xlnet", "llama", "gpt2"])
+def test_padding_changes_nothing_and_gets_nothing(name):
+    model = zoo.build(name)
+    inputs = zoo.inputs(model, name)
+    together = textlrp.propagate(model, 0, **inputs)
+    for i, mask in enumerate(inputs["attention_mask"].bool()):
+        alone = textlrp.propagate(
+            model, 0, input_ids=inputs["input_ids"][i : i + 1, mask], attention_mask=torch.ones(1, int(mask.sum()))
+        )
+        assert together.relevance[i, ~mask].tolist() == [0.0] * int((~mask).sum())
+        scale = alone.relevance.abs().max()
+        assert (together.relevance[i, mask] - alone.relevance[0]).abs().max() <= 2e-5 * scale
+
+
+def test_relevance_and_rows_agree(bert):
+    model, inputs = bert
+    found = textlrp.propagate(model, **inputs)
+    assert found.relevance.shape == inputs["input_ids"].shape
+    assert found.relevance.dtype == torch.float32
+    for i, ledger in enumerate(found.ledgers):
+        assert ledger["tokens"] == pytest.approx(found.relevance[i].double().sum().item(), rel=1e-5)
+        assert ledger["special tokens"] == 0.0
+        assert ledger.tolerance == 1e-4
+        assert ledger.balanced
+
+
+def test_special_tokens_have_their_row(bert):
+    model, inputs = bert
+    special = torch.zeros_like(inputs["input_ids"])
+    special[:, 0] = 1
+    special[torch.arange(3), inputs["attention_mask"].sum(1) - 1] = 1
+    plain = textlrp.propagate(model, 0, **inputs)
+    for mask in (special, special.bool(), special.float()):
+        split = textlrp.propagate(model, 0, special_tokens_mask=mask, **inputs)
+        assert torch.equal(split.relevance, plain.relevance)
+        for i, ledger in enumerate(split.ledgers):
+            relevance = split.relevance[i].double()
+            assert ledger["special tokens"] == pytest.approx((relevance * special[i]).sum().item(), rel=1e-5)
+            assert ledger["tokens"] == pytest.approx((relevance * (1 - special[i])).sum().item(), rel=1e-5)
+            rest = ("tokens", "special tokens", "residue")
+            for heading in set(ledger) - set(rest):
+                assert ledger[heading] == plain.ledgers[i][heading]
+
+
+def test_documents_that_share_a_tensor_are_taken_alone():
+    """A statistic over the batch is in nobody's row: each document then gets the books that it has alone."""
+    probe = Probe(lambda m, x: x.reshape(-1, 4).T @ x.reshape(-1, 4) @ x.mT + m.row[:, None])
+    found = textlrp.propagate(probe, [0, 1], input_ids=IDS)
+    for i in range(2):
+        alone = textlrp.propagate(probe, i, input_ids=IDS[i : i + 1])
+        torch.testing.assert_close(found.relevance[i], alone.relevance[0])
+        assert found.ledgers[i] == alone.ledgers[0]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [2, [2, 0], torch.tensor([2, 0]), torch.tensor([[1.0, 0, -1], [0, 2, 0]]), lambda logits: logits.argmax(-1), None],
+    ids=["label", "list", "tensor", "matrix", "function", "none"],
+)
+def test_targets_of_documents_that_are_taken_alone(target):
+    probe = Probe(lambda m, x: x + torch.rand(4, dtype=x.dtype))
+    torch.manual_seed(1)
+    found = textlrp.propagate(probe, target, special_tokens_mask=IDS == 1, input_ids=IDS)
+    assert found.weights.shape == found.logits.shape == (2, 3)
+    for i, ledger in enumerate(found.ledgers):
+        assert ledger.logit == pytest.approx(float((found.logits[i] * found.weights[i]).sum()))
+    assert found.ledgers[0]["special tokens"] == pytest.approx(found.relevance[0, [1, 3]].sum().item())
+
+
+def test_float64_stays_float64():
+    model = zoo.build("bert", dtype=torch.float64)
+    found = textlrp.propagate(model, 0, **zoo.inputs(model, "bert"))
+    assert found.relevance.dtype == torch.float64
+    assert all(ledger.tolerance == 1e-9 and ledger.balanced for ledger in found.ledgers)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_is_summed_in_float32(dtype):
+    model = zoo.build("bert", dtype=dtype)
+    inputs = zoo.inputs(model, "bert")
+    found = textlrp.propagate(model, 0, **inputs)
+    assert found.relevance.dtype == torch.float32
+    assert all(ledger.balanced for ledger in found.ledgers)
+    single = textlrp.propagate(zoo.build("bert"), 0, **inputs)
+    assert torch.corrcoef(torch.stack([found.relevance.flatten(), single.relevance.flatten()]))[0, 1] > 0.97
+
+
+# -- the model is left as it was --------------------------------------------------------------------------------------
+
+
+def state_of(model):
+    """All that an explanation could disturb, as plain values."""
+    return {
+        "parameters": {name: value.clone() for name, value in model.state_dict().items()},
+        "identities": [id(p) for p in model.parameters()],
+        "requires_grad": [p.requires_grad for p in model.parameters()],
+        "grad": [p.grad is None for p in model.parameters()],
+        "training": [module.training for module in model.modules()],
+        "hooks": [
+            len(hooks)
+            for module in model.modules()
+            for hooks in (
+                module._forward_hooks,
+                module._forward_pre_hooks,
+                module._backward_hooks,
+                module._forward_hooks_with_kwargs,
+                module._forward_pre_hooks_with_kwargs,
+            )
+        ],
+        "attributes": [sorted(vars(module)) for module in model.modules()],
+        "apply": torch.autograd.Function.__dict__["apply"],
+        "modes": torch.overrides._get_current_function_mode_stack(),
+        "grad mode": torch.is_grad_enabled(),
+        "inference mode": torch.is_inference_mode_enabled(),
+    }
+
+
+def assert_same(before, after):
+    parameters = before.pop("parameters"), after.pop("parameters")
+    assert before == after
+    assert list(parameters[0]) == list(parameters[1])
+    assert all(torch.equal(parameters[0][name], parameters[1][name]) for name in parameters[0])
+
+
+def unusual(model):
+    """A model in the middle of something: parts frozen, parts training."""
+    model.train()
+    for i, (_, module) in enumerate(model.named_modules()):
+        module.training = i % 2 == 0
+    for i, parameter in enumerate(model.parameters()):
+        parameter.requires_grad_(i % 3 != 0)
+    return model
+
+
+@pytest.mark.parametrize("name", ["bert", "llama", "gpt2", "albert", "bart"])
+def test_the_model_is_left_as_it_was(name):
+    model = zoo.build(name)
+    inputs = zoo.inputs(model, name)
+    with torch.no_grad():
+        plain = model(**inputs).logits
+    before = state_of(unusual(model))
+    found = textlrp.propagate(model, **inputs)
+    assert_same(before, state_of(model))
+    assert torch.equal(found.logits, plain), "logits are those of the plain model in evaluation mode"
+
+
+class Fails(nn.Module):
+    """A classifier that breaks in the middle of its forward pass, or of the backward pass."""
+
+    def __init__(self, when):
+        super().__init__()
+        self.table, self.act, self.head, self.when = nn.Embedding(12, 4), nn.GELU(), nn.Linear(4, 3), when
+
+    def forward(self, input_ids):
+        x = self.act(self.table(input_ids))
+        if self.when == "forward":
+            raise KeyError("broken model")
+        if self.when == "backward" and x.requires_grad:
+            x.register_hook(self.fail)
+        return self.head(x.mean(1))
+
+    def fail(self, c):
+        raise KeyError("broken model")
+
+
+@pytest.mark.parametrize("when", ["forward", "backward"])
+def test_the_model_is_left_as_it_was_when_it_fails(when):
+    model = unusual(Fails(when))
+    before = state_of(model)
+    with pytest.raises(KeyError, match="broken model"):
+        textlrp.propagate(model, 0, input_ids=IDS)
+    assert_same(before, state_of(model))
+    model.when = "never"
+    assert textlrp.propagate(model, 0, input_ids=IDS).ledgers[0].balanced, "and nothing is held: it still works"
+
+
+def test_the_model_is_left_as_it_was_when_it_is_refused():
+    model = unusual(Probe(lambda m, x: x.cumprod(1)))
+    before = state_of(model)
+    with pytest.raises(UnsupportedOperationError):
+        textlrp.propagate(model, 0, input_ids=IDS)
+    assert_same(before, state_of(model))
+
+
+def test_inputs_are_left_as_they_were(bert):
+    model, inputs = bert
+    copies = {key: value.clone() for key, value in inputs.items()}
+    textlrp.propagate(model, 0, **inputs)
+    assert all(torch.equal(value, copies[key]) for key, value in inputs.items())
+    assert all(not vars(value) for value in inputs.values()), "no mark stays on a tensor of the caller"
+
+
+def test_a_model_that_trains_goes_on_training():
+    model = Returns(lambda y: y).train()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    loss = model(IDS).square().sum()
+    textlrp.propagate(model, 0, input_ids=IDS)
+    loss.backward()
+    optimizer.step()
+    textlrp.propagate(model, 0, input_ids=IDS)
+    assert all(parameter.grad is not None and parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_every_grad_mode_around_the_call(bert, context):
+    model, inputs = bert
+    expected = textlrp.propagate(model, 0, **inputs)
+    with context():
+        before = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        found = textlrp.propagate(model, 0, **inputs)
+        assert (torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == before
+    assert torch.equal(found.relevance, expected.relevance)
+    assert found.ledgers == expected.ledgers
+
+
+def test_inputs_made_in_inference_mode(bert):
+    model, inputs = bert
+    with torch.inference_mode():
+        made = {key: value.clone() for key, value in inputs.items()}
+    assert torch.equal(textlrp.propagate(model, 0, **made).relevance, textlrp.propagate(model, 0, **inputs).relevance)
+
+
+def test_the_random_state_is_untouched(bert):
+    model, inputs = bert
+    drawing = Probe(lambda m, x: x + torch.rand(4, dtype=x.dtype))
+    before = torch.get_rng_state()
+    textlrp.propagate(model, 0, **inputs)
+    textlrp.propagate(drawing, 0, input_ids=IDS)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_same_call_gives_the_same_bits(bert):
+    model, inputs = bert
+    first, second = (textlrp.propagate(model, 0, **inputs) for _ in range(2))
+    assert torch.equal(first.relevance, second.relevance)
+    assert first.ledgers == second.ledgers
+    assert first.met == second.met
+
+
+def test_nothing_of_the_graph_is_kept(bert):
+    """What a call returns holds no autograd graph, and the graph it made is gone."""
+    model, inputs = bert
+    gc.collect()
+    textlrp.propagate(model, 0, **inputs)
+    gc.collect()
+    before = sum(issubclass(type(item), torch.Tensor) for item in gc.get_objects())
+    for _ in range(3):
+        found = textlrp.propagate(model, 0, **inputs)
+    assert found.relevance.grad_fn is None
+    assert found.logits.grad_fn is None
+    del found
+    gc.collect()
+    assert sum(issubclass(type(item), torch.Tensor) for item in gc.get_objects()) <= before
+
+
+# -- threads ----------------------------------------------------------------------------------------------------------
+
+
+def in_threads(*functions):
+    results, errors = [None] * len(functions), []
+
+    def call(i, function):
+        try:
+            results[i] = function()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=call, args=pair) for pair in enumerate(functions)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not errors, errors
+    return results
+
+
+def test_two_threads_on_one_model(bert):
+    model, inputs = bert
+    before = state_of(model)
+    expected = [textlrp.propagate(model, target, **inputs) for target in (0, 1)]
+    for first, second in [
+        in_threads(*(lambda t=t: textlrp.propagate(model, t, **inputs) for t in (0, 1))) for _ in range(4)
+    ]:
+        assert torch.equal(first.relevance, expected[0].relevance)
+        assert torch.equal(second.relevance, expected[1].relevance)
+    assert_same(before, state_of(model))
+
+
+def test_two_threads_on_two_models():
+    models = {name: zoo.build(name) for name in ("bert", "gpt2")}
+    calls = [
+        lambda name=name, model=model: textlrp.propagate(model, 0, **zoo.inputs(model, name)).relevance
+        for name, model in models.items()
+    ]
+    expected = [call() for call in calls]
+    for _ in range(4):
+        assert all(torch.equal(*pair) for pair in zip(in_threads(*calls), expected, strict=True))
+
+
+def test_a_plain_call_in_another_thread_is_not_disturbed():
+    model = zoo.build("gpt2").requires_grad_(False)
+    inputs = zoo.inputs(model, "gpt2")
+    with torch.no_grad():
+        expected = model(**inputs).logits
+
+    def plain():
+        with torch.no_grad():
+            return [model(**inputs).logits for _ in range(10)]
+
+    def explain():
+        return [textlrp.propagate(model, 0, **inputs).logits for _ in range(5)]
+
+    for logits in in_threads(plain, explain):
+        assert all(torch.equal(each, expected) for each in logits)
+
+
+# -- gradient checkpointing -------------------------------------------------------------------------------------------
+
+
+class Checkpointed(nn.Module):
+    """Two layers that forget their activations and compute them again."""
+
+    def __init__(self, use_reentrant):
+        super().__init__()
+        torch.manual_seed(2)
+        self.table = nn.Embedding(12, 4)
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.Linear(6, 4), nn.LayerNorm(4)) for _ in range(2)
+        )
+        self.head, self.use_reentrant = nn.Linear(4, 3), use_reentrant
+
+    def mix(self, layer, x):
+        weights = (x @ x.mT).softmax(-1)
+        return layer(weights @ x + 0.5)
+
+    def forward(self, input_ids):
+        x = self.table(input_ids)
+        for layer in self.layers:
+            if self.use_reentrant is None:
+                x = self.mix(layer, x)
+            else:
+                x = torch.utils.checkpoint.checkpoint(self.mix, layer, x, use_reentrant=self.use_reentrant)
+        return self.head(x.mean(1))
+
+
+@PRESETS
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_gradient_checkpointing(use_reentrant, rules):
+    found, expected = (
+        textlrp.propagate(Checkpointed(form).double(), 1, rules, input_ids=IDS) for form in (use_reentrant, None)
+    )
+    torch.testing.assert_close(found.relevance, expected.relevance, rtol=1e-9, atol=1e-10)
+    for left, right in zip(found.ledgers, expected.ledgers, strict=True):
+        assert dict(left) == pytest.approx(dict(right), abs=1e-9)
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_gradient_checkpointing_of_transformers(use_reentrant):
+    model = zoo.build("bert")
+    inputs = zoo.inputs(model, "bert")
+    expected = textlrp.propagate(model, 0, **inputs)
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": use_reentrant})
+    model.train()
+    found = textlrp.propagate(model, 0, **inputs)
+    torch.testing.assert_close(found.relevance, expected.relevance)
+    assert model.training
+
+
+# -- other classifiers ------------------------------------------------------------------------------------------------
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.table, self.rnn, self.head = nn.Embedding(12, 4), kind(4, 5, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, input_ids):
+        return self.head(self.rnn(self.table(input_ids))[0][:, -1])
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_kernels_are_refused_by_name(kind):
+    with pytest.raises(UnsupportedOperationError, match=f"{kind.__name__.lower()}.*rnn \\({kind.__name__}\\)"):
+        textlrp.propagate(Recurrent(kind), 0, input_ids=IDS)
+
+
+def test_a_bag_of_words_is_exact():
+    class Bag(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.head = nn.Embedding(12, 4), nn.Linear(4, 3)
+
+        def forward(self, input_ids):
+            return self.head(self.table(input_ids).mean(1))
+
+    model = Bag().double()
+    found = textlrp.propagate(model, 1, input_ids=IDS)
+    expected = (model.table(IDS) @ model.head.weight[1] / 4).detach()
+    torch.testing.assert_close(found.relevance, expected)
+    assert found.ledgers[0]["biases"] == pytest.approx(model.head.bias[1].item())
+
+
+def test_a_convolutional_classifier():
+    class Convolutional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(12, 4)
+            self.layers = nn.Sequential(
+                nn.Conv1d(4, 6, 3, padding=1), nn.BatchNorm1d(6), nn.ReLU(inplace=True), nn.Dropout(0.3)
+            )
+            self.head = nn.Linear(6, 3)
+
+        def forward(self, input_ids):
+            x = self.layers(self.table(input_ids).mT)
+            return self.head(torch.cat([x, x.neg()], 1)[:, :6].amax(-1))
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Convolutional()
+        model(IDS)  # statistics of the batch norm
+    for rules in ("attnlrp", textlrp.Rules(linear=textlrp.Epsilon(1e-2))):
+        for ledger in textlrp.propagate(model, 0, rules, input_ids=IDS).ledgers:
+            assert ledger.balanced
+            assert abs(ledger["biases"] + ledger["constants"]) > 1e-3
+
+
+def test_logits_that_rest_on_no_token():
+    """A model that looks at its ids and decides without them: everything is a bias, nothing is relevance."""
+
+    class Stubborn(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.head = nn.Embedding(12, 4), nn.Linear(4, 3)
+
+        def forward(self, input_ids):
+            return self.head(self.table(input_ids).mean(1) * 0)
+
+    found = textlrp.propagate(Stubborn(), 0, input_ids=IDS)
+    assert found.relevance.abs().sum() == 0
+    assert found.ledgers[0]["biases"] == pytest.approx(found.logits[0, 0].item())
+
+
+def test_a_model_that_detaches_its_embeddings_is_refused():
+    class Detached(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.head = nn.Embedding(12, 4), nn.Linear(4, 3)
+
+        def forward(self, input_ids):
+            return self.head(self.table(input_ids).detach().mean(1))
+
+    with pytest.raises(textlrp.LRPError):
+        textlrp.propagate(Detached(), 0, input_ids=IDS)
+
+
+def test_what_met_which_rule_is_counted(bert):
+    model, inputs = bert
+    met = textlrp.propagate(model, 0, **inputs).met
+    assert met["F.embedding", "relevance of tokens"] == 1
+    assert met["F.layer_norm", "statistics constant"] == 5
+    assert met["F.linear", "LRP-0"] == 14
+    assert met["GELUActivation", "identity"] == 2
+
+
+def test_epsilon_absorbs_little_when_it_is_small(bert):
+    model, inputs = bert
+    plain = textlrp.propagate(model, 0, **inputs)
+    tiny = textlrp.propagate(model, 0, textlrp.Rules(linear=textlrp.Epsilon(1e-9)), **inputs)
+    large = textlrp.propagate(model, 0, textlrp.Rules(linear=textlrp.Epsilon(0.5)), **inputs)
+    torch.testing.assert_close(tiny.relevance, plain.relevance, rtol=1e-3, atol=1e-4)
+    assert abs(large.ledgers[0]["stabilizer"]) > 1e-2
+    assert large.ledgers[0].balanced

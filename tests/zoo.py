@@ -275,29 +275,36 @@ def settings_named(pattern: re.Pattern, settings: dict[str, Any]) -> Iterator[in
             yield from (each for each in (value if isinstance(value, list) else [value]) if each is not None)
 
 
+def places(model_type: str, batch: int = 3, lengths: tuple[int, ...] | None = None) -> torch.Tensor:
+    """Where the words of each document stand, `[batch, sequence]` booleans; the rest is padding."""
+    lengths = lengths or LENGTHS.get(model_type, (11, 7, 9))
+    lengths = tuple(lengths[i % len(lengths)] for i in range(batch))
+    count = torch.arange(max(lengths))
+    if padding_side(model_type) == "left":
+        count = count.flip(0)
+    return count < torch.tensor(lengths)[:, None]
+
+
 def inputs(model, model_type: str, *, batch: int = 3, seed: int = 0, lengths: tuple[int, ...] | None = None) -> dict:
     """Documents of different lengths in one padded batch: `input_ids` and, where the model reads one, `attention_mask`.
 
     Their ids are ordinary words; only encoder-decoders, which classify at the end, get the one `eos` they insist on.
     """
     settings = model.config.to_dict()
-    lengths = lengths or LENGTHS.get(model_type, (11, 7, 9))
-    lengths = tuple(lengths[i % len(lengths)] for i in range(batch))
     special = {*range(8), *settings_named(SPECIAL_ID, settings)}
     vocabulary = min(settings_named(VOCABULARY, settings), default=128)  # CANINE reads any character
     words = torch.tensor([word for word in range(vocabulary) if word not in special])
     text = model.config.get_text_config()
     generator = torch.Generator().manual_seed(seed)
-    input_ids = torch.full((batch, max(lengths)), text.pad_token_id)
-    mask = torch.zeros_like(input_ids)
-    for row, length in enumerate(lengths):
-        place = slice(-length, None) if padding_side(model_type) == "left" else slice(length)
-        input_ids[row, place] = words[torch.randint(len(words), (length,), generator=generator)]
-        mask[row, place] = 1
+    mask = places(model_type, batch, lengths)
+    input_ids = torch.full(mask.shape, text.pad_token_id)
+    for ids, place in zip(input_ids, mask, strict=True):
+        document = words[torch.randint(len(words), (int(place.sum()),), generator=generator)]
         if model.config.is_encoder_decoder:
-            input_ids[row, place][-1] = text.eos_token_id
+            document[-1] = text.eos_token_id
+        ids[place] = document
     takes_mask = "attention_mask" in inspect.signature(model.forward).parameters
-    return {"input_ids": input_ids, "attention_mask": mask} if takes_mask else {"input_ids": input_ids}
+    return {"input_ids": input_ids, "attention_mask": mask.long()} if takes_mask else {"input_ids": input_ids}
 
 
 def in_child(function: Callable, *args, memory_gib: float = 6, timeout: float = 300):

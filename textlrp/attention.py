@@ -23,7 +23,7 @@ def scaled_dot_product_attention(met: Interception, func: Any, args: Any, kwargs
     named = dict(zip(_SDPA, args, strict=False)) | kwargs
     q, k, v, mask = named["query"], named["key"], named["value"], named.get("attn_mask")
     options = {key: value for key, value in named.items() if key not in ("query", "key", "value")}
-    scale = named.get("scale") or 1.0 / math.sqrt(q.shape[-1])
+    scale = 1.0 / math.sqrt(q.shape[-1]) if named.get("scale") is None else named["scale"]
     weights_carry = q.requires_grad or k.requires_grad or (mask is not None and mask.requires_grad)
     if isinstance(met.rules.softmax, Frozen):
         met.count(func, "frozen")
@@ -72,8 +72,7 @@ def _with_bias(
         scores = scores.masked_fill(future, -torch.inf)
     weights = handlers.softmax(met, torch.softmax, (scores, -1), {})
     twin = handlers.product(met, torch.matmul, (weights, v), {})
-    out: Tensor = surrogates.StandIn.apply(twin, value)
-    return out
+    return handlers.stand_in(twin, value)
 
 
 def multi_head_attention(met: Interception, func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Tensor | None]:
@@ -106,7 +105,7 @@ def multi_head_attention(met: Interception, func: Any, args: Any, kwargs: Any) -
     joined = attended.permute(2, 0, 1, 3).flatten(-2)
     out = handlers.linear(met, F.linear, (joined, named["out_proj_weight"], named["out_proj_bias"]), {})
     out = out if batched else out.squeeze(1)
-    return surrogates.StandIn.apply(out, value), weights
+    return handlers.stand_in(out, value), weights
 
 
 def _merge_masks(mask: Tensor | None, padding: Tensor | None, q: Tensor, heads: int) -> Tensor | None:

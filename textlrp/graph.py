@@ -24,7 +24,7 @@ _LINEAR = frozenset(
     AsStrided CopySlices CopyBackwards Copy ToCopy Transpose T Permute Movedim Expand Repeat RepeatInterleave
     Unsqueeze Squeeze Flatten Unflatten Slice Select Narrow Split SplitWithSizes UnsafeSplit Unbind Stack Cat
     Index IndexPut IndexPutImpl IndexSelect IndexAdd IndexCopy IndexFill Gather Scatter ScatterAdd Take
-    MaskedFill MaskedSelect MaskedScatter Where Roll Flip Tril Triu Diagonal DiagonalScatter DiagEmbed Diag
+    Fill MaskedFill MaskedSelect MaskedScatter Where Roll Flip Tril Triu Diagonal DiagonalScatter DiagEmbed Diag
     Unfold UnfoldBackward Im2Col Col2Im ConstantPadNd ReflectionPad1D ReplicationPad1D Embedding AvgPool1D
     AvgPool2D AdaptiveAvgPool1D AdaptiveAvgPool2D UpsampleNearest1D UpsampleLinear1D UpsampleNearest2D
     UpsampleBilinear2D Max Min Amax Amin Topk Sort Kthvalue Median Nanmedian Cummax Cummin MaxPool1D
@@ -57,7 +57,6 @@ _BILINEAR = {
     "ConvolutionOverrideable": (0, 1),
     "ConvTbc": (0, 1),
     "GroupedMm": (0, 1),
-    "Lerp": (0, 1, 2),
     "Div": (1,),
     "LinalgSolveTriangular": (0,),
     "LinalgSolveEx": (0,),
@@ -129,6 +128,8 @@ def _accounted(node: Any, children: list[Any]) -> bool:
     if operation in _BILINEAR:
         carriers = [i for i in _BILINEAR[operation] if i < len(children) and children[i] is not None]
         return not carriers if operation in _DIVISIONS else len(carriers) <= 1
+    if operation == "Lerp":  # x + w (y - x): linear in x and y together, or in w alone
+        return children[2:] in ([], [None]) or children[:2] == [None, None]
     if operation.startswith(_ATTENTION):
         return [child is not None for child in children[:3]] == [False, False, True]
     return False

@@ -20,17 +20,38 @@ if TYPE_CHECKING:
 def in_place(met: Interception, func: Any, out_of_place: Any, kind: str, args: Any, kwargs: Any) -> Any:
     """Write in place what the rule gives out of place: hooks on a view that is written later would be lost."""
     target = args[0]
+    if not target.requires_grad:
+        take_in(met, target)
     if may_write(met, func, kind, args, kwargs):
         met.count(func, "plain gradient")
         return func(*args, **kwargs)
+    args = (target.clone(), *args[1:])  # what a rule keeps must not be written over
     if func is Tensor.__setitem__:
-        result = target.clone()
-        HANDLERS[kind](met, func, (result, *args[1:]), kwargs)
+        result = args[0]
+        HANDLERS[kind](met, func, args, kwargs)
     else:
         result = HANDLERS[kind](met, out_of_place, args, kwargs)
-    if target.requires_grad and not result.requires_grad:
-        heading = provenance.common_heading((args[1:], kwargs))
-        result = surrogates.Constant.apply(met.root, result.broadcast_to(target.shape), heading, met.books)
+    return overwrite(met, target, result, provenance.common_heading((args[1:], kwargs)), func)
+
+
+def take_in(met: Interception, target: Tensor) -> None:
+    """Let a constant that is about to be written with relevance carry its own, which is posted from where it stands."""
+    base = target if target._base is None else target._base
+    if not base.is_floating_point() or operations.is_blank(base) or not torch.is_grad_enabled():
+        return
+    if any(base is own for own in met.model.buffers()):
+        raise met.unsupported("a model's buffer that is written with activations")
+    base.copy_(surrogates.Constant.apply(met.root, base.clone(), provenance.heading(target), met.books))
+    _ = target.grad_fn  # autograd renews a view's node when it is asked for it
+
+
+def overwrite(met: Interception, target: Tensor, result: Tensor, heading: str, func: Any = None) -> Any:
+    """Write a result over activations."""
+    if target.requires_grad and not result.requires_grad and not operations.is_blank(result):
+        if target._is_view():
+            result = surrogates.Constant.apply(met.root, result.broadcast_to(target.shape), heading, met.books)
+        else:
+            target.detach_()  # a constant from here on
     target.copy_(result)
     return None if func is Tensor.__setitem__ else target
 
@@ -113,7 +134,7 @@ def additive(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     constants = [i for i, value in enumerate(operands[:2]) if not carries((value,))]
     if constants:
         (i,) = constants
-        sign = operations.sign(func, i) * (kwargs.get("alpha", 1) if i == 1 else 1)
+        sign = operations.sign(func, i) * (kwargs.get("alpha", 1) if i == operations.scaled_position(func) else 1)
         value = operands[i]
         if isinstance(value, Tensor) or value != 0:
             met.post_constant(y, value, provenance.heading(value), sign)
@@ -122,29 +143,33 @@ def additive(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
 
 def affine(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     """An operation that is linear in what carries relevance plus ``f(0)``, which is posted."""
-    y = func(*args, **kwargs)
-    result = args[0] if func is Tensor.__setitem__ else y
-    if not any(x.requires_grad for x in tensors(result)):
-        return y
+    met.count(func, "plain gradient")
     if operations.adds_nothing(func, args, kwargs):
-        met.count(func, "plain gradient")
-        return y
+        return func(*args, **kwargs)
     with torch.no_grad():
         zeroed = replace(args, lambda x: torch.zeros_like(x) if x.requires_grad else x)
+        if func is Tensor.__setitem__ and zeroed[0] is args[0]:
+            zeroed = (args[0].clone(), *zeroed[1:])
         constant = func(*zeroed, **replace(kwargs, lambda x: torch.zeros_like(x) if x.requires_grad else x))
         constant = zeroed[0] if func is Tensor.__setitem__ else constant
-    for part, const in zip(tensors(result), tensors(constant), strict=True):
-        if bool((const != 0).any()):
+    y = func(*args, **kwargs)
+    for part, const in zip(tensors(args[0] if func is Tensor.__setitem__ else y), tensors(constant), strict=True):
+        if part.requires_grad and bool((const != 0).any()):
             met.post_constant(part, const, provenance.common_heading((args, kwargs)))
-    met.count(func, "plain gradient")
     return y
 
 
 def convolution(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
-    """A convolution with constant kernels, as a linear map."""
-    if carries(args[1:], {key: value for key, value in kwargs.items() if key != "input"}):
+    """A convolution with constant kernels, as a linear map: stabilized first, then the bias is posted."""
+    named = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
+    if carries((named["weight"], named.get("bias"))):
         raise met.unsupported(f"{operations.name(func)} with kernels computed from activations")
-    return stabilize(met, func, affine(met, func, args, kwargs))
+    y = stabilize(met, func, func(*args, **kwargs))
+    bias = named.get("bias")
+    if bias is not None:
+        last = func is torch.conv_tbc
+        met.post_constant(y, bias if last else bias.view(-1, *[1] * (named["weight"].dim() - 2)), ledger.BIASES)
+    return y
 
 
 def product(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
@@ -173,7 +198,14 @@ def sum_of_product(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
         summed = additive(met, torch.add, (twin, base), {})
     else:
         summed = additive(met, torch.add, (base, twin), {})
-    return surrogates.StandIn.apply(summed, value)
+    return stand_in(summed, value)
+
+
+def stand_in(twin: Tensor, value: Tensor) -> Tensor:
+    """Return the value of a fused kernel with the gradient of its step-by-step twin."""
+    # Detached, because autograd lets nobody write into a view that was made without grad.
+    out: Tensor = surrogates.StandIn.apply(twin, value.detach())
+    return out
 
 
 def division(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
@@ -215,8 +247,12 @@ def elementwise(met: Interception, x: Tensor, y: Tensor, at_zero: float, slope: 
 
 def nonlinearity(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     """An elementwise function of the first argument."""
+    args, kwargs, writes = operations.without_inplace(func, args, kwargs)
+    if writes:
+        result = nonlinearity(met, func, (args[0].clone(), *args[1:]), kwargs)
+        return overwrite(met, args[0], result, ledger.CONSTANTS)
     x = args[0] if args else kwargs["input"]
-    rest = (args[1:], {key: value for key, value in kwargs.items() if key not in ("input", "inplace")})
+    rest = (args[1:], {key: value for key, value in kwargs.items() if key != "input"})
     if not isinstance(x, Tensor) or not x.requires_grad or carries(rest[0], rest[1]):
         raise met.unsupported(f"{operations.name(func)} of several activations")
     if operations.is_power(func):
@@ -273,7 +309,7 @@ def normalize(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     named = dict(zip(("p", "dim", "eps"), rest, strict=False)) | kwargs
     norm = x.detach().norm(named.get("p", 2.0), named.get("dim", 1), keepdim=True)
     met.count(func, "statistics constant")
-    return surrogates.StandIn.apply(x / norm.clamp_min(named.get("eps", 1e-12)), value)
+    return stand_in(x / norm.clamp_min(named.get("eps", 1e-12)), value)
 
 
 def glu(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
@@ -283,7 +319,16 @@ def glu(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     dim = rest[0] if rest else kwargs.get("dim", -1)
     a, b = x.chunk(2, dim)
     gate = nonlinearity(met, torch.sigmoid, (b,), {})
-    return surrogates.StandIn.apply(product(met, torch.mul, (a, gate), {}), value)
+    return stand_in(product(met, torch.mul, (a, gate), {}), value)
+
+
+def sample(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """Random numbers drawn after the shape or by the values of activations: constants."""
+    met.sampled = True
+    met.count(func, "constant")
+    if operations.is_in_place(func) and args[0].requires_grad:
+        return overwrite(met, args[0], func(torch.empty_like(args[0]), *args[1:], **kwargs), ledger.CONSTANTS)
+    return func(*replace(args, Tensor.detach), **replace(kwargs, Tensor.detach))
 
 
 #: The handler of each kind in :data:`textlrp.operations.KINDS` but the attention functionals.
@@ -305,5 +350,6 @@ HANDLERS: dict[str, Callable[[Interception, Any, Any, Any], Any]] = {
         rms_norm,
         normalize,
         glu,
+        sample,
     )
 }

@@ -152,7 +152,8 @@ class Interception(TorchFunctionMode):
         elif func is Tensor.requires_grad_:
             return args[0]  # a constant that a model lets require grad carries no relevance of a token
         out = func(*args, **kwargs)
-        if isinstance(out, Tensor) and not provenance.follow(func, kind, args, kwargs, out):
+        written = args[0] if operations.is_in_place(func) else out
+        if isinstance(written, Tensor) and not provenance.follow(func, kind, args, kwargs, written):
             raise self.unsupported(f"{operations.name(func)} of a table by the input ids")
         return out
 

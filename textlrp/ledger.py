@@ -51,6 +51,9 @@ class Ledger(Mapping[str, float]):
             return self.rows.get(heading, 0.0)
         raise KeyError(heading)
 
+    def __contains__(self, heading: object) -> bool:
+        return heading == RESIDUE or heading in self.rows
+
     def __iter__(self) -> Iterator[str]:
         yield from (heading for heading in HEADINGS if heading in self.rows)
         yield RESIDUE
@@ -71,8 +74,7 @@ class Ledger(Mapping[str, float]):
     @property
     def imbalance(self) -> float:
         """The residue as a share of :attr:`scale`; ``inf`` where a value is not finite."""
-        values = (self.logit, self.residue, self.scale)
-        if not all(math.isfinite(value) for value in values):
+        if not all(math.isfinite(value) for value in (self.logit, *self.rows.values())):
             return math.inf
         scale = max(self.scale, abs(self.logit))
         return abs(self.residue) / scale if scale else 0.0

@@ -124,6 +124,9 @@ def copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor
 
 KINDS[Tensor.copy_] = KINDS[copied] = "affine"
 OUT_OF_PLACE[Tensor.copy_], _NAMES[Tensor.copy_], _NAMES[copied] = copied, "Tensor.copy_", "Tensor.copy_"
+for _torch, _tensor in ((torch.fill, Tensor.fill_), (torch.zeros_like, Tensor.zero_)):
+    KINDS[_torch] = KINDS[_tensor] = "affine"
+    OUT_OF_PLACE[_tensor], _NAMES[_tensor] = _torch, f"Tensor.{_tensor.__name__}"
 # Written in place by their nature; the out-of-place twin is a clone that is then written.
 OUT_OF_PLACE[Tensor.__setitem__] = Tensor.__setitem__
 for _function in (F.relu_, torch.relu_, Tensor.relu_, F.leaky_relu_, Tensor.abs_, torch.abs_, Tensor.neg_, torch.neg_):
@@ -165,6 +168,19 @@ def name(function: Any) -> str:
     return f"{module}.{qualified}" if module else str(qualified)
 
 
+def without_inplace(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
+    """Take the ``inplace`` of ``F.silu`` and its kin out of the arguments, and say whether it was set."""
+    code = getattr(function, "__code__", None)
+    places = code.co_varnames[: code.co_argcount] if code is not None else ()
+    if "inplace" not in places:
+        return args, kwargs, False
+    at = places.index("inplace")
+    given = bool(args[at]) if at < len(args) else bool(kwargs.get("inplace", False))
+    return args[:at] + args[at + 1 :], {key: value for key, value in kwargs.items() if key != "inplace"}, given
+
+
 def is_in_place(function: Any) -> bool:
     """Whether a function writes into its first argument."""
     last = name(function).split(".")[-1]
@@ -186,6 +202,11 @@ def sign(function: Any, position: int) -> float:
     if function in _REVERSED:
         return -1.0 if position == 0 else 1.0
     return -1.0 if position == 1 and function in _SUBTRACTIONS else 1.0
+
+
+def scaled_position(function: Any) -> int:
+    """Return which operand ``alpha`` scales: the one that is subtracted or added to the other."""
+    return 0 if function in _REVERSED else 1
 
 
 def is_blank(value: Any) -> bool:
@@ -226,36 +247,44 @@ def sum_of_product(
     return (base if beta == 1 else base * beta), (result if alpha == 1 else result * alpha)
 
 
-_FILLS = ("masked_fill", "index_fill", "fill", "where", "pad", "constant_pad_nd", "scatter", "__setitem__", "index_put")
+# Where each affine operation takes its values, by position and by keyword; the other arguments only choose.
+_VALUES: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
+    **dict.fromkeys("cat concat concatenate stack hstack vstack dstack column_stack".split(), ((0,), ("tensors",))),
+    **dict.fromkeys("slice_scatter select_scatter diagonal_scatter".split(), ((0, 1), ("input", "src"))),
+    **dict.fromkeys(
+        "index_fill index_copy index_add scatter scatter_add".split(), ((0, 3), ("input", "value", "source", "src"))
+    ),
+    "where": ((1, 2), ("input", "self", "other")),
+    "masked_fill": ((0, 2), ("input", "value")),
+    "masked_scatter": ((0, 2), ("input", "source")),
+    "pad": ((0, 3), ("input", "value")),
+    "constant_pad_nd": ((0, 2), ("input", "value")),
+    "index_put": ((0, 2), ("input", "values")),
+    "lerp": ((0, 1), ("input", "end")),
+    "__setitem__": ((0, 2), ()),
+    "fill": ((1,), ("value",)),
+    "copy": ((1,), ("src",)),
+}
+
+
+def value_places(function: Any) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return where an operation that moves values takes them from: positions and keywords of its arguments."""
+    if function is Tensor.where:
+        return (0, 2), ("other",)
+    label = name(function).split(".")[-1]
+    return _VALUES.get(label if label.startswith("__") else label.rstrip("_"), ((0,), ("input", "self")))
 
 
 def adds_nothing(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether an affine operation has no constant part: every operand carries relevance or is blank."""
-    if function in (Tensor.copy_, copied):
-        return args[1].requires_grad
-    short = name(function).split(".")[-1].rstrip("_") if function is not Tensor.__setitem__ else "__setitem__"
-    if short == "batch_norm":
+    """Whether an affine operation has no constant part: every value that it takes carries relevance or is blank."""
+    if name(function).split(".")[-1].rstrip("_") == "batch_norm":
         return False
-    values = [*args, *kwargs.values()]
-    if short in _FILLS and any(
-        isinstance(value, (int, float)) and not is_blank(value) for value in _last(short, values)
-    ):
-        return False
-    return all(
-        x.requires_grad or not (x.is_floating_point() or x.is_complex()) or is_blank(x) for x in _tensors(values)
-    )
+    positions, keywords = value_places(function)
+    values = [args[i] for i in positions if i < len(args)] + [kwargs[key] for key in keywords if key in kwargs]
+    return all(_brings_nothing(value) for value in values)
 
 
-def _last(short: str, values: list[Any]) -> list[Any]:
-    """Return the arguments that can hold a fill value, not a dimension."""
-    return values[1:] if short == "where" else values[-1:]
-
-
-def _tensors(values: Any) -> list[Tensor]:
-    found: list[Tensor] = []
-    for value in values:
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, (list, tuple)):
-            found.extend(_tensors(value))
-    return found
+def _brings_nothing(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_brings_nothing(item) for item in value)
+    return (isinstance(value, Tensor) and value.requires_grad) or is_blank(value)

@@ -6,16 +6,19 @@ shifted, padded or hashed copy still credits the right token; float tables keep 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from textlrp import ledger, operations
-from textlrp.arguments import replace, tensors
+from textlrp.arguments import tensors
 
 _MARK = "_textlrp_mark"
+# Functions that take shape and dtype of their argument, not its values.
+_FRESH = {
+    f"{kind}_like" for kind in ("zeros", "ones", "full", "empty", "rand", "randn", "randint")
+} | {f"new_{kind}" for kind in ("zeros", "ones", "full", "empty", "tensor")} | {"one_hot"}
 _FLOAT_LOOKUPS = ("__getitem__", "index_select", "take", "gather")
 
 
@@ -81,57 +84,69 @@ def follow(func: Any, kind: Any, args: Any, kwargs: Any, out: Tensor) -> bool:
         return True
     if out.is_floating_point() or out.is_complex():
         return getattr(func, "__name__", "") not in _FLOAT_LOOKUPS
-    if out.dtype not in (torch.bool, torch.uint8):
+    if out.dtype in (torch.bool, torch.uint8) or operations.name(func).split(".")[-1] in _FRESH:
+        return True
+    try:
         moved = _follow_ids(func, kind, args, kwargs, out, ids)
-        if moved is not None and moved.shape == out.shape:
-            setattr(out, _MARK, Ids(moved))
+    except (RuntimeError, TypeError, IndexError):
+        return False
+    if moved is not None and moved.shape == out.shape:
+        setattr(out, _MARK, Ids(moved))
     return True
 
 
 def _follow_ids(func: Any, kind: Any, args: Any, kwargs: Any, out: Tensor, ids: Ids) -> Tensor | None:
     """Send the origins of ids the way that the ids went; what is no id gets -1."""
-    name = operations.name(func).split(".")[-1]
-    merges = kind == "affine"
-
-    def sources(tensor: Tensor) -> Tensor:
-        known = origin(tensor)
-        if known is not None:
-            return known
-        chooses = tensor.dtype == torch.bool or tensor.dim() == 0 or not merges
-        return tensor if chooses else torch.full_like(tensor, -1)
-
     if operations.is_in_place(func):
-        target = args[0]
-        if origin(target) is None:
-            setattr(target, _MARK, Ids(torch.full(target.shape, -1, device=target.device)))
-        if name == "zero_":
-            return torch.full(target.shape, -1, device=target.device)
-        if name in ("masked_fill_", "fill_"):
-            args, kwargs = (*args[:-1], -1), {}
-        elif name == "__setitem__" and not isinstance(args[2], Tensor):
-            args = (*args[:2], -1)
-        return _moved(func, args, kwargs, sources)
-    if kind is operations.TRANSPORT or merges:
-        if not merges and origin(args[0] if args else kwargs.get("input")) is None:
+        sources = _writable_origin(args[0])
+        if kind == "affine":
+            args, kwargs = _values_to_sources(func, (sources, *args[1:]), kwargs)
+            func(*args, **kwargs)
+        return sources
+    if kind is operations.TRANSPORT or kind == "affine":
+        if kind is operations.TRANSPORT and origin(args[0] if args else kwargs.get("input")) is None:
             return None  # the ids only chose what to take
-        if name == "masked_fill":
-            args = (*args[:2], -1)
-        elif name == "where":
-            args = tuple(-1 if isinstance(value, (int, float)) else value for value in args)
-        elif name == "pad":
-            kwargs = {key: value for key, value in kwargs.items() if key not in ("mode", "value")} | {"value": -1}
-            args = args[:2]
-        return _moved(func, args, kwargs, sources)
+        args, kwargs = _values_to_sources(func, args, kwargs)
+        moved = func(*args, **kwargs)
+        return moved if isinstance(moved, Tensor) else None
     # Arithmetic on ids, such as a hash: each result still belongs to the id that it came from.
-    return ids.origin.broadcast_to(out.shape) if ids.origin.dim() <= out.dim() else None
+    shape = torch.broadcast_shapes(ids.origin.shape, out.shape)
+    return ids.origin.broadcast_to(out.shape).clone() if shape == out.shape else None
 
 
-def _moved(func: Any, args: Any, kwargs: Any, sources: Callable[[Tensor], Tensor]) -> Tensor | None:
-    kwargs = {key: value for key, value in kwargs.items() if key != "dtype"}
-    try:
-        moved = func(*replace(args, sources), **replace(kwargs, sources))
-    except (RuntimeError, TypeError, IndexError):
-        return None
-    if moved is None:  # __setitem__ returns nothing
-        moved = sources(args[0])
-    return moved if isinstance(moved, Tensor) else None
+def _writable_origin(target: Tensor) -> Tensor:
+    """Return the sources of integers that are about to be written, as part of those of the tensor that they view."""
+    known = origin(target)
+    if known is not None:
+        return known
+    base = target if target._base is None else target._base
+    whole = torch.full(base.shape, -1, device=base.device) if origin(base) is None else origin(base)
+    assert whole is not None
+    setattr(base, _MARK, Ids(whole))
+    if base is target:
+        return whole
+    return whole.contiguous().as_strided(target.size(), target.stride(), target.storage_offset())
+
+
+def _values_to_sources(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """Replace the values that an operation moves by their sources, and leave what only chooses."""
+    positions, keywords = operations.value_places(func)
+
+    def sources(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return type(value)(sources(item) for item in value)
+        if not isinstance(value, Tensor):
+            return -1 if isinstance(value, (int, float)) else value
+        known = origin(value)
+        return known if known is not None else torch.full(value.shape, -1, device=value.device)
+
+    own = args[0] if args and isinstance(args[0], Tensor) and operations.is_in_place(func) else None
+    args = tuple(
+        value if value is own or i not in positions else sources(value) for i, value in enumerate(args)
+    )
+    kwargs = {key: sources(value) if key in keywords else value for key, value in kwargs.items() if key != "dtype"}
+    if operations.name(func) == "F.pad":
+        kwargs = {"value": -1} | {key: value for key, value in kwargs.items() if key != "mode"}
+        args = args[:2]
+        kwargs["value"] = -1
+    return args, kwargs

@@ -1,0 +1,228 @@
+"""What the sweep over the architectures measures of one of them: everything that an explanation promises, as numbers.
+
+It runs in a child of its own (`zoo.in_child`) and returns plain values, so that a failure of one architecture is a line
+of a report and the tests decide what to make of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import traceback
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+import zoo
+
+import textlrp
+
+PRESETS = ("attnlrp", "cp-lrp")
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+#: The largest difference that is rounding, as a share of the largest value, by dtype: of logits to the plain model's,
+#: and of relevances to those of the document alone. Where a float64 model falls back to float32 by itself (norms,
+#: rotations), textlrp stays in float64, so its logits differ from the plain ones by the rounding of float32.
+SAME_LOGITS = {"float32": 1e-5, "float64": 1e-5}
+SAME_RELEVANCE = {"float32": 1e-3, "float64": 1e-7}
+
+# A document's own logits may move by this share of the largest when it is padded, and still count as the same.
+SAME_PADDED = 1e-4
+
+
+@dataclass(frozen=True)
+class Case:
+    """One architecture, and how its models and documents differ from the zoo's."""
+
+    model_type: str
+    size: zoo.Size | str = "tiny"
+    seed: int = 0
+    lengths: tuple[int, ...] | None = None
+    batch: int = 3
+    settings: dict[str, Any] = field(default_factory=dict)
+    dtypes: tuple[str, ...] = tuple(DTYPES)
+    attentions: tuple[str, ...] = ("eager", "sdpa")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one combination of attention, dtype and rules gave.
+
+    Attributes:
+        error: the exception, if the explanation was refused or failed.
+        imbalance: the largest of the ledgers.
+        logits: largest difference of the logits to the plain model's, as a share of the largest logit.
+        alone: largest difference of the relevances to those of the document alone, as a share of the largest relevance.
+        on_padding: the largest relevance of a padding token.
+        relevance: the largest relevance of any token.
+        disturbed: what of the model changed.
+        passes: forward passes of the model for the batch: one, or one more for each document.
+    """
+
+    attention: str
+    dtype: str
+    rules: str
+    error: str = ""
+    imbalance: float = 0.0
+    logits: float = 0.0
+    alone: float = 0.0
+    on_padding: float = 0.0
+    relevance: float = 0.0
+    disturbed: tuple[str, ...] = ()
+    passes: int = 1
+
+    @property
+    def complaints(self) -> list[str]:
+        """What is wrong with it, in words; empty if all is well."""
+        label = f"{self.attention} {self.dtype} {self.rules}"
+        if self.error:
+            return [f"{label}: {self.error}"]
+        tolerance = textlrp.ledger.TOLERANCES[self.dtype]
+        wrong = {
+            f"imbalance {self.imbalance:.1e}": not self.imbalance <= tolerance,
+            f"logits differ by {self.logits:.1e}": not self.logits <= SAME_LOGITS[self.dtype],
+            f"relevances differ from those alone by {self.alone:.1e}": not self.alone <= SAME_RELEVANCE[self.dtype],
+            f"padding has relevance {self.on_padding:.1e}": self.on_padding != 0,
+            "no token has relevance": not self.relevance > 0,
+            f"the model changed: {', '.join(self.disturbed)}": bool(self.disturbed),
+        }
+        return [f"{label}: {text}" for text, is_wrong in wrong.items() if is_wrong]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All combinations of one case.
+
+    Attributes:
+        padding_counts: the plain model itself gives a document other logits when it is padded, so that alone means
+            the padded row as a batch of one.
+    """
+
+    case: Case
+    findings: tuple[Finding, ...]
+    padding_counts: bool
+
+    @property
+    def complaints(self) -> list[str]:
+        return [complaint for finding in self.findings for complaint in finding.complaints]
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether textlrp took the documents of some batch one at a time."""
+        return any(finding.passes > 1 for finding in self.findings)
+
+
+def examine(case: Case) -> Report:
+    """Measure one case in every combination."""
+    attentions = case.attentions if zoo.supports_sdpa(case.model_type) else case.attentions[:1]
+    findings, padding_counts = [], False
+    for attention, dtype in itertools.product(attentions, case.dtypes):
+        try:
+            subject = _Subject(case, attention, dtype)
+        except Exception:
+            findings.append(Finding(attention, dtype, "plain model", traceback.format_exc(limit=-3)))
+            continue
+        padding_counts = padding_counts or subject.padding_counts
+        for rules in PRESETS:
+            try:
+                findings.append(subject.explain(rules))
+            except Exception:
+                findings.append(Finding(attention, dtype, rules, traceback.format_exc(limit=-4)))
+    return Report(case, tuple(findings), padding_counts)
+
+
+class _Subject:
+    """A model, its documents and what the plain model says of them."""
+
+    def __init__(self, case: Case, attention: str, dtype: str) -> None:
+        self.attention, self.dtype = attention, dtype
+        self.model = zoo.build(
+            case.model_type,
+            attention=attention,
+            dtype=DTYPES[dtype],
+            size=case.size,
+            seed=case.seed,
+            **case.settings,
+        )
+        self.kept = zoo.places(case.model_type, case.batch, case.lengths)
+        self.documents = zoo.inputs(
+            self.model, case.model_type, batch=case.batch, seed=case.seed, lengths=case.lengths
+        )
+        self.passes = 0
+        self.model.register_forward_pre_hook(self._count)
+        self.logits = self._plain(self.documents)
+        # Hashing models draw their hashes for the whole batch at once: document by document they get other ones.
+        alone = [self._plain(self.unpadded(i)) for i in range(case.batch)]
+        self.padding_counts = _difference(torch.cat(alone), self.logits) > SAME_PADDED
+        if self.padding_counts:
+            self.alone = self.padded
+        else:
+            self.alone = self.unpadded
+
+    def _count(self, module: Any, args: Any) -> None:
+        self.passes += 1
+
+    def _plain(self, documents: dict[str, Any]) -> torch.Tensor:
+        torch.manual_seed(0)
+        with torch.no_grad():
+            return self.model(**documents).logits
+
+    def padded(self, i: int) -> dict[str, Any]:
+        return {key: value[i : i + 1] for key, value in self.documents.items()}
+
+    def unpadded(self, i: int) -> dict[str, Any]:
+        return {key: value[i : i + 1, self.kept[i]] for key, value in self.documents.items()}
+
+    def explain(self, rules: str) -> Finding:
+        labels = self.logits.shape[1]
+        targets = [i % labels for i in range(len(self.logits))]
+        before = state(self.model)
+        self.passes = 0
+        torch.manual_seed(0)
+        found = textlrp.propagate(self.model, targets, rules, **self.documents)
+        passes = self.passes
+        disturbed = tuple(sorted(key for key, value in state(self.model).items() if before.get(key) != value))
+        alone = 0.0
+        for i, target in enumerate(targets):
+            torch.manual_seed(0)
+            one = textlrp.propagate(self.model, target, rules, **self.alone(i))
+            mine = found.relevance[i, self.kept[i]]
+            other = one.relevance[0, self.kept[i]] if self.padding_counts else one.relevance[0]
+            alone = max(alone, _difference(mine, other))
+        return Finding(
+            self.attention,
+            self.dtype,
+            rules,
+            imbalance=max(ledger.imbalance for ledger in found.ledgers),
+            logits=_difference(found.logits, self.logits),
+            alone=alone,
+            on_padding=float(found.relevance[~self.kept].abs().sum()),
+            relevance=float(found.relevance.abs().max()),
+            disturbed=disturbed,
+            passes=passes,
+        )
+
+
+def _difference(left: torch.Tensor, right: torch.Tensor) -> float:
+    """The largest difference, as a share of the largest value."""
+    return float((left - right).abs().max() / right.abs().max().clamp_min(1e-30))
+
+
+def state(model: Any) -> dict[str, Any]:
+    """All that an explanation could disturb, as values that compare."""
+    found: dict[str, Any] = {
+        "config": repr(model.config.to_dict()),
+        "Function.apply": torch.autograd.Function.__dict__["apply"],
+        "function modes": torch.overrides._get_current_function_mode_stack(),
+        "grad mode": torch.is_grad_enabled(),
+    }
+    for name, module in model.named_modules():
+        for key, value in vars(module).items():
+            # Tables of submodules, parameters and hooks by who is in them; everything else by itself.
+            found[f"{name}.{key}"] = [(k, id(v)) for k, v in value.items()] if isinstance(value, dict) else id(value)
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        found[f"value of {name}"] = (tensor.requires_grad, tensor.grad is None, hash(tensor.numpy(force=True).tobytes()))
+    return found
+
+
+def with_settings(case: Case, **settings: Any) -> Case:
+    return replace(case, settings=settings)

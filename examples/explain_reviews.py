@@ -9,8 +9,8 @@ import textlrp
 
 REVIEWS = (
     "A tender, funny film with two wonderful leads. I laughed, I cried, and I would happily watch it again tomorrow.",
-    "The plot is a mess, the jokes fall flat, and after an hour I was so bored that I started counting the ceiling tiles.",
-    "I expected another dull sequel. It is not bad at all: the story takes its time, but the ending is simply brilliant.",
+    "The plot is a mess, the jokes fall flat, and after an hour I was so bored that I started counting ceiling tiles.",
+    "I expected another dull sequel. It is not bad at all: the story takes its time, but the ending is brilliant.",
 )
 
 

@@ -3,7 +3,7 @@
     python examples/train_demo_classifier.py --data FOLDER --output FOLDER
 
 FOLDER holds ``imdb.jsonl.gz``, ``sst.jsonl.gz`` and ``counterfactual_movies.jsonl.gz``; without ``--data`` the same
-sets are read from the hub. Word vectors from counts, then masked words, then labels, then calibration: one seed decides.
+sets are read from the hub. Word vectors from counts, masked words, labels, calibration: one seed decides.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from textlrp.errors import LRPError
 from textlrp.explanation import Explanation
 from textlrp.ledger import Ledger
-from textlrp.rules import Epsilon, Frozen, LRP0, Rules, Taylor
+from textlrp.rules import LRP0, Epsilon, Frozen, Rules, Taylor
 from textlrp.spans import Span
 
 if TYPE_CHECKING:

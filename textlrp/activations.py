@@ -144,7 +144,8 @@ class Anchors:
 
 
 def _anchor(function: Callable[[Tensor], Tensor], like: Tensor) -> tuple[float | None, float]:
-    with torch._C.DisableTorchFunction(), torch.enable_grad():
+    keep = torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)  # not the checkpointing's: it counts
+    with torch._C.DisableTorchFunction(), torch.enable_grad(), keep:
         zero = torch.zeros((1, 1), dtype=like.dtype, device=like.device, requires_grad=True)
         value = function(zero)
         slope = (

@@ -42,12 +42,12 @@ def scaled_dot_product_attention(met: Interception, func: Any, args: Any, kwargs
         return _with_bias(met, func, q, k, v, mask, scale, options)
     half_v = 0.5 if v.requires_grad else 1.0
     half_qk = 0.5 if q.requires_grad and k.requires_grad else 1.0
-    inputs = [
+    q, k, v = (
         surrogates.AttentionInput.apply(x, met.root, share, sign, met.books) if x.requires_grad or sign > 0 else x
         for x, share, sign in ((q, half_v * half_qk, -1), (k, half_v * half_qk, -1), (v, half_v, 1))
-    ]
-    out = _kernel(func, *inputs, options)
-    met.mark_product(out, inputs)
+    )
+    out = _kernel(func, q, k, v, options)
+    met.mark_product(out, (q, k, v))
     return out
 
 
@@ -97,7 +97,8 @@ def multi_head_attention(met: Interception, func: Any, args: Any, kwargs: Any) -
 
     def project(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
         y = handlers.linear(met, F.linear, (x, matrix, bias), {}) if x.requires_grad else F.linear(x, matrix, bias)
-        return y.unflatten(-1, (heads, width // heads)).permute(1, 2, 0, 3)  # time, batch, heads -> batch, heads, time
+        apart: Tensor = y.unflatten(-1, (heads, width // heads))
+        return apart.permute(1, 2, 0, 3)  # time, batch, heads -> batch, heads, time
 
     q, k, v = (project(*parts) for parts in zip((query, key, val), matrices, biases, strict=True))
     mask = _merge_masks(named["attn_mask"], named["key_padding_mask"], q, heads)

@@ -37,9 +37,8 @@ class Books:
             rows = multiplier.reshape(-1, constant.shape[0]).mv(constant)
             self.post(heading, rows.reshape(multiplier.shape[:-1]))
         else:
-            # The multiplier is exactly zero where a mask holds an infinity, but zero times infinity is not.
-            largest = torch.finfo(constant.dtype).max
-            self.post(heading, multiplier * constant.clamp(-largest, largest))
+            # What has the multiplier zero has no relevance, be it the infinity of a mask or memory never written to.
+            self.post(heading, torch.where(multiplier == 0, 0.0, multiplier * constant))
 
     def per_document(self, values: Tensor) -> Tensor:
         """Sum ``values`` over everything but the document; shape ``[batch]``.

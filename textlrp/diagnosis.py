@@ -20,18 +20,18 @@ def hidden_operations(
 
     Those are the nodes of the graph that break a rule, and the ones that no torch function known to textlrp made.
     """
-    interception.visible = set()
     with torch.enable_grad(), interception:
+        interception.visible = set()
         trail = graph.Trail(model)
         try:
             output = model(**{**model_inputs, "input_ids": interception.input_ids})
         finally:
             trail.close()
-    result = next((x for x in tensors(getattr(output, "logits", output)) if x.grad_fn is not None), None)
-    if result is None:
-        return None
-    visible = interception.visible | interception.products
-    nodes = graph.ruleless(result.grad_fn, interception.products) or graph.unseen(result.grad_fn, visible)
+        result = next((x for x in tensors(getattr(output, "logits", output)) if x.grad_fn is not None), None)
+        if result is None:
+            return None
+        visible = interception.visible | interception.products
+        nodes = graph.ruleless(result.grad_fn, interception.products) or graph.unseen(result.grad_fn, visible)
     if not nodes:
         return None
     places = dict.fromkeys(f"{graph.kind(node)} in {trail.owner.get(node, 'the model')}" for node in reversed(nodes))

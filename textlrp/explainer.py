@@ -21,7 +21,7 @@ from textlrp.explanation import Explanation
 from textlrp.propagation import propagate
 from textlrp.rules import Rules, as_rules
 from textlrp.spans import Span
-from textlrp.tokens import Encoding, encode
+from textlrp.tokens import Batch, Encoding, encode, pad
 
 #: The built-in classifier's folder and name.
 DEMO_FOLDER = Path(__file__).parent / "demo"
@@ -136,15 +136,16 @@ class Explainer:
             LRPError: the model cannot be explained; the message says why.
         """
         rules = as_rules(rules)
-        encoding = encode(self.tokenizer, text, self._limit)
+        encoding = self.encode(text)
+        read = pad(self.tokenizer, [encoding])
         choice = _Choice(self.labels, target, contrast)
-        with _seeded(self.model):
+        with seeded(self.model):
             found = propagate(
                 self.model,
                 choice.weights,
                 rules,
-                special_tokens_mask=self._tensor([int(flag) for flag in encoding.special]),
-                **self._inputs(encoding),
+                special_tokens_mask=self._tensor(read.special),
+                **self.inputs(read),
             )
         spans = tuple(
             Span(start, end, text[start:end], relevance, special, piece)
@@ -174,29 +175,37 @@ class Explainer:
             versions={name: importlib.metadata.version(name) for name in ("textlrp", "torch", "transformers")},
         )
 
-    def _inputs(self, encoding: Encoding) -> dict[str, Tensor]:
-        """Return what the model takes of what the tokenizer gave, as ``[1, sequence]`` tensors."""
+    def encode(self, text: str) -> Encoding:
+        """Return a text as the model reads it, cut where it is too long; the errors are those of :meth:`explain`."""
+        return encode(self.tokenizer, text, self._limit)
+
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the model takes of what the tokenizer gave, as ``[batch, sequence]`` tensors on its device.
+
+        Raises:
+            ModelError: the tokenizer gives an id that the model has no row for.
+        """
         accepted = self._accepted
         inputs = {
-            key: self._tensor(value)
-            for key, value in encoding.inputs.items()
+            key: self._tensor(rows)
+            for key, rows in batch.inputs.items()
             if key in ("input_ids", "attention_mask") or accepted is None or key in accepted
         }
         if accepted is not None and "attention_mask" not in accepted:
             inputs.pop("attention_mask", None)
-        size = getattr(_word_table(self.model), "num_embeddings", None)
-        if size is not None and max(encoding.input_ids) >= size:
-            worst = max(encoding.input_ids)
-            piece = encoding.pieces[encoding.input_ids.index(worst)]
+        size = getattr(word_table(self.model), "num_embeddings", None)
+        worst = max(map(max, batch.inputs["input_ids"]))
+        if size is not None and worst >= size:
+            (piece,) = self.tokenizer.convert_ids_to_tokens([worst])
             raise ModelError(
                 f"the tokenizer does not fit the model: it gives {piece!r} the id {worst}, and the model has a "
                 f"table of {size} ids; load both from the same place"
             )
         return inputs
 
-    def _tensor(self, values: list[int]) -> Tensor:
+    def _tensor(self, rows: list[list[int]]) -> Tensor:
         device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
-        return torch.tensor([values], device=device)
+        return torch.tensor(rows, device=device)
 
     def _probabilities(self, labels: tuple[str, ...], logits: Tensor) -> dict[str, float]:
         kind = getattr(self.config, "problem_type", None)
@@ -308,7 +317,7 @@ def _reserved_rows(model: nn.Module, positions: int) -> Iterator[int]:
             yield padding + 1
 
 
-def _word_table(model: nn.Module) -> Any:
+def word_table(model: nn.Module) -> Any:
     """Return the model's table of input embeddings, or None where it does not tell."""
     getter: Callable[[], Any] = getattr(model, "get_input_embeddings", lambda: None)
     try:
@@ -318,7 +327,7 @@ def _word_table(model: nn.Module) -> Any:
 
 
 @contextmanager
-def _seeded(model: nn.Module) -> Iterator[None]:
+def seeded(model: nn.Module) -> Iterator[None]:
     """Make models that sample (hashing attention) repeat themselves; afterwards the random state is as before."""
     devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
     with torch.random.fork_rng(devices=devices):

@@ -1,8 +1,8 @@
 """Fail closed: after the forward pass, no node of the autograd graph may be without a rule.
 
 ``torch.jit.script`` functions and custom ``autograd.Function`` classes are invisible to a ``TorchFunctionMode``, but
-they leave nodes in the graph that carries the logit. A node passes if it is a surrogate, if it is linear in the one input
-that carries relevance, or if it belongs to a product that met the uniform rule.
+they leave nodes in the graph that carries the logit. A node passes if it is a surrogate, if it is linear in the one
+input that carries relevance, or if it belongs to a product that met the uniform rule.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class Trail:
 
     def _note(self, name: str, label: str) -> Any:
         def note(module: nn.Module, args: Any, output: Any) -> None:
-            stack = [tensor.grad_fn for tensor in tensors(output) if tensor.grad_fn is not None]
+            stack: list[Any] = [tensor.grad_fn for tensor in tensors(output) if tensor.grad_fn is not None]
             while stack:
                 node = stack.pop()
                 if node is None or node in self._seen:

@@ -85,6 +85,9 @@ class Interception(TorchFunctionMode):
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
+        # Nodes that refer to this object by way of the graph that they belong to would never be collected.
+        self.products.clear()
+        self.visible = None
         for parameter in self._frozen:
             parameter.requires_grad_(True)
 

@@ -96,8 +96,8 @@ class Ledger(Mapping[str, float]):
         if not self.balanced:
             raise UnbalancedLedgerError(
                 f"the ledger does not balance: the logit is {self.logit:.6g}, the rows add up to "
-                f"{self.logit - self.residue:.6g}, and the residue of {self.residue:.2g} is {self.imbalance:.1e} of the "
-                f"rows' size (tolerance {self.tolerance:.0e}); no explanation is shown"
+                f"{self.logit - self.residue:.6g}, and the residue of {self.residue:.2g} is {self.imbalance:.1e} of "
+                f"the rows' size (tolerance {self.tolerance:.0e}); no explanation is shown"
             )
         return self
 

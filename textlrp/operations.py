@@ -51,8 +51,8 @@ transpose_ t_ swapaxes_ squeeze_copy
 _KINDS: dict[str, list[str]] = {
     "additive": "add sub subtract rsub __add__ __radd__ __sub__ __rsub__".split(),
     "affine": """
-        cat concat concatenate stack hstack vstack dstack column_stack where masked_fill masked_scatter pad constant_pad_nd
-        index_fill index_copy index_add index_put scatter scatter_add slice_scatter select_scatter diagonal_scatter
+        cat concat concatenate stack hstack vstack dstack column_stack where masked_fill masked_scatter pad
+        constant_pad_nd index_fill index_copy index_add index_put scatter scatter_add slice_scatter select_scatter diagonal_scatter
         lerp batch_norm __setitem__ fill copy
     """.split(),
     "linear": ["linear"],
@@ -69,8 +69,9 @@ _KINDS: dict[str, list[str]] = {
     "solve": ["solve", "solve_triangular"],
     "nonlinearity": """
         gelu silu mish tanh sigmoid hardsigmoid hardswish hardtanh relu6 elu selu celu softplus logsigmoid softsign
-        tanhshrink hardshrink softshrink threshold clamp clip clamp_min clamp_max pow square __pow__ exp exp2 expm1 log1p
-        cos sin tan sinh cosh asinh atan asin acos arcsin arccos arctan erf erfc sinc round floor ceil trunc fix sign expit prelu
+        tanhshrink hardshrink softshrink threshold clamp clip clamp_min clamp_max pow square __pow__ exp exp2
+        expm1 log1p cos sin tan sinh cosh asinh atan asin acos arcsin arccos arctan erf erfc sinc round floor ceil trunc
+        fix sign expit prelu
     """.split(),
     "softmax": ["softmax", "_softmax"],
     "layer_norm": ["layer_norm"],
@@ -156,7 +157,7 @@ def name(function: Any) -> str:
         return function
     if function in _NAMES:
         return _NAMES[function]
-    qualified = getattr(function, "__qualname__", None) or getattr(function, "__name__", repr(function))
+    qualified = str(getattr(function, "__qualname__", None) or getattr(function, "__name__", repr(function)))
     module = getattr(function, "__module__", None)
     for internal, public in (
         ("TensorBase.", "Tensor."),
@@ -165,7 +166,7 @@ def name(function: Any) -> str:
     ):
         if qualified.startswith(internal):
             return public + qualified.removeprefix(internal)
-    return f"{module}.{qualified}" if module else str(qualified)
+    return f"{module}.{qualified}" if module else qualified
 
 
 def without_inplace(

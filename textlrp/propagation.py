@@ -58,8 +58,8 @@ def propagate(
         rules: a preset's name or :class:`textlrp.Rules`.
         special_tokens_mask: ``[batch, sequence]``, nonzero at special tokens, whose relevance has a row of its own.
         **model_inputs: ``input_ids`` ``[batch, sequence]`` and whatever else the model takes. Padding gets no
-            relevance: what a model takes from it all the same (a convolution at the edge of a document, say) goes to the
-            row for special tokens.
+            relevance: what a model takes from it all the same (a convolution at the edge of a document, say) goes to
+            the row for special tokens.
 
     Raises:
         InputError: the inputs or the target do not fit.
@@ -68,9 +68,9 @@ def propagate(
         NonFiniteError: a NaN or an infinity turned up.
     """
     rules = as_rules(rules)
-    input_ids = _check_inputs(model_inputs)
-    call = _Call(model, target, rules, special_tokens_mask, model_inputs)
-    with undisturbed(model):
+    input_ids = _check_inputs(model, special_tokens_mask, model_inputs)
+    with torch.inference_mode(False), undisturbed(model):
+        call = _Call(model, target, rules, special_tokens_mask, _outside_inference(model_inputs))
         state = torch.get_rng_state()
         found = _run(call)
         if found is not None:
@@ -92,13 +92,14 @@ def propagate(
     )
 
 
-def _check_inputs(model_inputs: dict[str, Any]) -> Tensor:
+def _check_inputs(model: nn.Module, special_tokens_mask: Tensor | None, model_inputs: dict[str, Any]) -> Tensor:
     if model_inputs.get("inputs_embeds") is not None:
         raise InputError("textlrp explains input ids: pass input_ids, not inputs_embeds")
     input_ids = model_inputs.get("input_ids")
     if (
         not isinstance(input_ids, Tensor)
         or input_ids.is_floating_point()
+        or input_ids.dtype == torch.bool
         or input_ids.dim() != 2
         or not input_ids.numel()
     ):
@@ -106,7 +107,24 @@ def _check_inputs(model_inputs: dict[str, Any]) -> Tensor:
         raise InputError(
             f"input_ids must be a tensor of integers [batch, sequence], not {type(input_ids).__name__}{shape}"
         )
+    if special_tokens_mask is not None and special_tokens_mask.shape != input_ids.shape:
+        raise InputError(
+            f"special_tokens_mask must have the shape of input_ids, {list(input_ids.shape)}, not "
+            f"{list(special_tokens_mask.shape)}"
+        )
+    if any(parameter.is_inference() for parameter in model.parameters()):
+        raise ModelError(
+            "the model's weights were made in torch.inference_mode, where nothing can be explained: load it outside"
+        )
     return input_ids
+
+
+def _outside_inference(model_inputs: dict[str, Any]) -> dict[str, Any]:
+    """Copy what was made in inference mode, which autograd cannot keep for the backward pass."""
+    return {
+        key: value.clone() if isinstance(value, Tensor) and value.is_inference() else value
+        for key, value in model_inputs.items()
+    }
 
 
 def _run(call: _Call) -> Propagation | None:
@@ -116,7 +134,7 @@ def _run(call: _Call) -> Propagation | None:
     batch = input_ids.shape[0]
     interception = call.interception()
     dtype = interception.relevance.dtype
-    with torch.enable_grad(), torch.inference_mode(False), interception:
+    with torch.enable_grad(), interception:
         output = model(**{**model_inputs, "input_ids": interception.input_ids})
         with torch._C.DisableTorchFunction():
             logits = _logits(output, batch)
@@ -131,8 +149,19 @@ def _run(call: _Call) -> Propagation | None:
                 )
             weights = _weights(call.target, logits, dtype)
             ruleless = logits.requires_grad and graph.ruleless(logits.grad_fn, interception.products)
-            if logits.requires_grad and not ruleless:
-                torch.autograd.grad(logits, interception.root, weights.to(logits.dtype), allow_unused=True)
+        met = dict(interception.met)
+        if logits.requires_grad and not ruleless:
+            # Straight to autograd's engine: torch.autograd.backward would hand itself to the interception, which is off
+            # while it handles a function, and checkpoints that run parts of the forward pass again need it.
+            torch.autograd.Variable._execution_engine.run_backward(
+                (logits,),
+                (weights.to(logits.dtype),),
+                False,
+                False,
+                (interception.root,),
+                allow_unreachable=True,
+                accumulate_grad=False,
+            )
     if ruleless:
         raise diagnosis.hidden_operations(model, model_inputs, call.interception()) or UnsupportedOperationError(
             "an operation of the model met no rule, and a second run did not show which"
@@ -165,9 +194,9 @@ def _run(call: _Call) -> Propagation | None:
             hidden = diagnosis.hidden_operations(model, model_inputs, call.interception())
             if hidden is not None:
                 raise hidden from None
-            rules_met = sorted({f"{name}: {rule}" for name, rule in interception.met})
+            rules_met = sorted({f"{name}: {rule}" for name, rule in met})
             raise UnbalancedLedgerError(f"{error}. Operations met: {'; '.join(rules_met)}") from None
-    return Propagation(relevance, ledgers, logits.detach(), weights, interception.met)
+    return Propagation(relevance, ledgers, logits.detach(), weights, met)
 
 
 def _logits(output: Any, batch: int) -> Tensor:
@@ -175,7 +204,7 @@ def _logits(output: Any, batch: int) -> Tensor:
     if isinstance(logits, dict):
         logits = logits.get("logits")
     if isinstance(logits, (list, tuple)):
-        logits = logits[0]
+        logits = logits[0] if logits else None
     if isinstance(logits, Tensor) and logits.dim() == 1 and logits.shape[0] == batch:
         logits = logits.unsqueeze(-1)
     if not isinstance(logits, Tensor) or logits.dim() != 2 or logits.shape[0] != batch:
@@ -189,16 +218,23 @@ def _weights(target: Target, logits: Tensor, dtype: torch.dtype) -> Tensor:
     batch, labels = logits.shape
     if callable(target) and not isinstance(target, Tensor):
         target = target(logits.detach())
+        if target is None:
+            raise InputError("the target function returned None: it must return label indices or weights of the logits")
     if isinstance(target, Tensor) and target.is_floating_point():
         if target.shape not in ((labels,), (batch, labels)):
             raise InputError(
                 f"weights of the logits must have shape [{labels}] or [{batch}, {labels}], not {list(target.shape)}"
             )
+        if not bool(torch.isfinite(target).all()):
+            raise InputError("weights of the logits must be finite: a NaN or an infinity is among them")
         return target.to(logits.device, dtype).expand(batch, labels).contiguous()
     if target is None:
         indices = logits.argmax(-1)
     else:
-        indices = torch.as_tensor(target, device=logits.device)
+        try:
+            indices = torch.as_tensor(target, device=logits.device)
+        except (TypeError, ValueError, RuntimeError):
+            indices = torch.empty(0)
         if indices.is_floating_point() or indices.dtype == torch.bool or indices.shape not in ((), (1,), (batch,)):
             raise InputError(
                 f"target must be a label index or one index for each of the {batch} documents, not {target!r}"

@@ -16,9 +16,11 @@ from textlrp.arguments import tensors
 
 _MARK = "_textlrp_mark"
 # Functions that take shape and dtype of their argument, not its values.
-_FRESH = {
-    f"{kind}_like" for kind in ("zeros", "ones", "full", "empty", "rand", "randn", "randint")
-} | {f"new_{kind}" for kind in ("zeros", "ones", "full", "empty", "tensor")} | {"one_hot"}
+_FRESH = (
+    {f"{kind}_like" for kind in ("zeros", "ones", "full", "empty", "rand", "randn", "randint")}
+    | {f"new_{kind}" for kind in ("zeros", "ones", "full", "empty", "tensor")}
+    | {"one_hot"}
+)
 _FLOAT_LOOKUPS = ("__getitem__", "index_select", "take", "gather")
 
 
@@ -141,9 +143,7 @@ def _values_to_sources(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
         return known if known is not None else torch.full(value.shape, -1, device=value.device)
 
     own = args[0] if args and isinstance(args[0], Tensor) and operations.is_in_place(func) else None
-    args = tuple(
-        value if value is own or i not in positions else sources(value) for i, value in enumerate(args)
-    )
+    args = tuple(value if value is own or i not in positions else sources(value) for i, value in enumerate(args))
     kwargs = {key: sources(value) if key in keywords else value for key, value in kwargs.items() if key != "dtype"}
     if operations.name(func) == "F.pad":
         kwargs = {"value": -1} | {key: value for key, value in kwargs.items() if key != "mode"}

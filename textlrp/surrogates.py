@@ -18,6 +18,8 @@ from torch import Tensor
 from textlrp import ledger
 from textlrp.books import Books
 
+Saved = tuple[Any, ...]
+
 #: Largest block of attention weights that the frozen rule recomputes at once, in elements.
 _BLOCK = 1 << 24
 
@@ -29,11 +31,16 @@ _CLOSE = {torch.float64: 1e-7, torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.
 
 
 def plainly(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Run a backward without the interception, which is active then for the sake of gradient checkpointing."""
+    """Run a backward on what its forward saved, without the interception.
 
-    def wrapped(*args: Any) -> Any:
+    That is active then for the sake of gradient checkpointing: where the saved tensors were dropped, to ask for them
+    runs a part of the model again, and that part has to meet its rules again.
+    """
+
+    def wrapped(ctx: Any, *multipliers: Tensor) -> Any:
+        saved = ctx.saved_tensors
         with torch._C.DisableTorchFunction():
-            return function(*args)
+            return function(ctx, saved, *multipliers)
 
     return wrapped
 
@@ -55,7 +62,7 @@ class Lookup(Surrogate):
 
     @staticmethod
     @plainly
-    def backward(ctx: Any, c: Tensor) -> Any:
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
         ctx.arrive(ctx.again(), c)
         return None, None, None
 
@@ -88,8 +95,8 @@ class Elementwise(Surrogate):
 
     @staticmethod
     @plainly
-    def backward(ctx: Any, c: Tensor) -> Any:
-        ratio, constant = ctx.saved_tensors
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        ratio, constant = saved
         if ctx.at_zero:
             ctx.books.post_product(ledger.CONSTANTS, c, ctx.at_zero if constant is None else constant)
         return (c * ratio).to(ctx.dtype), None, None, None, None
@@ -106,8 +113,8 @@ class Square(Surrogate):
 
     @staticmethod
     @plainly
-    def backward(ctx: Any, c: Tensor) -> Any:
-        (x,) = ctx.saved_tensors
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        (x,) = saved
         return c * x, None
 
 
@@ -127,8 +134,8 @@ class Softmax(Surrogate):
 
     @staticmethod
     @plainly
-    def backward(ctx: Any, c: Tensor) -> Any:
-        (p,) = ctx.saved_tensors
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        (p,) = saved
         weighted = p * c
         c_s = torch.addcmul(weighted, p, weighted.sum(ctx.dim, keepdim=True), value=-1)
         tiny = torch.finfo(p.dtype).tiny
@@ -159,8 +166,8 @@ class LayerNorm(Surrogate):
 
     @staticmethod
     @plainly
-    def backward(ctx: Any, c: Tensor) -> Any:
-        rstd, weight, bias = ctx.saved_tensors
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        rstd, weight, bias = saved
         if bias is not None:
             ctx.books.post_product(ledger.NORMS, c, bias)
         scaled = c * weight if weight is not None else c
@@ -182,8 +189,8 @@ class RMSNorm(Surrogate):
 
     @staticmethod
     @plainly
-    def backward(ctx: Any, c: Tensor) -> Any:
-        rstd, weight = ctx.saved_tensors
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        rstd, weight = saved
         scaled = c * weight if weight is not None else c
         return (scaled * rstd).to(c.dtype), None, None, None
 
@@ -202,8 +209,8 @@ class Matmul(Surrogate):
 
     @staticmethod
     @plainly
-    def backward(ctx: Any, c: Tensor) -> Any:
-        a, b = ctx.saved_tensors
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        a, b = saved
         if c.numel() < a.numel() + b.numel():
             half, left, right = c * 0.5, a, b
         else:
@@ -228,8 +235,8 @@ class AttentionInput(Surrogate):
 
     @staticmethod
     @plainly
-    def backward(ctx: Any, c: Tensor) -> Any:
-        (x,) = ctx.saved_tensors
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        (x,) = saved
         c_x = c * ctx.share
         ctx.books.post(ledger.SOFTMAX, x * c_x if ctx.sign > 0 else -(x * c_x))
         return (c_x if ctx.needs_input_grad[0] else None), None, None, None, None
@@ -252,8 +259,8 @@ class FrozenAttention(Surrogate):
 
     @staticmethod
     @plainly
-    def backward(ctx: Any, c: Tensor) -> Any:
-        q, k, mask = ctx.saved_tensors
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        q, k, mask = saved
         keys, queries = k.shape[-2], q.shape[-2]
         groups = q.shape[-3] // k.shape[-3] if q.dim() > 3 else 1
         if groups > 1:
@@ -287,8 +294,8 @@ class Constant(Surrogate):
 
     @staticmethod
     @plainly
-    def backward(ctx: Any, c: Tensor) -> Any:
-        (value,) = ctx.saved_tensors
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        (value,) = saved
         ctx.books.post_product(ctx.heading, c, value)
         return None, None, None, None
 
@@ -303,5 +310,5 @@ class StandIn(Surrogate):
 
     @staticmethod
     @plainly
-    def backward(ctx: Any, c: Tensor) -> Any:
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
         return c, None

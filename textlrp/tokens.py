@@ -70,6 +70,52 @@ def encode(tokenizer: Any, text: str, limit: int | None) -> Encoding:
     return encoding
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Several texts as a model reads them at once, padded to one length.
+
+    Attributes:
+        inputs: what the model takes, ``[batch][sequence]`` lists of integers; where there is padding, an attention mask.
+        special: for each id, 0 where it stands for a part of the text, else 1.
+        places: for each text, the columns that are its own; the others are padding.
+    """
+
+    inputs: dict[str, list[list[int]]]
+    special: list[list[int]]
+    places: tuple[slice, ...]
+
+
+def pad(tokenizer: Any, encodings: Sequence[Encoding]) -> Batch:
+    """Put texts into one batch, padded on the side and with the token that the tokenizer names.
+
+    Raises:
+        ModelError: the texts have different lengths, and the tokenizer has no padding token.
+    """
+    longest = max(len(encoding.input_ids) for encoding in encodings)
+    padded = any(len(encoding.input_ids) < longest for encoding in encodings)
+    fillers = {"input_ids": getattr(tokenizer, "pad_token_id", None), "special": 1}
+    fillers["token_type_ids"] = getattr(tokenizer, "pad_token_type_id", 0)
+    if padded and fillers["input_ids"] is None:
+        raise ModelError(
+            f"{type(tokenizer).__name__} has no padding token, so texts of different lengths cannot be read as one "
+            f"batch; set tokenizer.pad_token, or give one text at a time"
+        )
+    left = getattr(tokenizer, "padding_side", "right") == "left"
+    inputs: dict[str, list[list[int]]] = {}
+    places = []
+    for encoding in encodings:
+        length = len(encoding.input_ids)
+        rows = {**encoding.inputs, "special": [int(flag) for flag in encoding.special]}
+        if padded:
+            rows.setdefault("attention_mask", [1] * length)
+        for key, row in rows.items():
+            filler = [fillers.get(key) or 0] * (longest - length)
+            inputs.setdefault(key, []).append(filler + row if left else row + filler)
+        places.append(slice(longest - length, longest) if left else slice(length))
+    special = inputs.pop("special")
+    return Batch(inputs, special, tuple(places))
+
+
 def check_text(text: str) -> None:
     """Raise an error unless a text can be explained.
 

@@ -19,6 +19,12 @@ REVIEWS = [
 ]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-support-table", action="store_true", help="write the support table that the sweep found to the README"
+    )
+
+
 def fast_tokenizer(kind: str) -> Any:
     """A small fast tokenizer: ``wordpiece``, ``bytelevel`` (GPT-2 type), ``roberta`` (trimmed) or ``metaspace``."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers

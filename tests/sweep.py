@@ -95,17 +95,23 @@ class Report:
     """All combinations of one case.
 
     Attributes:
-        padding_counts: the plain model itself gives a document other logits when it is padded, so that alone means
-            the padded row as a batch of one.
+        padding_counts: the plain model itself gives a document other logits when it is padded, or cannot read it
+            unpadded, so that alone means the padded row as a batch of one.
+        draws: the plain model draws random numbers, so that every call starts from the same seed.
     """
 
     case: Case
     findings: tuple[Finding, ...]
     padding_counts: bool
+    draws: bool
 
     @property
     def complaints(self) -> list[str]:
         return [complaint for finding in self.findings for complaint in finding.complaints]
+
+    @property
+    def attentions(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(finding.attention for finding in self.findings))
 
     @property
     def one_at_a_time(self) -> bool:
@@ -116,55 +122,46 @@ class Report:
 def examine(case: Case) -> Report:
     """Measure one case in every combination."""
     attentions = case.attentions if zoo.supports_sdpa(case.model_type) else case.attentions[:1]
-    findings, padding_counts = [], False
+    findings, padding_counts, draws = [], False, False
     for attention, dtype in itertools.product(attentions, case.dtypes):
         try:
-            subject = _Subject(case, attention, dtype)
+            subject = Subject(case, attention, dtype)
         except Exception:
-            findings.append(Finding(attention, dtype, "plain model", traceback.format_exc(limit=-3)))
+            error = f"the plain model fails: {traceback.format_exc(limit=-3)}"
+            findings += [Finding(attention, dtype, rules, error) for rules in PRESETS]
             continue
-        padding_counts = padding_counts or subject.padding_counts
+        padding_counts, draws = padding_counts or subject.padding_counts, draws or subject.draws
         for rules in PRESETS:
             try:
                 findings.append(subject.explain(rules))
             except Exception:
                 findings.append(Finding(attention, dtype, rules, traceback.format_exc(limit=-4)))
-    return Report(case, tuple(findings), padding_counts)
+    return Report(case, tuple(findings), padding_counts, draws)
 
 
-class _Subject:
+class Subject:
     """A model, its documents and what the plain model says of them."""
 
     def __init__(self, case: Case, attention: str, dtype: str) -> None:
         self.attention, self.dtype = attention, dtype
-        self.model = zoo.build(
-            case.model_type,
-            attention=attention,
-            dtype=DTYPES[dtype],
-            size=case.size,
-            seed=case.seed,
-            **case.settings,
-        )
-        self.kept = zoo.places(case.model_type, case.batch, case.lengths)
+        options = {"size": case.size, "seed": case.seed, **case.settings}
+        self.model = zoo.build(case.model_type, attention=attention, dtype=DTYPES[dtype], **options)
+        self.words = zoo.places(case.model_type, case.batch, case.lengths)
         self.documents = zoo.inputs(self.model, case.model_type, batch=case.batch, seed=case.seed, lengths=case.lengths)
-        self.passes = 0
-        self.model.register_forward_pre_hook(self._count)
-        self.logits = self._plain(self.documents)
-        # Hashing models draw their hashes for the whole batch at once: document by document they get other ones.
-        alone = [self._plain(self.unpadded(i)) for i in range(case.batch)]
-        self.padding_counts = _difference(torch.cat(alone), self.logits) > SAME_PADDED
-        if self.padding_counts:
-            self.alone = self.padded
-        else:
-            self.alone = self.unpadded
+        self.passes = passes = []
+        self.model.register_forward_pre_hook(lambda module, args: passes.append(1))
+        self.logits = self.plain(self.documents)
+        self.draws = not torch.equal(self.plain(self.documents, seed=1), self.logits)
+        try:
+            alone = torch.cat([self.plain(self.unpadded(i)) for i in range(case.batch)])
+            self.padding_counts = not difference(alone, self.logits) <= SAME_PADDED
+        except (RuntimeError, ValueError, IndexError):  # fewer words than a stride or a kernel is long
+            self.padding_counts = True
 
-    def _count(self, module: Any, args: Any) -> None:
-        self.passes += 1
-
-    def _plain(self, documents: dict[str, Any]) -> torch.Tensor:
-        """What a model that nobody explains says; a copy, for BigBird changes for good on a short document."""
+    def plain(self, documents: dict[str, Any], seed: int = 0) -> torch.Tensor:
+        """The logits of a model that nobody explains: of a copy, for BigBird changes for good on a short document."""
         model = copy.deepcopy(self.model)
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         with torch.no_grad(), Doubles() if self.dtype == "float64" else nullcontext():
             return model(**documents).logits
 
@@ -172,34 +169,34 @@ class _Subject:
         return {key: value[i : i + 1] for key, value in self.documents.items()}
 
     def unpadded(self, i: int) -> dict[str, Any]:
-        return {key: value[i : i + 1, self.kept[i]] for key, value in self.documents.items()}
+        return {key: value[i : i + 1, self.words[i]] for key, value in self.documents.items()}
 
     def explain(self, rules: str) -> Finding:
-        labels = self.logits.shape[1]
-        targets = [i % labels for i in range(len(self.logits))]
+        """Explain the batch, and each of its documents alone."""
+        targets = [i % self.logits.shape[1] for i in range(len(self.logits))]
         before = state(self.model)
-        self.passes = 0
+        self.passes.clear()
         torch.manual_seed(0)
         found = textlrp.propagate(self.model, targets, rules, **self.documents)
-        passes = self.passes
-        disturbed = tuple(sorted(key for key, value in state(self.model).items() if before.get(key) != value))
+        passes = len(self.passes)
+        after = state(self.model)
         alone = 0.0
         for i, target in enumerate(targets):
             torch.manual_seed(0)
-            one = textlrp.propagate(self.model, target, rules, **self.alone(i))
-            mine = found.relevance[i, self.kept[i]]
-            other = one.relevance[0, self.kept[i]] if self.padding_counts else one.relevance[0]
-            alone = max(alone, _difference(mine, other))
+            document = self.padded(i) if self.padding_counts else self.unpadded(i)
+            relevance = textlrp.propagate(self.model, target, rules, **document).relevance[0]
+            relevance = relevance[self.words[i]] if self.padding_counts else relevance
+            alone = max(alone, difference(found.relevance[i, self.words[i]], relevance))
         return Finding(
             self.attention,
             self.dtype,
             rules,
             imbalance=max(ledger.imbalance for ledger in found.ledgers),
-            logits=_difference(found.logits, self.logits),
+            logits=difference(found.logits, self.logits),
             alone=alone,
-            on_padding=float(found.relevance[~self.kept].abs().sum()),
+            on_padding=float(found.relevance[~self.words].abs().sum()),
             relevance=float(found.relevance.abs().max()),
-            disturbed=disturbed,
+            disturbed=tuple(sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))),
             passes=passes,
         )
 
@@ -219,7 +216,7 @@ class Doubles(TorchFunctionMode):
         return func(*map(wide, args), **{key: wide(value) for key, value in (kwargs or {}).items()})
 
 
-def _difference(left: torch.Tensor, right: torch.Tensor) -> float:
+def difference(left: torch.Tensor, right: torch.Tensor) -> float:
     """The largest difference, as a share of the largest value."""
     return float((left - right).abs().max() / right.abs().max().clamp_min(1e-30))
 
@@ -234,12 +231,10 @@ def state(model: Any) -> dict[str, Any]:
     }
     for name, module in model.named_modules():
         for key, value in vars(module).items():
-            # Tables of submodules, parameters and hooks by who is in them; everything else by itself.
-            found[f"{name}.{key}"] = [(k, id(v)) for k, v in value.items()] if isinstance(value, dict) else id(value)
+            # Tables of submodules, parameters and hooks by who is in them.
+            members = list(value.items()) if isinstance(value, dict) else [(key, value)]
+            found[f"{name}.{key}"] = [(k, v if isinstance(v, str | int | float) else id(v)) for k, v in members]
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        found[f"value of {name}"] = (
-            tensor.requires_grad,
-            tensor.grad is None,
-            hash(tensor.numpy(force=True).tobytes()),
-        )
+        value = tensor.numpy(force=True).tobytes()
+        found[f"value of {name}"] = (tensor.requires_grad, tensor.grad is None, value)
     return found

@@ -433,6 +433,58 @@ def test_the_model_is_left_as_it_was(name):
     assert torch.equal(found.logits, plain), "logits are those of the plain model in evaluation mode"
 
 
+class Rewrites(nn.Module):
+    """A classifier that rewrites its buffers while it runs, as rotations that grow with the text do."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = nn.Embedding(12, 4), nn.Linear(4, 3)
+        self.register_buffer("written", torch.ones(4))
+        self.register_buffer("part", torch.ones(2, 4))
+        self.register_buffer("replaced", torch.ones(4))
+
+    def forward(self, input_ids):
+        self.written.copy_(torch.arange(4.0))
+        self.part[0] = 5.0
+        self.register_buffer("replaced", self.replaced * 2)
+        return self.head((self.table(input_ids) * self.written + self.part[0] + self.replaced).mean(1))
+
+
+def test_buffers_that_a_model_rewrites_are_restored():
+    model = Rewrites()
+    before = dict(model.named_buffers())
+    found = textlrp.propagate(model, 0, input_ids=IDS)
+    after = dict(model.named_buffers())
+    assert list(after) == list(before)
+    assert all(after[name] is buffer and bool((buffer == 1).all()) for name, buffer in before.items())
+    assert torch.equal(model(IDS), found.logits)
+    model.table.weight.data[3, 0] = torch.nan
+    model.written.fill_(1.0)
+    model.part.fill_(1.0)
+    with pytest.raises(NonFiniteError):
+        textlrp.propagate(model, 0, input_ids=IDS)
+    assert bool((model.written == 1).all())
+    assert bool((model.part == 1).all())
+
+
+def test_hooks_and_lists_that_a_model_grows_are_restored():
+    class Grows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.head, self.seen = nn.Embedding(12, 4), nn.Linear(4, 3), []
+
+        def forward(self, input_ids):
+            self.head.register_forward_hook(lambda *_: None)
+            self.seen.append(input_ids.shape)
+            return self.head(self.table(input_ids).mean(1))
+
+    model = Grows()
+    hook = model.head.register_forward_hook(lambda *_: None)
+    textlrp.propagate(model, 0, input_ids=IDS)
+    assert list(model.head._forward_hooks) == [hook.id]
+    assert model.seen == []
+
+
 class Fails(nn.Module):
     """A classifier that breaks in the middle of its forward pass, or of the backward pass."""
 

@@ -307,16 +307,18 @@ def inputs(model, model_type: str, *, batch: int = 3, seed: int = 0, lengths: tu
     return {"input_ids": input_ids, "attention_mask": mask.long()} if takes_mask else {"input_ids": input_ids}
 
 
-def in_child(function: Callable, *args, memory_gib: float = 6, timeout: float = 300):
+def in_child(function: Callable, *args, memory_gib: float = 6, timeout: float = 300, filters: list | None = None):
     """`function(*args)`, called in a process of its own that may take `memory_gib` of memory, or a `Failure`.
 
     The child is forked from a server that has everything imported but has never computed: it has no threads whose locks
-    would be inherited held. Function, arguments and result are pickled. The child obeys the caller's warning filters.
+    would be inherited held. Function, arguments and result are pickled. The child obeys the caller's warning
+    filters, or those given: to a thread, pytest's are there only while a test runs.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pytest", "transformers.modeling_layers", "zoo"])
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(sender, memory_gib, warnings.filters, function, args), daemon=True)
+    filters = list(warnings.filters if filters is None else filters)
+    process = context.Process(target=_answer, args=(sender, memory_gib, filters, function, args), daemon=True)
     process.start()
     sender.close()
     try:

@@ -5,33 +5,28 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import math
 import platform
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from textlrp import cost
-from textlrp.errors import InputError, LRPError
-from textlrp.explainer import Explainer, seeded
+from textlrp.cost import Cost
+from textlrp.errors import InputError
+from textlrp.explainer import Explainer
 from textlrp.explanation import write_whole
-from textlrp.isolation import undisturbed
-from textlrp.ledger import RESIDUE, TOLERANCES, Ledger
-from textlrp.propagation import Propagation, propagate
+from textlrp.ledger import RESIDUE, Ledger
 from textlrp.rules import Rules, as_rules
-from textlrp.tokens import Batch, check_text, pad
+from textlrp.tokens import check_text
+from textlrp.trial import Check, Failure, Trial
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-T = TypeVar("T")
-
-#: What a model is tried on where the user gives no texts: plain sentences of growing length that any vocabulary can spell.
+#: What a model is tried on where nobody gives texts: plain sentences, short to long, that every vocabulary can spell.
 TEXTS = (
     "The train leaves at nine.",
     "It rained in the morning, but the afternoon was warm and dry.",
@@ -41,51 +36,31 @@ TEXTS = (
     "his brush, offered us tea, and asked where we came from and how long we would stay in the valley.",
 )
 
-#: How many of the texts are put into one padded batch.
-BATCH = 4
-
-#: The largest difference of logits that counts as rounding, relative to the largest logit, by the model's dtype.
-#: Interception computes float64 models in float64 throughout; the plain model may fall back to float32 in its norms.
-FORWARD_LIMITS = {"float64": 1e-5, "float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
-
-
-@dataclass(frozen=True)
-class Check:
-    """One question that the audit asks.
-
-    Attributes:
-        name: what is checked.
-        passed: the answer; None where the question does not arise, and :attr:`detail` says why.
-        value: the worst that was measured, or None where nothing was.
-        limit: the largest value that passes, or None where the check has no number.
-        detail: what the value is and where it was found, or what went wrong.
-    """
-
-    name: str
-    passed: bool | None
-    value: float | None
-    limit: float | None
-    detail: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the check as JSON-ready values; what is not finite is None."""
-        finite = None if self.value is None or not math.isfinite(self.value) else self.value
-        return {"name": self.name, "passed": self.passed, "value": finite, "limit": self.limit, "detail": self.detail}
-
 
 @dataclass(frozen=True)
 class Preset:
     """What came of one set of rules.
 
     Attributes:
-        name: the rules' name.
-        met: operation, rule, and how often they met in one explanation: the most often among the texts.
-        ledgers: one for each text; None where the text was not explained.
+        name: the name of the rules.
+        met: operation, rule, and how often they met in one explanation (the most often among the texts).
+        ledgers: one for each text, None where it was not explained.
     """
 
     name: str
     met: tuple[tuple[str, str, int], ...]
     ledgers: tuple[Ledger | None, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the preset as JSON-ready values."""
+        return {
+            "name": self.name,
+            "operations": [{"operation": name, "rule": rule, "count": count} for name, rule, count in self.met],
+            "ledgers": [
+                None if books is None else {**books.to_dict(), RESIDUE: books.residue, "imbalance": books.imbalance}
+                for books in self.ledgers
+            ],
+        }
 
 
 @dataclass(frozen=True)
@@ -94,17 +69,19 @@ class Audit:
 
     Attributes:
         model: the model's name.
-        architecture, model_type, attention: its class, its config's type and its implementation of attention, which are
-            None where it does not say.
+        architecture: its class.
+        model_type: the type that its config names, or None.
+        attention: the implementation of attention that its config names, or None.
         parameters: how many numbers its parameters hold.
         labels: how many logits it returns, or None where no text got that far.
         tokenizer: the tokenizer's class.
-        device, dtype: where the model is, and the dtypes of its weights.
-        versions: of textlrp, of what it runs on, and of the platform.
+        device: where the model computes.
+        dtype: the dtypes of its weights.
+        versions: of textlrp and what it runs on.
         texts: the texts.
-        tokens: how many ids each of them has as the model reads it, special tokens included; None where it was not read.
+        tokens: how many ids the model reads of each text, special tokens included; None where that failed.
         presets: one entry for each set of rules.
-        checks: the questions and answers.
+        checks: the questions and their answers.
         cost: what an explanation of the longest text costs, or why that was not measured.
     """
 
@@ -122,7 +99,7 @@ class Audit:
     tokens: tuple[int | None, ...]
     presets: tuple[Preset, ...]
     checks: tuple[Check, ...]
-    cost: cost.Cost | str
+    cost: Cost | str
 
     @property
     def passed(self) -> bool:
@@ -131,22 +108,23 @@ class Audit:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the audit as JSON-ready values."""
-        plain = ("model", "architecture", "model_type", "attention", "parameters", "labels", "tokenizer")
-        measured = isinstance(self.cost, cost.Cost)
+        measured = isinstance(self.cost, Cost)
         return {
             "passed": self.passed,
-            **{name: getattr(self, name) for name in (*plain, "device", "dtype")},
+            "model": self.model,
+            "architecture": self.architecture,
+            "model_type": self.model_type,
+            "attention": self.attention,
+            "parameters": self.parameters,
+            "labels": self.labels,
+            "tokenizer": self.tokenizer,
+            "device": self.device,
+            "dtype": self.dtype,
             "versions": dict(self.versions),
-            "texts": [{"text": text, "tokens": n} for text, n in zip(self.texts, self.tokens, strict=True)],
+            "texts": [{"text": text, "tokens": count} for text, count in zip(self.texts, self.tokens, strict=True)],
             "checks": [check.to_dict() for check in self.checks],
-            "rules": {
-                preset.name: {
-                    "operations": [{"operation": a, "rule": b, "count": n} for a, b, n in preset.met],
-                    "ledgers": [None if books is None else _ledger_values(books) for books in preset.ledgers],
-                }
-                for preset in self.presets
-            },
-            "cost": self.cost.to_dict() if isinstance(self.cost, cost.Cost) else None,
+            "rules": [preset.to_dict() for preset in self.presets],
+            "cost": self.cost.to_dict() if isinstance(self.cost, Cost) else None,
             "cost_not_measured": None if measured else self.cost,
         }
 
@@ -158,20 +136,9 @@ class Audit:
         return written
 
     def __rich__(self) -> RenderableType:
-        from textlrp.audit_view import AuditView
+        from textlrp.tables import AuditView
 
         return AuditView(self)
-
-
-def _ledger_values(books: Ledger) -> dict[str, Any]:
-    return {**books.to_dict(), RESIDUE: books.residue, "imbalance": books.imbalance}
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """What stands in place of a result: why there is none."""
-
-    reason: str
 
 
 def audit(
@@ -180,57 +147,98 @@ def audit(
     rules: Sequence[Rules | str] = ("attnlrp", "cp-lrp"),
     repeats: int = 7,
 ) -> Audit:
-    """Explain some texts by some rules, and check everything that textlrp promises about a model.
+    """Check on some texts what textlrp promises about every model.
 
-    What fails is a failed check and no exception, so that the rest of the audit can still be read.
+    What goes wrong with a model is a failed check and no exception, so that the rest can still be read.
 
     Args:
         explainer: the model and its tokenizer.
-        texts: what to explain; default: :data:`TEXTS`. The first :data:`BATCH` are also explained as one batch.
+        texts: what to explain; default: :data:`TEXTS`. The first few are explained as one batch, too.
         rules: presets' names or :class:`textlrp.Rules`.
-        repeats: how often to time each candidate when the cost is measured.
+        repeats: how often to time each candidate for the cost.
 
     Raises:
-        InputError: there are no texts or rules, or one of them cannot be used.
+        InputError: there are no texts or no rules, or one of them cannot be used.
     """
-    chosen = [as_rules(each) for each in rules]
-    texts = tuple(TEXTS if texts is None else texts)
-    if not texts or not chosen:
-        raise InputError("an audit needs at least one text and one set of rules")
-    for text in texts:
+    chosen = list(dict.fromkeys(as_rules(each) for each in rules))
+    documents = tuple(TEXTS if texts is None else texts)
+    if not documents or not chosen or repeats < 1:
+        raise InputError("an audit takes one text or more, one set of rules or more, and one repeat or more")
+    for text in documents:
         check_text(text)
-    before = _state(explainer.model)
-    trial = _Trial(explainer, texts, chosen)
-    measured = trial.cost(repeats)
-    after = _state(explainer.model)
-    changed = [part for part in before if before[part] != after[part]]
-    unchanged = Check(
-        "model unchanged", not changed, None, None, f"changed: {', '.join(changed)}" if changed else ", ".join(before)
-    )
     model, config = explainer.model, explainer.config
+    before = _state(model)
+    trial = Trial.of(explainer, documents, chosen)
+    checks = tuple(trial.checks())
+    measured = trial.cost(repeats)
+    checks += (_unchanged(before, _state(model)),)
     return Audit(
         model=explainer.name,
         architecture=type(model).__name__,
         model_type=getattr(config, "model_type", None),
         attention=getattr(config, "_attn_implementation", None),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        labels=next((logits.shape[1] for logits in trial.plain if isinstance(logits, Tensor)), None),
+        labels=next((logits.shape[1] for logits in trial.logits if isinstance(logits, Tensor)), None),
         tokenizer=type(explainer.tokenizer).__name__,
         device=_device(model),
-        dtype=", ".join(sorted({str(dtype).removeprefix("torch.") for dtype in _dtypes(model)})),
+        dtype=", ".join(sorted({str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()})),
         versions=_versions(),
-        texts=texts,
-        tokens=tuple(None if isinstance(read, _Failure) else len(read.special[0]) for read in trial.read),
-        presets=tuple(trial.preset(each.name) for each in chosen),
-        checks=(*trial.checks(), unchanged),
+        texts=documents,
+        tokens=tuple(None if isinstance(read, Failure) else len(read.input_ids) for read in trial.encodings),
+        presets=tuple(_preset(trial, each.name) for each in chosen),
+        checks=checks,
         cost=measured,
     )
 
 
-class _Trial:
-    """Every text, read, classified and explained; what fails is kept as a failure."""
+def _preset(trial: Trial, name: str) -> Preset:
+    met: dict[tuple[str, str], int] = {}
+    ledgers: list[Ledger | None] = []
+    for found in trial.found[name]:
+        ledgers.append(None if isinstance(found, Failure) else found.ledgers[0])
+        for key, count in {} if isinstance(found, Failure) else found.met.items():
+            met[key] = max(count, met.get(key, 0))
+    return Preset(name, tuple((*key, count) for key, count in sorted(met.items())), tuple(ledgers))
 
-    def __init__(self, explainer: Explainer, texts: tuple[str, ...], rules: list[Rules]) -> None:
-        self.explainer, self.rules = explainer, rules
-        self.encodings = [_attempt(lambda text=text: explainer.encode(text)) for text in texts]  # type: ignore[misc]
-        self.read = [_attempt(lambda x=x: pad(explainer.tokenizer, [_good(x)])) for x in self.encodings]
+
+def _versions() -> dict[str, str]:
+    packages = ("textlrp", "torch", "transformers", "tokenizers")
+    versions = {package: importlib.metadata.version(package) for package in packages}
+    return {**versions, "python": platform.python_version(), "platform": platform.platform()}
+
+
+def _device(model: nn.Module) -> str:
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def _state(model: nn.Module) -> dict[str, Any]:
+    """Return everything about a model that an explanation must leave as it was."""
+    digest = hashlib.sha256()
+    for tensor in (*model.parameters(), *model.buffers()):
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    modules = list(model.modules())
+    settings = getattr(getattr(model, "config", None), "to_dict", dict)()
+    return {
+        "parameters and buffers": digest.digest(),
+        "requires_grad": [parameter.requires_grad for parameter in model.parameters()],
+        "gradients": [parameter.grad is None for parameter in model.parameters()],
+        "training mode": [module.training for module in modules],
+        "modules": [id(module) for module in modules],
+        "hooks": [_hooks(module) for module in modules],
+        "config": settings,
+    }
+
+
+def _hooks(module: nn.Module) -> int:
+    """Return how many hooks hang on a module."""
+    return sum(
+        len(value) for name, value in vars(module).items() if name.endswith("_hooks") and isinstance(value, dict)
+    )
+
+
+def _unchanged(before: dict[str, Any], after: dict[str, Any]) -> Check:
+    changed = [part for part in before if before[part] != after[part]]
+    if changed:
+        return Check("model unchanged", False, detail=f"explaining changed its {', its '.join(changed)}")
+    return Check("model unchanged", True, detail=f"{', '.join(list(before)[:-1])} and {list(before)[-1]} as before")

@@ -58,10 +58,13 @@ def non_finite(model: nn.Module, inputs: dict[str, Any]) -> str:
                 first.append(f"{name or 'the model'} ({type(module).__name__})")
 
         hooks.append(module.register_forward_hook(note))
+    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
         with torch.no_grad(), torch._C.DisableTorchFunction():
             model(**inputs)
     finally:
+        for buffer, value in before:
+            buffer.copy_(value)
         for hook in hooks:
             hook.remove()
     bad = [name for name, p in model.named_parameters() if not bool(torch.isfinite(p).all())]

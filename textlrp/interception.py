@@ -66,6 +66,8 @@ class Interception(TorchFunctionMode):
         self.widen = widen
         self._hooks: list[Any] = []
         self._frozen: list[Tensor] = []
+        self._buffers = {id(buffer) for buffer in model.buffers()}
+        self._rewritten: list[tuple[Tensor, Tensor]] = []
         self._within: list[Tensor | None] = []
         self._thread = threading.get_ident()
 
@@ -90,6 +92,9 @@ class Interception(TorchFunctionMode):
         self.visible = None
         for parameter in self._frozen:
             parameter.requires_grad_(True)
+        for buffer, before in reversed(self._rewritten):
+            buffer.copy_(before)
+        self._rewritten.clear()
 
     def _before_activation(self, module: nn.Module, args: tuple[Any, ...]) -> Any:
         if threading.get_ident() != self._thread or not args or not isinstance(args[0], Tensor):
@@ -154,11 +159,19 @@ class Interception(TorchFunctionMode):
             return None  # a custom function's forward runs without grad, and is traced all the same
         elif func is Tensor.requires_grad_:
             return args[0]  # a constant that a model lets require grad carries no relevance of a token
+        if in_place := operations.is_in_place(func):
+            self._keep(args[0])
         out = func(*args, **kwargs)
-        written = args[0] if operations.is_in_place(func) else out
+        written = args[0] if in_place else out
         if isinstance(written, Tensor) and not provenance.follow(func, kind, args, kwargs, written):
             raise self.unsupported(f"{operations.name(func)} of a table by the input ids")
         return out
+
+    def _keep(self, target: Any) -> None:
+        """Remember a buffer as it was before the model rewrites it (frequencies of rotations that grow with a text)."""
+        for buffer in (target, getattr(target, "_base", None)):
+            if buffer is not None and id(buffer) in self._buffers and all(buffer is not known for known, _ in self._rewritten):
+                self._rewritten.append((buffer, buffer.clone()))
 
     def _freeze(self, args: Any, kwargs: Any) -> bool:
         """Freeze what requires grad without relevance: parameters that a model makes while it runs (BigBird does).

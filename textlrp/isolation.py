@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -14,8 +15,7 @@ from torch import nn
 _locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _guard = threading.Lock()
 
-# The tables of a module that its forward could rewrite.
-_TABLES = ("_modules", "_parameters", "_buffers")
+_CONTAINERS = (dict, list, set)
 
 
 @contextlib.contextmanager
@@ -51,16 +51,26 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
                 vars(config).update(settings)
 
 
-def _snapshot(module: nn.Module) -> dict[str, Any]:
-    return {**vars(module), **{table: dict(vars(module)[table]) for table in _TABLES}}
+def _snapshot(module: nn.Module) -> dict[str, tuple[Any, Any]]:
+    """Return each attribute of a module, and what it holds where it is a container: tables, hooks, caches."""
+    own = vars(module).items()
+    return {name: (value, value.copy() if isinstance(value, _CONTAINERS) else None) for name, value in own}
 
 
-def _restore(module: nn.Module, state: dict[str, Any]) -> None:
+def _restore(module: nn.Module, state: dict[str, tuple[Any, Any]]) -> None:
+    for value, held in state.values():
+        if held is not None and not _holds(value, held):
+            value.clear()
+            (value.extend if isinstance(value, list) else value.update)(held)
     own = vars(module)
-    for table in _TABLES:
-        if own[table] != state[table]:
-            own[table].clear()
-            own[table].update(state[table])
-        state[table] = own[table]
     own.clear()
-    own.update(state)
+    own.update((name, value) for name, (value, _) in state.items())
+
+
+def _holds(container: Any, held: Any) -> bool:
+    """Whether a container has the members that it had, by identity: tensors that are compared give tensors."""
+    if len(container) != len(held):
+        return False
+    if isinstance(container, dict):
+        return all(a is b and c is d for (a, c), (b, d) in zip(container.items(), held.items(), strict=True))
+    return container == held if isinstance(container, set) else all(map(operator.is_, container, held))

@@ -8,6 +8,7 @@ survives a torch release that adds or drops one of them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -52,8 +53,8 @@ _KINDS: dict[str, list[str]] = {
     "additive": "add sub subtract rsub __add__ __radd__ __sub__ __rsub__".split(),
     "affine": """
         cat concat concatenate stack hstack vstack dstack column_stack where masked_fill masked_scatter pad
-        constant_pad_nd index_fill index_copy index_add index_put scatter scatter_add slice_scatter select_scatter diagonal_scatter
-        lerp batch_norm __setitem__ fill copy
+        constant_pad_nd index_fill index_copy index_add index_put scatter scatter_add slice_scatter
+        select_scatter diagonal_scatter lerp batch_norm __setitem__ fill copy
     """.split(),
     "linear": ["linear"],
     "convolution": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc".split(),
@@ -182,6 +183,7 @@ def without_inplace(
     return args[:at] + args[at + 1 :], {key: value for key, value in kwargs.items() if key != "inplace"}, given
 
 
+@lru_cache(maxsize=None)
 def is_in_place(function: Any) -> bool:
     """Whether a function writes into its first argument."""
     last = name(function).split(".")[-1]

@@ -1,0 +1,331 @@
+"""Some texts, explained by some rules, and what that tells about a model: the measurements behind an audit."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from textlrp import cost
+from textlrp.errors import LRPError
+from textlrp.explainer import Explainer, seeded
+from textlrp.isolation import undisturbed
+from textlrp.ledger import TOLERANCES, Ledger
+from textlrp.propagation import Propagation, Target, propagate
+from textlrp.rules import Rules
+from textlrp.tokens import Batch, Encoding, pad
+
+T = TypeVar("T")
+
+#: How many of the texts are put into one padded batch.
+BATCH = 4
+
+#: The largest difference of logits that counts as rounding, relative to the largest logit, by the model's dtype.
+#: A float64 model is explained in float64 throughout; on its own it may fall back to float32 (in norms, in softmax).
+FORWARD_LIMITS = {"float64": 1e-5, "float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
+
+_NOTHING = "no text was explained"
+_RELATIVE = "relative to the sum of all"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question about a model, and its answer.
+
+    Attributes:
+        name: what is checked.
+        passed: the answer; None where the question does not arise, and :attr:`detail` says why.
+        value: the worst that was measured, or None where nothing was.
+        limit: the largest value that passes, or None where the check has no number.
+        detail: what the value is and where it was found, or what went wrong.
+    """
+
+    name: str
+    passed: bool | None
+    value: float | None = None
+    limit: float | None = None
+    detail: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the check as JSON-ready values; a number that is not finite is None."""
+        value = self.value if self.value is None or math.isfinite(self.value) else None
+        return {"name": self.name, "passed": self.passed, "value": value, "limit": self.limit, "detail": self.detail}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What stands in place of a result: why there is none."""
+
+    reason: str
+
+
+def attempt(function: Callable[..., T], *given: Any) -> T | Failure:
+    """Return what a function makes of what it is given; a failure, given or of its own, is returned and not raised."""
+    for value in given:
+        if isinstance(value, Failure):
+            return value
+    try:
+        return function(*given)
+    except LRPError as error:
+        return Failure(str(error))
+    except Exception as error:  # whatever a model raises on a text is what an audit is there to report
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
+        return Failure(f"{place}: {said}" if said else place)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Texts as a model reads, classifies and explains them; what failed is kept as a failure in its place.
+
+    Attributes:
+        explainer: the model and its tokenizer.
+        rules: the sets of rules.
+        encodings: each text as the model reads it.
+        logits: ``[1, labels]`` of each text, as the plain model computes them.
+        found: by the name of the rules, the explanation of each text.
+    """
+
+    explainer: Explainer
+    rules: tuple[Rules, ...]
+    encodings: tuple[Encoding | Failure, ...]
+    logits: tuple[Tensor | Failure, ...]
+    found: dict[str, tuple[Propagation | Failure, ...]]
+
+    @classmethod
+    def of(cls, explainer: Explainer, texts: Sequence[str], rules: Sequence[Rules]) -> Trial:
+        """Read, classify and explain each text by each set of rules."""
+        encodings = tuple(attempt(_read, explainer, text) for text in texts)
+        batches = [attempt(lambda each: pad(explainer.tokenizer, [each]), encoding) for encoding in encodings]
+        logits = tuple(attempt(_classify, explainer, batch) for batch in batches)
+        found = {
+            each.name: tuple(
+                plain if isinstance(plain, Failure) else attempt(_explain, explainer, batch, each)
+                for batch, plain in zip(batches, logits, strict=True)
+            )
+            for each in rules
+        }
+        return cls(explainer, tuple(rules), encodings, logits, found)
+
+    @property
+    def explained(self) -> list[tuple[int, str, Propagation]]:
+        """Every explanation that there is, with the place of its text and the name of its rules."""
+        return [
+            (i, name, found)
+            for name, row in self.found.items()
+            for i, found in enumerate(row)
+            if not isinstance(found, Failure)
+        ]
+
+    @property
+    def longest(self) -> Encoding | None:
+        """The longest text that every set of rules explained, or None."""
+        encodings = self._explained_by_all()
+        return max(encodings.values(), key=lambda encoding: len(encoding.input_ids), default=None)
+
+    def checks(self) -> Iterator[Check]:
+        """Yield the answer to everything that is promised of an explanation."""
+        yield self._tokenization()
+        yield self._explanation()
+        yield self._balance()
+        yield self._forward_equality()
+        yield from self._batch()
+        yield self._repeatability()
+
+    def cost(self, repeats: int) -> cost.Cost | str:
+        """Return what explanations of the longest text cost, or why that was not measured."""
+        if self.longest is None:
+            return _NOTHING
+        inputs = self.explainer.inputs(pad(self.explainer.tokenizer, [self.longest]))
+        measured = attempt(cost.measure, self.explainer.model, inputs, self.rules, repeats)
+        return measured.reason if isinstance(measured, Failure) else measured
+
+    # -- the checks ----------------------------------------------------------------------------------------------
+
+    def _tokenization(self) -> Check:
+        failed = {f"text {i}": read.reason for i, read in enumerate(self.encodings, 1) if isinstance(read, Failure)}
+        if failed:
+            return Check("tokenization", False, detail=_listed(failed))
+        lengths = [len(_sound(encoding).input_ids) for encoding in self.encodings]
+        span = f"{lengths[0]} ids" if len(lengths) == 1 else f"{min(lengths)} to {max(lengths)} ids"
+        return Check("tokenization", True, detail=f"every id has its place in the text; {span} a text")
+
+    def _explanation(self) -> Check:
+        failed = {}
+        for i, (encoding, plain) in enumerate(zip(self.encodings, self.logits, strict=True)):
+            if isinstance(plain, Failure) and not isinstance(encoding, Failure):
+                failed[f"text {i + 1}, without textlrp"] = plain.reason
+        for i, plain in enumerate(self.logits):
+            for name, row in self.found.items():
+                found = row[i]
+                if isinstance(found, Failure) and not isinstance(plain, Failure):
+                    failed[f"text {i + 1}, {name}"] = found.reason
+        if failed:
+            return Check("explanation", False, detail=_listed(failed))
+        if not self.explained:
+            return Check("explanation", None, detail="no text was read")
+        return Check("explanation", True, detail="every operation met a rule, and every number is finite")
+
+    def _balance(self) -> Check:
+        worst = max(((found.ledgers[0], i, name) for i, name, found in self.explained), key=_imbalance, default=None)
+        if worst is None:
+            return Check("ledger balance", None, detail=_NOTHING)
+        books, i, rules = worst
+        detail = f"largest residue, relative to its ledger's rows (text {i + 1}, {rules})"
+        return Check("ledger balance", books.balanced, books.imbalance, books.tolerance, detail)
+
+    def _forward_equality(self) -> Check:
+        if not self.explained:
+            return Check("forward equality", None, detail=_NOTHING)
+        limit = FORWARD_LIMITS[_precision(self.explainer)]
+        differences = [
+            (_difference(found.logits, _sound(self.logits[i])), i, name) for i, name, found in self.explained
+        ]
+        value, i, rules = max(differences)
+        detail = f"largest difference to a plain logit, relative to the largest (text {i + 1}, {rules})"
+        if all(torch.equal(found.logits, _sound(self.logits[i])) for i, _, found in self.explained):
+            detail = "the logits are those of the plain model, bit by bit"
+        return Check("forward equality", value <= limit, value, limit, detail)
+
+    def _batch(self) -> tuple[Check, Check]:
+        """Explain texts as one padded batch, and compare with each of them alone."""
+
+        def skip(reason: str) -> tuple[Check, Check]:
+            return Check("batch equality", None, detail=reason), Check("padding", None, detail=reason)
+
+        encodings = dict(list(self._explained_by_all().items())[:BATCH])
+        if len(encodings) < 2:
+            return skip("a batch takes two texts that were explained")
+        batch = attempt(pad, self.explainer.tokenizer, list(encodings.values()))
+        if isinstance(batch, Failure):
+            return skip(batch.reason)
+        logits = attempt(_classify, self.explainer, batch)
+        if isinstance(logits, Failure):
+            return skip(f"the model itself takes no such batch: {logits.reason}")
+        limit = TOLERANCES[_precision(self.explainer)]
+        shift = max(_difference(logits[row : row + 1], _sound(self.logits[i])) for row, i in enumerate(encodings))
+        if not shift <= limit:
+            return skip(f"the model itself gives other logits in a padded batch (by {shift:.1e} of the largest)")
+        side = getattr(self.explainer.tokenizer, "padding_side", "right")
+        worst, spilled, failed = (0.0, 0, ""), 0.0, {}
+        for rules in self.rules:
+            alone = {i: _sound(self.found[rules.name][i]) for i in encodings}
+            targets = [int(found.weights.argmax()) for found in alone.values()]
+            together = attempt(_explain, self.explainer, batch, rules, targets)
+            if isinstance(together, Failure):
+                failed[f"batch of {len(encodings)}, {rules.name}"] = together.reason
+                continue
+            for row, (i, found) in enumerate(alone.items()):
+                own, place = together.relevance[row], batch.places[row]
+                worst = max(worst, (_shift(own[place], found.relevance[0]), i, rules.name))
+                outside = own.clone()
+                outside[place] = 0.0
+                spilled = max(spilled, float(outside.abs().max()))
+        if failed:
+            return Check("batch equality", False, detail=_listed(failed)), Check("padding", None, detail=_NOTHING)
+        value, i, name = worst
+        detail = f"largest change of a relevance in a batch of {len(encodings)} padded on the {side}, {_RELATIVE}"
+        equal = Check("batch equality", value <= limit, value, limit, f"{detail} (text {i + 1}, {name})")
+        if all(place == slice(0, len(batch.special[0])) for place in batch.places):
+            return equal, Check("padding", None, detail="the texts have the same length")
+        return equal, Check("padding", spilled == 0, spilled, 0.0, "largest relevance of a padding id")
+
+    def _repeatability(self) -> Check:
+        if self.longest is None:
+            return Check("repeatability", None, detail=_NOTHING)
+        batch = pad(self.explainer.tokenizer, [self.longest])
+        i = self.encodings.index(self.longest)
+        limit = TOLERANCES[_precision(self.explainer)]
+        worst, same = (0.0, ""), True
+        for rules in self.rules:
+            first, second = _sound(self.found[rules.name][i]), attempt(_explain, self.explainer, batch, rules)
+            if isinstance(second, Failure):
+                return Check(
+                    "repeatability", False, None, limit, _listed({f"text {i + 1}, {rules.name}": second.reason})
+                )
+            same &= torch.equal(first.relevance, second.relevance) and first.ledgers == second.ledgers
+            worst = max(worst, (_shift(second.relevance, first.relevance), rules.name))
+        value, name = worst
+        detail = f"largest change of a relevance when asked again, {_RELATIVE} (text {i + 1}, {name})"
+        return Check("repeatability", value <= limit, value, limit, "asked again, the same bits" if same else detail)
+
+    def _explained_by_all(self) -> dict[int, Encoding]:
+        """Return the texts that every set of rules explained, by their place."""
+        return {
+            i: _sound(encoding)
+            for i, encoding in enumerate(self.encodings)
+            if not any(isinstance(row[i], Failure) for row in self.found.values())
+        }
+
+
+def _read(explainer: Explainer, text: str) -> Encoding:
+    """Return a text as the model reads it, once it is known that the model has a row for each id."""
+    encoding = explainer.encode(text)
+    explainer.inputs(pad(explainer.tokenizer, [encoding]))
+    return encoding
+
+
+def _classify(explainer: Explainer, batch: Batch) -> Tensor:
+    """Return the logits of the plain model, ``[batch, labels]``."""
+    with undisturbed(explainer.model), seeded(explainer.model):
+        return cost.forward(explainer.model, explainer.inputs(batch))
+
+
+def _explain(explainer: Explainer, batch: Batch, rules: Rules, target: Target = None) -> Propagation:
+    """Explain texts as :meth:`Explainer.explain` does; by default, their predicted labels."""
+    inputs = explainer.inputs(batch)
+    special = torch.tensor(batch.special, device=inputs["input_ids"].device)
+    with seeded(explainer.model):
+        return propagate(explainer.model, target, rules, special_tokens_mask=special, **inputs)
+
+
+def _precision(explainer: Explainer) -> str:
+    """Return the coarsest float dtype of the weights: it decides the limits, as it does the ledger's tolerance."""
+    names = {str(parameter.dtype).removeprefix("torch.") for parameter in explainer.model.parameters()}
+    return max(names & FORWARD_LIMITS.keys(), key=lambda name: TOLERANCES[name], default="float32")
+
+
+def _imbalance(found: tuple[Ledger, int, str]) -> float:
+    return found[0].imbalance
+
+
+def _difference(logits: Tensor, plain: Tensor) -> float:
+    """Return the largest difference of two tensors, relative to the largest number of the second."""
+    return _ratio((logits - plain).abs().max(), plain.abs().max())
+
+
+def _shift(relevance: Tensor, other: Tensor) -> float:
+    """Return the largest difference of two relevances, relative to the sum of the absolute values of the second."""
+    return _ratio((relevance - other).abs().max(), other.abs().sum())
+
+
+def _ratio(difference: Tensor, scale: Tensor) -> float:
+    """Return a share of a scale: 0 of anything is 0, and what is not finite is infinite."""
+    share = float(difference) / float(scale) if difference else 0.0
+    return share if math.isfinite(share) else math.inf
+
+
+def _sound(value: T | Failure) -> T:
+    """Return a result that is known to be there."""
+    assert not isinstance(value, Failure)
+    return value
+
+
+def _listed(failed: dict[str, str]) -> str:
+    """Return reasons with the places that share them, three at most."""
+    places: dict[str, list[str]] = {}
+    for place, reason in failed.items():
+        places.setdefault(reason, []).append(place)
+    listed = [
+        f"{', '.join(found[:2])}{f' and {len(found) - 2} more' if len(found) > 2 else ''}: {reason}"
+        for reason, found in places.items()
+    ]
+    more = f"; and {len(listed) - 3} more reasons" if len(listed) > 3 else ""
+    return "; ".join(listed[:3]) + more

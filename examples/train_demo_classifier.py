@@ -3,7 +3,7 @@
     python examples/train_demo_classifier.py --data FOLDER --output FOLDER
 
 FOLDER holds ``imdb.jsonl.gz``, ``sst.jsonl.gz`` and ``counterfactual_movies.jsonl.gz``; without ``--data`` the same
-sets are read from the hub. Word vectors from counts, masked words, labels, calibration: one seed decides.
+sets are read from the hub. Word vectors from counts, labels, calibration: one seed decides.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +52,12 @@ class Recipe:
     width: int = 256
     layers: int = 2
     heads: int = 4
+    feed_forward: int = 512
     batch_tokens: int = 6144
-    pretraining_rounds: int = 2
-    pretraining_rate: float = 1e-3
     rounds: int = 4
-    phrases_a_round: int = 60_000
+    phrases_a_round: int = 90_000
     shortest_cut: int = 48
+    longest_cut: int = 256
     learning_rate: float = 6e-4
     dropout: float = 0.15
     word_dropout: float = 0.12
@@ -66,7 +65,7 @@ class Recipe:
     rows_a_split: int | None = None
 
 
-QUICK = Recipe(400, 32, 1, 2, 512, pretraining_rounds=1, rounds=1, phrases_a_round=100, rows_a_split=100)
+QUICK = Recipe(400, 32, 1, 2, 64, 512, rounds=1, phrases_a_round=100, rows_a_split=100)
 
 
 @dataclass(frozen=True)
@@ -252,13 +251,6 @@ def cut(ids: list[int], shortest: int, longest: int) -> list[int]:
     return [ids[0], *body[start : start + size], ids[-1]]
 
 
-def chunks(ids: list[int], size: int) -> list[list[int]]:
-    """Return a document in pieces of at most ``size`` tokens, each with [CLS] and [SEP]."""
-    body = ids[1:-1]
-    edges = [0, *range(random.randint(size // 2, size), len(body), size), len(body)]
-    return [[ids[0], *body[a:b], ids[-1]] for a, b in pairwise(edges)]
-
-
 def random_positions(length: int) -> Tensor:
     """Return positions of a text that begins anywhere, so that late positions are trained as well as early ones."""
     offset = random.choice((0, random.randint(0, POSITIONS - length)))
@@ -287,13 +279,13 @@ def descent(parameters: list[Tensor], rate: float, count: int) -> Callable[[Tens
 
 
 def train(reviews: Reviews, tokenizer: Tokenizer, recipe: Recipe) -> Model:
-    """Return a model that was pretrained, fine-tuned, averaged and calibrated."""
+    """Return a model that was trained, averaged and calibrated."""
     config = transformers.BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=recipe.width,
         num_hidden_layers=recipe.layers,
         num_attention_heads=recipe.heads,
-        intermediate_size=4 * recipe.width,
+        intermediate_size=recipe.feed_forward,
         hidden_dropout_prob=recipe.dropout,
         attention_probs_dropout_prob=0.0,  # with dropout, torch has no fused attention on a CPU
         max_position_embeddings=POSITIONS,
@@ -303,18 +295,22 @@ def train(reviews: Reviews, tokenizer: Tokenizer, recipe: Recipe) -> Model:
     )
     model = Model(config)
     documents = encode(tokenizer, reviews.documents, 1024)
-    texts = [ids for ids, _ in documents + encode(tokenizer, reviews.sentences)]
-    table, vectors = model.bert.embeddings.word_embeddings.weight.data, word_vectors(texts, config.vocab_size, recipe)
-    table.copy_(torch.where(vectors.any(1, keepdim=True), vectors, table))
-    pretrain(model, texts, tokenizer, recipe)
+    others = encode(tokenizer, reviews.sentences + [(untokenized(text), p) for text, p in reviews.phrases])
+    texts = [ids for ids, _ in documents + others[: len(reviews.sentences)]]
+    vectors = word_vectors(texts, config.vocab_size, recipe.width - 1)
+    table = model.bert.embeddings.word_embeddings.weight.data
+    seen = vectors.any(1)
+    # 0.05 a number, where positions begin with 0.02: words should tell more than where they stand.
+    table[seen, : vectors.shape[1]] = vectors[seen] * (0.05 * math.sqrt(recipe.width))
+    table[seen, -1] = leanings(documents + others, config.vocab_size)[seen]
     model = finetune(model, documents, reviews, tokenizer, recipe)
     calibrate(model, tokenizer, [item for items in reviews.validation.values() for item in items])
     return model
 
 
-def word_vectors(texts: list[list[int]], size: int, recipe: Recipe) -> Tensor:
-    """Return vectors that factor the positive mutual information of neighbors (Levy and Goldberg 2014): they spare the
-    pretraining the slow part of its work. Special tokens get zeros."""
+def word_vectors(texts: list[list[int]], size: int, width: int) -> Tensor:
+    """Return vectors that factor the positive mutual information of neighbors (Levy and Goldberg 2014): they stand in
+    for a long pretraining. Special tokens get zeros."""
     stream, counts = torch.tensor([i for ids in texts for i in ids]), torch.zeros(size * size)
     for distance in range(1, 6):
         counts += torch.bincount(stream[:-distance] * size + stream[distance:], minlength=size * size) / distance
@@ -322,34 +318,19 @@ def word_vectors(texts: list[list[int]], size: int, recipe: Recipe) -> Tensor:
     counts[:5], counts[:, :5] = 0, 0
     word, context = counts.sum(1), counts.sum(0) ** 0.75
     information = (counts / (word[:, None] * (context / context.sum())).clamp_min(1e-9)).clamp_min(1).log()
-    left, strength, _ = torch.svd_lowrank(information, q=min(recipe.width, size), niter=4)
-    vectors = left * strength.sqrt() * information.any(1, keepdim=True)
-    # 0.05 a number, where positions begin with 0.02: words should tell more than where they stand.
-    return F.normalize(vectors, dim=1) * (0.05 * math.sqrt(recipe.width))
+    left, strength, _ = torch.svd_lowrank(information, q=min(width, size), niter=2)
+    return F.normalize(left * strength.sqrt() * information.any(1, keepdim=True), dim=1)
 
 
-def pretrain(model: Model, texts: list[list[int]], tokenizer: Tokenizer, recipe: Recipe) -> None:
-    """Predict masked words, with the embedding table as the output table."""
-    mask_id, width = tokenizer.mask_token_id, recipe.width
-    head = torch.nn.Sequential(torch.nn.Linear(width, width), torch.nn.GELU(), torch.nn.LayerNorm(width))
-    words = model.bert.embeddings.word_embeddings.weight
-    bias = torch.nn.Parameter(torch.zeros(len(words)))
-    plans = [[(piece, 0.0) for ids in texts for piece in chunks(ids, 126)] for _ in range(recipe.pretraining_rounds)]
-    groups = [group for plan in plans for group in batches(plan, recipe.batch_tokens, tokenizer.pad_token_id)]
-    step = descent([*model.bert.parameters(), *head.parameters(), bias], recipe.pretraining_rate, len(groups))
-    losses: list[float] = []
-    model.train()
-    for ids, mask, _ in groups:
-        masked = (torch.rand(ids.shape) < 0.2) & (ids > mask_id)
-        seen = torch.where(masked & (torch.rand(ids.shape) < 0.85), mask_id, ids)
-        with torch.autocast("cpu", torch.bfloat16):
-            positions = random_positions(ids.shape[1])
-            states = model.bert(input_ids=seen, attention_mask=mask, position_ids=positions).last_hidden_state
-            guesses = head(states[masked]) @ words.T + bias
-        if masked.any():
-            losses.append(step(F.cross_entropy(guesses.float(), ids[masked])))
-        if len(losses) % 100 == 0:
-            print(f"masked words, step {len(losses)} of {len(groups)}: loss {sum(losses[-100:]) / 100:.3f}", flush=True)
+def leanings(items: list[Encoded], size: int) -> Tensor:
+    """Return each word's smoothed log odds between POS and NEG texts (naive Bayes), from -1 to 1, one count a text."""
+    counts = torch.full((2, size), 4.0)
+    for ids, label in items:
+        words = torch.tensor(sorted(set(ids)))
+        counts[0, words] += 1 - label
+        counts[1, words] += label
+    share = counts / counts.sum(1, keepdim=True)
+    return ((share[1] / share[0]).log() / 2).clamp(-1, 1)
 
 
 def finetune(model: Model, documents: list[Encoded], reviews: Reviews, tokenizer: Tokenizer, recipe: Recipe) -> Model:
@@ -361,24 +342,29 @@ def finetune(model: Model, documents: list[Encoded], reviews: Reviews, tokenizer
     )
     for number in range(recipe.rounds):
         # Longer cuts later: words and phrases first, whole documents at the end.
-        longest = min(POSITIONS - 2, 128 + 400 * number // max(1, recipe.rounds - 1))
+        last = number == recipe.rounds - 1
+        longest = POSITIONS - 2 if last else recipe.longest_cut * (number + 1) // recipe.rounds
         texts = [(cut(ids, recipe.shortest_cut, longest), label) for ids, label in documents]
         some = random.sample(phrases, min(recipe.phrases_a_round, len(phrases)))
         texts += [random.choice(spellings) for spellings in sentences + some]
         plans.append(list(batches(texts, recipe.batch_tokens, tokenizer.pad_token_id)))
-    step = descent(list(model.parameters()), recipe.learning_rate, sum(map(len, plans)))
+    steps = sum(map(len, plans))
+    step = descent(list(model.parameters()), recipe.learning_rate, steps)
     average, best, best_score, count = copy.deepcopy(model).eval(), model, -1.0, 0
     for number, plan in enumerate(plans, 1):
         losses = []
         model.train()
         for ids, mask, label in plan:
             seen = torch.where((torch.rand(ids.shape) < recipe.word_dropout) & (ids > mask_id), mask_id, ids)
-            with torch.autocast("cpu", torch.bfloat16):
-                positions = random_positions(ids.shape[1])
-                logits = model(input_ids=seen, attention_mask=mask, position_ids=positions).logits
+            positions = random_positions(ids.shape[1])
+            logits = model(input_ids=seen, attention_mask=mask, position_ids=positions).logits
             goal = label * (1 - 2 * recipe.label_smoothing) + recipe.label_smoothing
-            losses.append(step(F.cross_entropy(logits.float(), torch.stack([1 - goal, goal], -1))))
+            losses.append(step(F.cross_entropy(logits, torch.stack([1 - goal, goal], -1))))
             count += 1
+            if count % 100 == 0:
+                print(
+                    f"labels, step {count} of {sum(map(len, plans))}: loss {sum(losses[-100:]) / 100:.3f}", flush=True
+                )
             with torch.no_grad():
                 for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
                     slow.lerp_(fast, 1 - min(0.998, count / (count + 20)))
@@ -478,9 +464,9 @@ weights, as part of textlrp; it says nothing about the texts.
 
     python examples/train_demo_classifier.py --data FOLDER --output FOLDER --seed {seed} --rounds {rounds}
 
-{minutes:.0f} minutes on {threads} cores of a CPU, with {versions}. Word vectors from counts of neighbors; masked words;
-then labels of phrases, sentences and cuts of reviews, short cuts first, in bfloat16 autocast, with a moving average of
-the weights; last, one temperature for calibrated probabilities. A few words in each training text are replaced by
+{minutes:.0f} minutes on {threads} cores of a CPU, with {versions}. Word vectors from counts of neighbors and of labels;
+then labels of phrases, sentences and cuts of reviews, short cuts first, with a moving average of the weights; last, one
+temperature for calibrated probabilities. A few words in each training text are replaced by
 `[MASK]`. The same seed gives the same weights on the same machine and versions. Settings:
 
     {recipe}

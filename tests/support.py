@@ -16,6 +16,7 @@ COMMAND = "pytest tests/test_architectures.py --write-support-table"
 NOTES = {
     "one_at_a_time": "its documents share a tensor, so a batch is explained one document at a time",
     "padding_counts": "the model itself reads padding: a document's own logits change with it",
+    "mixes": "the model itself mixes the documents of a batch",
     "draws": "the model draws random numbers: textlrp seeds them",
 }
 
@@ -33,11 +34,11 @@ def block(reports: Mapping[str, sweep.Report]) -> str:
     return "\n".join(
         [
             BEGIN,
-            f"**{len(closed)} of the {len(zoo.CLASSES)} architectures** with which transformers classifies text balance "
-            f"their books, with {versions()} ({left_out}). Each is a small random model with a padded batch of three "
-            f"documents, explained by {' and '.join(sweep.PRESETS)}: logits equal those of the plain model, every "
-            f"document's ledger closes to 1e-4 in float32 and to 1e-9 in float64, and its relevances equal those it "
-            f"gets alone. `{COMMAND}` writes this table.",
+            f"**{len(closed)} of the {len(zoo.CLASSES)} architectures** with which transformers classifies text "
+            f"balance their books, with {versions()} ({left_out}). Each is a small random model with a padded batch of "
+            f"three documents, explained by {' and '.join(sweep.PRESETS)}: its logits equal those of the plain model, "
+            f"every document's ledger closes to 1e-4 in float32 and to 1e-9 in float64, its relevances equal those it "
+            f"gets alone, and padding gets none. `{COMMAND}` writes this table.",
             "",
             "<details>",
             "<summary>All architectures</summary>",

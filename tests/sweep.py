@@ -97,13 +97,16 @@ class Report:
     Attributes:
         padding_counts: the plain model itself gives a document other logits when it is padded, or cannot read it
             unpadded, so that alone means the padded row as a batch of one.
+        mixes: the plain model itself gives a document other logits when its batch holds others (Doge's experts are
+            routed by the tokens of two documents), so that there is nothing to compare where textlrp keeps the batch.
         draws: the plain model draws random numbers, so that every call starts from the same seed.
     """
 
     case: Case
     findings: tuple[Finding, ...]
-    padding_counts: bool
-    draws: bool
+    padding_counts: bool = False
+    mixes: bool = False
+    draws: bool = False
 
     @property
     def complaints(self) -> list[str]:
@@ -122,7 +125,7 @@ class Report:
 def examine(case: Case) -> Report:
     """Measure one case in every combination."""
     attentions = case.attentions if zoo.supports_sdpa(case.model_type) else case.attentions[:1]
-    findings, padding_counts, draws = [], False, False
+    findings, traits = [], {"padding_counts": False, "mixes": False, "draws": False}
     for attention, dtype in itertools.product(attentions, case.dtypes):
         try:
             subject = Subject(case, attention, dtype)
@@ -130,13 +133,13 @@ def examine(case: Case) -> Report:
             error = f"the plain model fails: {traceback.format_exc(limit=-3)}"
             findings += [Finding(attention, dtype, rules, error) for rules in PRESETS]
             continue
-        padding_counts, draws = padding_counts or subject.padding_counts, draws or subject.draws
+        traits = {name: known or getattr(subject, name) for name, known in traits.items()}
         for rules in PRESETS:
             try:
                 findings.append(subject.explain(rules))
             except Exception:
                 findings.append(Finding(attention, dtype, rules, traceback.format_exc(limit=-4)))
-    return Report(case, tuple(findings), padding_counts, draws)
+    return Report(case, tuple(findings), **traits)
 
 
 class Subject:
@@ -152,9 +155,11 @@ class Subject:
         self.model.register_forward_pre_hook(lambda module, args: passes.append(1))
         self.logits = self.plain(self.documents)
         self.draws = not torch.equal(self.plain(self.documents, seed=1), self.logits)
+        self.logits_of_rows = torch.cat([self.plain(self.padded(i)) for i in range(case.batch)])
+        self.mixes = difference(self.logits_of_rows, self.logits) > SAME_PADDED
         try:
-            alone = torch.cat([self.plain(self.unpadded(i)) for i in range(case.batch)])
-            self.padding_counts = not difference(alone, self.logits) <= SAME_PADDED
+            unpadded = torch.cat([self.plain(self.unpadded(i)) for i in range(case.batch)])
+            self.padding_counts = difference(unpadded, self.logits_of_rows) > SAME_PADDED
         except (RuntimeError, ValueError, IndexError):  # fewer words than a stride or a kernel is long
             self.padding_counts = True
 
@@ -181,7 +186,7 @@ class Subject:
         passes = len(self.passes)
         after = state(self.model)
         alone = 0.0
-        for i, target in enumerate(targets):
+        for i, target in enumerate(targets if not self.mixes or passes > 1 else ()):
             torch.manual_seed(0)
             document = self.padded(i) if self.padding_counts else self.unpadded(i)
             relevance = textlrp.propagate(self.model, target, rules, **document).relevance[0]
@@ -192,7 +197,7 @@ class Subject:
             self.dtype,
             rules,
             imbalance=max(ledger.imbalance for ledger in found.ledgers),
-            logits=difference(found.logits, self.logits),
+            logits=difference(found.logits, self.logits_of_rows if self.mixes and passes > 1 else self.logits),
             alone=alone,
             on_padding=float(found.relevance[~self.words].abs().sum()),
             relevance=float(found.relevance.abs().max()),

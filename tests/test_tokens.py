@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from transformers import ByT5Tokenizer, CanineTokenizer, PreTrainedTokenizer
 
 from textlrp.errors import AlignmentError, InputError, ModelError
-from textlrp.tokens import Encoding, encode
+from textlrp.tokens import Encoding, encode, pad
 
 WORDS = [
     "film",
@@ -331,3 +331,33 @@ def test_what_is_no_text_is_said_so(text: Any, message: str) -> None:
 def test_a_model_without_room_for_the_text_is_said_so(tokenizer: Any) -> None:
     with pytest.raises(ModelError, match=r"reads 2 ids, and \w+ adds 2 special tokens: no room is left"):
         encode(tokenizer or fast_tokenizer("wordpiece"), "the film", 2)
+
+
+@pytest.mark.parametrize("kind", ["slow", "fast"])
+def test_a_batch_is_padded_on_the_side_and_with_the_token_that_the_tokenizer_names(kind: str) -> None:
+    tokenizer = Slow() if kind == "slow" else fast_tokenizer("wordpiece")
+    encodings = [encode(tokenizer, text, None) for text in ("the film", "film")]
+    (long, short), padding = [encoding.input_ids for encoding in encodings], tokenizer.pad_token_id
+    batch = pad(tokenizer, encodings)
+    assert batch.inputs["input_ids"] == [long, [*short, padding]]
+    assert batch.inputs["attention_mask"] == [[1, 1, 1, 1], [1, 1, 1, 0]]
+    assert batch.inputs["token_type_ids"] == [[0] * 4] * 2
+    assert batch.special == [[1, 0, 0, 1], [1, 0, 1, 1]]
+    assert batch.places == (slice(0, 4), slice(0, 3))
+    tokenizer.padding_side = "left"
+    batch = pad(tokenizer, encodings)
+    assert batch.inputs["input_ids"] == [long, [padding, *short]]
+    assert batch.inputs["attention_mask"] == [[1, 1, 1, 1], [0, 1, 1, 1]]
+    assert batch.special == [[1, 0, 0, 1], [1, 1, 0, 1]]
+    assert batch.places == (slice(0, 4), slice(1, 4))
+
+
+def test_a_batch_without_padding_is_what_the_tokenizer_gave() -> None:
+    ids = {"input_ids": [5, 6]}
+    encoding = Encoding(ids, ("a", "b"), ((0, 1), (1, 2)), (False, False), None)
+    assert pad(object(), [encoding, encoding]).inputs == {"input_ids": [[5, 6], [5, 6]]}
+    longer = Encoding({"input_ids": [5, 6, 7]}, ("a", "b", "c"), ((0, 1), (1, 2), (2, 3)), (False,) * 3, None)
+    with pytest.raises(ModelError, match="object has no padding token, so texts of different lengths cannot be read"):
+        pad(object(), [encoding, longer])
+    padded = pad(type("Tokenizer", (), {"pad_token_id": 9})(), [encoding, longer])
+    assert padded.inputs == {"input_ids": [[5, 6, 9], [5, 6, 7]], "attention_mask": [[1, 1, 0], [1, 1, 1]]}

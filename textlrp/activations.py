@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -18,36 +18,41 @@ from torch import Tensor, nn
 
 from textlrp import graph
 
+#: Whether modules of a signature are an elementwise function: a trial takes longer than a small layer.
+_verdicts: dict[Any, bool] = {}
+_MOST_VERDICTS = 1000
 
-def composed_activations(model: nn.Module) -> list[nn.Module]:
-    """Return the model's modules that are an elementwise function written in Python.
+
+def composed_activations(modules: Iterable[nn.Module]) -> list[nn.Module]:
+    """Return the modules that are an elementwise function written in Python.
 
     Modules of torch itself need no such care: each calls a single torch function, which has its rule.
     """
-    verdicts: dict[Any, bool] = {}
-    found = []
-    for module in model.modules():
-        if type(module).__module__.startswith("torch.nn.") or next(module.children(), None) is not None:
-            # A wrapper around one torch activation calls that function; its own module is seen in its turn.
-            continue
-        if next(module.buffers(), None) is not None or any(p.numel() > 1 for p in module.parameters()):
-            continue
-        key = _signature(module)
-        if key is None or key not in verdicts:
-            verdict = _is_elementwise(module)
-            if key is None:
-                if verdict:
-                    found.append(module)
-                continue
-            verdicts[key] = verdict
-        if verdicts[key]:
-            found.append(module)
-    return found
+    return [module for module in modules if _may_be_elementwise(module) and _verdict(module)]
+
+
+def _may_be_elementwise(module: nn.Module) -> bool:
+    """Whether a module is worth a trial: it has no parts, and at most single numbers for parameters."""
+    # A wrapper around one torch activation calls that function; its own module is seen in its turn.
+    if module._modules or module._buffers or type(module).__module__.startswith("torch.nn."):
+        return False
+    return not any(p is not None and p.numel() > 1 for p in module._parameters.values())
+
+
+def _verdict(module: nn.Module) -> bool:
+    key = _signature(module)
+    if key is None:
+        return _is_elementwise(module)
+    if key not in _verdicts:
+        if len(_verdicts) >= _MOST_VERDICTS:
+            _verdicts.clear()
+        _verdicts[key] = _is_elementwise(module)
+    return _verdicts[key]
 
 
 def _signature(module: nn.Module) -> Any:
     """Return a key that two modules of the same behavior share, or None where that cannot be told."""
-    if next(module.parameters(), None) is not None:
+    if module._parameters:
         return None
     state = {key: value for key, value in vars(module).items() if not key.startswith("_")}
     # A bound method differs from module to module; the function behind it does not.

@@ -30,6 +30,20 @@ def replace(value: Any, change: Callable[[Tensor], Any]) -> Any:
     return value
 
 
+def carriers(args: Any, kwargs: dict[str, Any] | None = None) -> list[Tensor]:
+    """Return the tensors among the arguments that carry relevance."""
+    found: list[Tensor] = []
+    for value in args:
+        if isinstance(value, Tensor):
+            if value.requires_grad:
+                found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found += carriers(value)
+        elif isinstance(value, dict):
+            found += carriers((), value)
+    return found + carriers(tuple(kwargs.values())) if kwargs else found
+
+
 def carries(args: Any, kwargs: dict[str, Any] | None = None) -> bool:
     """Whether any tensor among the arguments carries relevance."""
     for value in args:

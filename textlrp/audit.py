@@ -20,7 +20,7 @@ from textlrp.explainer import Explainer
 from textlrp.explanation import write_whole
 from textlrp.ledger import RESIDUE, Ledger
 from textlrp.rules import Rules, as_rules
-from textlrp.tokens import check_text
+from textlrp.tokens import Encoding, check_text
 from textlrp.trial import Check, Failure, Trial
 
 if TYPE_CHECKING:
@@ -35,6 +35,26 @@ TEXTS = (
     "worked for thirty years, and that his grandfather had been the last one to grind corn there. Then he put down "
     "his brush, offered us tea, and asked where we came from and how long we would stay in the valley.",
 )
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text, and how much of it the model reads.
+
+    Attributes:
+        text: the text as it was given.
+        tokens: how many ids the model reads, special tokens included; None where the text could not be read.
+        truncated: the characters ``[start, end)`` that the model does not read, or None.
+    """
+
+    text: str
+    tokens: int | None
+    truncated: tuple[int, int] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document as JSON-ready values."""
+        truncated = list(self.truncated) if self.truncated else None
+        return {"text": self.text, "tokens": self.tokens, "truncated": truncated}
 
 
 @dataclass(frozen=True)
@@ -78,8 +98,7 @@ class Audit:
         device: where the model computes.
         dtype: the dtypes of its weights.
         versions: of textlrp and what it runs on.
-        texts: the texts.
-        tokens: how many ids the model reads of each text, special tokens included; None where that failed.
+        documents: the texts, as the model reads them.
         presets: one entry for each set of rules.
         checks: the questions and their answers.
         cost: what an explanation of the longest text costs, or why that was not measured.
@@ -95,8 +114,7 @@ class Audit:
     device: str
     dtype: str
     versions: Mapping[str, str]
-    texts: tuple[str, ...]
-    tokens: tuple[int | None, ...]
+    documents: tuple[Document, ...]
     presets: tuple[Preset, ...]
     checks: tuple[Check, ...]
     cost: Cost | str
@@ -121,7 +139,7 @@ class Audit:
             "device": self.device,
             "dtype": self.dtype,
             "versions": dict(self.versions),
-            "texts": [{"text": text, "tokens": count} for text, count in zip(self.texts, self.tokens, strict=True)],
+            "texts": [document.to_dict() for document in self.documents],
             "checks": [check.to_dict() for check in self.checks],
             "rules": [preset.to_dict() for preset in self.presets],
             "cost": self.cost.to_dict() if isinstance(self.cost, Cost) else None,
@@ -161,14 +179,14 @@ def audit(
         InputError: there are no texts or no rules, or one of them cannot be used.
     """
     chosen = list(dict.fromkeys(as_rules(each) for each in rules))
-    documents = tuple(TEXTS if texts is None else texts)
-    if not documents or not chosen or repeats < 1:
+    texts = tuple(TEXTS if texts is None else texts)
+    if not texts or not chosen or repeats < 1:
         raise InputError("an audit takes one text or more, one set of rules or more, and one repeat or more")
-    for text in documents:
+    for text in texts:
         check_text(text)
     model, config = explainer.model, explainer.config
     before = _state(model)
-    trial = Trial.of(explainer, documents, chosen)
+    trial = Trial.of(explainer, texts, chosen)
     checks = tuple(trial.checks())
     measured = trial.cost(repeats)
     checks += (_unchanged(before, _state(model)),)
@@ -183,12 +201,17 @@ def audit(
         device=_device(model),
         dtype=", ".join(sorted({str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()})),
         versions=_versions(),
-        texts=documents,
-        tokens=tuple(None if isinstance(read, Failure) else len(read.input_ids) for read in trial.encodings),
+        documents=tuple(_document(text, read) for text, read in zip(texts, trial.encodings, strict=True)),
         presets=tuple(_preset(trial, each.name) for each in chosen),
         checks=checks,
         cost=measured,
     )
+
+
+def _document(text: str, read: Encoding | Failure) -> Document:
+    if isinstance(read, Failure):
+        return Document(text, None, None)
+    return Document(text, len(read.input_ids), read.truncated)
 
 
 def _preset(trial: Trial, name: str) -> Preset:
@@ -216,9 +239,9 @@ def _state(model: nn.Module) -> dict[str, Any]:
     """Return everything about a model that an explanation must leave as it was."""
     digest = hashlib.sha256()
     for tensor in (*model.parameters(), *model.buffers()):
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     modules = list(model.modules())
-    settings = getattr(getattr(model, "config", None), "to_dict", dict)()
+    settings: dict[str, Any] = getattr(getattr(model, "config", None), "to_dict", dict)()
     return {
         "parameters and buffers": digest.digest(),
         "requires_grad": [parameter.requires_grad for parameter in model.parameters()],
@@ -238,7 +261,8 @@ def _hooks(module: nn.Module) -> int:
 
 
 def _unchanged(before: dict[str, Any], after: dict[str, Any]) -> Check:
+    """Check that a model is as it was."""
     changed = [part for part in before if before[part] != after[part]]
     if changed:
         return Check("model unchanged", False, detail=f"explaining changed its {', its '.join(changed)}")
-    return Check("model unchanged", True, detail=f"{', '.join(list(before)[:-1])} and {list(before)[-1]} as before")
+    return Check("model unchanged", True, detail=", ".join(before))

@@ -35,7 +35,7 @@ class Books:
         if constant.dim() == 1 and multiplier.dim() > 1 and constant.shape[0] == multiplier.shape[-1]:
             # One matrix-vector product reads the multiplier once and allocates a value a row.
             rows = multiplier.reshape(-1, constant.shape[0]).mv(constant)
-            self.post(heading, rows.reshape(multiplier.shape[:-1]))
+            self.post(heading, rows if self.batch == 1 else rows.reshape(multiplier.shape[:-1]))
         else:
             # What has the multiplier zero has no relevance, be it the infinity of a mask or memory never written to.
             self.post(heading, torch.where(multiplier == 0, 0.0, multiplier * constant))

@@ -14,7 +14,9 @@ from textlrp import __version__
 from textlrp.errors import InputError, LRPError
 
 if TYPE_CHECKING:
-    from textlrp.explanation import Explanation
+    from rich.console import RenderableType
+
+    from textlrp.explainer import Explainer
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -73,21 +75,85 @@ def explain(
     document = _read_text(text, file)
     chosen = Rules.preset(rules)
     _check_output(output)
-    from textlrp.explainer import Explainer
-
-    if model is None:
-        if revision is not None or dtype is not None:
-            raise InputError("--revision and --dtype go with --model: the built-in classifier has one form")
-        explainer = Explainer.demo(device=device)
-    else:
-        explainer = Explainer.from_pretrained(model, revision=revision, device=device, dtype=dtype)
+    explainer = _load(model, "--model", revision, device, dtype)
     explanation = explainer.explain(document, target=target, contrast=contrast, rules=chosen)
     if form == "json":
-        written = explanation.to_json(output)
-        if output is None:
-            click.echo(written.encode(), nl=False)  # JSON is UTF-8, whatever the terminal is
+        _echo_json(explanation.to_json(output), output)
     else:
         _show(explanation, output)
+
+
+@main.command()
+@click.argument("model", required=False)
+@click.option("--text", "texts", multiple=True, help="A text to try it on; may be given several times.")
+@click.option("--file", "file", type=click.Path(path_type=Path), help="Read texts from a UTF-8 file, one a line.")
+@click.option("--revision", help="Branch, tag or commit of a hub model.")
+@click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
+@click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]")
+@click.option("--rules", multiple=True, default=("attnlrp", "cp-lrp"), show_default=True, help="May be given twice.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON, and nothing else.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file, whole or not at all.")
+@click.pass_context
+def check(
+    context: click.Context,
+    model: str | None,
+    texts: tuple[str, ...],
+    file: Path | None,
+    revision: str | None,
+    device: str | None,
+    dtype: str | None,
+    rules: tuple[str, ...],
+    as_json: bool,
+    output: Path | None,
+) -> None:
+    """Check that MODEL, a folder or a hub name, can be explained; without MODEL, the built-in classifier.
+
+    Some texts are explained: which operation met which rule, where the logits went, what that cost, and whether
+    everything that textlrp promises holds. The exit status is 1 where it does not. An issue report should contain
+    the output.
+    """
+    from textlrp.rules import Rules
+    from textlrp.tokens import check_text
+
+    chosen = [Rules.preset(name) for name in rules]
+    documents = _read_texts(texts, file)
+    for document in documents or ():
+        check_text(document)
+    _check_output(output)
+    explainer = _load(model, "MODEL", revision, device, dtype)
+    from textlrp.audit import audit
+
+    found = audit(explainer, documents, chosen)
+    if as_json:
+        _echo_json(found.to_json(output), output)
+    else:
+        _show(found, output)
+    context.exit(0 if found.passed else 1)
+
+
+def _load(model: str | None, named: str, revision: str | None, device: str | None, dtype: str | None) -> Explainer:
+    from textlrp.explainer import Explainer
+
+    if model is not None:
+        return Explainer.from_pretrained(model, revision=revision, device=device, dtype=dtype)
+    if revision is not None or dtype is not None:
+        raise InputError(f"--revision and --dtype go with {named}: the built-in classifier has one form")
+    return Explainer.demo(device=device)
+
+
+def _read_texts(texts: tuple[str, ...], file: Path | None) -> list[str] | None:
+    """Return the texts that were given, or None where none were."""
+    if file is None:
+        return list(texts) or None
+    lines = [line for line in _read_text(None, file).splitlines() if line.strip()]
+    if not lines:
+        raise InputError(f"there is no text in {str(file)!r}: write one a line")
+    return [*texts, *lines]
+
+
+def _echo_json(written: str, output: Path | None) -> None:
+    if output is None:
+        click.echo(written.encode(), nl=False)  # JSON is UTF-8, whatever the terminal is
 
 
 def _read_text(text: str | None, file: Path | None) -> str:
@@ -126,7 +192,7 @@ def _check_output(output: Path | None) -> None:
         raise InputError(f"cannot write {str(output)!r}: permission denied")
 
 
-def _show(explanation: Explanation, output: Path | None) -> None:
+def _show(found: RenderableType, output: Path | None) -> None:
     from io import StringIO
 
     from rich.console import Console
@@ -135,13 +201,13 @@ def _show(explanation: Explanation, output: Path | None) -> None:
 
     if output is not None:
         buffer = StringIO()
-        Console(file=buffer, color_system=None).print(explanation, soft_wrap=True)
+        Console(file=buffer, color_system=None).print(found, soft_wrap=True)
         write_whole(output, buffer.getvalue())
         return
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a character that the terminal lacks is shown as "?"
     console = Console(highlight=False)
-    console.print(explanation, soft_wrap=not console.is_terminal)
+    console.print(found, soft_wrap=not console.is_terminal)
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def measure(
     explanations = {chosen.name: _explanation(model, inputs, chosen) for chosen in map(as_rules, rules)}
     candidates = plain | explanations
 
-    def scope(name: str) -> contextlib.AbstractContextManager[None]:
+    def scope(name: str) -> contextlib.AbstractContextManager[object]:
         return undisturbed(model) if name in plain else contextlib.nullcontext()
 
     saved = {}
@@ -199,13 +199,16 @@ def gradient_x_input(model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tenso
         rows.append(output.detach().requires_grad_())
         return rows[-1]
 
-    hook = table.register_forward_hook(make_leaf)
+    # Encoder and decoder can have a module each around one table.
+    own = [x for x in model.modules() if x is table or (isinstance(x, nn.Embedding) and x.weight is table.weight)]
+    hooks = [module.register_forward_hook(make_leaf) for module in own]
     try:
         with torch.enable_grad():
             logits = _logits(model(**inputs), inputs["input_ids"].shape[0])
             explained = logits.max(-1).values.sum()
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
     if not rows or not explained.requires_grad:
         raise ModelError(
             f"{type(model).__name__} does not call the module that get_input_embeddings() names, or its logits do not "

@@ -8,6 +8,7 @@ input that carries relevance, or if it belongs to a product that met the uniform
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from torch import nn
@@ -69,8 +70,12 @@ _ATTENTION = "ScaledDotProduct"
 
 def kind(node: Any) -> str:
     """Return a node's operation, without the suffixes of autograd: ``MulBackward0`` is ``Mul``."""
-    name = str(node.name()).rsplit("::", 1)[-1]
-    return name.rstrip("0123456789").removesuffix("Backward")
+    return _operation(node.name())
+
+
+@lru_cache(maxsize=1000)
+def _operation(name: str) -> str:
+    return name.rsplit("::", 1)[-1].rstrip("0123456789").removesuffix("Backward")
 
 
 def ruleless(root: Any, products: set[Any]) -> list[Any]:

@@ -39,7 +39,7 @@ def take_in(met: Interception, target: Tensor) -> None:
     base = target if target._base is None else target._base
     if not base.is_floating_point() or operations.is_blank(base) or not torch.is_grad_enabled():
         return
-    if any(base is own for own in met.model.buffers()):
+    if any(base is own for own in met.parts.buffers):
         raise met.unsupported("a model's buffer that is written with activations")
     base.copy_(surrogates.Constant.apply(met.root, base.clone(), provenance.heading(target), met.books))
     _ = target.grad_fn  # autograd renews a view's node when it is asked for it
@@ -93,7 +93,7 @@ def lookup(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
 
 def owns(met: Interception, table: Tensor) -> bool:
     """Whether a table is a parameter or a buffer of the model, and not a passing result."""
-    return isinstance(table, nn.Parameter) or any(table is own for own in met.model.buffers())
+    return isinstance(table, nn.Parameter) or any(table is own for own in met.parts.buffers)
 
 
 def linear(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:

@@ -17,9 +17,10 @@ from torch.overrides import TorchFunctionMode
 
 from textlrp import attention, foreign, graph, handlers, ledger, operations, provenance
 from textlrp.activations import Anchors, composed_activations
-from textlrp.arguments import carries, tensors
+from textlrp.arguments import carriers, carries, tensors
 from textlrp.books import Books
 from textlrp.errors import UnsupportedOperationError
+from textlrp.isolation import Parts
 from textlrp.rules import Rules
 
 _HANDLERS = handlers.HANDLERS | {
@@ -32,7 +33,7 @@ class Interception(TorchFunctionMode):
     """Meets every torch function with its rule while the model runs, in this thread alone.
 
     Args:
-        model: the classifier, parameters frozen.
+        parts: the parts of the classifier, whose parameters are frozen.
         rules: the rules to follow.
         input_ids: shape ``[batch, sequence]``.
         dtype: the dtype of the relevance and of the sums.
@@ -50,9 +51,9 @@ class Interception(TorchFunctionMode):
         visible: set this to a set, and it collects the autograd nodes of every function that was seen.
     """
 
-    def __init__(self, model: nn.Module, rules: Rules, input_ids: Tensor, dtype: torch.dtype, widen: bool) -> None:
+    def __init__(self, parts: Parts, rules: Rules, input_ids: Tensor, dtype: torch.dtype, widen: bool) -> None:
         super().__init__()
-        self.model, self.rules = model, rules
+        self.parts, self.model, self.rules = parts, parts.model, rules
         self.books = Books(input_ids.shape[0], dtype)
         self.input_ids = provenance.mark_ids(input_ids)
         self.root = torch.zeros((), dtype=dtype, device=input_ids.device, requires_grad=True)
@@ -66,7 +67,7 @@ class Interception(TorchFunctionMode):
         self.widen = widen
         self._hooks: list[Any] = []
         self._frozen: list[Tensor] = []
-        self._buffers = {id(buffer) for buffer in model.buffers()}
+        self._buffers = {id(buffer) for buffer in parts.buffers}
         self._rewritten: list[tuple[Tensor, Tensor]] = []
         self._within: list[Tensor | None] = []
         self._thread = threading.get_ident()
@@ -74,7 +75,7 @@ class Interception(TorchFunctionMode):
     # -- scope ---------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Interception:
-        for module in composed_activations(self.model):
+        for module in composed_activations(self.parts.modules):
             self._hooks.append(module.register_forward_pre_hook(self._before_activation))
             self._hooks.append(module.register_forward_hook(self._after_activation))
         foreign.install(self)
@@ -129,9 +130,7 @@ class Interception(TorchFunctionMode):
     def _meet(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Let a function meet its rule."""
         kind = operations.KINDS.get(func)
-        if not carries(args, kwargs):
-            return self._without_relevance(func, kind, args, kwargs)
-        if not self._freeze(args, kwargs):
+        if not self._relevant(carriers(args, kwargs)):
             return self._without_relevance(func, kind, args, kwargs)
         if kind == operations.LOOKUP:
             return handlers.lookup(self, func, args, kwargs)
@@ -159,10 +158,12 @@ class Interception(TorchFunctionMode):
             return None  # a custom function's forward runs without grad, and is traced all the same
         elif func is Tensor.requires_grad_:
             return args[0]  # a constant that a model lets require grad carries no relevance of a token
-        if in_place := operations.is_in_place(func):
-            self._keep(args[0])
+        target = None
+        if operations.is_in_place(func):
+            target = args[0] if args else kwargs.get("tensor", kwargs.get("input"))
+            self._keep(target)
         out = func(*args, **kwargs)
-        written = args[0] if in_place else out
+        written = out if target is None else target
         if isinstance(written, Tensor) and not provenance.follow(func, kind, args, kwargs, written):
             raise self.unsupported(f"{operations.name(func)} of a table by the input ids")
         return out
@@ -170,22 +171,25 @@ class Interception(TorchFunctionMode):
     def _keep(self, target: Any) -> None:
         """Remember a buffer as it was before the model rewrites it (frequencies of rotations that grow with a text)."""
         for buffer in (target, getattr(target, "_base", None)):
-            if buffer is not None and id(buffer) in self._buffers and all(buffer is not known for known, _ in self._rewritten):
+            if buffer is None or id(buffer) not in self._buffers:
+                continue
+            if all(buffer is not known for known, _ in self._rewritten):
                 self._rewritten.append((buffer, buffer.clone()))
 
-    def _freeze(self, args: Any, kwargs: Any) -> bool:
-        """Freeze what requires grad without relevance: parameters that a model makes while it runs (BigBird does).
+    def _relevant(self, found: list[Tensor]) -> bool:
+        """Tell whether any of the tensors that require grad carries relevance.
 
-        Returns:
-            Whether anything is left that carries relevance.
+        What does not is frozen: parameters that a model makes while it runs (BigBird does).
         """
-        carriers = [tensor for tensor in tensors((args, kwargs)) if tensor.requires_grad]
-        for tensor in carriers:
-            if tensor.is_leaf and tensor is not self.root:
-                tensor.requires_grad_(False)
-                if isinstance(tensor, nn.Parameter):
-                    self._frozen.append(tensor)
-        return any(tensor.requires_grad for tensor in carriers)
+        relevant = False
+        for tensor in found:
+            if not tensor.is_leaf or tensor is self.root:
+                relevant = True
+                continue
+            tensor.requires_grad_(False)
+            if isinstance(tensor, nn.Parameter):
+                self._frozen.append(tensor)
+        return relevant
 
     # -- what handlers ask for -----------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ survives a torch release that adds or drops one of them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -183,7 +183,7 @@ def without_inplace(
     return args[:at] + args[at + 1 :], {key: value for key, value in kwargs.items() if key != "inplace"}, given
 
 
-@lru_cache(maxsize=None)
+@cache
 def is_in_place(function: Any) -> bool:
     """Whether a function writes into its first argument."""
     last = name(function).split(".")[-1]

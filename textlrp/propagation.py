@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from textlrp import diagnosis, graph
 from textlrp.errors import InputError, ModelError, NonFiniteError, UnbalancedLedgerError, UnsupportedOperationError
 from textlrp.interception import Interception
-from textlrp.isolation import undisturbed
+from textlrp.isolation import Parts, undisturbed
 from textlrp.ledger import SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
 from textlrp.rules import Rules, as_rules
 
@@ -68,31 +68,35 @@ def propagate(
         NonFiniteError: a NaN or an infinity turned up.
     """
     rules = as_rules(rules)
-    input_ids = _check_inputs(model, special_tokens_mask, model_inputs)
-    with torch.inference_mode(False), undisturbed(model):
-        call = _Call(model, target, rules, special_tokens_mask, _outside_inference(model_inputs))
+    input_ids = _check_inputs(special_tokens_mask, model_inputs)
+    with torch.inference_mode(False), undisturbed(model) as parts:
+        if any(parameter.is_inference() for parameter in parts.parameters):
+            raise ModelError(
+                "the model's weights were made in torch.inference_mode, where nothing can be explained: load it outside"
+            )
+        call = _Call(parts, target, rules, special_tokens_mask, _outside_inference(model_inputs))
         state = torch.get_rng_state()
         found = _run(call)
         if found is not None:
             return found
         # The documents share a tensor whose rows cannot be told apart, or random numbers: right before fast.
-        parts = []
+        alone = []
         for i in range(input_ids.shape[0]):
             with undisturbed(model):
                 torch.set_rng_state(state)
                 part = _run(call.alone(i))
             assert part is not None
-            parts.append(part)
+            alone.append(part)
     return Propagation(
-        torch.cat([part.relevance for part in parts]),
-        tuple(ledger for part in parts for ledger in part.ledgers),
-        torch.cat([part.logits for part in parts]),
-        torch.cat([part.weights for part in parts]),
-        parts[0].met,
+        torch.cat([part.relevance for part in alone]),
+        tuple(ledger for part in alone for ledger in part.ledgers),
+        torch.cat([part.logits for part in alone]),
+        torch.cat([part.weights for part in alone]),
+        alone[0].met,
     )
 
 
-def _check_inputs(model: nn.Module, special_tokens_mask: Tensor | None, model_inputs: dict[str, Any]) -> Tensor:
+def _check_inputs(special_tokens_mask: Tensor | None, model_inputs: dict[str, Any]) -> Tensor:
     if model_inputs.get("inputs_embeds") is not None:
         raise InputError("textlrp explains input ids: pass input_ids, not inputs_embeds")
     input_ids = model_inputs.get("input_ids")
@@ -112,10 +116,6 @@ def _check_inputs(model: nn.Module, special_tokens_mask: Tensor | None, model_in
             f"special_tokens_mask must have the shape of input_ids, {list(input_ids.shape)}, not "
             f"{list(special_tokens_mask.shape)}"
         )
-    if any(parameter.is_inference() for parameter in model.parameters()):
-        raise ModelError(
-            "the model's weights were made in torch.inference_mode, where nothing can be explained: load it outside"
-        )
     return input_ids
 
 
@@ -129,7 +129,7 @@ def _outside_inference(model_inputs: dict[str, Any]) -> dict[str, Any]:
 
 def _run(call: _Call) -> Propagation | None:
     """Explain a batch, or return None if its documents have to be taken one at a time."""
-    model, model_inputs, special_tokens_mask = call.model, call.model_inputs, call.special_tokens_mask
+    model, model_inputs, special_tokens_mask = call.parts.model, call.model_inputs, call.special_tokens_mask
     input_ids = call.input_ids
     batch = input_ids.shape[0]
     interception = call.interception()
@@ -249,7 +249,7 @@ def _weights(target: Target, logits: Tensor, dtype: torch.dtype) -> Tensor:
 class _Call:
     """What :func:`propagate` was asked for."""
 
-    model: nn.Module
+    parts: Parts
     target: Target
     rules: Rules
     special_tokens_mask: Tensor | None
@@ -263,7 +263,7 @@ class _Call:
     @property
     def precision(self) -> torch.dtype:
         """The coarsest float dtype among the parameters: it decides the tolerance."""
-        dtypes = {p.dtype for p in self.model.parameters() if p.is_floating_point()}
+        dtypes = {p.dtype for p in self.parts.parameters if p.is_floating_point()}
         known = [dtype for dtype in dtypes if str(dtype).removeprefix("torch.") in TOLERANCES]
         return max(known, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float32)
 
@@ -271,7 +271,7 @@ class _Call:
         """Return a fresh interception for this call."""
         double = self.precision == torch.float64
         dtype = torch.float64 if double else torch.float32
-        return Interception(self.model, self.rules, self.input_ids, dtype, widen=double)
+        return Interception(self.parts, self.rules, self.input_ids, dtype, widen=double)
 
     def alone(self, i: int) -> _Call:
         """Return the call for one document, padded as it is in the batch."""
@@ -288,7 +288,7 @@ class _Call:
         elif isinstance(target, Sequence):
             target = [target[i]] if len(target) == batch else target
         inputs = {key: part(value) for key, value in self.model_inputs.items()}
-        return _Call(self.model, target, self.rules, part(self.special_tokens_mask), inputs)
+        return _Call(self.parts, target, self.rules, part(self.special_tokens_mask), inputs)
 
     def padding(self) -> Tensor:
         """Return where padding stands at the ends of the documents, ``[batch, sequence]``."""
@@ -296,7 +296,7 @@ class _Call:
         if isinstance(mask, Tensor) and mask.shape == self.input_ids.shape:
             kept = mask != 0
         else:
-            config = getattr(self.model, "config", None)
+            config = getattr(self.parts.model, "config", None)
             pad = getattr(getattr(config, "get_text_config", lambda: config)(), "pad_token_id", None)
             kept = self.input_ids != (-1 if pad is None else pad)
         kept = kept.int()

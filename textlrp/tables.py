@@ -60,9 +60,10 @@ def _description(audit: Audit, width: int | None, console: Console) -> Iterator[
     kind = f" ({audit.model_type})" if audit.model_type else ""
     attention = f", {audit.attention} attention" if audit.attention else ""
     labels = f", {_count(audit.labels, 'label')}" if audit.labels else ""
+    size = f"{_count(audit.parameters, 'parameter')}{labels}"
     versions = ", ".join(f"{name} {version}" for name, version in audit.versions.items() if name != "platform")
     parts = {
-        "model": f"{named(audit.model)}: {audit.architecture}{kind}{attention}, {audit.parameters:,} parameters{labels}",
+        "model": f"{named(audit.model)}: {audit.architecture}{kind}{attention}, {size}",
         "tokenizer": audit.tokenizer,
         "computed": f"in {audit.dtype or 'no dtype'} on {audit.device}, {audit.versions.get('platform', '')}",
         "versions": versions,
@@ -72,12 +73,20 @@ def _description(audit: Audit, width: int | None, console: Console) -> Iterator[
 
 
 def _texts(audit: Audit, width: int | None) -> Iterator[Text]:
-    for i, (text, tokens) in enumerate(zip(audit.texts, audit.tokens, strict=True), 1):
-        start = f"text {i}".ljust(_TITLE)
-        count = "unread" if tokens is None else f"{tokens} ids"
-        line = Text.assemble((start, "dim"), f"{count:>8}", _GAP, shown(text).replace("\n", " ").replace("\t", " "))
-        if width is not None:
-            line.truncate(width, overflow="ellipsis")
+    digits = max(len(str(document.tokens)) for document in audit.documents)
+    counts = [
+        "unread"
+        if document.tokens is None
+        else f"{document.tokens:{digits}} ids{', cut' if document.truncated else ''}"
+        for document in audit.documents
+    ]
+    wide = max(map(len, counts))
+    for i, (document, count) in enumerate(zip(audit.documents, counts, strict=True), 1):
+        text = shown(document.text).replace("\n", " ").replace("\t", " ")
+        line = Text.assemble((f"text {i}".ljust(_TITLE), "dim"), count.ljust(wide), _GAP, text)
+        if width is not None and line.cell_len > width:
+            line.truncate(width - 3)
+            line.append("...")
         yield line
 
 
@@ -140,30 +149,27 @@ def cost_lines(cost: Cost | str, title: str = "cost") -> Iterator[Text]:
     if isinstance(cost, str):
         yield Text.assemble((title.ljust(_TITLE), "dim"), f"not measured: {shown(cost)}")
         return
-    rows = [[title, "time", "ratio", "quartiles", "saved", "ratio"]]
+    rows = [[title, "time", "ratio", "quartiles", "activations", "ratio"]]
     rows += [_cost_row(run) for run in cost.runs]
     yield from _grid(rows, left=1)
-    documents = f"{_count(cost.batch, 'document')} of {cost.sequence} ids"
-    yield Text(
-        f"{documents}, {_count(cost.threads, 'thread')}, median of {cost.repeats}; saved: activations kept for the "
-        f"backward pass; ratios to {GRADIENT}",
-        style="dim",
-    )
+    what = f"{cost.batch} x {cost.sequence} ids, {_count(cost.threads, 'thread')}"
+    yield Text(f"{what}, medians of {_count(cost.repeats, 'repeat')}, ratios to {GRADIENT}", style="dim")
 
 
 def _cost_row(run: Run) -> list[str]:
     ratio = run.to_gradient
     quartiles = "" if run.name == GRADIENT else f"{ratio.low:.2f} to {ratio.high:.2f}"
     share = "" if run.saved_to_gradient is None or run.name == FORWARD else f"{run.saved_to_gradient:.2f}"
-    return [run.name, _seconds(run.seconds.median), f"{ratio.median:.2f}", quartiles, _bytes(run.saved), share]
+    return [run.name, _seconds(run.seconds.median), f"{ratio.median:.2f}", quartiles, size(run.saved), share]
 
 
 def _seconds(value: float) -> str:
     return f"{value:.2f} s" if value >= 1 else f"{1e3 * value:.1f} ms"
 
 
-def _bytes(value: int) -> str:
-    return f"{value / 2**20:.1f} MiB" if value else "0"
+def size(value: int) -> str:
+    """Return a number of bytes in KiB or MiB."""
+    return f"{value / 2**20:.1f} MiB" if value >= 2**20 else f"{value / 2**10:.0f} KiB" if value else "0"
 
 
 def _check(check: Check, width: int | None, console: Console) -> Iterator[Text]:

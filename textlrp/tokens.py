@@ -75,7 +75,7 @@ class Batch:
     """Several texts as a model reads them at once, padded to one length.
 
     Attributes:
-        inputs: what the model takes, ``[batch][sequence]`` lists of integers; where there is padding, an attention mask.
+        inputs: what the model takes, ``[batch][sequence]`` lists of integers; with an attention mask where padded.
         special: for each id, 0 where it stands for a part of the text, else 1.
         places: for each text, the columns that are its own; the others are padding.
     """
@@ -111,7 +111,7 @@ def pad(tokenizer: Any, encodings: Sequence[Encoding]) -> Batch:
         for key, row in rows.items():
             filler = [fillers.get(key) or 0] * (longest - length)
             inputs.setdefault(key, []).append(filler + row if left else row + filler)
-        places.append(slice(longest - length, longest) if left else slice(length))
+        places.append(slice(longest - length, longest) if left else slice(0, length))
     special = inputs.pop("special")
     return Batch(inputs, special, tuple(places))
 

@@ -31,7 +31,9 @@ BATCH = 4
 FORWARD_LIMITS = {"float64": 1e-5, "float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
 
 _NOTHING = "no text was explained"
-_RELATIVE = "relative to the sum of all"
+_NOT_BY_ALL = "no text was explained by all rules"
+_NO_BATCH = "no batch was explained"
+_RELATIVE = "of all relevance"
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class Trial:
     def cost(self, repeats: int) -> cost.Cost | str:
         """Return what explanations of the longest text cost, or why that was not measured."""
         if self.longest is None:
-            return _NOTHING
+            return _NOT_BY_ALL
         inputs = self.explainer.inputs(pad(self.explainer.tokenizer, [self.longest]))
         measured = attempt(cost.measure, self.explainer.model, inputs, self.rules, repeats)
         return measured.reason if isinstance(measured, Failure) else measured
@@ -150,35 +152,35 @@ class Trial:
     # -- the checks ----------------------------------------------------------------------------------------------
 
     def _tokenization(self) -> Check:
-        failed = {f"text {i}": read.reason for i, read in enumerate(self.encodings, 1) if isinstance(read, Failure)}
+        failed = [(i, "", read.reason) for i, read in enumerate(self.encodings) if isinstance(read, Failure)]
         if failed:
-            return Check("tokenization", False, detail=_listed(failed))
+            return Check("tokenization", False, detail=self._listed(failed))
         lengths = [len(_sound(encoding).input_ids) for encoding in self.encodings]
         span = f"{lengths[0]} ids" if len(lengths) == 1 else f"{min(lengths)} to {max(lengths)} ids"
-        return Check("tokenization", True, detail=f"every id has its place in the text; {span} a text")
+        return Check("tokenization", True, detail=f"{span} a text")
 
     def _explanation(self) -> Check:
-        failed = {}
+        failed = []
         for i, (encoding, plain) in enumerate(zip(self.encodings, self.logits, strict=True)):
-            if isinstance(plain, Failure) and not isinstance(encoding, Failure):
-                failed[f"text {i + 1}, without textlrp"] = plain.reason
-        for i, plain in enumerate(self.logits):
-            for name, row in self.found.items():
-                found = row[i]
-                if isinstance(found, Failure) and not isinstance(plain, Failure):
-                    failed[f"text {i + 1}, {name}"] = found.reason
+            if isinstance(encoding, Failure):
+                continue
+            if isinstance(plain, Failure):
+                failed.append((i, "", f"the model fails without textlrp, too: {plain.reason}"))
+                continue
+            row = {name: found[i] for name, found in self.found.items()}
+            failed += [(i, name, found.reason) for name, found in row.items() if isinstance(found, Failure)]
         if failed:
-            return Check("explanation", False, detail=_listed(failed))
+            return Check("explanation", False, detail=self._listed(failed))
         if not self.explained:
             return Check("explanation", None, detail="no text was read")
-        return Check("explanation", True, detail="every operation met a rule, and every number is finite")
+        return Check("explanation", True, detail="every operation met a rule, every number is finite")
 
     def _balance(self) -> Check:
         worst = max(((found.ledgers[0], i, name) for i, name, found in self.explained), key=_imbalance, default=None)
         if worst is None:
             return Check("ledger balance", None, detail=_NOTHING)
         books, i, rules = worst
-        detail = f"largest residue, relative to its ledger's rows (text {i + 1}, {rules})"
+        detail = f"largest residue, of its rows' size (text {i + 1}, {rules})"
         return Check("ledger balance", books.balanced, books.imbalance, books.tolerance, detail)
 
     def _forward_equality(self) -> Check:
@@ -189,9 +191,9 @@ class Trial:
             (_difference(found.logits, _sound(self.logits[i])), i, name) for i, name, found in self.explained
         ]
         value, i, rules = max(differences)
-        detail = f"largest difference to a plain logit, relative to the largest (text {i + 1}, {rules})"
+        detail = f"largest difference, of the largest plain logit (text {i + 1}, {rules})"
         if all(torch.equal(found.logits, _sound(self.logits[i])) for i, _, found in self.explained):
-            detail = "the logits are those of the plain model, bit by bit"
+            detail = "bit by bit the logits of the plain model"
         return Check("forward equality", value <= limit, value, limit, detail)
 
     def _batch(self) -> tuple[Check, Check]:
@@ -214,32 +216,30 @@ class Trial:
         if not shift <= limit:
             return skip(f"the model itself gives other logits in a padded batch (by {shift:.1e} of the largest)")
         side = getattr(self.explainer.tokenizer, "padding_side", "right")
-        worst, spilled, failed = (0.0, 0, ""), 0.0, {}
+        worst, spilled = (0.0, 0, ""), 0.0
         for rules in self.rules:
             alone = {i: _sound(self.found[rules.name][i]) for i in encodings}
             targets = [int(found.weights.argmax()) for found in alone.values()]
             together = attempt(_explain, self.explainer, batch, rules, targets)
             if isinstance(together, Failure):
-                failed[f"batch of {len(encodings)}, {rules.name}"] = together.reason
-                continue
+                reason = f"{len(encodings)} texts at once, {rules.name}: {together.reason}"
+                return Check("batch equality", False, None, limit, reason), Check("padding", None, detail=_NO_BATCH)
             for row, (i, found) in enumerate(alone.items()):
                 own, place = together.relevance[row], batch.places[row]
                 worst = max(worst, (_shift(own[place], found.relevance[0]), i, rules.name))
                 outside = own.clone()
                 outside[place] = 0.0
                 spilled = max(spilled, float(outside.abs().max()))
-        if failed:
-            return Check("batch equality", False, detail=_listed(failed)), Check("padding", None, detail=_NOTHING)
         value, i, name = worst
-        detail = f"largest change of a relevance in a batch of {len(encodings)} padded on the {side}, {_RELATIVE}"
+        detail = f"largest change, {_RELATIVE}, in {len(encodings)} texts padded on the {side}"
         equal = Check("batch equality", value <= limit, value, limit, f"{detail} (text {i + 1}, {name})")
         if all(place == slice(0, len(batch.special[0])) for place in batch.places):
             return equal, Check("padding", None, detail="the texts have the same length")
-        return equal, Check("padding", spilled == 0, spilled, 0.0, "largest relevance of a padding id")
+        return equal, Check("padding", spilled == 0, spilled, 0.0, "largest relevance of padding")
 
     def _repeatability(self) -> Check:
         if self.longest is None:
-            return Check("repeatability", None, detail=_NOTHING)
+            return Check("repeatability", None, detail=_NOT_BY_ALL)
         batch = pad(self.explainer.tokenizer, [self.longest])
         i = self.encodings.index(self.longest)
         limit = TOLERANCES[_precision(self.explainer)]
@@ -247,14 +247,32 @@ class Trial:
         for rules in self.rules:
             first, second = _sound(self.found[rules.name][i]), attempt(_explain, self.explainer, batch, rules)
             if isinstance(second, Failure):
-                return Check(
-                    "repeatability", False, None, limit, _listed({f"text {i + 1}, {rules.name}": second.reason})
-                )
+                return Check("repeatability", False, None, limit, self._listed([(i, rules.name, second.reason)]))
             same &= torch.equal(first.relevance, second.relevance) and first.ledgers == second.ledgers
             worst = max(worst, (_shift(second.relevance, first.relevance), rules.name))
         value, name = worst
-        detail = f"largest change of a relevance when asked again, {_RELATIVE} (text {i + 1}, {name})"
-        return Check("repeatability", value <= limit, value, limit, "asked again, the same bits" if same else detail)
+        detail = f"largest change, {_RELATIVE}, when asked again (text {i + 1}, {name})"
+        return Check(
+            "repeatability", value <= limit, value, limit, "asked again, bit by bit the same" if same else detail
+        )
+
+    def _listed(self, failed: list[tuple[int, str, str]]) -> str:
+        """Return reasons, three at most, with the texts and the rules (where not all) that share them."""
+        shared: dict[str, list[tuple[int, str]]] = {}
+        for i, rules, reason in failed:
+            shared.setdefault(reason, []).append((i, rules))
+        listed = []
+        for reason, found in shared.items():
+            places = list(dict.fromkeys(i + 1 for i, _ in found))
+            numbers = ", ".join(map(str, places[:5])) + (", ..." if len(places) > 5 else "")
+            which = f"texts {numbers}" if len(places) > 1 else f"text {numbers}"
+            if 1 < len(places) == len(self.encodings):
+                which = "all texts"
+            names = list(dict.fromkeys(rules for _, rules in found if rules))
+            by = f" by {', '.join(names)}" if 0 < len(names) < len(self.rules) else ""
+            listed.append(f"{which}{by}: {reason}")
+        more = [f"and {len(listed) - 3} more reasons"] if len(listed) > 3 else []
+        return "; ".join(listed[:3] + more)
 
     def _explained_by_all(self) -> dict[int, Encoding]:
         """Return the texts that every set of rules explained, by their place."""
@@ -316,16 +334,3 @@ def _sound(value: T | Failure) -> T:
     """Return a result that is known to be there."""
     assert not isinstance(value, Failure)
     return value
-
-
-def _listed(failed: dict[str, str]) -> str:
-    """Return reasons with the places that share them, three at most."""
-    places: dict[str, list[str]] = {}
-    for place, reason in failed.items():
-        places.setdefault(reason, []).append(place)
-    listed = [
-        f"{', '.join(found[:2])}{f' and {len(found) - 2} more' if len(found) > 2 else ''}: {reason}"
-        for reason, found in places.items()
-    ]
-    more = f"; and {len(listed) - 3} more reasons" if len(listed) > 3 else ""
-    return "; ".join(listed[:3]) + more

@@ -49,16 +49,16 @@ class Recipe:
     """The settings of a training run."""
 
     vocabulary: int = 9000
-    width: int = 256
+    width: int = 192
     layers: int = 2
-    heads: int = 4
-    feed_forward: int = 512
+    heads: int = 3
+    feed_forward: int = 384
     batch_tokens: int = 6144
-    rounds: int = 4
-    phrases_a_round: int = 90_000
+    rounds: int = 3
+    phrases_a_round: int = 80_000
     shortest_cut: int = 48
-    longest_cut: int = 256
-    learning_rate: float = 6e-4
+    longest_cut: int = 192
+    learning_rate: float = 1e-3
     dropout: float = 0.15
     word_dropout: float = 0.12
     label_smoothing: float = 0.03
@@ -234,7 +234,7 @@ def batches(items: list[Encoded], tokens: int, pad: int) -> Iterator[Batch]:
     """Yield batches in random order, texts of like length together."""
     groups: list[list[Encoded]] = [[]]
     for item in sorted(items, key=lambda item: len(item[0]) + random.random()):
-        if (groups[-1] and (len(groups[-1]) + 1) * len(item[0]) > tokens) or len(groups[-1]) >= 256:
+        if (groups[-1] and (len(groups[-1]) + 1) * len(item[0]) > tokens) or len(groups[-1]) >= 512:
             groups.append([])
         groups[-1].append(item)
     random.shuffle(groups)
@@ -343,7 +343,7 @@ def finetune(model: Model, documents: list[Encoded], reviews: Reviews, tokenizer
     for number in range(recipe.rounds):
         # Longer cuts later: words and phrases first, whole documents at the end.
         last = number == recipe.rounds - 1
-        longest = POSITIONS - 2 if last else recipe.longest_cut * (number + 1) // recipe.rounds
+        longest = 2 * recipe.longest_cut if last else recipe.longest_cut * (number + 1) // recipe.rounds
         texts = [(cut(ids, recipe.shortest_cut, longest), label) for ids, label in documents]
         some = random.sample(phrases, min(recipe.phrases_a_round, len(phrases)))
         texts += [random.choice(spellings) for spellings in sentences + some]

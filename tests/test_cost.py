@@ -106,6 +106,13 @@ def test_an_encoder_decoder_looks_its_ids_up_twice() -> None:
     assert all(bool(part.any()) for part in found)
 
 
+class Doubled(nn.Embedding):
+    """A table that returns two things."""
+
+    def forward(self, input: Tensor) -> Any:
+        return super().forward(input), 1.0
+
+
 class Plain(nn.Module):
     """A classifier that says nothing about its embedding table, or something wrong."""
 
@@ -116,7 +123,15 @@ class Plain(nn.Module):
             self.get_input_embeddings = lambda: says
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        return self.head(self.table(input_ids).mean(1))
+        rows = self.table(input_ids)
+        return self.head((rows if isinstance(rows, Tensor) else rows[0]).mean(1))
+
+
+def doubled() -> Plain:
+    model = Plain()
+    model.table = Doubled(30, 4)
+    model.get_input_embeddings = lambda: model.table
+    return model
 
 
 @pytest.mark.parametrize(
@@ -124,6 +139,7 @@ class Plain(nn.Module):
     [
         (Plain(), r"Plain has no get_input_embeddings\(\) that tells its table"),
         (Plain(nn.Embedding(30, 4)), r"Plain does not call the module that get_input_embeddings\(\) names"),
+        (doubled(), "the embedding table Doubled returns more than its rows"),
     ],
 )
 def test_a_model_that_does_not_tell_its_table_is_said_so(model: Any, message: str, inputs: dict[str, Tensor]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -341,7 +342,6 @@ def test_a_batch_is_padded_on_the_side_and_with_the_token_that_the_tokenizer_nam
     batch = pad(tokenizer, encodings)
     assert batch.inputs["input_ids"] == [long, [*short, padding]]
     assert batch.inputs["attention_mask"] == [[1, 1, 1, 1], [1, 1, 1, 0]]
-    assert batch.inputs["token_type_ids"] == [[0] * 4] * 2
     assert batch.special == [[1, 0, 0, 1], [1, 0, 1, 1]]
     assert batch.places == (slice(0, 4), slice(0, 3))
     tokenizer.padding_side = "left"
@@ -359,5 +359,12 @@ def test_a_batch_without_padding_is_what_the_tokenizer_gave() -> None:
     longer = Encoding({"input_ids": [5, 6, 7]}, ("a", "b", "c"), ((0, 1), (1, 2), (2, 3)), (False,) * 3, None)
     with pytest.raises(ModelError, match="object has no padding token, so texts of different lengths cannot be read"):
         pad(object(), [encoding, longer])
-    padded = pad(type("Tokenizer", (), {"pad_token_id": 9})(), [encoding, longer])
-    assert padded.inputs == {"input_ids": [[5, 6, 9], [5, 6, 7]], "attention_mask": [[1, 1, 0], [1, 1, 1]]}
+    typed = [
+        replace(each, inputs={**each.inputs, "token_type_ids": [1] * len(each.special)}) for each in (encoding, longer)
+    ]
+    padded = pad(type("Tokenizer", (), {"pad_token_id": 9, "pad_token_type_id": 3})(), typed)
+    assert padded.inputs == {
+        "input_ids": [[5, 6, 9], [5, 6, 7]],
+        "token_type_ids": [[1, 1, 3], [1, 1, 1]],
+        "attention_mask": [[1, 1, 0], [1, 1, 1]],
+    }

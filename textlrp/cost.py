@@ -188,14 +188,17 @@ def gradient_x_input(model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tenso
         One tensor ``[batch, sequence]`` for each time that the model looks its ids up: one, or two in encoder-decoders.
 
     Raises:
-        ModelError: the model does not say which module looks the input ids up, or does not use it.
+        ModelError: the model does not say which module looks the input ids up, does not use it, or does something else
+            with it.
     """
     table = word_table(model)
     if not isinstance(table, nn.Module):
         raise ModelError(f"{type(model).__name__} has no get_input_embeddings() that tells its table of input ids")
     rows: list[Tensor] = []
 
-    def make_leaf(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+    def make_leaf(module: nn.Module, args: Any, output: Any) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise ModelError(f"the embedding table {type(module).__name__} returns more than its rows")
         rows.append(output.detach().requires_grad_())
         return rows[-1]
 

@@ -214,7 +214,8 @@ class Trial:
         limit = TOLERANCES[_precision(self.explainer)]
         shift = max(_difference(logits[row : row + 1], _sound(self.logits[i])) for row, i in enumerate(encodings))
         if not shift <= limit:
-            return skip(f"the model itself gives other logits in a padded batch (by {shift:.1e} of the largest)")
+            reason = f"the model itself gives other logits in a padded batch (by {shift:.0e} of the largest)"
+            return skip(reason + self._other_padding())
         side = getattr(self.explainer.tokenizer, "padding_side", "right")
         worst, spilled = (0.0, 0, ""), 0.0
         for rules in self.rules:
@@ -236,6 +237,14 @@ class Trial:
         if all(place == slice(0, len(batch.special[0])) for place in batch.places):
             return equal, Check("padding", None, detail="the texts have the same length")
         return equal, Check("padding", spilled == 0, spilled, 0.0, "largest relevance of padding")
+
+    def _other_padding(self) -> str:
+        """Say where the tokenizer pads with another id than the model looks for; empty where it does not."""
+        config = self.explainer.config
+        expected = getattr(getattr(config, "get_text_config", lambda: config)(), "pad_token_id", None)
+        used = getattr(self.explainer.tokenizer, "pad_token_id", None)
+        differ = expected is not None and expected != used
+        return f"; its config calls the id {expected} padding, and the tokenizer pads with {used}" if differ else ""
 
     def _repeatability(self) -> Check:
         if self.longest is None:

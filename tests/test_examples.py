@@ -1,0 +1,90 @@
+"""Every example runs, as a new user runs it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+import textlrp
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+GOOD, BAD = "warm funny bright lovely superb gentle".split(), "dull slow grim clumsy stale awful".split()
+
+
+def run(name: str, *options: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, options)]
+    env = {**os.environ, **environment}
+    return subprocess.run(command, capture_output=True, text=True, env=env, check=False, timeout=300)
+
+
+def test_explain_reviews() -> None:
+    done = run("explain_reviews.py", NO_COLOR="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    verdicts = [line.split()[0] for line in lines if "explained:" in line]
+    assert len(verdicts) == 3
+    assert verdicts[:2] == ["POS", "NEG"]
+    assert sum(line.startswith("relevance") for line in lines) == 3
+    assert sum(line.startswith("ledger") and "residue" in line for line in lines) == 3
+    assert "[++" in done.stdout
+    assert "not" in done.stdout
+
+
+def sentence(words: list[str], draw: random.Random, size: int) -> str:
+    return " ".join(f"the {draw.choice(['plot', 'cast', 'ending'])} is {draw.choice(words)}" for _ in range(size))
+
+
+def made_up_reviews(folder: Path) -> None:
+    """The three sets, a few dozen rows of each, that one look tells apart."""
+    draw = random.Random(0)
+    sets: dict[str, list[dict[str, Any]]] = {"imdb": [], "sst": [], "counterfactual_movies": []}
+    for i in range(240):
+        split, good = ("train", "train", "val", "test")[i % 4], i % 2 == 0
+        words, label = (GOOD, "POS") if good else (BAD, "NEG")
+        text = sentence(words, draw, 8)
+        phrases = [[0, len(text), 4 if good else 0], [0, len("the plot"), 2]]
+        if split != "val":
+            sets["imdb"].append({"text": text, "label": label, "split": split})
+        short = sentence(words, draw, 2)
+        phrases = [[0, len(short), 4 if good else 0], [0, 3, 2]]
+        sets["sst"].append({"text": short, "sentiment": 4 if good else 0, "split": split, "phrases": phrases})
+        sets["counterfactual_movies"].append({"text": sentence(words, draw, 5), "label": label, "split": split})
+    for name, rows in sets.items():
+        with gzip.open(folder / f"{name}.jsonl.gz", "wt", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def test_train_demo_classifier(tmp_path: Path) -> None:
+    made_up_reviews(tmp_path)
+    target = tmp_path / "model"
+    done = run("train_demo_classifier.py", "--data", tmp_path, "--output", target, "--quick")
+    assert done.returncode == 0, done.stderr
+    assert "| imdb | test |" in done.stdout
+    assert "--seed 0" in (target / "README.md").read_text(encoding="utf-8")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["model"]
+    AutoModelForSequenceClassification.from_pretrained(target)
+    assert AutoTokenizer.from_pretrained(target).model_max_length == 512
+    e = textlrp.Explainer.from_pretrained(target).explain("the plot is dull")
+    assert e.ledger.balanced
+
+
+def test_train_demo_classifier_refuses_to_replace_what_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    for options, words in (
+        (("--output", tmp_path), "holds no model"),
+        (("--output", tmp_path / "new", "--data", tmp_path / "nowhere"), "there is no folder"),
+        (("--output", tmp_path / "new", "--data", tmp_path), "imdb.jsonl.gz is missing"),
+    ):
+        done = run("train_demo_classifier.py", *options)
+        assert done.returncode == 1
+        assert words in done.stderr
+    assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"

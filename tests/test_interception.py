@@ -989,6 +989,91 @@ def test_what_is_drawn_is_seeded_accounted_for_or_refused(function):
     assert found.ledgers[0].balanced
 
 
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda x: x + torch.func.grad(lambda r: (r**3).sum())(x.detach()), r"under torch\.func"),
+        (lambda x: x * torch.autograd.functional.jacobian(lambda r: r**2, x.detach()).sum(), "a derivative by detached"),
+        (lambda x: x + torch.autograd.grad((x * x).sum(), x)[0], r"torch\.autograd.*grad, a derivative"),
+        (lambda x: torch.vmap(torch.tanh)(x), "no rule met Tanh"),
+        (lambda x: x + torch.from_numpy(x.detach().numpy() * 2), r"Tensor\.numpy of activations"),
+        (lambda x: x + x.sum().item(), r"Tensor\.item"),
+        (lambda x: x + torch.tensor(x.detach().tolist()), r"Tensor\.tolist"),
+        (lambda x: torch.ops.aten.tanh(x), r"torch\.ops\.aten\.tanh"),
+    ],
+    ids=["func.grad", "jacobian", "autograd.grad", "vmap", "numpy", "item", "tolist", "ops"],
+)
+def test_what_leaves_the_forward_pass_is_refused(function, words):
+    """Derivatives would change with the rules; numbers that leave torch come back as constants without a source."""
+    probe = Probe(lambda m, x: x)
+    probe.operation = lambda m, x: function(x)
+    with pytest.raises(UnsupportedOperationError, match=words):
+        textlrp.propagate(probe, 0, input_ids=IDS)
+
+
+def test_constants_are_mapped_over():
+    """As transformers makes its masks."""
+    check(lambda m, x: x * torch.vmap(lambda r: r * 2)(m.row))
+
+
+def test_detached_activations_are_constants():
+    check(lambda m, x: x + x.detach(), lambda m, x, c: x * c, posted={"constants"})
+
+
+@table(
+    ("maximum", lambda m, x: torch.maximum(x, m.row - 1)),
+    ("minimum of a constant first", lambda m, x: torch.minimum(m.row - 1, x)),
+    ("torch.max of two", lambda m, x: torch.max(x, m.row - 1)),
+    ("Tensor.min of two", lambda m, x: x.min(other=m.row - 1)),
+    ("clamp by tensors", lambda m, x: torch.clamp(x, -m.row, m.other)),
+    ("clamp from below", lambda m, x: x.clamp(min=-m.row)),
+)
+def test_a_constant_that_wins_is_posted(operation):
+    found = check(operation)
+    assert all(abs(ledger["constants"]) > 1e-6 for ledger in found.ledgers)
+
+
+def test_ties_are_shared():
+    check(lambda m, x: torch.maximum(x, torch.zeros_like(x)) + torch.maximum(x, x), None)
+    check(lambda m, x: torch.maximum(x * 0 + m.row, m.row), lambda m, x, c: 0 * x * c)
+
+
+def test_slopes_by_channel():
+    slopes = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
+    check(lambda m, x: F.prelu(x.mT, slopes).mT, lambda m, x, c: torch.where(x > 0, x, slopes * x) * c, posted=set())
+
+
+def test_a_complex_constant():
+    def operation(m, x):
+        return torch.view_as_real(torch.view_as_complex(x.view(2, 4, 2, 2)) + (1 + 2j)).flatten(2)
+
+    check(operation, posted={"constants"})
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_weights_computed_from_activations(bias):
+    """A hypernetwork: both sides get half, and the bias is posted."""
+    found = check(
+        lambda m, x: F.linear(m.square, x[0], m.row if bias else None).expand(2, 4, 4) * 0 + F.linear(x, m.square),
+        lambda m, x, c: x * (c @ m.square),
+    )
+    assert found.ledgers[0].balanced
+    probe = Probe(lambda m, x: F.linear(x[:1], x[0], m.row if bias else None))
+    found = textlrp.propagate(probe, 1, input_ids=IDS[:1])
+    assert found.ledgers[0].balanced
+
+
+def test_a_scripted_submodule_is_refused_by_its_place():
+    probe = Probe(lambda m, x: x)
+    probe.operation = Body(torch.tanh)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        probe.operation.body.scripted = torch.jit.script(nn.Sequential(nn.Linear(4, 4), nn.Tanh()).double())
+    probe.operation.body.function = lambda x: probe.operation.body.scripted(x)
+    with pytest.raises(UnsupportedOperationError, match=r"operation.body \(Inner\)"):
+        textlrp.propagate(probe, 0, input_ids=IDS)
+
+
 class TableProbe(nn.Module):
     """A classifier whose lookup is handed in."""
 

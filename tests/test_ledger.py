@@ -96,6 +96,16 @@ def test_infinities_of_both_signs_are_not_finite():
         book.check()
 
 
+def test_rounding_is_measured_by_what_was_added_up():
+    """Tokens of +100 and -100 round to the fifth digit, however little is left of them."""
+    book = Ledger({"tokens": 0.003}, logit=0.0031, magnitude=200.0)
+    assert book.scale == 200.0
+    assert book.balanced
+    assert not Ledger({"tokens": 0.003}, logit=0.0031).balanced
+    assert not Ledger({"tokens": 0.003}, logit=0.5, magnitude=200.0).balanced
+    assert book.split_tokens(0.001, 0.002).scale == 200.0
+
+
 def test_many_small_rows_are_summed_exactly():
     book = Ledger({"tokens": 1e16, "biases": 1.0, "norms": -1e16}, logit=1.0)
     assert book.residue == 0.0
@@ -109,7 +119,7 @@ def test_tokens_split_in_two():
 
 def test_it_goes_through_json():
     book = Ledger(ROWS, logit=1.375)
-    assert book.to_dict() == {"rows": ROWS, "logit": 1.375, "tolerance": 1e-4}
+    assert book.to_dict() == {"rows": ROWS, "logit": 1.375, "tolerance": 1e-4, "magnitude": 0.0}
     assert Ledger(**json.loads(json.dumps(book.to_dict()))) == book
 
 

@@ -34,7 +34,12 @@ def composed_activations(modules: Iterable[nn.Module]) -> list[nn.Module]:
 def _may_be_elementwise(module: nn.Module) -> bool:
     """Whether a module is worth a trial: it has no parts, and at most single numbers for parameters."""
     # A wrapper around one torch activation calls that function; its own module is seen in its turn.
-    if module._modules or module._buffers or type(module).__module__.startswith("torch.nn."):
+    if (
+        isinstance(module, torch.jit.ScriptModule)
+        or module._modules
+        or module._buffers
+        or type(module).__module__.startswith("torch.nn.")
+    ):
         return False
     return not any(p is not None and p.numel() > 1 for p in module._parameters.values())
 

@@ -26,6 +26,9 @@ class Books:
 
     def post_product(self, heading: str, multiplier: Tensor, constant: Tensor | float) -> None:
         """Credit the heading with ``sum(multiplier * constant)``: the relevance of an added constant."""
+        if multiplier.is_complex():  # the gradient of a complex number is conjugate
+            self.post(heading, (multiplier.conj() * constant).real)
+            return
         multiplier = multiplier.to(self.dtype)
         if not isinstance(constant, Tensor) or constant.dim() == 0:
             total = self.per_document(multiplier) * constant

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from textlrp.errors import InputError, ModelError
 from textlrp.explainer import word_table
 from textlrp.isolation import undisturbed
-from textlrp.propagation import _logits, propagate
+from textlrp.propagation import logits_of, propagate
 from textlrp.rules import Rules, as_rules
 
 FORWARD = "forward pass"
@@ -176,7 +176,7 @@ def _synchronize(device: torch.device) -> None:
 def forward(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
     """Return the model's logits ``[batch, labels]``, computed without a graph."""
     with torch.no_grad():
-        return _logits(model(**inputs), inputs["input_ids"].shape[0])
+        return logits_of(model(**inputs), inputs["input_ids"].shape[0])
 
 
 def gradient_x_input(model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
@@ -207,7 +207,7 @@ def gradient_x_input(model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tenso
     hooks = [module.register_forward_hook(make_leaf) for module in own]
     try:
         with torch.enable_grad():
-            logits = _logits(model(**inputs), inputs["input_ids"].shape[0])
+            logits = logits_of(model(**inputs), inputs["input_ids"].shape[0])
             explained = logits.max(-1).values.sum()
     finally:
         for hook in hooks:

@@ -11,6 +11,7 @@ from textlrp import graph
 from textlrp.arguments import tensors
 from textlrp.errors import UnsupportedOperationError
 from textlrp.interception import Interception
+from textlrp.isolation import eagerly
 
 
 def hidden_operations(
@@ -20,7 +21,7 @@ def hidden_operations(
 
     Those are the nodes of the graph that break a rule, and the ones that no torch function known to textlrp made.
     """
-    with torch.enable_grad(), interception:
+    with torch.enable_grad(), eagerly(), interception:
         interception.visible = set()
         trail = graph.Trail(model)
         try:

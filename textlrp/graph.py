@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
@@ -169,6 +170,8 @@ class Trail:
         self._seen: set[Any] = set()
         self.owner: dict[Any, str] = {}
         for name, module in model.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # it takes no hooks; the module that holds it owns its nodes
             self._hooks.append(module.register_forward_hook(self._note(name or "the model", type(module).__name__)))
 
     def _note(self, name: str, label: str) -> Any:

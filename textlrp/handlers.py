@@ -101,7 +101,10 @@ def linear(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     named = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
     bias = named.get("bias")
     if carries((named["weight"], bias)):
-        return product(met, func, args, kwargs)
+        y = product(met, torch.matmul, (named["input"], named["weight"].mT), {})
+        if bias is None:
+            return y
+        return y + bias if bias.requires_grad else additive(met, torch.add, (y, bias), {})
     y = stabilize(met, func, func(*args, **kwargs))
     if bias is not None:
         met.post_constant(y, bias, ledger.BIASES)
@@ -263,10 +266,43 @@ def nonlinearity(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
             met.count(func, "identity")
             return surrogates.Square.apply(x, func(x.detach(), *rest[0], **rest[1]))
     y = func(x.detach(), *rest[0], **rest[1])
+    if operations.name(func).endswith("prelu"):  # its slopes are by channel, and its value at zero is zero
+        return elementwise(met, x, y, 0.0, 1.0, operations.name(func))
+    if operations.is_clamp(func) and any(bound.numel() > 1 for bound in tensors(rest)):
+        return clamp(met, func, x, y, *rest)
     at_zero, slope = met.anchors.of_function(func, rest[0], rest[1], x)
     if at_zero is None:
         raise met.unsupported(f"{operations.name(func)}, which has no finite value at zero,")
     return elementwise(met, x, y, at_zero, slope, operations.name(func))
+
+
+def clamp(met: Interception, func: Any, x: Tensor, y: Tensor, args: Any, kwargs: Any) -> Tensor:
+    """A clamp between tensors: what is within the bounds passes, a bound that wins is a constant."""
+    named = dict(zip(("min", "max"), args, strict=False)) | kwargs
+    low, high = (
+        y.new_tensor(end) if bound is None else bound
+        for bound, end in ((named.get("min"), -torch.inf), (named.get("max"), torch.inf))
+    )
+    inside = (x.detach() >= low) & (x.detach() <= high)
+    met.count(func, "plain gradient")
+    passed = x * inside
+    met.post_constant(passed, torch.where(inside, 0.0, y), ledger.CONSTANTS)
+    return stand_in(passed, y)
+
+
+def winner(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """The larger or smaller of two tensors: the winner passes its relevance, and is posted where it is a constant."""
+    named = dict(zip(("input", "other"), args, strict=False)) | kwargs
+    if not isinstance(named.get("other"), Tensor):  # max and min of one tensor, along a dimension
+        met.count(func, "plain gradient")
+        return func(*args, **kwargs)
+    y = func(*args, **kwargs)
+    met.count(func, "plain gradient")
+    for value, other in ((named["input"], named["other"]), (named["other"], named["input"])):
+        if not value.requires_grad:
+            share = (y == value).to(y.dtype) / (1 + (value == other).to(y.dtype))  # a tie is shared
+            met.post_constant(y, torch.where(share > 0, value * share, 0.0), provenance.heading(value))
+    return y
 
 
 def softmax(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
@@ -351,5 +387,6 @@ HANDLERS: dict[str, Callable[[Interception, Any, Any, Any], Any]] = {
         normalize,
         glu,
         sample,
+        winner,
     )
 }

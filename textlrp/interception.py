@@ -130,18 +130,42 @@ class Interception(TorchFunctionMode):
     def _meet(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Let a function meet its rule."""
         kind = operations.KINDS.get(func)
-        if not self._relevant(carriers(args, kwargs)):
+        found = carriers(args, kwargs)
+        if kind is None and func in operations.DERIVATIVES:
+            raise self.unsupported(f"{operations.name(func)}, a derivative that is taken while the model runs,")
+        if torch._C._functorch.maybe_current_level() is not None:
+            self._check_transform(func, found)
+        if not self._relevant(found):
             return self._without_relevance(func, kind, args, kwargs)
+        out = self._with_relevance(func, kind, args, kwargs)
+        if not torch.is_grad_enabled():
+            provenance.mark_cut(out)
+        return out
+
+    def _check_transform(self, func: Any, found: list[Tensor]) -> None:
+        """Refuse torch.func: constants that are mapped over (as masks are) pass, activations and derivatives do not."""
+        level = torch._C._functorch.peek_interpreter_stack()
+        mapped = level is not None and level.key() == torch._C._functorch.TransformType.Vmap
+        if level is not None and not (mapped and not found):
+            raise self.unsupported(f"{operations.name(func)} under {'torch.vmap' if mapped else 'torch.func'}")
+
+    def _with_relevance(self, func: Any, kind: Any, args: Any, kwargs: Any) -> Any:
         if kind == operations.LOOKUP:
             return handlers.lookup(self, func, args, kwargs)
         if kind is None:
+            if func in operations.EXITS and args[0].is_floating_point():
+                raise self.unsupported(operations.name(func))
             out = func(*args, **kwargs)
             if any(tensor.requires_grad for tensor in tensors(out)):
                 raise self.unsupported(operations.name(func))
+            provenance.mark_cut(out)
             return out
         if kind is operations.TRANSPORT:
             self.count(func, "plain gradient")
-            return func(*args, **kwargs)
+            out = func(*args, **kwargs)
+            if func is Tensor.detach:
+                provenance.mark_cut(out)
+            return out
         if kwargs.get("out") is not None:
             raise self.unsupported(f"{operations.name(func)} with out=")
         in_place = operations.OUT_OF_PLACE.get(func)
@@ -157,7 +181,11 @@ class Interception(TorchFunctionMode):
         elif func is torch._C._set_grad_enabled and self.tracing:
             return None  # a custom function's forward runs without grad, and is traced all the same
         elif func is Tensor.requires_grad_:
+            if provenance.is_cut(args[0]):
+                raise self.unsupported("a derivative by detached activations")
             return args[0]  # a constant that a model lets require grad carries no relevance of a token
+        elif func in operations.EXITS and provenance.is_cut(args[0]):
+            raise self.unsupported(f"{operations.name(func)} of activations")
         target = None
         if operations.is_in_place(func):
             target = args[0] if args else kwargs.get("tensor", kwargs.get("input"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -70,6 +71,14 @@ def undisturbed(model: nn.Module) -> Iterator[Parts]:
             if settings is not None:
                 vars(config).clear()
                 vars(config).update(settings)
+
+
+def eagerly() -> contextlib.AbstractContextManager[object]:
+    """Run what was compiled with ``torch.compile`` as it was written: inside a compiled graph no operation is seen."""
+    if "torch._dynamo" not in sys.modules:  # nothing was compiled, and to import it takes seconds
+        return contextlib.nullcontext()
+    stance: contextlib.AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 class _Snapshot:

@@ -38,11 +38,13 @@ class Ledger(Mapping[str, float]):
         rows: what each heading received; headings that received nothing are absent.
         logit: the explained logit (or difference of logits) as the forward pass computed it.
         tolerance: the largest share of :attr:`scale` that counts as rounding.
+        magnitude: the sum of the absolute relevances that were added up to the rows; 0 where that is not known.
     """
 
     rows: Mapping[str, float]
     logit: float
     tolerance: float = field(default=TOLERANCES["float32"])
+    magnitude: float = 0.0
 
     def __getitem__(self, heading: str) -> float:
         if heading == RESIDUE:
@@ -68,8 +70,11 @@ class Ledger(Mapping[str, float]):
 
     @property
     def scale(self) -> float:
-        """The sum of the absolute rows: the yardstick for the residue."""
-        return math.fsum(abs(value) for value in self.rows.values())
+        """The yardstick for the residue: the sum of the absolute rows, or of the tokens' relevances if it is larger.
+
+        Tokens that speak for the label and against it cancel in their row, and their rounding does not.
+        """
+        return max(math.fsum(abs(value) for value in self.rows.values()), self.magnitude)
 
     @property
     def imbalance(self) -> float:
@@ -104,8 +109,13 @@ class Ledger(Mapping[str, float]):
     def split_tokens(self, tokens: float, special_tokens: float) -> Ledger:
         """Return the same ledger with the tokens row replaced by its two parts."""
         rows = {**self.rows, TOKENS: tokens, SPECIAL_TOKENS: special_tokens}
-        return Ledger(rows, self.logit, self.tolerance)
+        return Ledger(rows, self.logit, self.tolerance, self.magnitude)
 
     def to_dict(self) -> dict[str, object]:
         """Return the ledger as JSON-ready values."""
-        return {"rows": dict(self.rows), "logit": self.logit, "tolerance": self.tolerance}
+        return {
+            "rows": dict(self.rows),
+            "logit": self.logit,
+            "tolerance": self.tolerance,
+            "magnitude": self.magnitude,
+        }

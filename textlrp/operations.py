@@ -40,8 +40,8 @@ dsplit unbind __getitem__ index_select gather take take_along_dim masked_select 
 flipud rot90 diagonal diag diag_embed tril triu unfold fold as_strided float double half bfloat16 to type
 type_as cpu cuda mean sum nansum nanmean neg negative __neg__ positive cumsum diff trace sum_to_size dropout
 dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout native_dropout avg_pool1d
-avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d interpolate upsample pixel_shuffle max amax
-min amin topk sort msort kthvalue median cummax cummin max_pool1d max_pool2d max_pool3d adaptive_max_pool1d
+avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d interpolate upsample pixel_shuffle amax
+amin topk sort msort kthvalue median cummax cummin max_pool1d max_pool2d max_pool3d adaptive_max_pool1d
 adaptive_max_pool2d relu leaky_relu abs absolute __abs__ rrelu real imag view_as_real view_as_complex
 resolve_conj resolve_neg conj conj_physical fft ifft rfft irfft fft2 ifft2 fftn ifftn rfft2 irfft2 rfftn
 irfftn hfft ihfft fftshift ifftshift requires_grad_ retain_grad pin_memory detach data_ptr nan_to_num
@@ -79,6 +79,7 @@ _KINDS: dict[str, list[str]] = {
     "rms_norm": ["rms_norm"],
     "normalize": ["normalize"],
     "glu": ["glu"],
+    "winner": "max min maximum minimum fmax fmin".split(),
     "attention": ["scaled_dot_product_attention"],
     "multi_head": ["multi_head_attention_forward"],
     LOOKUP: ["embedding", "embedding_bag"],
@@ -142,6 +143,11 @@ LOOKUP_NAMES: dict[Any, tuple[str, ...]] = {
 }
 LAYER_NORM_NAMES = ("input", "normalized_shape", "weight", "bias", "eps")
 
+#: Derivatives: what a model computes of itself changes with the gradients of its operations.
+DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
+#: Where numbers leave torch, and come back as constants that nobody can trace.
+EXITS = {Tensor.numpy, Tensor.tolist, Tensor.item, Tensor.__float__, Tensor.__array__}
+
 _POWERS = {function for function, label in _NAMES.items() if label.split(".")[-1] in ("pow", "__pow__", "square")}
 _MATMULS = {
     function for function, label in _NAMES.items() if label.split(".")[-1] in ("matmul", "__matmul__", "bmm", "mm")
@@ -158,6 +164,8 @@ def name(function: Any) -> str:
         return function
     if function in _NAMES:
         return _NAMES[function]
+    if isinstance(function, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
+        return f"torch.ops.{function}"
     qualified = str(getattr(function, "__qualname__", None) or getattr(function, "__name__", repr(function)))
     module = getattr(function, "__module__", None)
     for internal, public in (
@@ -193,6 +201,11 @@ def is_in_place(function: Any) -> bool:
 def is_power(function: Any) -> bool:
     """Whether a function raises its argument to a power."""
     return function in _POWERS
+
+
+def is_clamp(function: Any) -> bool:
+    """Whether a function keeps its argument between bounds."""
+    return name(function).split(".")[-1] in ("clamp", "clip", "clamp_min", "clamp_max")
 
 
 def is_matmul(function: Any) -> bool:

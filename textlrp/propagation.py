@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from textlrp import diagnosis, graph
 from textlrp.errors import InputError, ModelError, NonFiniteError, UnbalancedLedgerError, UnsupportedOperationError
 from textlrp.interception import Interception
-from textlrp.isolation import Parts, undisturbed
+from textlrp.isolation import Parts, eagerly, undisturbed
 from textlrp.ledger import SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
 from textlrp.rules import Rules, as_rules
 
@@ -134,10 +134,11 @@ def _run(call: _Call) -> Propagation | None:
     batch = input_ids.shape[0]
     interception = call.interception()
     dtype = interception.relevance.dtype
-    with torch.enable_grad(), interception:
+    with torch.enable_grad(), eagerly(), interception:
         output = model(**{**model_inputs, "input_ids": interception.input_ids})
         with torch._C.DisableTorchFunction():
-            logits = _logits(output, batch)
+            logits = logits_of(output, batch)
+            del output  # caches and hidden states need not outlive the forward pass
             if interception.sampled and batch > 1:
                 return None
             if not bool(torch.isfinite(logits).all()):
@@ -179,9 +180,10 @@ def _run(call: _Call) -> Propagation | None:
         rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (relevance * special).sum(-1)
     values = {heading: row.tolist() for heading, row in rows.items()}
     tolerance = TOLERANCES[str(call.precision).removeprefix("torch.")]
+    magnitudes = interception.relevance.view(input_ids.shape).abs().sum(-1).tolist()
     ledgers = tuple(
-        Ledger({heading: row[i] for heading, row in values.items()}, logit, tolerance)
-        for i, logit in enumerate(explained.tolist())
+        Ledger({heading: row[i] for heading, row in values.items()}, logit, tolerance, magnitude)
+        for i, (logit, magnitude) in enumerate(zip(explained.tolist(), magnitudes, strict=True))
     )
     if batch > 1 and (books.mixed or not all(ledger.balanced for ledger in ledgers)):
         return None
@@ -199,7 +201,12 @@ def _run(call: _Call) -> Propagation | None:
     return Propagation(relevance, ledgers, logits.detach(), weights, met)
 
 
-def _logits(output: Any, batch: int) -> Tensor:
+def logits_of(output: Any, batch: int) -> Tensor:
+    """Return the logits ``[batch, labels]`` among what a model returned.
+
+    Raises:
+        ModelError: there are none of that shape.
+    """
     logits = getattr(output, "logits", output)
     if isinstance(logits, dict):
         logits = logits.get("logits")

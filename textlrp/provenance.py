@@ -15,6 +15,7 @@ from textlrp import ledger, operations
 from textlrp.arguments import tensors
 
 _MARK = "_textlrp_mark"
+_CUT = "cut"
 # Functions that take shape and dtype of their argument, not its values.
 _FRESH = (
     {f"{kind}_like" for kind in ("zeros", "ones", "full", "empty", "rand", "randn", "randint")}
@@ -37,6 +38,18 @@ def mark_ids(input_ids: Tensor) -> Tensor:
     return marked
 
 
+def mark_cut(results: Any) -> None:
+    """Mark what was computed from activations and carries no relevance: detached values."""
+    for tensor in tensors(results):
+        if tensor.is_floating_point() and not tensor.requires_grad:
+            setattr(tensor, _MARK, _CUT)
+
+
+def is_cut(value: Any) -> bool:
+    """Whether a value was computed from activations and carries no relevance."""
+    return getattr(value, _MARK, None) == _CUT
+
+
 def mark_heading(constant: Tensor, heading: str) -> None:
     """Mark a constant with the ledger heading that it belongs to."""
     setattr(constant, _MARK, heading)
@@ -53,7 +66,7 @@ def heading(constant: Any) -> str:
     if isinstance(constant, nn.Parameter):
         return ledger.BIASES
     mark = getattr(constant, _MARK, None)
-    return mark if isinstance(mark, str) else ledger.CONSTANTS
+    return mark if isinstance(mark, str) and mark != _CUT else ledger.CONSTANTS
 
 
 def common_heading(values: Any) -> str:
@@ -82,7 +95,7 @@ def follow(func: Any, kind: Any, args: Any, kwargs: Any, out: Tensor) -> bool:
     ids = next((mark for mark in marks if isinstance(mark, Ids)), None)
     if ids is None:
         if out.is_floating_point():
-            setattr(out, _MARK, marks[0])
+            setattr(out, _MARK, _CUT if _CUT in marks else marks[0])
         return True
     if out.is_floating_point() or out.is_complex():
         return getattr(func, "__name__", "") not in _FLOAT_LOOKUPS

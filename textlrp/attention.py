@@ -38,8 +38,9 @@ def scaled_dot_product_attention(met: Interception, func: Any, args: Any, kwargs
         met.count(func, "plain gradient")
         return _kernel(func, q, k, v, options)
     met.count(func, "Taylor, uniform")
-    if mask is not None and mask.is_floating_point() and (mask.requires_grad or not operations.is_blank(mask)):
-        return _with_bias(met, func, q, k, v, mask, scale, options)
+    biased = mask is not None and mask.is_floating_point() and (mask.requires_grad or not operations.is_blank(mask))
+    if biased or not met.fused:
+        return _step_by_step(met, func, q, k, v, mask, scale, options)
     half_v = 0.5 if v.requires_grad else 1.0
     half_qk = 0.5 if q.requires_grad and k.requires_grad else 1.0
     q, k, v = (
@@ -56,17 +57,30 @@ def _kernel(func: Any, q: Tensor, k: Tensor, v: Tensor, options: dict[str, Any])
     return out
 
 
-def _with_bias(
-    met: Interception, func: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: float, options: dict[str, Any]
+def _step_by_step(
+    met: Interception,
+    func: Any,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    scale: float,
+    options: dict[str, Any],
 ) -> Tensor:
-    """Attention whose mask is a bias (relative positions): step by step, so that the bias gets its own row."""
+    """Attention operation by operation, so that a mask that is a bias (relative positions) gets its own row.
+
+    The fused kernel computes the weights again in its backward, and where scores are huge, not the same ones.
+    """
     with torch.no_grad():
         value = func(q, k, v, **options)
     groups = q.shape[-3] // k.shape[-3] if q.dim() > 3 else 1
     if groups > 1:
         k, v = k.repeat_interleave(groups, -3), v.repeat_interleave(groups, -3)
     scores = handlers.product(met, torch.matmul, (q * scale, k.mT), {})
-    scores = handlers.additive(met, torch.add, (scores, mask), {})
+    if mask is not None and mask.dtype == torch.bool:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    elif mask is not None:
+        scores = handlers.additive(met, torch.add, (scores, mask), {})
     if options.get("is_causal"):
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu_(1)
         scores = scores.masked_fill(future, -torch.inf)

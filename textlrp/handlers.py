@@ -93,7 +93,10 @@ def lookup(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
 
 def owns(met: Interception, table: Tensor) -> bool:
     """Whether a table is a parameter or a buffer of the model, and not a passing result."""
-    return isinstance(table, nn.Parameter) or any(table is own for own in met.parts.buffers)
+    if isinstance(table, nn.Parameter) or any(table is own for own in met.parts.buffers):
+        return True
+    # A buffer that the model has replaced since it started (a quantized table).
+    return any(table is own for module in met.parts.modules for own in module._buffers.values())
 
 
 def linear(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
@@ -256,6 +259,8 @@ def nonlinearity(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
         return overwrite(met, args[0], result, ledger.CONSTANTS)
     x = args[0] if args else kwargs["input"]
     rest = (args[1:], {key: value for key, value in kwargs.items() if key != "input"})
+    if operations.is_power(func) and len(args) == 2 and not carries(args[:1]):
+        return nonlinearity(met, Tensor.__rpow__, args[::-1], {})
     if not isinstance(x, Tensor) or not x.requires_grad or carries(rest[0], rest[1]):
         raise met.unsupported(f"{operations.name(func)} of several activations")
     if operations.is_power(func):

@@ -38,6 +38,7 @@ class Interception(TorchFunctionMode):
         input_ids: shape ``[batch, sequence]``.
         dtype: the dtype of the relevance and of the sums.
         widen: for float64 models: where the model would fall back to float32, stay in float64.
+        fused: whether attention goes through the backward of the fused kernel, or step by step.
 
     Attributes:
         input_ids: a copy of the ids to run the model with: it is known as the source of the tokens.
@@ -51,8 +52,11 @@ class Interception(TorchFunctionMode):
         visible: set this to a set, and it collects the autograd nodes of every function that was seen.
     """
 
-    def __init__(self, parts: Parts, rules: Rules, input_ids: Tensor, dtype: torch.dtype, widen: bool) -> None:
+    def __init__(
+        self, parts: Parts, rules: Rules, input_ids: Tensor, dtype: torch.dtype, widen: bool, fused: bool = True
+    ) -> None:
         super().__init__()
+        self.fused = fused
         self.parts, self.model, self.rules = parts, parts.model, rules
         self.books = Books(input_ids.shape[0], dtype)
         self.input_ids = provenance.mark_ids(input_ids)

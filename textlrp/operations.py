@@ -70,7 +70,7 @@ _KINDS: dict[str, list[str]] = {
     "solve": ["solve", "solve_triangular"],
     "nonlinearity": """
         gelu silu mish tanh sigmoid hardsigmoid hardswish hardtanh relu6 elu selu celu softplus logsigmoid softsign
-        tanhshrink hardshrink softshrink threshold clamp clip clamp_min clamp_max pow square __pow__ exp exp2
+        tanhshrink hardshrink softshrink threshold clamp clip clamp_min clamp_max pow square __pow__ __rpow__ exp exp2
         expm1 log1p cos sin tan sinh cosh asinh atan asin acos arcsin arccos arctan erf erfc sinc round floor ceil trunc
         fix sign expit prelu
     """.split(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -193,6 +193,8 @@ def _run(call: _Call) -> Propagation | None:
         except NonFiniteError as error:
             raise NonFiniteError(f"the backward pass overflowed: {error}; try dtype=torch.float32") from None
         except UnbalancedLedgerError as error:
+            if call.fused and any("attention" in name for name, _ in met):
+                return _run(replace(call, fused=False))
             hidden = diagnosis.hidden_operations(model, model_inputs, call.interception())
             if hidden is not None:
                 raise hidden from None
@@ -261,6 +263,7 @@ class _Call:
     rules: Rules
     special_tokens_mask: Tensor | None
     model_inputs: dict[str, Any]
+    fused: bool = True
 
     @property
     def input_ids(self) -> Tensor:
@@ -278,7 +281,7 @@ class _Call:
         """Return a fresh interception for this call."""
         double = self.precision == torch.float64
         dtype = torch.float64 if double else torch.float32
-        return Interception(self.parts, self.rules, self.input_ids, dtype, widen=double)
+        return Interception(self.parts, self.rules, self.input_ids, dtype, double, self.fused)
 
     def alone(self, i: int) -> _Call:
         """Return the call for one document, padded as it is in the batch."""

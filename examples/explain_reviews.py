@@ -21,7 +21,7 @@ import textlrp
 REVIEWS = (
     "A tender, funny film with two wonderful leads. I laughed, I cried, and I would happily watch it again tomorrow.",
     "The plot is a mess, the jokes fall flat, and after an hour I was so bored that I started counting ceiling tiles.",
-    "I expected another dull sequel. It is not bad at all: the story takes its time, but the ending is brilliant.",
+    "It is not a bad film. The plot is thin, but the performances are superb and I loved the ending.",
 )
 
 

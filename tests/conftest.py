@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+pytest.register_assert_rewrite("probes", "sweep")
 
 REVIEWS = [
     "A wonderful, moving film that never loses its way.",

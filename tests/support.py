@@ -69,11 +69,11 @@ def _mark(report: sweep.Report, attention: str) -> str:
 
 def _bound(report: sweep.Report, dtype: str) -> str:
     """The power of ten above the largest imbalance, not below what rounding may add on another machine."""
-    floor = {"float32": 1e-5, "float64": 1e-12}[dtype]
     largest = max(finding.imbalance for finding in report.findings if finding.dtype == dtype)
-    while largest > floor:
-        floor *= 10
-    return f"< {floor:.0e}"
+    exponent = {"float32": -5, "float64": -12}[dtype]
+    while largest > 10.0**exponent:
+        exponent += 1
+    return f"< 1e{exponent}"
 
 
 def read(readme: Path) -> str:

@@ -86,7 +86,9 @@ def test_an_installed_wheel_reads_its_corpora(program: Path, tmp_path: Path) -> 
 
 
 def test_a_saved_explanation_is_shown_without_torch(program: Path, tmp_path: Path) -> None:
-    run(program.with_name("textlrp"), "explain", "Nothing here shines", "--format", "json", "-o", "e.json", cwd=tmp_path)
+    run(
+        program.with_name("textlrp"), "explain", "Nothing here shines", "--format", "json", "-o", "e.json", cwd=tmp_path
+    )
     code = (
         "import sys, rich, textlrp; rich.print(textlrp.Explanation.from_json('e.json'));"
         "print('torch' in sys.modules, 'transformers' in sys.modules)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 pytest.register_assert_rewrite("probes", "sweep")
+
+# A strict Python. Torch before 2.8 leaves a temporary folder of its own to Python's exit.
+STRICT = [sys.executable, "-W", "error", "-W", "ignore:Implicitly cleaning up:ResourceWarning"]
 
 REVIEWS = [
     "A wonderful, moving film that never loses its way.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import json
 import os
@@ -18,7 +19,7 @@ import pytest
 import torch
 import zoo
 from click.testing import CliRunner, Result
-from conftest import bert, fast_tokenizer
+from conftest import STRICT, bert, fast_tokenizer
 from rich.cells import cell_len
 from rich.console import Console
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ NAMES = (
     "tokenization", "explanation", "ledger balance", "forward equality", "batch equality", "padding", "repeatability",
     "model unchanged",
 )  # fmt: skip
-PROGRAM = [sys.executable, "-W", "error", "-m", "textlrp.cli"]
+PROGRAM = [*STRICT, "-m", "textlrp.cli"]
 
 
 def audited(model: Any = None, tokenizer: Any = None, texts: Any = SHORT, **options: Any) -> Audit:
@@ -263,7 +264,7 @@ def test_an_operation_without_a_rule_is_named_and_the_rest_is_still_told(folder:
     assert failed["name"] == "explanation"
     assert failed["detail"].startswith("all texts: Tensor.cumprod, called in bert.pooler (BertPooler), has no rule: ")
     assert (found["architecture"], found["parameters"], found["labels"]) == ("BertForSequenceClassification", 4818, 2)
-    assert found["versions"]["torch"] == torch.__version__
+    assert found["versions"]["torch"] == importlib.metadata.version("torch")
     assert [text["text"] for text in found["texts"]] == list(TEXTS)
     assert found["cost"] is None
     assert found["cost_not_measured"] == "no text was explained by all rules"
@@ -471,7 +472,7 @@ def test_json_has_every_part(folder: Path, tmp_path: Path) -> None:
     (rules,) = found["rules"]
     assert rules["name"] == "cp-lrp"
     assert {"operation": "F.linear", "rule": "LRP-0", "count": 8} in rules["operations"]
-    assert set(rules["ledgers"][0]) == {"rows", "logit", "tolerance", "residue", "imbalance"}
+    assert set(rules["ledgers"][0]) == {"rows", "logit", "tolerance", "magnitude", "residue", "imbalance"}
     assert [run["name"] for run in found["cost"]["runs"]] == ["forward pass", "gradient x input", "cp-lrp"]
 
 

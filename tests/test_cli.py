@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import bert
+from conftest import STRICT, bert
 from rich.cells import cell_len
 
 import textlrp
@@ -23,7 +23,7 @@ from textlrp.explainer import DEMO_FOLDER
 
 TEXT = "A wonderful, moving film 👩‍👧, never dull."
 SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
-PROGRAM = [sys.executable, "-W", "error", "-m", "textlrp.cli"]
+PROGRAM = [*STRICT, "-m", "textlrp.cli"]
 
 
 def run(*arguments: Any, **options: Any) -> Result:

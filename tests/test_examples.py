@@ -7,10 +7,10 @@ import json
 import os
 import random
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+from conftest import STRICT
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import textlrp
@@ -20,7 +20,7 @@ GOOD, BAD = "warm funny bright lovely superb gentle".split(), "dull slow grim cl
 
 
 def run(name: str, *options: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, options)]
+    command = [*STRICT, str(EXAMPLES / name), *map(str, options)]
     env = {**os.environ, **environment}
     return subprocess.run(command, capture_output=True, text=True, env=env, check=False, timeout=300)
 

@@ -17,6 +17,7 @@ class TableProbe(nn.Module):
         super().__init__()
         self.table = nn.Embedding(12, 4)
         self.hashed = nn.Embedding(5, 4)
+        self.turned = nn.Parameter(torch.randn(4, 12))  # as an adapter of an embedding keeps its table
         self.head = nn.Linear(4, 3)
         self.look_up = look_up
 
@@ -68,6 +69,7 @@ def test_only_a_lookup_in_an_own_table_reaches_the_tokens(look_up, words):
         lambda m, ids: m.table(ids) + m.hashed(ids % 5),
         lambda m, ids: m.table(ids) * 3.0,
         lambda m, ids: m.table(ids) + m.table(torch.arange(4))[None],
+        lambda m, ids: m.table(ids) + F.embedding(ids, m.turned.T),
     ],
     ids=[
         "module",
@@ -81,6 +83,7 @@ def test_only_a_lookup_in_an_own_table_reaches_the_tokens(look_up, words):
         "hashed",
         "scaled",
         "positions from the same table",
+        "a turned table",
     ],
 )
 def test_ids_are_followed_to_the_table(look_up):

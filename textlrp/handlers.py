@@ -92,7 +92,8 @@ def lookup(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def owns(met: Interception, table: Tensor) -> bool:
-    """Whether a table is a parameter or a buffer of the model, and not a passing result."""
+    """Whether a table is a parameter or a buffer of the model, or a view of one, and not a passing result."""
+    table = table if table._base is None else table._base
     if isinstance(table, nn.Parameter) or any(table is own for own in met.parts.buffers):
         return True
     # A buffer that the model has replaced since it started (a quantized table).

@@ -89,7 +89,7 @@ def test_adapters_merged_and_not(name, kind, rules):
     apart = explain(model, inputs, rules)
     assert sweep.difference(apart.logits, plain.logits) > 1e-3, "the adapter does something"
     merged = model.merge_and_unload()
-    assert_same(explain(merged, inputs, rules), apart)
+    assert_same(explain(merged, inputs, rules), apart, TOLERANCES["float32"])  # merged weights round differently
 
 
 def test_an_adapter_through_the_explainer(folder):
@@ -357,6 +357,7 @@ CLASSIFIERS = {
 
 
 @PRESETS
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")  # without grad, torch takes a path of its own
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("kind", CLASSIFIERS)
 def test_classifiers_of_torch_modules(kind, dtype, rules):

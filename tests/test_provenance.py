@@ -185,11 +185,13 @@ def test_integers_of_the_shape_of_the_ids_are_no_ids(types):
     "positions",
     [
         lambda ids: ids.ne(1).int().cumsum(1),
+        lambda ids: (ids.argmax(1, keepdim=True) + ids.count_nonzero(1)[:, None]).expand(2, 4),
+        lambda ids: (ids.sum(1) % 12)[:, None].expand(2, 4),
         lambda ids: torch.ones_like(ids).cumsum(1),
         lambda ids: torch.arange(4).expand_as(ids),
         lambda ids: torch.arange(4, device=ids.device) + 0 * ids.new_ones(ids.shape),
     ],
-    ids=["counted words", "counted ones", "range", "range of new_ones"],
+    ids=["counted words", "chosen", "summed", "counted ones", "range", "range of new_ones"],
 )
 def test_positions_counted_from_the_ids_are_no_ids(positions):
     class Counted(nn.Module):

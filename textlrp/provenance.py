@@ -22,6 +22,13 @@ _FRESH = (
     | {f"new_{kind}" for kind in ("zeros", "ones", "full", "empty", "tensor")}
     | {"one_hot"}
 )
+# Functions whose results are counts, places or sums of several ids, and no id of a single token.
+_PLAIN = frozenset(
+    """
+    argmax argmin argsort count_nonzero nonzero searchsorted bucketize bincount sum cumsum mean prod cumprod amax amin
+    max min median diff trace nansum
+    """.split()
+)
 _FLOAT_LOOKUPS = ("__getitem__", "index_select", "take", "gather")
 
 
@@ -99,7 +106,8 @@ def follow(func: Any, kind: Any, args: Any, kwargs: Any, out: Tensor) -> bool:
         return True
     if out.is_floating_point() or out.is_complex():
         return getattr(func, "__name__", "") not in _FLOAT_LOOKUPS
-    if out.dtype in (torch.bool, torch.uint8) or operations.name(func).split(".")[-1] in _FRESH:
+    label = operations.name(func).split(".")[-1]
+    if out.dtype in (torch.bool, torch.uint8) or label in _FRESH or label in _PLAIN:
         return True
     try:
         moved = _follow_ids(func, kind, args, kwargs, out, ids)

@@ -7,10 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 pytest.register_assert_rewrite("probes", "sweep")
+
+# The same cases on every machine, however busy it is. `--hypothesis-profile=search` looks for new ones.
+hypothesis.settings.register_profile("search", deadline=None)
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("same")
 
 # A strict Python. Torch before 2.8 leaves a temporary folder of its own to Python's exit.
 STRICT = [sys.executable, "-W", "error", "-W", "ignore:Implicitly cleaning up:ResourceWarning"]

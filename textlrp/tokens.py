@@ -290,7 +290,14 @@ def _match(tokenizer: Any, text: str, pieces: Sequence[str]) -> list[Range] | No
     if len(text) == 1:  # its bytes, perhaps behind a marker
         return [(0, 0) if not piece.strip(_MARKERS) else (0, 1) for piece in pieces]
     folded = [None if known is None else {_fold(surface) for surface in known} for known in surfaces]
-    return _Spelling(text, [(letter, i) for i, char in enumerate(text) for letter in _fold(char)]).match(folded)
+    found = _Spelling(text, [(letter, i) for i, char in enumerate(text) for letter in _fold(char)]).match(folded)
+    if found is None:
+        return None
+    for piece, (start, end) in zip(pieces, found, strict=True):
+        inside = piece.strip(_MARKERS)
+        if piece != unknown and len(text[start:end].split()) > 1 and not set(inside) & {" ", *_MARKERS}:
+            return None  # a piece without a space reaches across white space: the text was spelled otherwise
+    return found
 
 
 def _surfaces(tokenizer: Any, piece: str) -> set[str]:

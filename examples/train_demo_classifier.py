@@ -444,8 +444,8 @@ something to explain on a machine without a network. Weights are stored in float
 ## Scores
 
 On the first 512 tokens of each text, with the stored weights. The validation parts chose the round and the temperature;
-the test parts were scored once, at the end. imdb validation was held out of the training split; sst is without its
-neutral sentences; counterfactual_movies holds reviews together with their edits that flip the label.
+the test parts were scored once in this run, at the end. imdb validation was held out of the training split; sst is
+without its neutral sentences; counterfactual_movies holds reviews together with their edits that flip the label.
 
 {table}
 

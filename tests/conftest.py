@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.save_pretrained(path)
     bert(len(tokenizer)).save_pretrained(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def one_core() -> Iterator[None]:
+    """Tiny tensors gain nothing from more, and wait for each other where a machine is busy."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module", name="bert")
+def bert_of_the_zoo() -> Any:
+    """A tiny BERT of three labels, and a padded batch of three documents for it."""
+    import zoo
+
+    model = zoo.build("bert")
+    return model, zoo.inputs(model, "bert")

@@ -6,13 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 import twins
+from probes import PRESETS
 from torch import nn
 from twins import IDS, Probe
 
 import textlrp
 from textlrp.errors import UnsupportedOperationError
-
-PRESETS = pytest.mark.parametrize("rules", ["attnlrp", "cp-lrp"])
 
 
 def filled(module):

@@ -31,7 +31,7 @@ from textlrp.audit import TEXTS, Audit, audit
 from textlrp.cli import main
 from textlrp.cost import Cost
 from textlrp.errors import InputError, UnbalancedLedgerError
-from textlrp.explainer import DEMO_FOLDER, Explainer
+from textlrp.explainer import Explainer
 from textlrp.ledger import TOLERANCES
 from textlrp.trial import FORWARD_LIMITS, Check
 
@@ -172,9 +172,6 @@ def test_every_dtype_has_its_limits() -> None:
         assert check(found, "ledger balance").limit == check(found, "batch equality").limit == TOLERANCES[name]
 
 
-@pytest.mark.skipif(
-    not (DEMO_FOLDER / "model.safetensors").exists(), reason="the built-in classifier is not trained yet"
-)
 def test_without_a_model_the_built_in_classifier_is_checked() -> None:
     command = [*PROGRAM, "check", "--json", "--text", "A fine film.", "--text", "Dull, and far too long."]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

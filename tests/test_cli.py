@@ -19,7 +19,6 @@ from rich.cells import cell_len
 import textlrp
 from textlrp import Explanation
 from textlrp.cli import main
-from textlrp.explainer import DEMO_FOLDER
 
 TEXT = "A wonderful, moving film 👩‍👧, never dull."
 SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
@@ -277,9 +276,6 @@ def test_a_terminal_gets_colors_and_lines_that_fit(folder: Path) -> None:
     assert "".join("".join(lines).split()).count("".join(TEXT.split())) == 3
 
 
-@pytest.mark.skipif(
-    not (DEMO_FOLDER / "model.safetensors").exists(), reason="the built-in classifier is not trained yet"
-)
 def test_without_a_model_the_built_in_classifier_answers() -> None:
     result = run("explain", "A wonderful, moving film.")
     assert result.exit_code == 0, result.output

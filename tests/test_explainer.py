@@ -33,7 +33,7 @@ from transformers import (
 
 from textlrp import Epsilon, Explainer, Explanation, Rules
 from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError
-from textlrp.explainer import DEMO_FOLDER, find_label
+from textlrp.explainer import find_label
 
 TEXT = "A wonderful, moving film.\nNever dull!"
 
@@ -379,9 +379,6 @@ def test_a_character_model_explains_any_script() -> None:
     assert "".join(span.text for span in e.tokens) == text
 
 
-@pytest.mark.skipif(
-    not (DEMO_FOLDER / "model.safetensors").exists(), reason="the built-in classifier is not trained yet"
-)
 @pytest.mark.parametrize(
     ("text", "label"),
     [

@@ -14,23 +14,7 @@ from twins import IDS, Probe
 import textlrp
 from textlrp.errors import NonFiniteError, UnsupportedOperationError
 
-PRESETS = pytest.mark.parametrize("rules", ["attnlrp", "cp-lrp"])
-ATTENTION = pytest.mark.parametrize("attention", ["eager", "sdpa"])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_core():
-    """Tiny tensors gain nothing from more, and wait for each other where a machine is busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def bert():
-    model = zoo.build("bert")
-    return model, zoo.inputs(model, "bert")
+pytestmark = pytest.mark.usefixtures("one_core")
 
 
 # -- the model is left as it was --------------------------------------------------------------------------------------

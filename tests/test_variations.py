@@ -7,22 +7,14 @@ import pytest
 import sweep
 import torch
 import zoo
+from probes import PRESETS
 from torch import nn
 
 import textlrp
 from textlrp.errors import UnsupportedOperationError
 from textlrp.ledger import TOLERANCES
 
-PRESETS = pytest.mark.parametrize("rules", ["attnlrp", "cp-lrp"])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_core():
-    """Tiny tensors gain nothing from more, and wait for each other where a machine is busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_core")
 
 
 def explain(model, inputs, rules="attnlrp"):

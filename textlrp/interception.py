@@ -137,8 +137,9 @@ class Interception(TorchFunctionMode):
         found = carriers(args, kwargs)
         if kind is None and func in operations.DERIVATIVES:
             raise self.unsupported(f"{operations.name(func)}, a derivative that is taken while the model runs,")
-        if torch._C._functorch.maybe_current_level() is not None:
-            self._check_transform(func, found)
+        transform = torch._C._functorch.peek_interpreter_stack()
+        if transform is not None:
+            self._check_transform(transform, func, found)
         if not self._relevant(found):
             return self._without_relevance(func, kind, args, kwargs)
         out = self._with_relevance(func, kind, args, kwargs)
@@ -146,11 +147,10 @@ class Interception(TorchFunctionMode):
             provenance.mark_cut(out)
         return out
 
-    def _check_transform(self, func: Any, found: list[Tensor]) -> None:
+    def _check_transform(self, transform: Any, func: Any, found: list[Tensor]) -> None:
         """Refuse torch.func: constants that are mapped over (as masks are) pass, activations and derivatives do not."""
-        level = torch._C._functorch.peek_interpreter_stack()
-        mapped = level is not None and level.key() == torch._C._functorch.TransformType.Vmap
-        if level is not None and not (mapped and not found):
+        mapped = transform.key() == torch._C._functorch.TransformType.Vmap
+        if found or not mapped:
             raise self.unsupported(f"{operations.name(func)} under {'torch.vmap' if mapped else 'torch.func'}")
 
     def _with_relevance(self, func: Any, kind: Any, args: Any, kwargs: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -179,7 +180,7 @@ def _run(call: _Call) -> Propagation | None:
     if special is not None:
         rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (relevance * special).sum(-1)
     values = {heading: row.tolist() for heading, row in rows.items()}
-    tolerance = TOLERANCES[str(call.precision).removeprefix("torch.")]
+    tolerance = TOLERANCES[call.precision]
     magnitudes = interception.relevance.view(input_ids.shape).abs().sum(-1).tolist()
     ledgers = tuple(
         Ledger({heading: row[i] for heading, row in values.items()}, logit, tolerance, magnitude)
@@ -201,6 +202,12 @@ def _run(call: _Call) -> Propagation | None:
             rules_met = sorted({f"{name}: {rule}" for name, rule in met})
             raise UnbalancedLedgerError(f"{error}. Operations met: {'; '.join(rules_met)}") from None
     return Propagation(relevance, ledgers, logits.detach(), weights, met)
+
+
+def precision_of(parameters: Iterable[Tensor]) -> str:
+    """Return the coarsest float dtype among a model's parameters, such as ``"float32"``: it decides the tolerance."""
+    names = {str(dtype).removeprefix("torch.") for dtype in {parameter.dtype for parameter in parameters}}
+    return max(names & TOLERANCES.keys(), key=TOLERANCES.__getitem__, default="float32")
 
 
 def logits_of(output: Any, batch: int) -> Tensor:
@@ -270,16 +277,13 @@ class _Call:
         ids: Tensor = self.model_inputs["input_ids"]
         return ids
 
-    @property
-    def precision(self) -> torch.dtype:
-        """The coarsest float dtype among the parameters: it decides the tolerance."""
-        dtypes = {p.dtype for p in self.parts.parameters if p.is_floating_point()}
-        known = [dtype for dtype in dtypes if str(dtype).removeprefix("torch.") in TOLERANCES]
-        return max(known, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float32)
+    @cached_property
+    def precision(self) -> str:
+        return precision_of(self.parts.parameters)
 
     def interception(self) -> Interception:
         """Return a fresh interception for this call."""
-        double = self.precision == torch.float64
+        double = self.precision == "float64"
         dtype = torch.float64 if double else torch.float32
         return Interception(self.parts, self.rules, self.input_ids, dtype, double, self.fused)
 

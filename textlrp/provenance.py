@@ -167,7 +167,6 @@ def _values_to_sources(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
     args = tuple(value if value is own or i not in positions else sources(value) for i, value in enumerate(args))
     kwargs = {key: sources(value) if key in keywords else value for key, value in kwargs.items() if key != "dtype"}
     if operations.name(func) == "F.pad":
-        kwargs = {"value": -1} | {key: value for key, value in kwargs.items() if key != "mode"}
+        kwargs = {key: value for key, value in kwargs.items() if key != "mode"} | {"value": -1}
         args = args[:2]
-        kwargs["value"] = -1
     return args, kwargs

@@ -17,7 +17,7 @@ from textlrp.errors import LRPError
 from textlrp.explainer import Explainer, seeded
 from textlrp.isolation import undisturbed
 from textlrp.ledger import TOLERANCES, Ledger
-from textlrp.propagation import Propagation, Target, propagate
+from textlrp.propagation import Propagation, Target, precision_of, propagate
 from textlrp.rules import Rules
 from textlrp.tokens import Batch, Encoding, pad
 
@@ -186,7 +186,7 @@ class Trial:
     def _forward_equality(self) -> Check:
         if not self.explained:
             return Check("forward equality", None, detail=_NOTHING)
-        limit = FORWARD_LIMITS[_precision(self.explainer)]
+        limit = FORWARD_LIMITS[precision_of(self.explainer.model.parameters())]
         differences = [
             (_difference(found.logits, _sound(self.logits[i])), i, name) for i, name, found in self.explained
         ]
@@ -211,7 +211,7 @@ class Trial:
         logits = attempt(_classify, self.explainer, batch)
         if isinstance(logits, Failure):
             return skip(f"the model itself takes no such batch: {logits.reason}")
-        limit = TOLERANCES[_precision(self.explainer)]
+        limit = TOLERANCES[precision_of(self.explainer.model.parameters())]
         shift = max(_difference(logits[row : row + 1], _sound(self.logits[i])) for row, i in enumerate(encodings))
         if not shift <= limit:
             reason = f"the model itself gives other logits in a padded batch (by {shift:.0e} of the largest)"
@@ -251,7 +251,7 @@ class Trial:
             return Check("repeatability", None, detail=_NOT_BY_ALL)
         batch = pad(self.explainer.tokenizer, [self.longest])
         i = self.encodings.index(self.longest)
-        limit = TOLERANCES[_precision(self.explainer)]
+        limit = TOLERANCES[precision_of(self.explainer.model.parameters())]
         worst, same = (0.0, ""), True
         for rules in self.rules:
             first, second = _sound(self.found[rules.name][i]), attempt(_explain, self.explainer, batch, rules)
@@ -311,12 +311,6 @@ def _explain(explainer: Explainer, batch: Batch, rules: Rules, target: Target = 
     special = torch.tensor(batch.special, device=inputs["input_ids"].device)
     with seeded(explainer.model):
         return propagate(explainer.model, target, rules, special_tokens_mask=special, **inputs)
-
-
-def _precision(explainer: Explainer) -> str:
-    """Return the coarsest float dtype of the weights: it decides the limits, as it does the ledger's tolerance."""
-    names = {str(parameter.dtype).removeprefix("torch.") for parameter in explainer.model.parameters()}
-    return max(names & FORWARD_LIMITS.keys(), key=lambda name: TOLERANCES[name], default="float32")
 
 
 def _imbalance(found: tuple[Ledger, int, str]) -> float:

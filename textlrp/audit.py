@@ -211,7 +211,7 @@ def audit(
 def _document(text: str, read: Encoding | Failure) -> Document:
     if isinstance(read, Failure):
         return Document(text, None, None)
-    return Document(text, len(read.input_ids), read.truncated)
+    return Document(text, len(read.input_ids), read.truncated[0])
 
 
 def _preset(trial: Trial, name: str) -> Preset:

@@ -20,6 +20,10 @@ class Books:
         self.mixed = False
         self._posted: dict[str, list[Tensor]] = {}
 
+    def clear(self) -> None:
+        """Forget what was posted."""
+        self._posted.clear()
+
     def post(self, heading: str, values: Tensor) -> None:
         """Add up ``values`` within each document and credit the heading with it."""
         self._posted.setdefault(heading, []).append(self.per_document(values))

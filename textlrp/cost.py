@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from textlrp.classifier import word_table
 from textlrp.errors import InputError, ModelError
-from textlrp.explainer import word_table
 from textlrp.isolation import undisturbed
 from textlrp.propagation import logits_of, propagate
 from textlrp.rules import Rules, as_rules

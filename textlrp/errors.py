@@ -1,5 +1,10 @@
 """Every exception that textlrp raises, one sentence each."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 
 class LRPError(Exception):
     """The base of every exception that textlrp raises."""
@@ -31,3 +36,23 @@ class NonFiniteError(LRPError):
 
 class CorpusError(LRPError):
     """A corpus file is missing, malformed, or disagrees with itself."""
+
+
+class BatchError(LRPError):
+    """Some texts of a batch cannot be explained.
+
+    Attributes:
+        errors: by the index of the text, why it is not explained.
+        explanations: one for each text, in order, None where there is none; empty where the texts were found
+            unusable before the model ran.
+    """
+
+    def __init__(self, errors: Mapping[int, LRPError], count: int, explanations: Sequence[Any] = ()) -> None:
+        self.errors = dict(errors)
+        self.explanations = list(explanations)
+        listed = [f"texts[{i}]: {error}" for i, error in list(self.errors.items())[:3]]
+        more = [f"and {len(self.errors) - 3} more"] if len(self.errors) > 3 else []
+        super().__init__(
+            f"{len(self.errors)} of {count} texts cannot be explained ({'; '.join([*listed, *more])}); "
+            f"errors='return' gives the others, with the errors in their places"
+        )

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.metadata
-import inspect
-import operator
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from textlrp import loading
-from textlrp.errors import InputError, ModelError
+from textlrp import columns, loading
+from textlrp.batches import Document, Engine
+from textlrp.classifier import Classifier
+from textlrp.errors import BatchError, InputError, LRPError, ModelError
 from textlrp.explanation import Explanation
-from textlrp.propagation import propagate
+from textlrp.heads import MULTI, RUNNER_UP, Choice, Head, Pick, Several, kind_of
+from textlrp.ledger import TOKENS, Ledger
+from textlrp.progress import Bar
+from textlrp.reading import Reading
 from textlrp.rules import Rules, as_rules
-from textlrp.spans import Span
-from textlrp.tokens import Batch, Encoding, encode, pad
+from textlrp.spans import TEXT, TEXT_PAIR, Span
+from textlrp.tokens import Encoding
 
 #: The built-in classifier's folder and name.
 DEMO_FOLDER = Path(__file__).parent / "demo"
 DEMO_NAME = "textlrp demo"
-
-#: transformers writes a huge number where a tokenizer knows no limit.
-_NO_LIMIT = 1_000_000
 
 
 class Explainer:
@@ -38,28 +38,25 @@ class Explainer:
         model: a sequence classifier; it is used where it is and left as it is.
         tokenizer: the tokenizer that the model was trained with.
         name: what explanations call the model; default: the name that it was loaded under.
+        problem_type: what the model's outputs are: ``"single_label_classification"`` (softmax, or sigmoid where there
+            is one output), ``"multi_label_classification"`` (sigmoid) or ``"regression"`` (no probabilities); default:
+            what the model's config says, or else softmax for several outputs and regression for one.
+
+    Raises:
+        ModelError: the model is no torch module or has no weights, or there is no tokenizer.
+        InputError: there is no such problem_type.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Any, name: str | None = None) -> None:
-        if not isinstance(model, nn.Module):
-            raise ModelError(
-                f"the model must be a torch module, such as AutoModelForSequenceClassification gives, not "
-                f"{type(model).__name__}; to load one by its name, use Explainer.from_pretrained"
-            )
-        if tokenizer is None or not callable(tokenizer):
-            raise ModelError(
-                f"an explanation needs the tokenizer that the model was trained with, not {type(tokenizer).__name__}"
-            )
-        if any(parameter.is_meta for parameter in model.parameters()):
-            raise ModelError("the model has no weights: they are on the device 'meta'; load them first")
+    def __init__(
+        self, model: nn.Module, tokenizer: Any, name: str | None = None, *, problem_type: str | None = None
+    ) -> None:
+        self.classifier = Classifier(model, tokenizer)
         self.model = model
         self.tokenizer = tokenizer
         self.config = getattr(model, "config", None)
         self.name = name or getattr(self.config, "_name_or_path", "") or type(model).__name__
-        self.labels = _labels(self.config)
-        parameters = inspect.signature(model.forward).parameters
-        self._accepted = None if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) else frozenset(parameters)
-        self._limit = _length_limit(model, tokenizer)
+        self.head = Head.of(self.config, problem_type)
+        self._engine = Engine(self.classifier, self.head)
 
     @classmethod
     def from_pretrained(
@@ -69,6 +66,7 @@ class Explainer:
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         revision: str | None = None,
+        problem_type: str | None = None,
         **options: Any,
     ) -> Explainer:
         """Load a classifier and its tokenizer from a folder or from the hub.
@@ -78,18 +76,22 @@ class Explainer:
             device: where to put the model (``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...); default: the CPU.
             dtype: the dtype of the weights (``torch.float32``, ``"float32"``, ``"auto"``); default: as stored.
             revision: a branch, tag or commit of the hub's repository.
+            problem_type: what the model's outputs are; see :class:`Explainer`.
             **options: passed on to ``AutoModelForSequenceClassification.from_pretrained``.
 
         Raises:
-            InputError: there is no folder of that name, or the device or dtype is none.
+            InputError: there is no folder of that name, or the device, dtype or problem_type is none.
             ModelError: the model cannot be loaded, or it is no text classifier.
         """
         model, tokenizer = loading.load(str(name), device=device, dtype=dtype, revision=revision, **options)
-        return cls(model, tokenizer, str(name))
+        return cls(model, tokenizer, str(name), problem_type=problem_type)
 
     @classmethod
-    def from_pipeline(cls, pipeline: Any) -> Explainer:
+    def from_pipeline(cls, pipeline: Any, *, problem_type: str | None = None) -> Explainer:
         """Take the model and the tokenizer of a ``transformers`` text-classification pipeline, as they are.
+
+        The function that the pipeline applies to the model's outputs tells what they are, where ``problem_type`` does
+        not; a ``max_length`` that it cuts texts to is the model's limit.
 
         Raises:
             ModelError: the pipeline has no torch model or no tokenizer.
@@ -100,7 +102,15 @@ class Explainer:
                 f"{type(pipeline).__name__} has no torch model with a tokenizer: textlrp takes a text-classification "
                 f"pipeline of transformers"
             )
-        return cls(model, tokenizer)
+        applied = getattr(pipeline, "_postprocess_params", {}).get("function_to_apply")
+        explainer = cls(model, tokenizer, problem_type=problem_type or kind_of([applied]))
+        if explainer.head.problem_type is None and getattr(explainer.config, "num_labels", None) == 1:
+            # Without a word about it, a pipeline takes a single output for log-odds.
+            explainer = cls(model, tokenizer, problem_type=MULTI)
+        length = getattr(pipeline, "_preprocess_params", {}).get("max_length")
+        if length is not None:
+            explainer.classifier.limit = min(length, explainer.classifier.limit or length)
+        return explainer
 
     @classmethod
     def demo(cls, *, device: str | torch.device | None = None) -> Explainer:
@@ -116,223 +126,228 @@ class Explainer:
     def explain(
         self,
         text: str,
+        text_pair: str | None = None,
         *,
         target: str | int | None = None,
         contrast: str | int | None = None,
         rules: Rules | str = "attnlrp",
+        long: str = "truncate",
+        window: int | None = None,
+        stride: int | None = None,
+        progress: bool = False,
     ) -> Explanation:
         """Explain one label's logit for a text.
 
-        A text longer than the model reads is cut; ``truncated`` says where.
-
         Args:
             text: the document.
+            text_pair: the second text of a pair (a hypothesis, a passage to rank).
             target: a label name or index; default: the predicted label.
             contrast: a label or ``"runner-up"``: explains ``logit(target) - logit(contrast)``.
             rules: a preset's name or :class:`textlrp.Rules`.
+            long: what to do with a text that is longer than the model reads: ``"truncate"`` it (``truncated`` says
+                where), read it in overlapping ``"windows"`` (the explained logit is the mean of the windows' logits),
+                or raise an ``"error"``. Of a pair, the longer text is cut, or read in windows.
+            window: how many ids are read at once, special tokens included; default: as many as the model reads, or in
+                windows of a model without a limit, 2,048.
+            stride: in windows, how many ids after its predecessor a window may start; default: three quarters of
+                what it reads.
+            progress: whether to show a bar where it takes more than two seconds in a terminal.
 
         Raises:
-            InputError: the text, a label or the rules cannot be used as given.
+            InputError: the text, a label, the rules or an option cannot be used as given.
             LRPError: the model cannot be explained; the message says why.
         """
-        rules = as_rules(rules)
-        encoding = self.encode(text)
-        read = pad(self.tokenizer, [encoding])
-        choice = _Choice(self.labels, target, contrast)
-        with seeded(self.model):
-            found = propagate(
-                self.model,
-                choice.weights,
-                rules,
-                special_tokens_mask=self._tensor(read.special),
-                **self.inputs(read),
-            )
-        spans = tuple(
-            Span(start, end, text[start:end], relevance, special, piece)
-            for (start, end), relevance, special, piece in zip(
-                encoding.offsets, found.relevance[0].tolist(), encoding.special, encoding.pieces, strict=True
-            )
-        )
-        scores = found.logits[0].double()
-        labels = choice.named(scores.shape[0])
-        logits = dict(zip(labels, scores.tolist(), strict=True))
-        target, contrast_label = labels[choice.target], None if choice.contrast is None else labels[choice.contrast]
-        logit = logits[target] - (0.0 if contrast_label is None else logits[contrast_label])
-        return Explanation(
-            text=text,
-            target=target,
-            contrast=contrast_label,
-            logit=logit,
-            logits=logits,
-            probabilities=self._probabilities(labels, scores),
-            predicted=labels[int(scores.argmax())],
-            tokens=spans,
-            # The same logit without the rounding of a float32 difference.
-            ledger=replace(found.ledgers[0], logit=logit).check(),
-            truncated=encoding.truncated,
-            rules=rules.name,
-            model=self.name,
-            versions={name: importlib.metadata.version(name) for name in ("textlrp", "torch", "transformers")},
-        )
+        choice = Choice(target, contrast)
+        reading = Reading(long, window, stride)
+        ((_, explanation),) = self._explain(text, text_pair, choice, rules, reading, progress, None)
+        return explanation
 
-    def encode(self, text: str) -> Encoding:
-        """Return a text as the model reads it, cut where it is too long; the errors are those of :meth:`explain`."""
-        return encode(self.tokenizer, text, self._limit)
+    def explain_targets(
+        self,
+        text: str,
+        targets: str | int | Sequence[str | int] = "all",
+        text_pair: str | None = None,
+        *,
+        contrast: str | int | None = None,
+        threshold: float | None = None,
+        rules: Rules | str = "attnlrp",
+        long: str = "truncate",
+        window: int | None = None,
+        stride: int | None = None,
+        progress: bool = False,
+    ) -> dict[str, Explanation]:
+        """Explain several labels' logits for a text: one forward pass for all, and one backward pass for each.
 
-    def inputs(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the model takes of what the tokenizer gave, as ``[batch, sequence]`` tensors on its device.
+        Args:
+            text: the document.
+            targets: ``"all"`` labels; ``"predicted"``, which is the label of the highest logit, or all labels over the
+                threshold where a text can have several (multi-label); or a list of names or indices.
+            text_pair: the second text of a pair.
+            contrast: a label or ``"runner-up"`` (the best other label) that each target is set against; among
+                ``"all"``, the contrast itself is left out.
+            threshold: leave out labels whose probability is less; default: 0.5 for the ``"predicted"`` labels of a
+                multi-label model, else none is left out.
+            rules, long, window, stride, progress: as in :meth:`explain`.
+
+        Returns:
+            The explanations by the name of their label, in the order of the targets; none where no label is over the
+            threshold.
 
         Raises:
-            ModelError: the tokenizer gives an id that the model has no row for.
+            InputError: as in :meth:`explain`, or a threshold is given to a model without probabilities.
+            LRPError: the model cannot be explained; the message says why.
         """
-        accepted = self._accepted
-        inputs = {
-            key: self._tensor(rows)
-            for key, rows in batch.inputs.items()
-            if key in ("input_ids", "attention_mask") or accepted is None or key in accepted
-        }
-        if accepted is not None and "attention_mask" not in accepted:
-            inputs.pop("attention_mask", None)
-        size = getattr(word_table(self.model), "num_embeddings", None)
-        worst = max(map(max, batch.inputs["input_ids"]))
-        if size is not None and worst >= size:
-            (piece,) = self.tokenizer.convert_ids_to_tokens([worst])
-            raise ModelError(
-                f"the tokenizer does not fit the model: it gives {piece!r} the id {worst}, and the model has a "
-                f"table of {size} ids; load both from the same place"
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise InputError(f"threshold is a probability from 0 to 1, not {threshold!r}")
+        named: Any = targets
+        if not (isinstance(targets, str) and targets in ("all", "predicted")):
+            named = (targets,) if columns.single(targets) else tuple(columns.column(targets, "targets"))
+        several = Several(named, threshold)
+        reading = Reading(long, window, stride)
+        return dict(self._explain(text, text_pair, Choice(None, contrast), rules, reading, progress, several))
+
+    def explain_batch(
+        self,
+        texts: Iterable[Any],
+        targets: str | int | Iterable[Any] | None = None,
+        batch_size: int = 16,
+        progress: bool = False,
+        *,
+        contrast: str | int | None = None,
+        rules: Rules | str = "attnlrp",
+        long: str = "truncate",
+        window: int | None = None,
+        stride: int | None = None,
+        errors: str = "raise",
+    ) -> list[Any]:
+        """Explain many texts, those of like length together; each gets what it would get alone.
+
+        Args:
+            texts: a list, a generator, a column of a ``datasets.Dataset`` or of a pandas ``DataFrame``, ...; a pair is
+                a tuple of two texts or a dict with ``text`` and ``text_pair``.
+            targets: one label for all texts, or one for each (None for the predicted one); default: the predicted ones.
+            batch_size: the most texts in a batch; batches of long texts hold fewer.
+            progress: whether to show a bar where it takes more than two seconds in a terminal.
+            contrast, rules, long, window, stride: as in :meth:`explain`.
+            errors: ``"raise"`` an error if a text cannot be explained (before the model runs, where the text is the
+                reason; otherwise when all texts are through), or ``"return"`` it in the place of the explanation.
+
+        Returns:
+            One :class:`Explanation` for each text, in order; with ``errors="return"``, or the ``LRPError``.
+
+        Raises:
+            InputError: an option cannot be used as given.
+            BatchError: some texts cannot be explained; it names them, and has the explanations of the others.
+        """
+        if errors not in ("raise", "return"):
+            raise InputError(f"errors is 'raise' or 'return', not {errors!r}")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"batch_size is a number of texts, 1 or more, not {batch_size!r}")
+        rules, reading = as_rules(rules), Reading(long, window, stride)
+        values = list(columns.column(texts, "texts"))
+        choices = [Choice(target, contrast) for target in columns.each(targets, len(values))]
+        for choice in dict.fromkeys(choices):
+            choice.check(self.head)
+        found: list[Document | Explanation | LRPError] = []
+        for value, choice in zip(values, choices, strict=True):
+            try:
+                pick = partial(self._pick, choice)
+                found.append(reading.document(self.classifier, *columns.pair(value), pick, choice.settled))
+            except LRPError as error:
+                found.append(error)
+        failed = {i: each for i, each in enumerate(found) if isinstance(each, LRPError)}
+        if failed and errors == "raise":
+            raise BatchError(failed, len(found))
+        documents = [each for each in found if isinstance(each, Document)]
+        with Bar("explaining", sum(len(document.windows) for document in documents), progress) as bar:
+            self._engine.run(documents, rules, batch_size, bar)
+        for i, each in enumerate(found):
+            try:
+                if isinstance(each, Document):
+                    ((_, found[i]),) = self._explanations(each, rules)
+            except LRPError as error:
+                found[i] = failed[i] = error
+        if failed and errors == "raise":
+            raise BatchError(failed, len(found), [None if i in failed else each for i, each in enumerate(found)])
+        return found
+
+    def encode(self, text: str, text_pair: str | None = None) -> Encoding:
+        """Return a text as the model reads it, cut where it is too long; the errors are those of :meth:`explain`."""
+        return self.classifier.encode(text, self.classifier.limit, text_pair)
+
+    def _explain(
+        self,
+        text: str,
+        text_pair: str | None,
+        choice: Choice,
+        rules: Rules | str,
+        reading: Reading,
+        progress: bool,
+        several: Several | None,
+    ) -> list[tuple[str, Explanation]]:
+        rules = as_rules(rules)
+        choice.check(self.head)
+        if several is not None:
+            several.check(self.head)
+        settled = choice.settled if several is None else several.settled and choice.contrast != RUNNER_UP
+        pick = partial(self._pick, choice) if several is None else partial(several.pick, self.head, choice)
+        document = reading.document(self.classifier, text, text_pair, pick, settled)
+        with Bar("explaining", len(document.windows), progress) as bar:
+            self._engine.run([document], rules, 16, bar)
+        return self._explanations(document, rules)
+
+    def _pick(self, choice: Choice, logits: Tensor) -> list[Pick]:
+        return [choice.pick(self.head, logits)]
+
+    def _explanations(self, document: Document, rules: Rules) -> list[tuple[str, Explanation]]:
+        """Return the explanation of each label of a document."""
+        if document.error is not None:
+            raise document.error
+        if not document.relevance:
+            return []
+        outputs = document.outputs
+        labels, scores = self.head.labels(outputs.shape[0]), self.head.scores(outputs).tolist()
+        logits = dict(zip(labels, scores, strict=True))
+        encoding = document.encoding
+        truncated = (*encoding.truncated, None)
+        versions = {name: importlib.metadata.version(name) for name in ("textlrp", "torch", "transformers")}
+        found = []
+        for pick, relevance, books in document.explained():
+            contrast = None if pick.contrast is None else labels[pick.contrast]
+            # The same logit without the rounding of a float32 difference.
+            logit = logits[labels[pick.target]] - (0.0 if contrast is None else logits[contrast])
+            explanation = Explanation(
+                text=document.text,
+                text_pair=document.text_pair,
+                target=labels[pick.target],
+                contrast=contrast,
+                logit=logit,
+                logits=logits,
+                probabilities=self.head.probabilities(outputs),
+                predicted=labels[max(range(len(scores)), key=scores.__getitem__)],
+                tokens=_spans((document.text, document.text_pair or ""), encoding, relevance),
+                ledger=_whole(books, encoding, relevance, logit),
+                truncated=truncated[0],
+                truncated_pair=truncated[1],
+                windows=len(document.windows),
+                rules=rules.name,
+                model=self.name,
+                versions=versions,
             )
-        return inputs
-
-    def _tensor(self, rows: list[list[int]]) -> Tensor:
-        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
-        return torch.tensor(rows, device=device)
-
-    def _probabilities(self, labels: tuple[str, ...], logits: Tensor) -> dict[str, float]:
-        kind = getattr(self.config, "problem_type", None)
-        if kind == "regression" or (kind is None and len(labels) == 1):
-            return {}
-        values = logits.sigmoid() if kind == "multi_label_classification" else logits.softmax(-1)
-        return dict(zip(labels, values.tolist(), strict=True))
+            found.append((explanation.target, explanation))
+        return found
 
 
-class _Choice:
-    """The explained labels, settled once the logits are known."""
-
-    def __init__(self, labels: tuple[str, ...] | None, target: str | int | None, contrast: str | int | None) -> None:
-        self._labels, self._target, self._contrast = labels, target, contrast
-        self.target = 0
-        self.contrast: int | None = None
-        if labels is not None:  # say what is wrong before the model runs
-            if target is not None:
-                find_label(labels, target)
-            if contrast is not None and contrast != "runner-up":
-                find_label(labels, contrast)
-
-    def named(self, count: int) -> tuple[str, ...]:
-        """Return the labels' names, numbers where the model has none."""
-        if self._labels is None or len(self._labels) != count:
-            return tuple(f"LABEL_{i}" for i in range(count))
-        return self._labels
-
-    def weights(self, logits: Tensor) -> Tensor:
-        """Return ``+1`` at the target and ``-1`` at the contrast, ``[1, labels]``."""
-        labels = self.named(logits.shape[1])
-        scores = logits[0]
-        self.target = int(scores.argmax()) if self._target is None else find_label(labels, self._target)
-        weights = torch.zeros_like(logits)
-        weights[0, self.target] = 1.0
-        if self._contrast is not None:
-            if len(labels) < 2:
-                raise InputError("contrast needs a second label, and the model has one")
-            if self._contrast == "runner-up" and "runner-up" not in labels:
-                others = scores.clone()
-                others[self.target] = -torch.inf
-                self.contrast = int(others.argmax())
-            else:
-                self.contrast = find_label(labels, self._contrast)
-            if self.contrast == self.target:
-                raise InputError(f"contrast and target are both {labels[self.target]!r}: their difference is zero")
-            weights[0, self.contrast] = -1.0
-        return weights
+def _spans(texts: tuple[str, str], encoding: Encoding, relevance: list[float]) -> tuple[Span, ...]:
+    rows = zip(encoding.offsets, relevance, encoding.special, encoding.pieces, encoding.parts, strict=True)
+    sources = (TEXT, TEXT_PAIR)
+    return tuple(
+        Span(start, end, texts[part][start:end], value, special, piece, sources[part])
+        for (start, end), value, special, piece, part in rows
+    )
 
 
-def find_label(labels: tuple[str, ...], label: str | int) -> int:
-    """Return the index of a label given by name, in any case, or by index.
-
-    Raises:
-        InputError: there is no such label; the message lists the labels and the nearest one.
-    """
-    listed = ", ".join(labels[:20]) + (f", ... ({len(labels)} in all)" if len(labels) > 20 else "")
-    if not isinstance(label, (str, bool)) and hasattr(label, "__index__"):
-        label = operator.index(label)
-        if 0 <= label < len(labels):
-            return label
-        raise InputError(f"there is no label {label}: the model has {len(labels)}, 0 to {len(labels) - 1} ({listed})")
-    if not isinstance(label, str):
-        raise InputError(f"a label is a name or an index, not {label!r}")
-    if label in labels:
-        return labels.index(label)
-    folded = [name.casefold() for name in labels]
-    if folded.count(label.casefold()) == 1:
-        return folded.index(label.casefold())
-    if label.isdecimal() and int(label) < len(labels):
-        return int(label)
-    near = difflib.get_close_matches(label.casefold(), folded, n=1)
-    hint = f"; did you mean {labels[folded.index(near[0])]!r}?" if near else ""
-    raise InputError(f"there is no label {label!r}: the model's labels are {listed}{hint}")
-
-
-def _labels(config: Any) -> tuple[str, ...] | None:
-    """Return the labels by index, told apart by their index where two have the same name."""
-    names = getattr(config, "id2label", None)
-    if not names:
-        return None
-    ordered = [str(names[key]) for key in sorted(names, key=int)]
-    return tuple(f"{name} ({i})" if ordered.count(name) > 1 else name for i, name in enumerate(ordered))
-
-
-def _length_limit(model: nn.Module, tokenizer: Any) -> int | None:
-    """Return how many ids the model reads, special tokens included, or None for no limit."""
-    config = getattr(model, "config", None)
-    config = getattr(config, "get_text_config", lambda: config)()
-    limits = []
-    known = getattr(tokenizer, "model_max_length", None)
-    if isinstance(known, int) and 0 < known < _NO_LIMIT:
-        limits.append(known)
-    for setting in ("max_position_embeddings", "max_seq_len"):
-        try:
-            positions = getattr(config, setting, None)
-        except NotImplementedError:  # how a config says that it has no limit
-            continue
-        if isinstance(positions, int) and positions > 0:
-            # A position table with a padding row (RoBERTa-type) counts from behind that row.
-            limits.append(positions - max(_reserved_rows(model, positions), default=0))
-    return min(limits, default=None)
-
-
-def _reserved_rows(model: nn.Module, positions: int) -> Iterator[int]:
-    for name, module in model.named_modules():
-        table, padding = getattr(module, "weight", None), getattr(module, "padding_idx", None)
-        if "pos" in name and isinstance(table, Tensor) and table.shape[0] == positions and padding is not None:
-            yield padding + 1
-
-
-def word_table(model: nn.Module) -> Any:
-    """Return the model's table of input embeddings, or None where it does not tell."""
-    getter: Callable[[], Any] = getattr(model, "get_input_embeddings", lambda: None)
-    try:
-        return getter()
-    except NotImplementedError:
-        return None
-
-
-@contextmanager
-def seeded(model: nn.Module) -> Iterator[None]:
-    """Make models that sample (hashing attention) repeat themselves; afterwards the random state is as before."""
-    devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
-    with torch.random.fork_rng(devices=devices):
-        torch.default_generator.manual_seed(0)
-        for device in devices:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(0)
-        yield
+def _whole(books: Ledger, encoding: Encoding, relevance: list[float], logit: float) -> Ledger:
+    """Return a ledger whose row of tokens is the very sum of their relevances, if it balances."""
+    tokens = math.fsum(value for value, special in zip(relevance, encoding.special, strict=True) if not special)
+    return replace(books, rows={**books.rows, TOKENS: tokens}, logit=logit).check()

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textlrp import segmentation
 from textlrp.errors import InputError
 from textlrp.ledger import Ledger
-from textlrp.spans import Span
+from textlrp.spans import TEXT, TEXT_PAIR, Span, gather, read_range
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _FORMAT = 1
+
+#: What a text can be shown by.
+UNITS = ("token", "word", "sentence")
 
 
 @dataclass(frozen=True)
@@ -26,15 +30,19 @@ class Explanation:
 
     Attributes:
         text: the text as it was given.
+        text_pair: the second text of a pair, or None.
         target: the explained label.
         contrast: the label that it is set against, or None.
         logit: the explained quantity: the target's logit, or its difference to the contrast's.
         logits: each label's logit.
         probabilities: each label's probability; empty where the model gives none (regression).
         predicted: the label with the highest logit.
-        tokens: one span for each id that the model read, special tokens included.
+        tokens: one span for each id that the model read, special tokens included; in overlapping windows, ids that
+            were read more than once have one span.
         ledger: where the whole logit went; its rows add up to :attr:`logit`.
-        truncated: the characters ``[start, end)`` that the model did not read, or None.
+        truncated: the characters ``[start, end)`` of the text that the model did not read, or None.
+        truncated_pair: the same of the second text.
+        windows: how many overlapping windows the text was read in; the logits are their mean.
         rules: the name of the rules.
         model: the name of the model.
         versions: the versions of the libraries that computed it.
@@ -53,12 +61,55 @@ class Explanation:
     rules: str = "attnlrp"
     model: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    text_pair: str | None = None
+    truncated_pair: tuple[int, int] | None = None
+    windows: int = 1
+
+    @cached_property
+    def words(self) -> tuple[Span, ...]:
+        """What was read as words, one span each, punctuation and white space too (UAX #29); special tokens left out.
+
+        The spans tile what was read, and their relevance adds up to the ledger's row ``tokens``.
+        """
+        return self._gathered(segmentation.words)
+
+    @cached_property
+    def sentences(self) -> tuple[Span, ...]:
+        """What was read as sentences, with the white space behind each (UAX #29); special tokens left out.
+
+        The spans tile what was read, and their relevance adds up to the ledger's row ``tokens``.
+        """
+        return self._gathered(segmentation.sentences)
+
+    def units(self, by: str) -> tuple[Span, ...]:
+        """Return the spans of the text by ``"token"``, ``"word"`` or ``"sentence"``.
+
+        Raises:
+            InputError: ``by`` is none of them.
+        """
+        if by not in UNITS:
+            raise InputError(f"a text is shown by {', '.join(UNITS)}, not by {by!r}")
+        return {"token": self.tokens, "word": self.words, "sentence": self.sentences}[by]
+
+    @property
+    def texts(self) -> tuple[tuple[str, str, tuple[int, int] | None], ...]:
+        """Each text with what a span calls it (``source``) and what of it was not read: one, or two of a pair."""
+        first = (TEXT, self.text, self.truncated)
+        return (first,) if self.text_pair is None else (first, (TEXT_PAIR, self.text_pair, self.truncated_pair))
+
+    def _gathered(self, boundaries: Callable[[str], list[int]]) -> tuple[Span, ...]:
+        gathered: list[Span] = []
+        for source, text, truncated in self.texts:
+            tokens = [span for span in self.tokens if span.source == source]
+            gathered += gather(tokens, text, source, read_range(text, truncated), boundaries(text))
+        return tuple(gathered)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the explanation as JSON-ready values."""
         return {
             "format": _FORMAT,
             "text": self.text,
+            "text_pair": self.text_pair,
             "target": self.target,
             "contrast": self.contrast,
             "predicted": self.predicted,
@@ -67,7 +118,11 @@ class Explanation:
             "probabilities": dict(self.probabilities),
             "tokens": [span.to_dict() for span in self.tokens],
             "ledger": self.ledger.to_dict(),
+            "words": [_brief(span) for span in self.words],
+            "sentences": [_brief(span) for span in self.sentences],
             "truncated": list(self.truncated) if self.truncated else None,
+            "truncated_pair": list(self.truncated_pair) if self.truncated_pair else None,
+            "windows": self.windows,
             "rules": self.rules,
             "model": self.model,
             "versions": dict(self.versions),
@@ -93,13 +148,16 @@ class Explanation:
                 f"this has format {found}, and this version of textlrp reads explanations of format {_FORMAT}"
             )
         try:
-            fields = {key: value for key, value in values.items() if key != "format"}
+            # Words and sentences are written for other readers; they follow from the tokens.
+            fields = {key: value for key, value in values.items() if key not in ("format", "words", "sentences")}
             fields["tokens"] = tuple(Span.from_dict(span) for span in values["tokens"])
             fields["ledger"] = Ledger(**values["ledger"])
-            fields["truncated"] = tuple(values["truncated"]) if values["truncated"] else None
+            for key in ("truncated", "truncated_pair"):
+                fields[key] = tuple(values[key]) if values.get(key) else None
             explanation = cls(**fields)
+            texts = {source: text for source, text, _ in explanation.texts}
             for span in explanation.tokens:
-                if not 0 <= span.start <= span.end or explanation.text[span.start : span.end] != span.text:
+                if not 0 <= span.start <= span.end or texts[span.source][span.start : span.end] != span.text:
                     raise InputError(
                         f"this explanation was changed: its text has no {span.text!r} at characters {span.start} to "
                         f"{span.end}"
@@ -132,15 +190,14 @@ class Explanation:
             raise InputError("this is no explanation saved by textlrp: a JSON object was expected")
         return cls.from_dict(values)
 
-    @property
-    def strongest(self) -> float:
-        """The largest absolute relevance of a span in the text: the end of the color scale."""
-        return max((abs(s.relevance) for s in self.tokens if not s.special and math.isfinite(s.relevance)), default=0.0)
-
     def __rich__(self) -> RenderableType:
         from textlrp.terminal import render
 
         return render(self)
+
+
+def _brief(span: Span) -> dict[str, Any]:
+    return {key: value for key, value in span.to_dict().items() if key not in ("special", "piece")}
 
 
 def write_whole(path: Path, text: str) -> None:

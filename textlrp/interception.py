@@ -225,6 +225,11 @@ class Interception(TorchFunctionMode):
 
     # -- what handlers ask for -----------------------------------------------------------------------------------
 
+    def start(self) -> None:
+        """Clear what an earlier backward pass brought."""
+        self.relevance = torch.zeros_like(self.relevance)
+        self.books.clear()
+
     def count(self, func: Any, rule: str) -> None:
         """Note that an operation met a rule."""
         key = (operations.name(func), rule)

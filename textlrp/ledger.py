@@ -6,7 +6,7 @@ This module knows nothing of torch: a finished explanation is read, shown and sa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from textlrp.errors import NonFiniteError, UnbalancedLedgerError
@@ -106,11 +106,6 @@ class Ledger(Mapping[str, float]):
             )
         return self
 
-    def split_tokens(self, tokens: float, special_tokens: float) -> Ledger:
-        """Return the same ledger with the tokens row replaced by its two parts."""
-        rows = {**self.rows, TOKENS: tokens, SPECIAL_TOKENS: special_tokens}
-        return Ledger(rows, self.logit, self.tolerance, self.magnitude)
-
     def to_dict(self) -> dict[str, object]:
         """Return the ledger as JSON-ready values."""
         return {
@@ -119,3 +114,17 @@ class Ledger(Mapping[str, float]):
             "tolerance": self.tolerance,
             "magnitude": self.magnitude,
         }
+
+
+def mean(ledgers: Sequence[Ledger]) -> Ledger:
+    """Return the ledger of a document whose logit is the mean of the logits of its windows."""
+    if len(ledgers) == 1:
+        return ledgers[0]
+    count = len(ledgers)
+    headings = [heading for heading in HEADINGS if any(heading in books.rows for books in ledgers)]
+    return Ledger(
+        {heading: math.fsum(books.rows.get(heading, 0.0) for books in ledgers) / count for heading in headings},
+        math.fsum(books.logit for books in ledgers) / count,
+        max(books.tolerance for books in ledgers),
+        math.fsum(books.magnitude for books in ledgers) / count,
+    )

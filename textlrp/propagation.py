@@ -20,6 +20,9 @@ from textlrp.rules import Rules, as_rules
 #: A label index, one for each document, weights of the logits, or a function from logits to such weights.
 Target = int | Sequence[int] | Tensor | Callable[[Tensor], Tensor] | None
 
+#: Several targets, or a function from logits to them.
+Targets = Sequence[Target] | Callable[[Tensor], Sequence[Target]]
+
 
 @dataclass(frozen=True)
 class Propagation:
@@ -68,6 +71,34 @@ def propagate(
         UnbalancedLedgerError: the ledger of a document does not add up to its logit.
         NonFiniteError: a NaN or an infinity turned up.
     """
+    (found,) = propagate_targets(model, (target,), rules, special_tokens_mask=special_tokens_mask, **model_inputs)
+    return found
+
+
+def propagate_targets(
+    model: nn.Module,
+    targets: Targets,
+    rules: Rules | str = "attnlrp",
+    *,
+    special_tokens_mask: Tensor | None = None,
+    **model_inputs: Any,
+) -> tuple[Propagation, ...]:
+    """Carry the relevance of several logits back to the input ids: one forward pass, and one backward pass for each.
+
+    Args:
+        model: as :func:`propagate` takes it.
+        targets: what :func:`propagate` takes as a target, several of them, or a function that is given the logits
+            ``[batch, labels]`` and returns them.
+        rules: as :func:`propagate` takes them.
+        special_tokens_mask: as :func:`propagate` takes it.
+        **model_inputs: as :func:`propagate` takes them.
+
+    Returns:
+        One propagation for each target, in order.
+
+    Raises:
+        LRPError: as :func:`propagate` raises it.
+    """
     rules = as_rules(rules)
     input_ids = _check_inputs(special_tokens_mask, model_inputs)
     with torch.inference_mode(False), undisturbed(model) as parts:
@@ -75,7 +106,7 @@ def propagate(
             raise ModelError(
                 "the model's weights were made in torch.inference_mode, where nothing can be explained: load it outside"
             )
-        call = _Call(parts, target, rules, special_tokens_mask, _outside_inference(model_inputs))
+        call = _Call(parts, targets, rules, special_tokens_mask, _outside_inference(model_inputs))
         state = torch.get_rng_state()
         found = _run(call)
         if found is not None:
@@ -88,6 +119,11 @@ def propagate(
                 part = _run(call.alone(i))
             assert part is not None
             alone.append(part)
+    return tuple(map(_joined, zip(*alone, strict=True)))
+
+
+def _joined(alone: tuple[Propagation, ...]) -> Propagation:
+    """Put the propagations of single documents together."""
     return Propagation(
         torch.cat([part.relevance for part in alone]),
         tuple(ledger for part in alone for ledger in part.ledgers),
@@ -128,13 +164,11 @@ def _outside_inference(model_inputs: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _run(call: _Call) -> Propagation | None:
+def _run(call: _Call) -> tuple[Propagation, ...] | None:
     """Explain a batch, or return None if its documents have to be taken one at a time."""
-    model, model_inputs, special_tokens_mask = call.parts.model, call.model_inputs, call.special_tokens_mask
-    input_ids = call.input_ids
-    batch = input_ids.shape[0]
+    model, model_inputs, batch = call.parts.model, call.model_inputs, call.input_ids.shape[0]
     interception = call.interception()
-    dtype = interception.relevance.dtype
+    found: list[Propagation] = []
     with torch.enable_grad(), eagerly(), interception:
         output = model(**{**model_inputs, "input_ids": interception.input_ids})
         with torch._C.DisableTorchFunction():
@@ -149,44 +183,31 @@ def _run(call: _Call) -> Propagation | None:
                     f"{type(model).__name__} never looked its input ids up in an embedding table of its own, so no "
                     f"relevance can reach a token"
                 )
-            weights = _weights(call.target, logits, dtype)
+            weights = call.weights(logits, interception.relevance.dtype)
             ruleless = logits.requires_grad and graph.ruleless(logits.grad_fn, interception.products)
         met = dict(interception.met)
-        if logits.requires_grad and not ruleless:
-            # Straight to autograd's engine: torch.autograd.backward would hand itself to the interception, which is off
-            # while it handles a function, and checkpoints that run parts of the forward pass again need it.
-            torch.autograd.Variable._execution_engine.run_backward(
-                (logits,),
-                (weights.to(logits.dtype),),
-                False,
-                False,
-                (interception.root,),
-                allow_unreachable=True,
-                accumulate_grad=False,
-            )
+        for i, each in enumerate(weights if not ruleless else ()):
+            interception.start()
+            if logits.requires_grad:
+                # Straight to autograd's engine: torch.autograd.backward would hand itself to the interception, which is
+                # off while it handles a function, and checkpoints that run parts of the forward pass again need it.
+                torch.autograd.Variable._execution_engine.run_backward(
+                    (logits,),
+                    (each.to(logits.dtype),),
+                    i + 1 < len(weights),
+                    False,
+                    (interception.root,),
+                    allow_unreachable=True,
+                    accumulate_grad=False,
+                )
+            with torch._C.DisableTorchFunction():
+                found.append(_close(call, interception, logits, each, met))
     if ruleless:
         raise diagnosis.hidden_operations(model, model_inputs, call.interception()) or UnsupportedOperationError(
             "an operation of the model met no rule, and a second run did not show which"
         )
-    relevance = interception.relevance.view(input_ids.shape)
-    books = interception.books
-    explained = (logits.detach().to(dtype) * weights).sum(-1)
-    rows = books.rows()
-    padding = call.padding()
-    rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (relevance * padding).sum(-1)
-    relevance = relevance.masked_fill(padding, 0.0)
-    special = special_tokens_mask.to(relevance).bool() if special_tokens_mask is not None else None
-    rows[TOKENS] = relevance.sum(-1) if special is None else (relevance * ~special).sum(-1)
-    if special is not None:
-        rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (relevance * special).sum(-1)
-    values = {heading: row.tolist() for heading, row in rows.items()}
-    tolerance = TOLERANCES[call.precision]
-    magnitudes = interception.relevance.view(input_ids.shape).abs().sum(-1).tolist()
-    ledgers = tuple(
-        Ledger({heading: row[i] for heading, row in values.items()}, logit, tolerance, magnitude)
-        for i, (logit, magnitude) in enumerate(zip(explained.tolist(), magnitudes, strict=True))
-    )
-    if batch > 1 and (books.mixed or not all(ledger.balanced for ledger in ledgers)):
+    ledgers = [ledger for each in found for ledger in each.ledgers]
+    if batch > 1 and (interception.books.mixed or not all(ledger.balanced for ledger in ledgers)):
         return None
     for ledger in ledgers:
         try:
@@ -201,6 +222,30 @@ def _run(call: _Call) -> Propagation | None:
                 raise hidden from None
             rules_met = sorted({f"{name}: {rule}" for name, rule in met})
             raise UnbalancedLedgerError(f"{error}. Operations met: {'; '.join(rules_met)}") from None
+    return tuple(found)
+
+
+def _close(
+    call: _Call, interception: Interception, logits: Tensor, weights: Tensor, met: dict[tuple[str, str], int]
+) -> Propagation:
+    """Add up what a backward pass posted and what arrived at the ids: one ledger for each document."""
+    arrived = interception.relevance.view(call.input_ids.shape)
+    explained = (logits.detach().to(arrived.dtype) * weights).sum(-1)
+    rows = interception.books.rows()
+    padding, special_tokens_mask = call.padding(), call.special_tokens_mask
+    rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (arrived * padding).sum(-1)
+    relevance = arrived.masked_fill(padding, 0.0)
+    special = special_tokens_mask.to(relevance).bool() if special_tokens_mask is not None else None
+    rows[TOKENS] = relevance.sum(-1) if special is None else (relevance * ~special).sum(-1)
+    if special is not None:
+        rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (relevance * special).sum(-1)
+    values = {heading: row.tolist() for heading, row in rows.items()}
+    tolerance = TOLERANCES[call.precision]
+    magnitudes = arrived.abs().sum(-1).tolist()
+    ledgers = tuple(
+        Ledger({heading: row[i] for heading, row in values.items()}, logit, tolerance, magnitude)
+        for i, (logit, magnitude) in enumerate(zip(explained.tolist(), magnitudes, strict=True))
+    )
     return Propagation(relevance, ledgers, logits.detach(), weights, met)
 
 
@@ -263,13 +308,14 @@ def _weights(target: Target, logits: Tensor, dtype: torch.dtype) -> Tensor:
 
 @dataclass(frozen=True)
 class _Call:
-    """What :func:`propagate` was asked for."""
+    """What :func:`propagate_targets` was asked for."""
 
     parts: Parts
-    target: Target
+    targets: Targets
     rules: Rules
     special_tokens_mask: Tensor | None
     model_inputs: dict[str, Any]
+    row: tuple[int, int] | None = None  # the place of a document that is taken alone, and the size of its batch
     fused: bool = True
 
     @property
@@ -295,14 +341,16 @@ class _Call:
             shared = not isinstance(value, Tensor) or value.dim() == 0 or value.shape[0] != batch
             return value if shared else value[i : i + 1]
 
-        target = self.target
-        if isinstance(target, Tensor):
-            per_document = target.dim() == 2 or (not target.is_floating_point() and target.dim() == 1)
-            target = part(target) if per_document else target
-        elif isinstance(target, Sequence):
-            target = [target[i]] if len(target) == batch else target
         inputs = {key: part(value) for key, value in self.model_inputs.items()}
-        return _Call(self.parts, target, self.rules, part(self.special_tokens_mask), inputs)
+        return replace(self, special_tokens_mask=part(self.special_tokens_mask), model_inputs=inputs, row=(i, batch))
+
+    def weights(self, logits: Tensor, dtype: torch.dtype) -> list[Tensor]:
+        """Return the weight of each logit for each target, ``[batch, labels]``."""
+        # Targets are made for the whole batch: a document that is taken alone stands in for the others.
+        rows = logits if self.row is None else logits.expand(self.row[1], -1)
+        targets = self.targets(rows.detach()) if callable(self.targets) else self.targets
+        found = [_weights(target, rows, dtype) for target in targets]
+        return found if self.row is None else [each[self.row[0] : self.row[0] + 1] for each in found]
 
     def padding(self) -> Tensor:
         """Return where padding stands at the ends of the documents, ``[batch, sequence]``."""

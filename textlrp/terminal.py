@@ -18,7 +18,7 @@ from rich.text import Text
 
 from textlrp import palette
 from textlrp.ledger import RESIDUE, TOKENS, Ledger
-from textlrp.spans import Span, merge_overlaps
+from textlrp.spans import Span, merge_overlaps, read_range
 
 if TYPE_CHECKING:
     from textlrp.explanation import Explanation
@@ -31,49 +31,50 @@ _CURSIVE = regex.compile(  # letters that join hands with their neighbors
 _TITLE = 11  # columns of the words "relevance" and "ledger", so that what follows is aligned
 
 
-def render(explanation: Explanation) -> View:
-    """Return a rich renderable of an explanation."""
-    return View(explanation)
+def render(explanation: Explanation, by: str = "word") -> View:
+    """Return a rich renderable of an explanation, its text colored by ``"token"``, ``"word"`` or ``"sentence"``."""
+    return View(explanation, by)
 
 
 class View:
     """Shows an explanation: verdict, text, legend and ledger."""
 
-    def __init__(self, explanation: Explanation) -> None:
+    def __init__(self, explanation: Explanation, by: str) -> None:
         self._explanation = explanation
+        self._units = explanation.units(by)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # Nothing is wrapped where nobody wants it (a pipe, a file): then tabs stay tabs, too.
         width = None if options.no_wrap else options.max_width
-        for line in _lines(self._explanation, console, width):
+        for line in _lines(self._explanation, self._units, console, width):
             if width is None:
                 yield from line.render(console, end="\n")
             else:
                 yield line
 
 
-def _lines(e: Explanation, console: Console, width: int | None) -> Iterator[Text]:
-    spans = whole_units(e.text, merge_overlaps(e.tokens))
-    strongest = max((abs(span.relevance) for span in spans), default=0.0)
+def _lines(e: Explanation, units: tuple[Span, ...], console: Console, width: int | None) -> Iterator[Text]:
+    shown_by = {
+        source: whole_units(text, merge_overlaps(tuple(span for span in units if span.source == source)))
+        for source, text, _ in e.texts
+    }
+    strongest = max((abs(span.relevance) for spans in shown_by.values() for span in spans), default=0.0)
     yield verdict(e)
-    yield Text()
-    start, end = _read(e)
-    if e.truncated and start > 0:
-        yield cut_notice(e)
-    yield colored_text(e.text, spans, strongest, console, (start, end))
-    if e.truncated and start == 0:
-        yield cut_notice(e)
+    for number, (source, text, truncated) in enumerate(e.texts, 1):
+        yield Text()
+        if len(e.texts) > 1:
+            yield Text(f"text {number}", style="dim")
+        start, end = read_range(text, truncated)
+        if truncated is None:
+            end = len(text.rstrip("\r\n")) or len(text)
+        elif start > 0:
+            yield cut_notice(text, truncated)
+        yield colored_text(text, shown_by[source], strongest, console, (start, end))
+        if truncated is not None and start == 0:
+            yield cut_notice(text, truncated)
     yield Text()
     yield legend(e, strongest, console)
     yield ledger_line(e.ledger, width)
-
-
-def _read(e: Explanation) -> tuple[int, int]:
-    """Return the characters to show: those that the model read."""
-    if e.truncated is None:
-        return 0, len(e.text.rstrip("\r\n")) or len(e.text)
-    start, end = e.truncated
-    return (end, len(e.text)) if start == 0 else (0, start)
 
 
 def verdict(e: Explanation) -> Text:
@@ -85,6 +86,8 @@ def verdict(e: Explanation) -> Text:
     if e.target != e.predicted and e.target in e.probabilities:
         what += f" {percent(e.probabilities[e.target])}"
     what += f" against {named(e.contrast)}, logits differ by" if e.contrast is not None else ", logit"
+    if e.windows > 1:
+        what += f" (mean of {e.windows:,} windows)"
     described = Text(f"   explained: {what} {signed(e.logit)}", style="not bold")
     line.append_text(described)
     line.append("   " + ", ".join(named(part) for part in (e.rules, e.model) if part), style="not bold dim")
@@ -227,13 +230,12 @@ def ledger_line(books: Ledger, width: int | None = None) -> Text:
     return Text.assemble(("ledger".ljust(_TITLE), "dim"), line)
 
 
-def cut_notice(e: Explanation) -> Text:
+def cut_notice(text: str, truncated: tuple[int, int]) -> Text:
     """Say which characters the model did not read."""
-    assert e.truncated is not None
-    start, end = e.truncated
-    share = (end - start) / len(e.text)
+    start, end = truncated
+    share = (end - start) / len(text)
     return Text(
-        f"! NOT READ: characters {start:,} to {end:,} of {len(e.text):,} ({percent(share)}): the text is longer "
+        f"! NOT READ: characters {start:,} to {end:,} of {len(text):,} ({percent(share)}): the text is longer "
         f"than the model reads.",
         style="bold reverse",
     )

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from textlrp import cost
+from textlrp.classifier import FORWARD_LIMITS
 from textlrp.errors import LRPError
-from textlrp.explainer import Explainer, seeded
-from textlrp.isolation import undisturbed
+from textlrp.explainer import Explainer
 from textlrp.ledger import TOLERANCES, Ledger
-from textlrp.propagation import Propagation, Target, precision_of, propagate
+from textlrp.propagation import Propagation, Target, precision_of
 from textlrp.rules import Rules
 from textlrp.tokens import Batch, Encoding, pad
 
@@ -25,10 +25,6 @@ T = TypeVar("T")
 
 #: How many of the texts are put into one padded batch.
 BATCH = 4
-
-#: The largest difference of logits that counts as rounding, relative to the largest logit, by the model's dtype.
-#: A float64 model is explained in float64 throughout; on its own it may fall back to float32 (in norms, in softmax).
-FORWARD_LIMITS = {"float64": 1e-5, "float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
 
 _NOTHING = "no text was explained"
 _NOT_BY_ALL = "no text was explained by all rules"
@@ -145,7 +141,7 @@ class Trial:
         """Return what explanations of the longest text cost, or why that was not measured."""
         if self.longest is None:
             return _NOT_BY_ALL
-        inputs = self.explainer.inputs(pad(self.explainer.tokenizer, [self.longest]))
+        inputs = self.explainer.classifier.inputs(pad(self.explainer.tokenizer, [self.longest]))
         measured = attempt(cost.measure, self.explainer.model, inputs, self.rules, repeats)
         return measured.reason if isinstance(measured, Failure) else measured
 
@@ -295,22 +291,19 @@ class Trial:
 def _read(explainer: Explainer, text: str) -> Encoding:
     """Return a text as the model reads it, once it is known that the model has a row for each id."""
     encoding = explainer.encode(text)
-    explainer.inputs(pad(explainer.tokenizer, [encoding]))
+    explainer.classifier.inputs(pad(explainer.tokenizer, [encoding]))
     return encoding
 
 
 def _classify(explainer: Explainer, batch: Batch) -> Tensor:
     """Return the logits of the plain model, ``[batch, labels]``."""
-    with undisturbed(explainer.model), seeded(explainer.model):
-        return cost.forward(explainer.model, explainer.inputs(batch))
+    return explainer.classifier.logits(batch)
 
 
 def _explain(explainer: Explainer, batch: Batch, rules: Rules, target: Target = None) -> Propagation:
     """Explain texts as :meth:`Explainer.explain` does; by default, their predicted labels."""
-    inputs = explainer.inputs(batch)
-    special = torch.tensor(batch.special, device=inputs["input_ids"].device)
-    with seeded(explainer.model):
-        return propagate(explainer.model, target, rules, special_tokens_mask=special, **inputs)
+    (found,) = explainer.classifier.propagate(batch, (target,), rules)
+    return found
 
 
 def _imbalance(found: tuple[Ledger, int, str]) -> float:

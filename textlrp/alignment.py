@@ -1,0 +1,161 @@
+"""The characters of each id of a tokenizer that knows no offsets: found again in the text, or not at all."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Range = tuple[int, int]
+
+#: How vocabularies write a space, or that a piece starts or ends a word.
+MARKERS = "▁Ġ"
+
+
+def plain_ids(tokenizer: Any, text: str) -> list[int]:
+    """Return the ids of a text without special tokens."""
+    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+
+def pieces_of(tokenizer: Any, ids: list[int]) -> tuple[str, ...]:
+    """Return the tokenizer's own symbol of each id."""
+    return tuple(str(piece) for piece in tokenizer.convert_ids_to_tokens(ids))
+
+
+def trim(text: str, start: int, end: int) -> Range:
+    """Leave out the white space around a token, unless it is all there is."""
+    inside = text[start:end]
+    if not inside.strip():
+        return start, end
+    return end - len(inside.lstrip()), start + len(inside.rstrip())
+
+
+def align(tokenizer: Any, text: str, ids: list[int]) -> list[Range] | None:
+    """Find the characters of each id of a tokenizer without offsets, or return None where that would be a guess.
+
+    First the words, then the characters are tokenized one by one: where that gives the very ids of the whole text, each
+    piece must lie within its word or character. Failing that, the pieces are matched with the text as a whole.
+    """
+    added = sorted(filter(None, tokenizer.get_added_vocab()), key=len, reverse=True)
+    literal = "|".join(map(re.escape, added)) or r"(?!)"
+    for unit in (rf"{literal}|(?:(?!{literal})\S)+", f"{literal}|."):
+        found = _align_units(tokenizer, text, ids, re.compile(unit, re.DOTALL))
+        if found is not None:
+            return found
+    return _match(tokenizer, text, pieces_of(tokenizer, ids))
+
+
+def _align_units(tokenizer: Any, text: str, ids: list[int], unit: re.Pattern[str]) -> list[Range] | None:
+    """Align word by word, or character by character, if these tokenize on their own as they do in the text."""
+    known: dict[str, tuple[list[int], list[Range] | None]] = {}
+    aligned: list[Range] = []
+    for match in unit.finditer(text):
+        part = match.group()
+        if part not in known:
+            own = plain_ids(tokenizer, part)
+            known[part] = own, _match(tokenizer, part, pieces_of(tokenizer, own)) if own else []
+        own, spans = known[part]
+        done = len(aligned)
+        if spans is None or ids[done : done + len(own)] != own:
+            return None
+        aligned += [(match.start() + start, match.start() + end) for start, end in spans]
+    return aligned if len(aligned) == len(ids) else None
+
+
+def _match(tokenizer: Any, text: str, pieces: Sequence[str]) -> list[Range] | None:
+    """Match pieces with a text that they spell from end to end, as it is written or else by its letters alone."""
+    unknown = getattr(tokenizer, "unk_token", None)
+    surfaces = [None if piece == unknown else _surfaces(tokenizer, piece) for piece in pieces]
+    exact = _Spelling(text, [(char, i) for i, char in enumerate(text)]).match(surfaces)
+    if exact is not None:
+        return exact
+    if len(text) == 1:  # its bytes, perhaps behind a marker
+        return [(0, 0) if not piece.strip(MARKERS) else (0, 1) for piece in pieces]
+    folded = [None if known is None else {_fold(surface) for surface in known} for known in surfaces]
+    found = _Spelling(text, [(letter, i) for i, char in enumerate(text) for letter in _fold(char)]).match(folded)
+    if found is None:
+        return None
+    for piece, (start, end) in zip(pieces, found, strict=True):
+        inside = piece.strip(MARKERS)
+        if piece != unknown and len(text[start:end].split()) > 1 and not set(inside) & {" ", *MARKERS}:
+            return None  # a piece without a space reaches across white space: the text was spelled otherwise
+    return found
+
+
+def _surfaces(tokenizer: Any, piece: str) -> set[str]:
+    """Return how a piece may be spelled in the text, with the markers of the usual vocabularies removed."""
+    plain = piece.removeprefix("##").removesuffix("</w>").removesuffix("@@")
+    spaced = plain.translate({ord(marker): " " for marker in MARKERS})
+    spellings = {piece, plain, spaced, tokenizer.convert_tokens_to_string([piece])}
+    return {spelling.strip() or spelling for spelling in spellings} | ({""} if not spaced.strip() else set())
+
+
+def _fold(text: str) -> str:
+    """Return a spelling in which a tokenizer's normalization (case, accents, compatibility forms) no longer shows."""
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return "".join(c for c in decomposed if not (c.isspace() or unicodedata.category(c) in ("Mn", "Cc", "Cf")))
+
+
+@dataclass(frozen=True)
+class _Spelling:
+    """A text as the letters that pieces can match, each with its place in the text."""
+
+    text: str
+    letters: list[tuple[str, int]]
+
+    def match(self, surfaces: Sequence[set[str] | None]) -> list[Range] | None:
+        """Return the characters of each piece, or None unless there is one way to spell the text with the pieces.
+
+        An unknown piece (None) takes one letter or more; where several ways remain, everything that it may stand for.
+        White space may stay unread, every other letter belongs to a piece.
+        """
+        written = "".join(letter for letter, _ in self.letters)
+        ends: list[set[int]] = [{0}]
+        for known in surfaces:
+            starts = self._skip(ends[-1])
+            if known is None:
+                ends.append(set(range(min(starts, default=len(written)) + 1, len(written) + 1)))
+            else:
+                ends.append({at + len(s) for at in starts for s in known if written.startswith(s, at)})
+        reach = {at for at in ends[-1] if len(written) in self._skip({at})}
+        ranges: list[Range] = []
+        for known, before in zip(reversed(surfaces), reversed(ends[:-1]), strict=True):
+            starts = self._skip(before)
+            if known is None:
+                last = max(reach, default=-1)
+                starts = {at for at in starts if at < last}
+                ways = {(min(starts, default=0), last)}
+            else:
+                ways = {
+                    (at, at + len(s))
+                    for at in starts
+                    for s in known
+                    if at + len(s) in reach and written.startswith(s, at)
+                }
+                starts = {at for at, _ in ways}
+            if not starts:
+                return None
+            reach = {at for at in before if not starts.isdisjoint(self._skip({at}))}
+            places = {trim(self.text, *self._place(*way)) for way in ways}
+            if len(places) > 1 and any(self.text[start:end].strip() for start, end in places):
+                return None
+            ranges.append((min(start for start, _ in places), max(end for _, end in places)))
+        return ranges[::-1] if 0 in reach else None
+
+    def _skip(self, places: set[int]) -> set[int]:
+        """Return the places, and those behind the white space that follows them."""
+        return {beyond for at in places for beyond in self._beyond(at)}
+
+    def _beyond(self, at: int) -> Iterator[int]:
+        yield at
+        while at < len(self.letters) and self.letters[at][0].isspace():
+            at += 1
+            yield at
+
+    def _place(self, start: int, end: int) -> Range:
+        if start == end:
+            at = self.letters[start][1] if start < len(self.letters) else len(self.text)
+            return at, at
+        return self.letters[start][1], self.letters[end - 1][1] + 1

@@ -1,0 +1,223 @@
+"""Many texts at once: in batches of like length, window by window, each document with its own books at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from textlrp.classifier import FORWARD_LIMITS, Classifier
+from textlrp.errors import LRPError, ModelError
+from textlrp.heads import Head, Pick
+from textlrp.ledger import Ledger, mean
+from textlrp.progress import Bar
+from textlrp.propagation import precision_of
+from textlrp.rules import Rules
+from textlrp.tokens import Batch, Encoding
+
+#: The largest share of a batch that may be padding.
+PADDING = 0.1
+
+#: The most ids in a batch of several texts, padding included: what bounds its memory.
+IDS = 4096
+
+
+@dataclass
+class Document:
+    """A text on its way to its explanations.
+
+    Attributes:
+        text: the text, or the first of a pair.
+        text_pair: the second text of a pair, or None.
+        encoding: the text or the pair as ids.
+        windows: the ids that are read together, by their indices; one window where the text fits into the model.
+        choose: returns the labels to explain, given the logits ``[outputs]`` of the document.
+        settled: whether the labels do not depend on the logits.
+        error: why there is no explanation, once that is known.
+        picked: the labels, once they are known.
+        logits: the sum over the windows, ``[outputs]``, float64.
+        relevance: for each label, the sum over the windows, ``[ids]``, float64.
+        ledgers: for each label, one ledger a window.
+    """
+
+    text: str
+    text_pair: str | None
+    encoding: Encoding
+    windows: Sequence[Sequence[int]]
+    choose: Callable[[Tensor], list[Pick]]
+    settled: bool
+    error: LRPError | None = None
+    picked: list[Pick] | None = None
+    logits: Tensor = field(default_factory=lambda: torch.zeros(()))
+    relevance: list[Tensor] = field(default_factory=list)
+    ledgers: list[list[Ledger]] = field(default_factory=list)
+
+    @property
+    def outputs(self) -> Tensor:
+        """The document's logits: the mean of its windows', ``[outputs]``."""
+        return self.logits / len(self.windows)
+
+    def explained(self) -> Iterator[tuple[Pick, list[float], Ledger]]:
+        """Yield each label with the relevance of each id and the ledger, both the mean of the windows'."""
+        for pick, relevance, books in zip(self.picked or (), self.relevance, self.ledgers, strict=True):
+            yield pick, (relevance / len(self.windows)).tolist(), mean(books)
+
+
+class _Window(NamedTuple):
+    document: Document
+    indices: Sequence[int]
+    encoding: Encoding
+
+
+class Engine:
+    """Explains documents in batches.
+
+    Most models read a text in a padded batch as they read it alone. Some do not (their convolutions or their hashing
+    reach into the padding, or they look for another padding id); that is noticed, and from then on only texts of the
+    same length share a batch. A model that takes no batches is given one text at a time.
+    """
+
+    def __init__(self, classifier: Classifier, head: Head) -> None:
+        self._classifier, self._head = classifier, head
+        self._pads = getattr(classifier.tokenizer, "pad_token_id", None) is not None
+        self._takes_batches = True
+
+    def run(self, documents: Sequence[Document], rules: Rules, batch_size: int, bar: Bar) -> None:
+        """Explain documents; what comes out, or why nothing does, is noted in each of them."""
+        for document in documents:
+            if len(document.windows) > 1 and not document.settled:
+                self._settle(document, batch_size)
+        windows = [window for document in documents for window in _windows(document)]
+        lengths = [len(window.indices) for window in windows]
+        for bucket in buckets(lengths, batch_size, PADDING if self._pads else 0.0):
+            self._explain([windows[i] for i in bucket], rules)
+            bar.advance(len(bucket))
+
+    def _settle(self, document: Document, batch_size: int) -> None:
+        """Choose the labels of a document of several windows by the mean of their logits, before they are explained."""
+        try:
+            windows = list(_windows(document))
+            logits = [
+                self._classifier.logits(self._classifier.pad([windows[i].encoding for i in bucket])).double().cpu()
+                for bucket in buckets([len(window.indices) for window in windows], batch_size, 0.0)
+            ]
+            document.picked = document.choose(torch.cat(logits).mean(0))
+        except Exception as error:
+            document.error = _sentence(error)
+
+    def _explain(self, windows: Sequence[_Window], rules: Rules) -> None:
+        """Explain windows together, or apart where they cannot be together."""
+        windows = [window for window in windows if window.document.error is None]
+        if not windows:
+            return
+        padded = len({len(window.indices) for window in windows}) > 1
+        if padded and not self._pads:
+            for _, alike in groupby(windows, lambda window: len(window.indices)):
+                self._explain(list(alike), rules)
+            return
+        if len(windows) > 1 and not self._takes_batches:
+            for window in windows:
+                self._explain([window], rules)
+            return
+        try:
+            batch = self._classifier.pad([window.encoding for window in windows])
+            fits = self._propagate(windows, batch, rules, padded)
+        except Exception as error:  # whatever a model raises, the other documents are not lost
+            if len(windows) == 1:
+                windows[0].document.error = _sentence(error)
+                return
+            for window in windows:
+                self._explain([window], rules)
+            if not isinstance(error, LRPError) and all(window.document.error is None for window in windows):
+                self._takes_batches = False
+            return
+        if not fits:
+            self._pads = False
+            self._explain(windows, rules)
+
+    def _propagate(self, windows: Sequence[_Window], batch: Batch, rules: Rules, padded: bool) -> bool:
+        """Explain a batch and note what comes out; return False, and note nothing, where padding changes the logits."""
+        head = self._head
+
+        def targets(logits: Tensor) -> list[Tensor]:
+            picked = [
+                window.document.picked or window.document.choose(row)
+                for window, row in zip(windows, logits, strict=True)
+            ]
+            return [
+                torch.tensor([head.weights(pick, logits.shape[1]) for pick in picks], device=logits.device)
+                for picks in zip(*picked, strict=True)
+            ]
+
+        found = self._classifier.propagate(batch, targets, rules)
+        if found and padded and self._reads_padding(windows, found[0].logits):
+            return False
+        for row, (window, place) in enumerate(zip(windows, batch.places, strict=True)):
+            document = window.document
+            if not found:
+                document.picked = []
+                continue
+            logits = found[0].logits[row].double().cpu()
+            document.picked = document.picked or document.choose(found[0].logits[row])
+            document.logits = document.logits + logits
+            indices = torch.tensor(window.indices)
+            for i, each in enumerate(found):
+                if len(document.ledgers) <= i:
+                    document.ledgers.append([])
+                    document.relevance.append(torch.zeros(len(document.encoding.input_ids), dtype=torch.float64))
+                document.relevance[i].index_add_(0, indices, each.relevance[row, place].double().cpu())
+                document.ledgers[i].append(each.ledgers[row])
+        return True
+
+    def _reads_padding(self, windows: Sequence[_Window], logits: Tensor) -> bool:
+        """Whether the text with the most padding has other logits in a batch than alone."""
+        row = min(range(len(windows)), key=lambda i: len(windows[i].indices))
+        alone = self._classifier.logits(self._classifier.pad([windows[row].encoding]))[0]
+        limit = FORWARD_LIMITS[precision_of(self._classifier.model.parameters())]
+        return not bool((alone - logits[row]).abs().max() <= limit * alone.abs().max())
+
+
+def buckets(lengths: Sequence[int], batch_size: int, padding: float = PADDING, ids: int = IDS) -> list[list[int]]:
+    """Put texts of like length together, the longest first.
+
+    Args:
+        lengths: how many ids each text has.
+        batch_size: the most texts in a batch.
+        padding: the largest share of a batch that may be padding.
+        ids: the most ids in a batch of several texts, padding included.
+
+    Returns:
+        The places of the texts of each batch.
+    """
+    found: list[list[int]] = []
+    longest = total = 0
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        size = len(found[-1]) + 1 if found else 0
+        total += lengths[i]
+        if not size or size > batch_size or size * longest > ids or total < (1 - padding) * size * longest:
+            found.append([])
+            longest = total = lengths[i]
+        found[-1].append(i)
+    return found
+
+
+def _windows(document: Document) -> Iterator[_Window]:
+    if len(document.windows) == 1:
+        yield _Window(document, document.windows[0], document.encoding)
+        return
+    for indices in document.windows:
+        yield _Window(document, indices, document.encoding.take(indices))
+
+
+def _sentence(error: Exception) -> LRPError:
+    """Return an error of textlrp: the one that was raised, or one that says what the model raised."""
+    if isinstance(error, LRPError):
+        return error
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    sentence = ModelError(f"the model fails on this text: {type(error).__name__}{': ' + said if said else ''}")
+    sentence.__cause__ = error
+    return sentence

@@ -1,0 +1,73 @@
+"""Where words and sentences begin: the boundaries of Unicode (UAX #29), as ICU finds them in every script.
+
+In Thai, Lao, Khmer, Burmese, Chinese and Japanese, which write no spaces, ICU looks words up in its dictionaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import regex  # type: ignore[import-untyped]
+
+# Readers see an address as one word; UAX #29 breaks it at every sign. Only its ASCII part is matched: Chinese or
+# Japanese text may follow it without a space.
+# Possessive, so that the time stays linear in texts made to be slow.
+_ADDRESS = regex.compile(
+    r"(?:(?:https?|ftp)://|(?<![\w.])www\.)[!-~]{1,2000}+|(?<![\w.+-])[\w.+-]++@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++",
+    regex.IGNORECASE,
+)
+_CLOSING = ".,;:!?'\"*"
+_BRACKETS = {")": "(", "]": "[", "}": "{", ">": "<"}
+
+_ROOT = "root"  # no language: the boundaries must not depend on where textlrp runs
+
+
+def words(text: str) -> list[int]:
+    """Return the word boundaries of a text, 0 and its length included, in characters.
+
+    White space and punctuation stand between boundaries of their own; the address of a page or a mailbox is one word.
+
+    Source: Unicode Standard Annex #29, section 4.
+    """
+    from icu4py.breakers import WordBreaker
+
+    found = _boundaries(text, WordBreaker(text, _ROOT).segments())
+    joined = {at for start, end in _addresses(text) for at in range(start + 1, end)}
+    return [at for at in found if at not in joined] if joined else found
+
+
+def sentences(text: str) -> list[int]:
+    """Return the sentence boundaries of a text, 0 and its length included; none of them lies inside a word.
+
+    Source: Unicode Standard Annex #29, section 5.
+    """
+    from icu4py.breakers import SentenceBreaker
+
+    whole = set(words(text))
+    return [at for at in _boundaries(text, SentenceBreaker(text, _ROOT).segments()) if at in whole]
+
+
+def _boundaries(text: str, segments: Iterator[tuple[int, int]]) -> list[int]:
+    """Return the ends of segments, which ICU counts in units of UTF-16, in characters."""
+    ends = [0, *(end for _, end in segments)]
+    if text.isascii() or max(text) <= "\uffff":
+        return ends
+    units = [0]
+    for char in text:
+        units.append(units[-1] + (2 if char > "\uffff" else 1))
+    places = {unit: at for at, unit in enumerate(units)}
+    return [places[end] for end in ends]
+
+
+def _addresses(text: str) -> Iterator[tuple[int, int]]:
+    for match in _ADDRESS.finditer(text):
+        start, end = match.span()
+        while end > start and (text[end - 1] in _CLOSING or _closes_nothing(text[start:end])):
+            end -= 1
+        yield start, end
+
+
+def _closes_nothing(address: str) -> bool:
+    """Whether an address ends with a bracket that it did not open, as one in brackets does."""
+    opening = _BRACKETS.get(address[-1])
+    return opening is not None and address.count(opening) < address.count(address[-1])

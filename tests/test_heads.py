@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
 
 from textlrp.errors import InputError
-from textlrp.heads import Choice, Head, Pick, Several, find_label, kind_of
+from textlrp.heads import find_label
 
 LABELS = ("negative", "neutral", "positive")
 

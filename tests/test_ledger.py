@@ -103,7 +103,6 @@ def test_rounding_is_measured_by_what_was_added_up():
     assert book.balanced
     assert not Ledger({"tokens": 0.003}, logit=0.0031).balanced
     assert not Ledger({"tokens": 0.003}, logit=0.5, magnitude=200.0).balanced
-    assert book.split_tokens(0.001, 0.002).scale == 200.0
 
 
 def test_many_small_rows_are_summed_exactly():
@@ -111,10 +110,14 @@ def test_many_small_rows_are_summed_exactly():
     assert book.residue == 0.0
 
 
-def test_tokens_split_in_two():
-    book = Ledger(ROWS, logit=1.375, tolerance=1e-9).split_tokens(1.25, 0.25)
-    assert book == Ledger({"tokens": 1.25, "special tokens": 0.25, "biases": -0.25, "softmax": 0.125}, 1.375, 1e-9)
+def test_the_books_of_a_document_are_the_mean_of_its_windows():
+    first = Ledger({"tokens": 1.0, "biases": 0.5}, 1.5, 1e-9, 3.0)
+    second = Ledger({"tokens": 2.0, "softmax": -1.0}, 1.0, 1e-9, 1.0)
+    book = ledger.mean([first, second])
+    assert book == Ledger({"tokens": 1.5, "biases": 0.25, "softmax": -0.5}, 1.25, 1e-9, 2.0)
+    assert list(book) == ["tokens", "biases", "softmax", "residue"]
     assert book.balanced
+    assert ledger.mean([first]) is first
 
 
 def test_it_goes_through_json():

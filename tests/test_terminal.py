@@ -53,17 +53,17 @@ def explanation(text: str, relevances: Any = None, size: int = 1, **changes: Any
     return Explanation(**{**values, **changes})
 
 
-def printed(e: Explanation, color: str | None = None, width: int = 80, wrap: bool = True) -> str:
+def printed(e: Explanation, color: str | None = None, width: int = 80, wrap: bool = True, by: str = "word") -> str:
     options: dict[str, Any] = {"color_system": color, "force_terminal": True} if color else {"color_system": None}
     console = Console(file=io.StringIO(), width=width, highlight=False, legacy_windows=False, **options)
-    console.print(e, soft_wrap=not wrap)
+    console.print(e if by == "word" else terminal.render(e, by), soft_wrap=not wrap)
     written: str = console.file.getvalue()  # type: ignore[attr-defined]
     return written
 
 
 def test_the_whole_of_it_without_colors() -> None:
     e = explanation("A wonderful film, dull at times.", [0.02, 2.0, 0.5, -1.2, 0.0, -0.3], size=20)
-    assert printed(e, wrap=False) == (
+    assert printed(e, wrap=False, by="token") == (
         "POS 97.1 %   explained: POS, logit +2.50   attnlrp, tiny\n"
         "\n"
         "A [++wonderful] [+film,] [--dull] at [-times.]\n"
@@ -143,7 +143,7 @@ def test_a_text_cannot_command_the_terminal(text: str) -> None:
 
 
 def test_control_characters_are_shown_as_pictures() -> None:
-    written = printed(explanation("a\x1b[31mb\x07\x9b2J\x7f\rc\r\nd", size=99), wrap=False)
+    written = printed(explanation("a\x1b[31mb\x07\x9b2J\x7f\rc\r\nd", size=99), wrap=False, by="token")
     assert "[--a␛[31mb␇\ufffd2J␡]␍[++c]\n[++d]\n" in written
 
 
@@ -156,7 +156,8 @@ def test_newlines_and_tabs_stay_in_a_pipe_and_long_lines_are_not_wrapped() -> No
 
 def test_marks_are_shared_by_the_pieces_of_a_word() -> None:
     e = explanation("wonderful", [1.0, 0.9, 0.8, -0.2, 0.0], size=2)
-    assert "[++wonder][-fu]l" in printed(e, wrap=False)
+    assert "[++wonder][-fu]l" in printed(e, wrap=False, by="token")
+    assert "[++wonderful]" in printed(e, wrap=False)
 
 
 def test_a_cursive_word_is_colored_whole_and_its_relevance_added() -> None:

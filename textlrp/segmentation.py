@@ -5,7 +5,8 @@ In Thai, Lao, Khmer, Burmese, Chinese and Japanese, which write no spaces, ICU l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import regex  # type: ignore[import-untyped]
 
@@ -19,6 +20,8 @@ _ADDRESS = regex.compile(
 _CLOSING = ".,;:!?'\"*"
 _BRACKETS = {")": "(", "]": "[", "}": "{", ">": "<"}
 
+_HALF_PAIR = regex.compile("[\ud800-\udfff]")
+
 _ROOT = "root"  # no language: the boundaries must not depend on where textlrp runs
 
 
@@ -31,7 +34,7 @@ def words(text: str) -> list[int]:
     """
     from icu4py.breakers import WordBreaker
 
-    found = _boundaries(text, WordBreaker(text, _ROOT).segments())
+    found = _boundaries(text, WordBreaker)
     joined = {at for start, end in _addresses(text) for at in range(start + 1, end)}
     return [at for at in found if at not in joined] if joined else found
 
@@ -44,12 +47,14 @@ def sentences(text: str) -> list[int]:
     from icu4py.breakers import SentenceBreaker
 
     whole = set(words(text))
-    return [at for at in _boundaries(text, SentenceBreaker(text, _ROOT).segments()) if at in whole]
+    return [at for at in _boundaries(text, SentenceBreaker) if at in whole]
 
 
-def _boundaries(text: str, segments: Iterator[tuple[int, int]]) -> list[int]:
-    """Return the ends of segments, which ICU counts in units of UTF-16, in characters."""
-    ends = [0, *(end for _, end in segments)]
+def _boundaries(text: str, breaker: Callable[[str, str], Any]) -> list[int]:
+    """Return the ends of what ICU breaks a text into, which it counts in units of UTF-16, in characters."""
+    # A half of a character is no text, but where it stands all the same, the rest of it has words.
+    sound = text if text.isascii() else _HALF_PAIR.sub("\ufffd", text)
+    ends = [0, *(end for _, end in breaker(sound, _ROOT).segments())]
     if text.isascii() or max(text) <= "\uffff":
         return ends
     units = [0]

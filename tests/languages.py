@@ -68,5 +68,7 @@ def train(kind: str, texts: Iterable[str], size: int) -> Any:
     )
     names = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, **{f"{key}_token": value for key, value in names.items()}
+        tokenizer_object=tokenizer,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        **{f"{key}_token": value for key, value in names.items()},
     )

@@ -355,9 +355,9 @@ def test_a_batch_is_padded_on_the_side_and_with_the_token_that_the_tokenizer_nam
 
 def test_a_batch_without_padding_is_what_the_tokenizer_gave() -> None:
     ids = {"input_ids": [5, 6]}
-    encoding = Encoding(ids, ("a", "b"), ((0, 1), (1, 2)), (False, False), None)
+    encoding = Encoding(ids, ("a", "b"), ((0, 1), (1, 2)), (False, False), (0, 0))
     assert pad(object(), [encoding, encoding]).inputs == {"input_ids": [[5, 6], [5, 6]]}
-    longer = Encoding({"input_ids": [5, 6, 7]}, ("a", "b", "c"), ((0, 1), (1, 2), (2, 3)), (False,) * 3, None)
+    longer = Encoding({"input_ids": [5, 6, 7]}, ("a", "b", "c"), ((0, 1), (1, 2), (2, 3)), (False,) * 3, (0,) * 3)
     with pytest.raises(ModelError, match="object has no padding token, so texts of different lengths cannot be read"):
         pad(object(), [encoding, longer])
     typed = [

@@ -76,9 +76,10 @@ class _Window(NamedTuple):
 class Engine:
     """Explains documents in batches.
 
-    Most models read a text in a padded batch as they read it alone. Some do not (their convolutions or their hashing
-    reach into the padding, or they look for another padding id); that is noticed, and from then on only texts of the
-    same length share a batch. A model that takes no batches is given one text at a time.
+    Most models read a text in a batch as they read it alone. Some do not: their convolutions or their hashing reach
+    into the padding, they look for another padding id than the tokenizer's, or their experts are shared out among the
+    texts. One text of each batch is classified alone to notice that; from then on only texts of the same length share
+    a batch, or none do.
     """
 
     def __init__(self, classifier: Classifier, head: Head) -> None:
@@ -125,7 +126,7 @@ class Engine:
             return
         try:
             batch = self._classifier.pad([window.encoding for window in windows])
-            fits = self._propagate(windows, batch, rules, padded)
+            fits = self._propagate(windows, batch, rules)
         except Exception as error:  # whatever a model raises, the other documents are not lost
             if len(windows) == 1:
                 windows[0].document.error = _sentence(error)
@@ -137,10 +138,11 @@ class Engine:
             return
         if not fits:
             self._pads = False
+            self._takes_batches &= padded
             self._explain(windows, rules)
 
-    def _propagate(self, windows: Sequence[_Window], batch: Batch, rules: Rules, padded: bool) -> bool:
-        """Explain a batch and note what comes out; return False, and note nothing, where padding changes the logits."""
+    def _propagate(self, windows: Sequence[_Window], batch: Batch, rules: Rules) -> bool:
+        """Explain a batch and note what comes out; return False, and note nothing, where it changes the logits."""
         head = self._head
 
         def targets(logits: Tensor) -> list[Tensor]:
@@ -154,7 +156,7 @@ class Engine:
             ]
 
         found = self._classifier.propagate(batch, targets, rules)
-        if found and padded and self._reads_padding(windows, found[0].logits):
+        if found and len(windows) > 1 and not self._same_alone(windows, found[0].logits):
             return False
         for row, (window, place) in enumerate(zip(windows, batch.places, strict=True)):
             document = window.document
@@ -173,12 +175,12 @@ class Engine:
                 document.ledgers[i].append(each.ledgers[row])
         return True
 
-    def _reads_padding(self, windows: Sequence[_Window], logits: Tensor) -> bool:
-        """Whether the text with the most padding has other logits in a batch than alone."""
+    def _same_alone(self, windows: Sequence[_Window], logits: Tensor) -> bool:
+        """Whether the text with the most padding has the logits that it has alone."""
         row = min(range(len(windows)), key=lambda i: len(windows[i].indices))
         alone = self._classifier.logits(self._classifier.pad([windows[row].encoding]))[0]
         limit = FORWARD_LIMITS[precision_of(self._classifier.model.parameters())]
-        return not bool((alone - logits[row]).abs().max() <= limit * alone.abs().max())
+        return bool((alone - logits[row]).abs().max() <= limit * alone.abs().max())
 
 
 def buckets(lengths: Sequence[int], batch_size: int, padding: float = PADDING, ids: int = IDS) -> list[list[int]]:

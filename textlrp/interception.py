@@ -227,7 +227,7 @@ class Interception(TorchFunctionMode):
 
     def start(self) -> None:
         """Clear what an earlier backward pass brought."""
-        self.relevance = torch.zeros_like(self.relevance)
+        self.relevance = torch.zeros(self.input_ids.numel(), dtype=self.books.dtype, device=self.input_ids.device)
         self.books.clear()
 
     def count(self, func: Any, rule: str) -> None:
@@ -257,7 +257,8 @@ class Interception(TorchFunctionMode):
         """Credit each input id with ``sum(x c)`` of its row; rows of no input id (a decoder's start) are special."""
         relevance = (x.to(self.relevance.dtype) * c.to(self.relevance.dtype)).sum(-1)
         known = origin >= 0
-        self.relevance.index_add_(0, origin.clamp_min(0).reshape(-1), (relevance * known).reshape(-1))
+        where, what = origin.clamp_min(0).reshape(-1), (relevance * known).reshape(-1)
+        self.relevance = self.relevance.index_add(0, where, what)
         self.books.post(ledger.SPECIAL_TOKENS, relevance * ~known)
 
     def post_constant(self, y: Tensor, constant: Any, heading: str, sign: float = 1.0) -> None:

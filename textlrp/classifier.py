@@ -92,8 +92,9 @@ class Classifier:
     def check_memory(self, count: int) -> None:
         """Refuse a text that takes more memory than the machine has, before that brings the machine down.
 
-        What is counted is what every transformer keeps for its backward pass, and for attention that is written out
-        its weights: a lower bound, so nothing is refused that could work.
+        What is counted is the least that a transformer keeps for its backward pass, and the weights of attention where
+        they are written out. A model without a limit knows positions by their distances, a table for each pair of ids,
+        so there they count even if attention itself is fused.
 
         Args:
             count: how many ids are read at once.
@@ -108,8 +109,8 @@ class Classifier:
             return
         width, layers, heads = (int(value or 0) for value in sizes)
         each = next((p.element_size() for p in self.model.parameters()), 4)
-        fused = getattr(config, "_attn_implementation", None) in ("sdpa", "flash_attention_2", "flash_attention_3")
-        needed = each * layers * count * (8 * width + (0 if fused else heads * count))
+        written_out = self.limit is None or getattr(config, "_attn_implementation", None) in (None, "eager")
+        needed = each * layers * count * (8 * width + heads * count * written_out)
         available = _memory(self.device)
         if available is not None and needed > available:
             raise InputError(

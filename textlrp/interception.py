@@ -6,9 +6,10 @@ requires grad; everything else is a constant, and a constant that is added to re
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -27,6 +28,9 @@ _HANDLERS = handlers.HANDLERS | {
     "attention": attention.scaled_dot_product_attention,
     "multi_head": attention.multi_head_attention,
 }
+
+_mappings = 0
+_lock = threading.Lock()
 
 
 class Interception(TorchFunctionMode):
@@ -61,12 +65,14 @@ class Interception(TorchFunctionMode):
         self.books = Books(input_ids.shape[0], dtype)
         self.input_ids = provenance.mark_ids(input_ids)
         self.root = torch.zeros((), dtype=dtype, device=input_ids.device, requires_grad=True)
-        self.relevance = torch.zeros(input_ids.numel(), dtype=dtype, device=input_ids.device)
+        self.relevance: Tensor
+        self.start()
         self.looked_up = self.sampled = False
         self.products: set[Any] = set()
         self.met: dict[tuple[str, str], int] = {}
         self.anchors = Anchors()
         self.tracing = 0
+        self.mapping = False
         self.visible: set[Any] | None = None
         self.widen = widen
         self._hooks: list[Any] = []
@@ -137,6 +143,8 @@ class Interception(TorchFunctionMode):
         found = carriers(args, kwargs)
         if kind is None and func in operations.DERIVATIVES:
             raise self.unsupported(f"{operations.name(func)}, a derivative that is taken while the model runs,")
+        if self.mapping:
+            raise RuntimeError("a checkpoint runs a part of the forward pass again: its rules cannot be mapped")
         transform = torch._C._functorch.peek_interpreter_stack()
         if transform is not None:
             self._check_transform(transform, func, found)
@@ -223,12 +231,60 @@ class Interception(TorchFunctionMode):
                 self._frozen.append(tensor)
         return relevant
 
-    # -- what handlers ask for -----------------------------------------------------------------------------------
+    # -- the way back --------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Clear what an earlier backward pass brought."""
         self.relevance = torch.zeros(self.input_ids.numel(), dtype=self.books.dtype, device=self.input_ids.device)
         self.books.clear()
+
+    def backward(self, logits: Tensor, weights: list[Tensor], last: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """Carry the relevance of several targets back in one pass: its operations are mapped over the targets.
+
+        Args:
+            logits: ``[batch, labels]``.
+            weights: of the logits, ``[batch, labels]`` for each target.
+            last: whether the graph can go as soon as a single target has passed it.
+
+        Returns:
+            What arrived at each id, ``[targets, ids]``, and what each heading received, ``[targets, batch]``.
+
+        Raises:
+            RuntimeError: torch cannot map the pass over several targets. They can still pass one by one.
+        """
+        several = len(weights) > 1
+
+        def carry(multiplier: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            self.start()
+            if logits.requires_grad:
+                # Straight to autograd's engine: torch.autograd.backward would hand itself to the interception, which is
+                # off while it handles a function, and checkpoints that run parts of the forward pass again need it.
+                with torch._C._EnableTorchFunction():
+                    torch.autograd.Variable._execution_engine.run_backward(
+                        (logits,),
+                        (multiplier,),
+                        several or not last,
+                        False,
+                        (self.root,),
+                        allow_unreachable=True,
+                        accumulate_grad=False,
+                    )
+            return self.relevance, self.books.rows()
+
+        with torch._C.DisableTorchFunction():
+            if not several:
+                relevance, rows = carry(weights[0].to(logits.dtype))
+                return relevance[None], {heading: row[None] for heading, row in rows.items()}
+            self.mapping = True
+            try:
+                with _mapping_quietly():
+                    found: tuple[Tensor, dict[str, Tensor]] = torch.vmap(carry)(torch.stack(weights).to(logits.dtype))
+                    return found
+            finally:
+                self.mapping = False
+                self.start()  # nothing that was mapped outlives the map
+
+    # -- what handlers ask for -----------------------------------------------------------------------------------
 
     def count(self, func: Any, rule: str) -> None:
         """Note that an operation met a rule."""
@@ -306,6 +362,24 @@ class Interception(TorchFunctionMode):
                 return written
 
         base.register_hook(on_base)
+
+
+@contextlib.contextmanager
+def _mapping_quietly() -> Iterator[None]:
+    """Let torch.vmap take what it cannot map (the backward of fused attention) one by one without a warning.
+
+    The switch belongs to the process: it is back on when the last thread is done.
+    """
+    global _mappings
+    with _lock:
+        _mappings += 1
+        torch._C._functorch._set_vmap_fallback_warning_enabled(False)
+    try:
+        yield
+    finally:
+        with _lock:
+            _mappings -= 1
+            torch._C._functorch._set_vmap_fallback_warning_enabled(not _mappings)
 
 
 def _widened(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:

@@ -20,6 +20,10 @@ from textlrp.rules import Rules, as_rules
 #: A label index, one for each document, weights of the logits, or a function from logits to such weights.
 Target = int | Sequence[int] | Tensor | Callable[[Tensor], Tensor] | None
 
+#: How many ids times targets pass back at once: enough rows for matrix products to run at full speed. A pass holds the
+#: multipliers of about one layer, which for as many ids is far less than what the forward pass keeps of all layers.
+_AT_ONCE = 1024
+
 #: Several targets, or a function from logits to them.
 Targets = Sequence[Target] | Callable[[Tensor], Sequence[Target]]
 
@@ -186,22 +190,19 @@ def _run(call: _Call) -> tuple[Propagation, ...] | None:
             weights = call.weights(logits, interception.relevance.dtype)
             ruleless = logits.requires_grad and graph.ruleless(logits.grad_fn, interception.products)
         met = dict(interception.met)
-        for i, each in enumerate(weights if not ruleless else ()):
-            interception.start()
-            if logits.requires_grad:
-                # Straight to autograd's engine: torch.autograd.backward would hand itself to the interception, which is
-                # off while it handles a function, and checkpoints that run parts of the forward pass again need it.
-                torch.autograd.Variable._execution_engine.run_backward(
-                    (logits,),
-                    (each.to(logits.dtype),),
-                    i + 1 < len(weights),
-                    False,
-                    (interception.root,),
-                    allow_unreachable=True,
-                    accumulate_grad=False,
-                )
+        at_once = max(1, _AT_ONCE // call.input_ids.numel())
+        while len(found) < len(weights) and not ruleless:
+            several = weights[len(found) : len(found) + at_once]
+            last = len(found) + len(several) == len(weights)
+            try:
+                arrived, rows = interception.backward(logits, several, last)
+            except RuntimeError:
+                if len(several) == 1:
+                    raise
+                at_once = 1  # slower, but sure: what torch cannot map has brought no number, and starts again
+                continue
             with torch._C.DisableTorchFunction():
-                found.append(_close(call, interception, logits, each, met))
+                found += _close(call, logits, several, arrived, rows, met)
     if ruleless:
         raise diagnosis.hidden_operations(model, model_inputs, call.interception()) or UnsupportedOperationError(
             "an operation of the model met no rule, and a second run did not show which"
@@ -226,12 +227,17 @@ def _run(call: _Call) -> tuple[Propagation, ...] | None:
 
 
 def _close(
-    call: _Call, interception: Interception, logits: Tensor, weights: Tensor, met: dict[tuple[str, str], int]
-) -> Propagation:
-    """Add up what a backward pass posted and what arrived at the ids: one ledger for each document."""
-    arrived = interception.relevance.view(call.input_ids.shape)
-    explained = (logits.detach().to(arrived.dtype) * weights).sum(-1)
-    rows = interception.books.rows()
+    call: _Call,
+    logits: Tensor,
+    weights: list[Tensor],
+    arrived: Tensor,
+    rows: dict[str, Tensor],
+    met: dict[tuple[str, str], int],
+) -> list[Propagation]:
+    """Add up what arrived at the ids and what was posted: for each target, one ledger for each document."""
+    logits = logits.detach()
+    arrived = arrived.reshape(-1, *call.input_ids.shape)
+    explained = [(logits.to(arrived.dtype) * each).sum(-1).tolist() for each in weights]
     padding, special_tokens_mask = call.padding(), call.special_tokens_mask
     rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (arrived * padding).sum(-1)
     relevance = arrived.masked_fill(padding, 0.0)
@@ -242,11 +248,19 @@ def _close(
     values = {heading: row.tolist() for heading, row in rows.items()}
     tolerance = TOLERANCES[call.precision]
     magnitudes = arrived.abs().sum(-1).tolist()
-    ledgers = tuple(
-        Ledger({heading: row[i] for heading, row in values.items()}, logit, tolerance, magnitude)
-        for i, (logit, magnitude) in enumerate(zip(explained.tolist(), magnitudes, strict=True))
-    )
-    return Propagation(relevance, ledgers, logits.detach(), weights, met)
+    return [
+        Propagation(
+            relevance[t],
+            tuple(
+                Ledger({heading: row[t][i] for heading, row in values.items()}, logit, tolerance, magnitudes[t][i])
+                for i, logit in enumerate(explained[t])
+            ),
+            logits,
+            each,
+            met,
+        )
+        for t, each in enumerate(weights)
+    ]
 
 
 def precision_of(parameters: Iterable[Tensor]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
+import time
 
 import pytest
 
@@ -15,44 +17,58 @@ class Terminal(io.StringIO):
         return True
 
 
-def worked(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, seconds: float, wanted: bool = True) -> str:
-    clock = iter(i * seconds for i in range(1000))
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+def on(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, patience: float = 0.05) -> io.StringIO:
+    """Let a stream be standard error. A fixture cannot: pytest sets it anew between a fixture and its test."""
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
-    with progress.Bar("explaining", 4, wanted) as bar:
-        for _ in range(4):
-            bar.advance()
-    return stream.getvalue()
+    monkeypatch.setattr(progress, "PATIENCE", patience)
+    return stream
 
 
-def test_slow_work_shows_a_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "explaining" in worked(monkeypatch, Terminal(), 1.5)
+def appears(stream: io.StringIO) -> bool:
+    """Whether a bar is written, within a minute."""
+    until = time.monotonic() + 60
+    while "2/4" not in stream.getvalue() and time.monotonic() < until:
+        time.sleep(0.01)
+    return "explaining" in stream.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("stream", "seconds", "wanted"),
-    [(io.StringIO(), 1.5, True), (Terminal(), 0.1, True), (Terminal(), 1.5, False)],
-    ids=["no terminal", "quick", "not wanted"],
-)
-def test_otherwise_it_is_silent(
-    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, seconds: float, wanted: bool
-) -> None:
-    assert worked(monkeypatch, stream, seconds, wanted) == ""
+def test_slow_work_shows_a_bar_until_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on(Terminal(), monkeypatch)
+    before = threading.active_count()
+    with progress.Bar("explaining", 4, True) as bar:
+        bar.advance(2)
+        assert appears(terminal)
+        bar.advance(2)
+    assert "\x1b[?25h" in terminal.getvalue()  # the cursor is back
+    assert threading.active_count() == before
 
 
 def test_the_bar_goes_when_the_work_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream, clock = Terminal(), iter(range(0, 1000, 3))
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setenv("TERM", "xterm")
+    terminal = on(Terminal(), monkeypatch)
     with pytest.raises(KeyError):
-        failing(stream)
-    assert "\x1b[?25h" in stream.getvalue()  # the cursor is back
+        failing(terminal)
+    assert "\x1b[?25h" in terminal.getvalue()
 
 
 def failing(stream: io.StringIO) -> None:
     with progress.Bar("explaining", 4, True) as bar:
-        bar.advance()
-        assert "explaining" in stream.getvalue()
+        bar.advance(2)
+        assert appears(stream)
         raise KeyError
+
+
+def test_quick_work_shows_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on(Terminal(), monkeypatch, 60.0)
+    with progress.Bar("explaining", 4, True) as bar:
+        bar.advance(4)
+    assert terminal.getvalue() == ""
+
+
+@pytest.mark.parametrize(("stream", "wanted"), [(io.StringIO(), True), (Terminal(), False)], ids=["a pipe", "unwanted"])
+def test_otherwise_it_is_silent(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, wanted: bool) -> None:
+    on(stream, monkeypatch)
+    with progress.Bar("explaining", 4, wanted) as bar:
+        bar.advance(2)
+        time.sleep(0.2)
+    assert stream.getvalue() == ""

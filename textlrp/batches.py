@@ -57,6 +57,11 @@ class Document:
     ledgers: list[list[Ledger]] = field(default_factory=list)
 
     @property
+    def steps(self) -> int:
+        """How many windows the model goes through, for the choice of the labels and for their explanation."""
+        return len(self.windows) * (1 if self.settled or len(self.windows) == 1 else 2)
+
+    @property
     def outputs(self) -> Tensor:
         """The document's logits: the mean of its windows', ``[outputs]``."""
         return self.logits / len(self.windows)
@@ -91,21 +96,22 @@ class Engine:
         """Explain documents; what comes out, or why nothing does, is noted in each of them."""
         for document in documents:
             if len(document.windows) > 1 and not document.settled:
-                self._settle(document, batch_size)
+                self._settle(document, batch_size, bar)
         windows = [window for document in documents for window in _windows(document)]
         lengths = [len(window.indices) for window in windows]
         for bucket in buckets(lengths, batch_size, PADDING if self._pads else 0.0):
             self._explain([windows[i] for i in bucket], rules)
             bar.advance(len(bucket))
 
-    def _settle(self, document: Document, batch_size: int) -> None:
+    def _settle(self, document: Document, batch_size: int, bar: Bar) -> None:
         """Choose the labels of a document of several windows by the mean of their logits, before they are explained."""
         try:
             windows = list(_windows(document))
-            logits = [
-                self._classifier.logits(self._classifier.pad([windows[i].encoding for i in bucket])).double().cpu()
-                for bucket in buckets([len(window.indices) for window in windows], batch_size, 0.0)
-            ]
+            logits = []
+            for bucket in buckets([len(window.indices) for window in windows], batch_size, 0.0):
+                batch = self._classifier.pad([windows[i].encoding for i in bucket])
+                logits.append(self._classifier.logits(batch).double().cpu())
+                bar.advance(len(bucket))
             document.picked = document.choose(torch.cat(logits).mean(0))
         except Exception as error:
             document.error = _sentence(error)

@@ -259,7 +259,7 @@ class Explainer:
         if failed and errors == "raise":
             raise BatchError(failed, len(found))
         documents = [each for each in found if isinstance(each, Document)]
-        with Bar("explaining", sum(len(document.windows) for document in documents), progress) as bar:
+        with Bar("explaining", sum(document.steps for document in documents), progress) as bar:
             self._engine.run(documents, rules, batch_size, bar)
         for i, each in enumerate(found):
             try:
@@ -292,7 +292,7 @@ class Explainer:
         settled = choice.settled if several is None else several.settled and choice.contrast != RUNNER_UP
         pick = partial(self._pick, choice) if several is None else partial(several.pick, self.head, choice)
         document = reading.document(self.classifier, text, text_pair, pick, settled)
-        with Bar("explaining", len(document.windows), progress) as bar:
+        with Bar("explaining", document.steps, progress) as bar:
             self._engine.run([document], rules, 16, bar)
         return self._explanations(document, rules)
 

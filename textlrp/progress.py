@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from types import TracebackType
 from typing import Any
 
@@ -21,37 +21,44 @@ class Bar:
 
     def __init__(self, what: str, total: int, wanted: bool) -> None:
         self._what, self._total, self._done = what, total, 0
-        self._wanted = wanted
-        self._since = time.monotonic()
+        self._lock = threading.Lock()
         self._progress: Any = None
-        self._task: Any = None
+        self._timer: threading.Timer | None = None
+        if wanted:
+            from rich.console import Console
+
+            console = Console(stderr=True)
+            if console.is_terminal:
+                self._timer = threading.Timer(PATIENCE, self._show, (console,))
+                self._timer.daemon = True
 
     def __enter__(self) -> Bar:
+        if self._timer is not None:
+            self._timer.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._timer is None:
+            return
+        self._timer.cancel()
+        self._timer.join()
         if self._progress is not None:
             self._progress.stop()
 
     def advance(self, steps: int = 1) -> None:
         """Note that steps are done."""
-        self._done += steps
-        if self._progress is not None:
-            self._progress.update(self._task, completed=self._done)
-        elif self._wanted and self._done < self._total and time.monotonic() - self._since > PATIENCE:
-            self._start()
+        with self._lock:
+            self._done += steps
+            if self._progress is not None:
+                self._progress.update(0, completed=self._done)
 
-    def _start(self) -> None:
-        from rich.console import Console
+    def _show(self, console: Any) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        console = Console(stderr=True)
-        self._wanted = console.is_terminal
-        if not self._wanted:
-            return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=console, transient=True)
-        self._task = self._progress.add_task(self._what, total=self._total, completed=self._done)
-        self._progress.start()
+        with self._lock:
+            self._progress = Progress(*columns, console=console, transient=True)
+            self._progress.add_task(self._what, total=self._total, completed=self._done)
+            self._progress.start()

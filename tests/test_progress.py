@@ -35,13 +35,12 @@ def appears(stream: io.StringIO) -> bool:
 
 def test_slow_work_shows_a_bar_until_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = on(Terminal(), monkeypatch)
-    before = threading.active_count()
     with progress.Bar("explaining", 4, True) as bar:
         bar.advance(2)
         assert appears(terminal)
         bar.advance(2)
     assert "\x1b[?25h" in terminal.getvalue()  # the cursor is back
-    assert threading.active_count() == before
+    assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
 
 
 def test_the_bar_goes_when_the_work_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -15,10 +16,12 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import STRICT, bert
 from rich.cells import cell_len
+from rich.console import Console
 
 import textlrp
 from textlrp import Explanation
 from textlrp.cli import main
+from textlrp.terminal import render
 
 TEXT = "A wonderful, moving film 👩‍👧, never dull."
 SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
@@ -282,3 +285,30 @@ def test_without_a_model_the_built_in_classifier_answers() -> None:
     assert result.stdout.startswith("POS ")
     assert "textlrp demo" in result.stdout
     assert re.search(r"\[\+\+?wonderful", result.stdout)
+
+
+def test_words_sentences_pairs_and_windows_are_options(explain: Any, folder: Path) -> None:
+    text = "The film isn't bad. It is dull."
+    explainer = textlrp.Explainer.from_pretrained(folder)
+    for by in ("token", "word", "sentence"):
+        shown = explain(text, "--by", by, env={"NO_COLOR": "1"}).stdout
+        buffer = io.StringIO()
+        Console(file=buffer, color_system=None).print(render(explainer.explain(text), by), soft_wrap=True)
+        assert shown == buffer.getvalue()
+    written = json.loads(
+        explain(text * 20, "--long", "windows", "--window", 32, "--stride", 9, "--format", "json").stdout
+    )
+    assert written["windows"] == explainer.explain(text * 20, long="windows", window=32, stride=9).windows
+    assert "".join(word["text"] for word in written["words"]) == text * 20
+    long = explain(text * 20, "--long", "error")
+    assert (long.exit_code, long.stdout) == (2, "")
+    assert "64 are read at once: shorten it, or read it with long='windows'" in long.stderr
+    refused = explain(text, "--pair", "A film.")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "takes no pairs" in refused.stderr
+
+
+def test_the_built_in_classifier_takes_a_pair() -> None:
+    shown = CliRunner().invoke(main, ["explain", "The film is good.", "--pair", "Is it dull?"], env={"NO_COLOR": "1"})
+    assert shown.exit_code == 0, shown.output
+    assert [line for line in shown.stdout.splitlines() if line.startswith("text ")] == ["text 1", "text 2"]

@@ -149,3 +149,33 @@ def test_a_missing_folder_is_said_so(tmp_path: Path) -> None:
         made().to_json(tmp_path / "none" / "e.json")
     with pytest.raises(InputError, match="cannot write"):
         made().to_json(tmp_path)
+
+
+def test_words_and_sentences_are_written_for_other_readers() -> None:
+    e = made()
+    values = e.to_dict()
+    for key, spans in (("words", e.words), ("sentences", e.sentences)):
+        assert values[key] == [
+            {"start": s.start, "end": s.end, "text": s.text, "relevance": s.relevance, "source": s.source}
+            for s in spans
+        ]
+        assert "".join(s.text for s in spans) == e.text
+    values["words"] = values["sentences"] = []
+    assert Explanation.from_dict(values) == e
+
+
+def test_what_was_written_before_there_were_pairs_is_still_read() -> None:
+    e = made()
+    values = e.to_dict()
+    for key in ("words", "sentences", "text_pair", "truncated_pair", "windows"):
+        del values[key]
+    for span in values["tokens"]:
+        del span["source"]
+    assert Explanation.from_dict(values) == e
+
+
+def test_a_span_of_a_second_text_that_is_not_there_is_said_so() -> None:
+    values = made().to_dict()
+    values["tokens"][-1]["source"] = "text_pair"
+    with pytest.raises(InputError, match="this is no explanation saved by textlrp, or it was changed"):
+        Explanation.from_dict(values)

@@ -255,3 +255,40 @@ def test_percentages_say_certain_only_where_it_is_certain() -> None:
 
 def test_nothing_relevant_is_shown_without_a_division_by_zero() -> None:
     assert "film" in printed(explanation("film", [0.0], size=9), "truecolor")
+
+
+def pair() -> Explanation:
+    tokens = (
+        Span(0, 0, "", 0.2, True, "[CLS]"),
+        Span(0, 1, "A", 0.0),
+        Span(2, 6, "film", 1.0),
+        Span(6, 6, "", 0.0, True, "[SEP]"),
+        Span(0, 4, "Dull", -0.5, source="text_pair"),
+        Span(4, 5, ".", 0.0, source="text_pair"),
+        Span(5, 5, "", 0.0, True, "[SEP]", "text_pair"),
+    )
+    text_pair = "Dull. And what was not read"
+    return explanation("A film", tokens=tokens, text_pair=text_pair, truncated_pair=(5, len(text_pair)))
+
+
+def test_both_texts_of_a_pair_are_shown() -> None:
+    assert printed(pair(), wrap=False).splitlines()[2:8] == [
+        "text 1",
+        "A [++film]",
+        "",
+        "text 2",
+        "[--Dull].",
+        "! NOT READ: characters 5 to 27 of 27 (81.5 %): the text is longer than the model reads.",
+    ]
+
+
+def test_a_text_is_shown_by_token_word_or_sentence() -> None:
+    e = explanation("It isn't bad. No.", [0.01, 1.0, 0.5, -1.2], size=4)
+    assert printed(e, wrap=False, by="token").splitlines()[2] == "It [++isn'][+t] [--bad.] No."
+    assert printed(e, wrap=False, by="word").splitlines()[2] == "It [++isn't] [--bad][-.] No."
+    assert printed(e, wrap=False, by="sentence").splitlines()[2] == "[++It isn't bad. ]No."
+
+
+def test_windows_are_counted() -> None:
+    line = printed(explanation("film", windows=1200), wrap=False).splitlines()[0]
+    assert "explained: POS, logit (mean of 1,200 windows) +2.50" in line

@@ -66,13 +66,13 @@ class Interception(TorchFunctionMode):
         self.input_ids = provenance.mark_ids(input_ids)
         self.root = torch.zeros((), dtype=dtype, device=input_ids.device, requires_grad=True)
         self.relevance: Tensor
-        self.start()
+        self._start()
         self.looked_up = self.sampled = False
         self.products: set[Any] = set()
         self.met: dict[tuple[str, str], int] = {}
         self.anchors = Anchors()
         self.tracing = 0
-        self.mapping = False
+        self._mapping = False
         self.visible: set[Any] | None = None
         self.widen = widen
         self._hooks: list[Any] = []
@@ -143,8 +143,8 @@ class Interception(TorchFunctionMode):
         found = carriers(args, kwargs)
         if kind is None and func in operations.DERIVATIVES:
             raise self.unsupported(f"{operations.name(func)}, a derivative that is taken while the model runs,")
-        if self.mapping:
-            raise RuntimeError("a checkpoint runs a part of the forward pass again: its rules cannot be mapped")
+        if self._mapping:
+            raise RuntimeError("the model runs on the way back (a checkpoint, a hook), where its rules cannot be mapped")
         transform = torch._C._functorch.peek_interpreter_stack()
         if transform is not None:
             self._check_transform(transform, func, found)
@@ -233,18 +233,18 @@ class Interception(TorchFunctionMode):
 
     # -- the way back --------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
+    def _start(self) -> None:
         """Clear what an earlier backward pass brought."""
         self.relevance = torch.zeros(self.input_ids.numel(), dtype=self.books.dtype, device=self.input_ids.device)
         self.books.clear()
 
     def backward(self, logits: Tensor, weights: list[Tensor], last: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """Carry the relevance of several targets back in one pass: its operations are mapped over the targets.
+        """Carry the relevance of several targets back in one pass, whose operations are mapped over the targets.
 
         Args:
             logits: ``[batch, labels]``.
             weights: of the logits, ``[batch, labels]`` for each target.
-            last: whether the graph can go as soon as a single target has passed it.
+            last: whether the graph can go as soon as it is passed; where several targets pass, it stays.
 
         Returns:
             What arrived at each id, ``[targets, ids]``, and what each heading received, ``[targets, batch]``.
@@ -255,7 +255,7 @@ class Interception(TorchFunctionMode):
         several = len(weights) > 1
 
         def carry(multiplier: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            self.start()
+            self._start()
             if logits.requires_grad:
                 # Straight to autograd's engine: torch.autograd.backward would hand itself to the interception, which is
                 # off while it handles a function, and checkpoints that run parts of the forward pass again need it.
@@ -275,14 +275,14 @@ class Interception(TorchFunctionMode):
             if not several:
                 relevance, rows = carry(weights[0].to(logits.dtype))
                 return relevance[None], {heading: row[None] for heading, row in rows.items()}
-            self.mapping = True
+            self._mapping = True
             try:
                 with _mapping_quietly():
                     found: tuple[Tensor, dict[str, Tensor]] = torch.vmap(carry)(torch.stack(weights).to(logits.dtype))
                     return found
             finally:
-                self.mapping = False
-                self.start()  # nothing that was mapped outlives the map
+                self._mapping = False
+                self._start()  # nothing that was mapped outlives the map
 
     # -- what handlers ask for -----------------------------------------------------------------------------------
 

@@ -20,8 +20,8 @@ from textlrp.rules import Rules, as_rules
 #: A label index, one for each document, weights of the logits, or a function from logits to such weights.
 Target = int | Sequence[int] | Tensor | Callable[[Tensor], Tensor] | None
 
-#: How many ids times targets pass back at once: enough rows for matrix products to run at full speed. A pass holds the
-#: multipliers of about one layer, which for as many ids is far less than what the forward pass keeps of all layers.
+#: How many ids times targets pass back at once: beyond a few hundred rows, matrix products run at full speed. The pass
+#: holds the multipliers of one layer for them, tens of MiB in a base model; long documents go back one by one.
 _AT_ONCE = 1024
 
 #: Several targets, or a function from logits to them.
@@ -30,7 +30,7 @@ Targets = Sequence[Target] | Callable[[Tensor], Sequence[Target]]
 
 @dataclass(frozen=True)
 class Propagation:
-    """What one backward pass found.
+    """What was found for one target.
 
     Attributes:
         relevance: ``[batch, sequence]``, one value per input id in logit units; float32 (float64 for float64 models).
@@ -87,7 +87,9 @@ def propagate_targets(
     special_tokens_mask: Tensor | None = None,
     **model_inputs: Any,
 ) -> tuple[Propagation, ...]:
-    """Carry the relevance of several logits back to the input ids: one forward pass, and one backward pass for each.
+    """Carry the relevance of several logits back to the input ids, in one forward pass.
+
+    A backward pass takes as many targets as memory allows, or one where torch cannot map it over several.
 
     Args:
         model: as :func:`propagate` takes it.
@@ -199,7 +201,7 @@ def _run(call: _Call) -> tuple[Propagation, ...] | None:
             except RuntimeError:
                 if len(several) == 1:
                     raise
-                at_once = 1  # slower, but sure: what torch cannot map has brought no number, and starts again
+                at_once = 1  # no number came of what torch could not map; an error of the pass itself comes again
                 continue
             with torch._C.DisableTorchFunction():
                 found += _close(call, logits, several, arrived, rows, met)

@@ -29,6 +29,7 @@ _HANDLERS = handlers.HANDLERS | {
     "multi_head": attention.multi_head_attention,
 }
 
+_warn_of_loops: Callable[[bool], None] = torch._C._functorch._set_vmap_fallback_warning_enabled  # type: ignore[attr-defined]
 _mappings = 0
 _lock = threading.Lock()
 
@@ -139,12 +140,14 @@ class Interception(TorchFunctionMode):
 
     def _meet(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Let a function meet its rule."""
+        if self._mapping:
+            raise RuntimeError(
+                "the model runs on the way back (a checkpoint, a hook), where its rules cannot be mapped"
+            )
         kind = operations.KINDS.get(func)
         found = carriers(args, kwargs)
         if kind is None and func in operations.DERIVATIVES:
             raise self.unsupported(f"{operations.name(func)}, a derivative that is taken while the model runs,")
-        if self._mapping:
-            raise RuntimeError("the model runs on the way back (a checkpoint, a hook), where its rules cannot be mapped")
         transform = torch._C._functorch.peek_interpreter_stack()
         if transform is not None:
             self._check_transform(transform, func, found)
@@ -373,13 +376,13 @@ def _mapping_quietly() -> Iterator[None]:
     global _mappings
     with _lock:
         _mappings += 1
-        torch._C._functorch._set_vmap_fallback_warning_enabled(False)
+        _warn_of_loops(False)
     try:
         yield
     finally:
         with _lock:
             _mappings -= 1
-            torch._C._functorch._set_vmap_fallback_warning_enabled(not _mappings)
+            _warn_of_loops(not _mappings)
 
 
 def _widened(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:

@@ -198,6 +198,9 @@ def test_a_decoder_without_a_padding_token_is_given_texts_of_one_length_at_most(
     texts = [*TEXTS, TEXTS[0]]
     for one, text in zip(explainer.explain_batch(texts), texts, strict=True):
         same(one, explainer.explain(text))
+    windows = explainer.explain(TEXTS[2] * 5, long="windows")
+    assert windows.windows > 1
+    assert windows.ledger.balanced
 
 
 @pytest.mark.parametrize(

@@ -108,13 +108,23 @@ class Engine:
         try:
             windows = list(_windows(document))
             logits = []
-            for bucket in buckets([len(window.indices) for window in windows], batch_size, 0.0):
-                batch = self._classifier.pad([windows[i].encoding for i in bucket])
-                logits.append(self._classifier.logits(batch).double().cpu())
+            size = batch_size if self._takes_batches else 1
+            for bucket in buckets([len(window.indices) for window in windows], size, 0.0):
+                logits.append(self._logits([windows[i] for i in bucket]))
                 bar.advance(len(bucket))
             document.picked = document.choose(torch.cat(logits).mean(0))
         except Exception as error:
             document.error = _sentence(error)
+
+    def _logits(self, windows: Sequence[_Window]) -> Tensor:
+        """Return the logits of the plain model, ``[windows, outputs]``, of windows together or else one by one."""
+        try:
+            batch = self._classifier.pad([window.encoding for window in windows])
+            return self._classifier.logits(batch).double().cpu()
+        except Exception:  # a decoder without a padding token, say, takes one text at a time
+            if len(windows) == 1:
+                raise
+        return torch.cat([self._logits([window]) for window in windows])
 
     def _explain(self, windows: Sequence[_Window], rules: Rules) -> None:
         """Explain windows together, or apart where they cannot be together."""

@@ -105,7 +105,7 @@ def test_it_tells_which_operation_met_which_rule_and_where_the_logits_went() -> 
         for text, books in zip(SHORT, preset.ledgers, strict=True):
             expected = explainer.explain(text, rules=preset.name).ledger
             assert books is not None
-            assert dict(books.rows) == pytest.approx(dict(expected.rows))
+            assert dict(books.rows) == pytest.approx(dict(expected.rows), abs=1e-7)
     assert "softmax" in (attnlrp.ledgers[0] or {})
     assert "softmax" not in (cp.ledgers[0] or {})
 

@@ -8,7 +8,22 @@ from typing import TYPE_CHECKING, Any
 from textlrp.errors import LRPError
 from textlrp.explanation import Explanation
 from textlrp.ledger import Ledger
-from textlrp.rules import LRP0, Epsilon, Frozen, Rules, Taylor
+from textlrp.rules import (
+    LRP0,
+    AlphaBeta,
+    Epsilon,
+    Flat,
+    Frozen,
+    Gamma,
+    Gradient,
+    Identity,
+    Pass,
+    Rules,
+    Taylor,
+    Uniform,
+    WSquare,
+    ZPlus,
+)
 from textlrp.spans import Span
 
 if TYPE_CHECKING:
@@ -18,16 +33,25 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "LRP0",
+    "AlphaBeta",
     "Epsilon",
     "Explainer",
     "Explanation",
+    "Flat",
     "Frozen",
+    "Gamma",
+    "Gradient",
+    "Identity",
     "LRPError",
     "Ledger",
+    "Pass",
     "Propagation",
     "Rules",
     "Span",
     "Taylor",
+    "Uniform",
+    "WSquare",
+    "ZPlus",
     "propagate",
 ]
 

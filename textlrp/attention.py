@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from textlrp import handlers, operations, surrogates
-from textlrp.rules import Frozen
+from textlrp.rules import Frozen, Uniform
 
 if TYPE_CHECKING:
     from textlrp.interception import Interception
@@ -39,7 +39,7 @@ def scaled_dot_product_attention(met: Interception, func: Any, args: Any, kwargs
         return _kernel(func, q, k, v, options)
     met.count(func, "Taylor, uniform")
     biased = mask is not None and mask.is_floating_point() and (mask.requires_grad or not operations.is_blank(mask))
-    if biased or not met.fused:
+    if biased or not met.fused or not isinstance(met.rules.product, Uniform):
         return _step_by_step(met, func, q, k, v, mask, scale, options)
     half_v = 0.5 if v.requires_grad else 1.0
     half_qk = 0.5 if q.requires_grad and k.requires_grad else 1.0
@@ -77,14 +77,20 @@ def _step_by_step(
     if groups > 1:
         k, v = k.repeat_interleave(groups, -3), v.repeat_interleave(groups, -3)
     scores = handlers.product(met, torch.matmul, (q * scale, k.mT), {})
+    blind = None  # queries that see nothing: padding in a window of padding, which the kernel gives zeros
     if mask is not None and mask.dtype == torch.bool:
-        scores = scores.masked_fill(~mask, -torch.inf)
+        blind = ~mask.any(-1, keepdim=True)
+        scores = scores.masked_fill(~mask & ~blind, -torch.inf)
     elif mask is not None:
+        blind = (mask.detach() == -torch.inf).all(-1, keepdim=True)
+        mask = mask.masked_fill(blind, 0.0) if bool(blind.any()) else mask
         scores = handlers.additive(met, torch.add, (scores, mask), {})
     if options.get("is_causal"):
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu_(1)
         scores = scores.masked_fill(future, -torch.inf)
     weights = handlers.softmax(met, torch.softmax, (scores, -1), {})
+    if blind is not None and bool(blind.any()):
+        weights = weights.masked_fill(blind, 0.0)
     twin = handlers.product(met, torch.matmul, (weights, v), {})
     return handlers.stand_in(twin, value)
 

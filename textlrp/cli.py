@@ -54,7 +54,12 @@ def main() -> None:
 @click.option("--pair", metavar="TEXT", help="The second text of a pair: a hypothesis, a passage to rank.")
 @click.option("--target", help="The label to explain, by name or index.  [default: the predicted one]")
 @click.option("--contrast", help="Explain the difference to this label, or to the runner-up.")
-@click.option("--rules", default="attnlrp", show_default=True, help="Propagation rules: attnlrp or cp-lrp.")
+@click.option(
+    "--rules",
+    default="attnlrp",
+    show_default=True,
+    help="A preset, epsilon=1e-6, gamma=0.25, or a JSON file.",
+)
 @click.option("--by", type=click.Choice(["token", "word", "sentence"]), default="word", show_default=True)
 @click.option(
     "--long",
@@ -90,7 +95,7 @@ def explain(
     from textlrp.terminal import render
 
     document = _read_text(text, file)
-    chosen = Rules.preset(rules)
+    chosen = Rules.parse(rules)
     _check_output(output)
     explainer = _load(model, "--model", revision, device, dtype)
     explanation = explainer.explain(
@@ -142,7 +147,7 @@ def check(
     from textlrp.rules import Rules
     from textlrp.tokens import check_text
 
-    chosen = [Rules.preset(name) for name in rules]
+    chosen = [Rules.parse(each) for each in rules]
     documents = _read_texts(texts, file)
     for document in documents or ():
         check_text(document)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from textlrp import ledger, operations, provenance, surrogates
+from textlrp import ledger, maps, operations, provenance, surrogates
 from textlrp.arguments import carries, replace, tensors
-from textlrp.rules import Epsilon, Frozen
+from textlrp.rules import Frozen, Gradient, Uniform
 
 if TYPE_CHECKING:
     from textlrp.interception import Interception
@@ -84,24 +84,23 @@ def lookup(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
         raise met.unsupported("F.embedding_bag by the input ids")
     if named.get("max_norm") is not None:
         raise met.unsupported("F.embedding with max_norm, which rewrites the table,")
-    if not owns(met, table):
+    if not maps.owns(met, table):
         raise met.unsupported(f"{operations.name(func)} in a table that is computed on the fly")
     met.looked_up = True
     met.count(func, "relevance of tokens")
-    return surrogates.Lookup.apply(met.root, lambda: F.embedding(index, table), lambda x, c: met.arrive(origin, x, c))
+    rule, books = met.rules.embedding, met.books
 
+    def arrive(x: Tensor, c: Tensor) -> None:
+        kept = maps.kept_by_lookup(rule, x, table)
+        met.arrive(origin, kept, c)
+        if kept is not x:
+            books.post(ledger.STABILIZER, (x - kept) * c)
 
-def owns(met: Interception, table: Tensor) -> bool:
-    """Whether a table is a parameter or a buffer of the model, or a view of one, and not a passing result."""
-    table = table if table._base is None else table._base
-    if isinstance(table, nn.Parameter) or any(table is own for own in met.parts.buffers):
-        return True
-    # A buffer that the model has replaced since it started (a quantized table).
-    return any(table is own for module in met.parts.modules for own in module._buffers.values())
+    return surrogates.Lookup.apply(met.root, lambda: F.embedding(index, table), arrive)
 
 
 def linear(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
-    """``y = Wx + b``, LRP-0 or epsilon: the plain gradient; the bias is posted."""
+    """``y = Wx + b``: the linear rule; with weights computed from activations, a product."""
     named = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
     bias = named.get("bias")
     if carries((named["weight"], bias)):
@@ -109,28 +108,13 @@ def linear(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
         if bias is None:
             return y
         return y + bias if bias.requires_grad else additive(met, torch.add, (y, bias), {})
-    y = stabilize(met, func, func(*args, **kwargs))
-    if bias is not None:
-        met.post_constant(y, bias, ledger.BIASES)
-    return y
+    rest = {key: value for key, value in kwargs.items() if key != "input"}
 
+    def whole(x: Tensor) -> Tensor:
+        y: Tensor = func(x, *args[1:], **rest)
+        return y
 
-def stabilize(met: Interception, func: Any, z: Tensor) -> Tensor:
-    """Apply the linear rule to the output of a linear map."""
-    rule, books = met.rules.linear, met.books
-    if not isinstance(rule, Epsilon):
-        met.count(func, "LRP-0")
-        return z
-    met.count(func, "LRP-epsilon")
-    value, epsilon = z.detach(), rule.epsilon
-
-    def absorb(c: Tensor) -> Tensor:
-        taken = c * epsilon / (value.abs() + epsilon)
-        books.post(ledger.STABILIZER, value * taken)
-        return c - taken
-
-    met.attach(z, absorb)
-    return z
+    return maps.share_out(met, func, named["input"], whole, F.linear, named["weight"], bias)
 
 
 def additive(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
@@ -166,25 +150,16 @@ def affine(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     return y
 
 
-def convolution(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
-    """A convolution with constant kernels, as a linear map: stabilized first, then the bias is posted."""
-    named = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
-    if carries((named["weight"], named.get("bias"))):
-        raise met.unsupported(f"{operations.name(func)} with kernels computed from activations")
-    y = stabilize(met, func, func(*args, **kwargs))
-    bias = named.get("bias")
-    if bias is not None:
-        last = func is torch.conv_tbc
-        met.post_constant(y, bias if last else bias.view(-1, *[1] * (named["weight"].dim() - 2)), ledger.BIASES)
-    return y
-
-
 def product(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
-    """A product: linear in a single carrier; of ``n`` carriers each gets ``1/n`` (the uniform rule)."""
+    """A product: linear in a single carrier; of several, each gets its share by the rule for products."""
     carriers = sum(1 for x in tensors((args, kwargs)) if x.requires_grad)
+    if carriers == 1 and not kwargs and maps.by_matmul(met, func, args):
+        return maps.matmul(met, func, args)
     if carriers == 1:
         met.count(func, "plain gradient")
         return func(*args, **kwargs)
+    if not isinstance(met.rules.product, Uniform):
+        return product_by_rule(met, func, args, kwargs, carriers)
     met.count(func, "uniform")
     if operations.is_matmul(func) and len(args) == 2 and min(x.dim() for x in args) > 1 and torch.is_grad_enabled():
         return surrogates.Matmul.apply(*args)
@@ -195,8 +170,31 @@ def product(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     return y
 
 
+def product_by_rule(met: Interception, func: Any, args: Any, kwargs: Any, carriers: int) -> Any:
+    """A product of several carriers by another rule than the uniform one."""
+    if isinstance(met.rules.product, Frozen):
+        met.count(func, "first factor constant")
+        held: list[Tensor] = []
+
+        def hold(x: Tensor) -> Tensor:
+            if held or not x.requires_grad:
+                return x
+            held.append(x)
+            return x.detach()
+
+        return product(met, func, replace(args, hold), replace(kwargs, hold))
+    met.count(func, "Taylor")
+    y = func(*args, **kwargs)
+    if y.requires_grad:
+        met.mark_product(y, (args, kwargs))
+        met.post_constant(y, y.detach().clone(), ledger.PRODUCTS, 1.0 - carriers)
+    return y
+
+
 def sum_of_product(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     """``baddbmm`` and its kin: the product apart from the sum, so that each part meets its own rule."""
+    if not kwargs and not carries(args[:1]) and maps.by_matmul(met, func, args[1:]):
+        return maps.matmul(met, func, args[1:], args[0])
     value = func(*replace(args, Tensor.detach), **replace(kwargs, Tensor.detach))
     base, twin = operations.sum_of_product(func, args, kwargs, lambda f, *xs: product(met, f, xs, {}))
     if carries((base,)) and carries((twin,)):
@@ -245,6 +243,13 @@ def statistic(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     return func(*replace(args, Tensor.detach), **replace(kwargs, Tensor.detach))
 
 
+def gradient(met: Interception, function: Callable[[Tensor], Tensor], x: Tensor, name: str) -> Tensor:
+    """Apply the plain gradient to ``y = f(x)``."""
+    met.count(name, "plain gradient")
+    out: Tensor = surrogates.Gradient.apply(x, function, met.books)
+    return out
+
+
 def elementwise(met: Interception, x: Tensor, y: Tensor, at_zero: float, slope: float, name: str) -> Tensor:
     """Apply the identity rule to ``y = f(x)``."""
     met.count(name, "identity")
@@ -271,6 +276,8 @@ def nonlinearity(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
         if exponent == 2:
             met.count(func, "identity")
             return surrogates.Square.apply(x, func(x.detach(), *rest[0], **rest[1]))
+    if isinstance(met.rules.nonlinearity, Gradient):
+        return gradient(met, lambda x: func(x, *rest[0], **rest[1]), x, operations.name(func))
     y = func(x.detach(), *rest[0], **rest[1])
     if operations.name(func).endswith("prelu"):  # its slopes are by channel, and its value at zero is zero
         return elementwise(met, x, y, 0.0, 1.0, operations.name(func))
@@ -380,7 +387,7 @@ HANDLERS: dict[str, Callable[[Interception, Any, Any, Any], Any]] = {
         linear,
         additive,
         affine,
-        convolution,
+        maps.convolution,
         product,
         sum_of_product,
         division,

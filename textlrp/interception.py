@@ -6,32 +6,28 @@ requires grad; everything else is a constant, and a constant that is added to re
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from textlrp import attention, foreign, graph, handlers, ledger, operations, provenance
+from textlrp import attention, foreign, graph, handlers, ledger, mapping, operations, overrides, provenance
 from textlrp.activations import Anchors, composed_activations
 from textlrp.arguments import carriers, carries, tensors
 from textlrp.books import Books
 from textlrp.errors import UnsupportedOperationError
 from textlrp.isolation import Parts
-from textlrp.rules import Rules
+from textlrp.rules import Gradient, Rules
 
 _HANDLERS = handlers.HANDLERS | {
     "attention": attention.scaled_dot_product_attention,
     "multi_head": attention.multi_head_attention,
 }
-
-_warn_of_loops: Callable[[bool], None] = torch._C._functorch._set_vmap_fallback_warning_enabled  # type: ignore[attr-defined]
-_mappings = 0
-_lock = threading.Lock()
 
 
 class Interception(TorchFunctionMode):
@@ -62,7 +58,9 @@ class Interception(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self.fused = fused
-        self.parts, self.model, self.rules = parts, parts.model, rules
+        self.parts, self.model = parts, parts.model
+        self._rules = [rules]
+        self._own_rules = overrides.resolve(parts.model, rules)
         self.books = Books(input_ids.shape[0], dtype)
         self.input_ids = provenance.mark_ids(input_ids)
         self.root = torch.zeros((), dtype=dtype, device=input_ids.device, requires_grad=True)
@@ -89,6 +87,9 @@ class Interception(TorchFunctionMode):
         for module in composed_activations(self.parts.modules):
             self._hooks.append(module.register_forward_pre_hook(self._before_activation))
             self._hooks.append(module.register_forward_hook(self._after_activation))
+        for module, own in self._own_rules.items():  # a module leaves its rules when it is through with all else
+            self._hooks.append(module.register_forward_pre_hook(functools.partial(self._enter_module, own)))
+            self._hooks.append(module.register_forward_hook(self._leave_module, always_call=True))
         foreign.install(self)
         super().__enter__()
         return self
@@ -108,6 +109,19 @@ class Interception(TorchFunctionMode):
             buffer.copy_(before)
         self._rewritten.clear()
 
+    @property
+    def rules(self) -> Rules:
+        """The rules of the module that is running."""
+        return self._rules[-1]
+
+    def _enter_module(self, own: Rules, module: nn.Module, args: Any) -> None:
+        if threading.get_ident() == self._thread:
+            self._rules.append(own)
+
+    def _leave_module(self, module: nn.Module, args: Any, y: Any) -> None:
+        if threading.get_ident() == self._thread:
+            self._rules.pop()
+
     def _before_activation(self, module: nn.Module, args: tuple[Any, ...]) -> Any:
         if threading.get_ident() != self._thread or not args or not isinstance(args[0], Tensor):
             return None
@@ -125,6 +139,8 @@ class Interception(TorchFunctionMode):
             if y.data_ptr() == x.data_ptr() and y.shape == x.shape:
                 return x
             y = y.clone() if y._is_view() else y
+            if isinstance(self.rules.nonlinearity, Gradient):
+                return handlers.gradient(self, module.forward, x, type(module).__name__)
             anchor = self.anchors.of_module(module, x)
             return handlers.elementwise(self, x, y, *anchor, type(module).__name__)
 
@@ -280,7 +296,7 @@ class Interception(TorchFunctionMode):
                 return relevance[None], {heading: row[None] for heading, row in rows.items()}
             self._mapping = True
             try:
-                with _mapping_quietly():
+                with mapping.quietly():
                     found: tuple[Tensor, dict[str, Tensor]] = torch.vmap(carry)(torch.stack(weights).to(logits.dtype))
                     return found
             finally:
@@ -365,24 +381,6 @@ class Interception(TorchFunctionMode):
                 return written
 
         base.register_hook(on_base)
-
-
-@contextlib.contextmanager
-def _mapping_quietly() -> Iterator[None]:
-    """Let torch.vmap take what it cannot map (the backward of fused attention) one by one without a warning.
-
-    The switch belongs to the process: it is back on when the last thread is done.
-    """
-    global _mappings
-    with _lock:
-        _mappings += 1
-        _warn_of_loops(False)
-    try:
-        yield
-    finally:
-        with _lock:
-            _mappings -= 1
-            _warn_of_loops(not _mappings)
 
 
 def _widened(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:

@@ -19,11 +19,23 @@ BIASES = "biases"
 NORMS = "norms"
 CONSTANTS = "constants"
 SOFTMAX = "softmax"
+PRODUCTS = "products"
 STABILIZER = "stabilizer"
 RESIDUE = "residue"
 
 #: Every heading that a rule can post to, in the order in which a ledger is read.
-HEADINGS = (TOKENS, SPECIAL_TOKENS, POSITIONS, TOKEN_TYPES, BIASES, NORMS, CONSTANTS, SOFTMAX, STABILIZER)
+HEADINGS = (
+    TOKENS,
+    SPECIAL_TOKENS,
+    POSITIONS,
+    TOKEN_TYPES,
+    BIASES,
+    NORMS,
+    CONSTANTS,
+    SOFTMAX,
+    PRODUCTS,
+    STABILIZER,
+)
 
 #: The largest residue that counts as rounding, relative to the sum of the absolute rows, by the model's dtype.
 #: 16-bit floats round every activation (bfloat16 keeps 8 bits, float16 11), so their books close less tightly.

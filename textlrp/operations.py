@@ -213,6 +213,11 @@ def is_matmul(function: Any) -> bool:
     return function in _MATMULS
 
 
+def multiplies_matrices(function: Any) -> bool:
+    """Whether a function is a matrix product, alone or added to something."""
+    return function in _MATMULS or name(function).split(".")[-1] in ("addmm", "addmv", "baddbmm", "bmm", "mm", "mv")
+
+
 def sign(function: Any, position: int) -> float:
     """Return the sign with which a sum takes the operand at that position."""
     if function in _REVERSED:

@@ -1,72 +1,235 @@
-"""Which rule each kind of operation follows: a frozen value, and the presets from the papers.
+"""Which rule each kind of operation follows: frozen values, and the presets from the papers.
 
 No torch here: a set of rules can be named, compared and stored without it.
+
+Notation: ``x`` inputs, ``w`` weights, ``b`` biases, ``z_j = sum_i x_i w_ij + b_j`` outputs, ``R`` relevances, and
+``c = R / x`` multipliers, which are what the backward pass carries. ``(.)+`` and ``(.)-`` are the positive and the
+negative part. A denominator ``d`` is stabilized as ``d + eps sign(d)``; what that takes goes to the ledger.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from textlrp.errors import InputError
 
 
+def _number(name: str, value: object, least: float, open_end: bool = False) -> None:
+    sound = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not sound or value < least or (open_end and value == least):  # type: ignore[operator]
+        kind = "a positive number" if open_end and least == 0 else f"a number of {least:g} or more"
+        raise InputError(f"{name} must be {kind}, not {value}")
+
+
 @dataclass(frozen=True)
 class LRP0:
-    """LRP-0 for linear maps: the plain gradient, ``c_x = W^T c_y`` (Montavon et al. 2019, eq. 10.1)."""
+    """LRP-0 for linear maps: the plain gradient, ``R_i = sum_j x_i w_ij / z_j R_j`` (Montavon et al. 2019)."""
 
 
 @dataclass(frozen=True)
 class Epsilon:
-    """LRP-epsilon for linear maps: ``c_x = W^T (c_y z / (z + eps sign z))`` (Bach et al. 2015, eq. 58).
-
-    What the stabilizer absorbs is posted to the ledger's ``stabilizer`` row.
-    """
+    """LRP-epsilon for linear maps: ``R_i = sum_j x_i w_ij / (z_j + eps sign z_j) R_j`` (Bach et al. 2015, eq. 58)."""
 
     epsilon: float = 1e-6
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.epsilon) and self.epsilon > 0):
+        if not (isinstance(self.epsilon, (int, float)) and math.isfinite(self.epsilon) and self.epsilon > 0):
             raise InputError(f"epsilon must be a positive number, not {self.epsilon}; use LRP0() for no stabilizer")
 
 
 @dataclass(frozen=True)
+class Gamma:
+    """LRP-gamma for linear maps, generalized to inputs of both signs (Montavon et al. 2019; Andeol et al. 2021).
+
+    Where ``z_j > 0``, relevance is shared out in proportion to ``x_i+ (w_ij + g w_ij+) + x_i- (w_ij + g w_ij-)``, and
+    where ``z_j < 0`` in proportion to ``x_i+ (w_ij + g w_ij-) + x_i- (w_ij + g w_ij+)``; biases in the same way.
+    """
+
+    gamma: float = 0.25
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        _number("gamma", self.gamma, 0)
+        _number("epsilon", self.epsilon, 0, open_end=True)
+
+
+@dataclass(frozen=True)
+class ZPlus:
+    """The z+ rule for linear maps: only contributions ``(x_i w_ij)+`` count (Montavon et al. 2017)."""
+
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        _number("epsilon", self.epsilon, 0, open_end=True)
+
+
+@dataclass(frozen=True)
+class AlphaBeta:
+    """Alpha-beta for linear maps: ``R_i = sum_j (a (x_i w_ij)+ / z_j+ - b (x_i w_ij)- / z_j-) R_j``, ``a - b = 1``.
+
+    ``z_j+`` and ``z_j-`` are the sums of the positive and of the negative contributions (Bach et al. 2015, eq. 60).
+    """
+
+    alpha: float = 2.0
+    beta: float = 1.0
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        _number("alpha", self.alpha, 0)
+        _number("beta", self.beta, 0)
+        _number("epsilon", self.epsilon, 0, open_end=True)
+        if not math.isclose(self.alpha - self.beta, 1.0):
+            raise InputError(f"alpha - beta must be 1, or relevance is not kept: {self.alpha} - {self.beta} is not")
+
+
+@dataclass(frozen=True)
+class WSquare:
+    """The w-square rule for linear maps: ``R_i = sum_j w_ij^2 / sum_i w_ij^2 R_j`` (Montavon et al. 2017)."""
+
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        _number("epsilon", self.epsilon, 0, open_end=True)
+
+
+@dataclass(frozen=True)
+class Flat:
+    """The flat rule for linear maps: every input of an output gets the same (Lapuschkin et al. 2019)."""
+
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        _number("epsilon", self.epsilon, 0, open_end=True)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The map is passed over: each input gets the relevance of the output in its place, ``R_i = R_j``."""
+
+
+@dataclass(frozen=True)
 class Taylor:
-    """Softmax by its Taylor expansion: the plain gradient; the remainder is posted (Achtibat et al. 2024, eq. 13)."""
+    """The first-order Taylor expansion, which is the plain gradient; what it leaves over is posted.
+
+    Of a softmax: Achtibat et al. 2024, eq. 13. Of a product of ``n`` activations ``y``, each gets ``y c_y``, and
+    ``(1 - n) y c_y`` goes to the ledger's row ``products``: the gradient that other methods multiply with the input.
+    """
 
 
 @dataclass(frozen=True)
 class Frozen:
-    """Softmax held constant: no relevance flows through the weights (Ali et al. 2022, eq. 9)."""
+    """Held constant: a softmax, so that attention weights have no relevance (Ali et al. 2022, eq. 9); of a product,
+    the first factor (the weights of ``PV``, the gate of ``act(g) u``), so that the others get it all.
+    """
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """A product of ``n`` activations: each gets the same, ``R / n`` (Achtibat et al. 2024, eq. 14)."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The identity rule for elementwise functions, ``R_x = R_y`` (Achtibat et al. 2024, eq. 9); ``f(0)`` is posted."""
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """The plain gradient of elementwise functions, ``c_x = f'(x) c_y``; what is left over is posted as a constant."""
+
+
+Linear = LRP0 | Epsilon | Gamma | ZPlus | AlphaBeta | WSquare | Flat | Pass
+
+_LINEAR: dict[str, type] = {
+    "lrp-0": LRP0,
+    "epsilon": Epsilon,
+    "gamma": Gamma,
+    "z-plus": ZPlus,
+    "alpha-beta": AlphaBeta,
+    "w-square": WSquare,
+    "flat": Flat,
+    "pass": Pass,
+}
+#: The rules of each kind of operation by their names in JSON and on the command line.
+CATALOG: dict[str, dict[str, type]] = {
+    "linear": _LINEAR,
+    "embedding": _LINEAR,
+    "softmax": {"taylor": Taylor, "frozen": Frozen},
+    "product": {"uniform": Uniform, "taylor": Taylor, "frozen": Frozen},
+    "nonlinearity": {"identity": Identity, "gradient": Gradient},
+}
+
+
+_DEFAULTS = {
+    "linear": LRP0(),
+    "embedding": LRP0(),
+    "softmax": Taylor(),
+    "product": Uniform(),
+    "nonlinearity": Identity(),
+}
 
 
 @dataclass(frozen=True)
 class Rules:
     """A set of propagation rules.
 
-    The kinds without a choice follow the one rule that the papers agree on: the identity rule for elementwise
-    non-linearities, the uniform rule for products of activations, constant statistics for norms.
+    Norms have no choice: they follow the rule that the papers agree on, constant statistics.
 
     Attributes:
         linear: the rule for linear maps and convolutions.
+        embedding: the rule for the lookup of a token, a linear map of a vector that is one at its id and zero at all
+            others; what a rule gives to the ids that are not there goes to the ledger's row ``stabilizer``.
         softmax: the rule for attention weights and every other softmax.
+        product: the rule for products of activations: gates, ``QK^T``, ``PV``.
+        nonlinearity: the rule for elementwise functions.
+        overrides: other rules for some of the modules: a mapping from patterns of module paths to rules
+            (``{"classifier": Rules(linear=Gamma(0.25)), "*.layer.0.*": ...}``; ``*`` stands for anything). They hold
+            for whatever a module that matches calls, its submodules included; a deeper match comes before a higher
+            one, and a later pattern before an earlier one. Kept as a tuple of pairs.
     """
 
-    linear: LRP0 | Epsilon = field(default_factory=LRP0)
+    linear: Linear = field(default_factory=LRP0)
+    embedding: Linear = field(default_factory=LRP0)
     softmax: Taylor | Frozen = field(default_factory=Taylor)
+    product: Uniform | Taylor | Frozen = field(default_factory=Uniform)
+    nonlinearity: Identity | Gradient = field(default_factory=Identity)
+    overrides: Any = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.linear, (LRP0, Epsilon)):
-            raise InputError(f"linear takes LRP0() or Epsilon(...), not {self.linear!r}")
-        if not isinstance(self.softmax, (Taylor, Frozen)):
-            raise InputError(f"softmax takes Taylor() or Frozen(), not {self.softmax!r}")
+        for kind, known in CATALOG.items():
+            rule = getattr(self, kind)
+            if type(rule) not in known.values():
+                listed = ", ".join(f"{each.__name__}()" for each in known.values())
+                raise InputError(f"{kind} takes one of {listed}, not {rule!r}")
+        pairs = tuple(self.overrides.items() if isinstance(self.overrides, Mapping) else self.overrides)
+        for pair in pairs:
+            if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) and pair[0]):
+                raise InputError(f"overrides is a mapping from patterns of module paths to Rules, not {pair!r}")
+            if not isinstance(pair[1], Rules) or pair[1].overrides:
+                raise InputError(
+                    f"the override {pair[0]!r} takes Rules without overrides of their own, not {pair[1]!r}"
+                )
+        object.__setattr__(self, "overrides", pairs)
+
+    def __repr__(self) -> str:
+        parts = [f"{kind}={getattr(self, kind)!r}" for kind in CATALOG if getattr(self, kind) != _DEFAULTS[kind]]
+        if self.overrides:
+            parts.append(f"overrides={dict(self.overrides)!r}")
+        return f"Rules({', '.join(parts)})"
 
     @classmethod
     def preset(cls, name: str) -> Rules:
         """Return the preset of that name.
 
-        ``attnlrp``: Achtibat et al. 2024. ``cp-lrp``: Ali et al. 2022, attention weights held constant.
+        ``attnlrp``: Achtibat et al. 2024. ``cp-lrp``: Ali et al. 2022, attention weights held constant. ``lrp-0``,
+        ``epsilon``, ``gamma``: that rule for linear maps, and for the rest the rules of ``attnlrp``.
 
         Raises:
             InputError: no preset has that name.
@@ -77,13 +240,105 @@ class Rules:
             raise InputError(f"no rules are called {name!r}: the presets are {', '.join(PRESETS)}{hint}")
         return PRESETS[name]
 
+    @classmethod
+    def parse(cls, text: str) -> Rules:
+        """Return what the command line names: a preset, ``epsilon=1e-6``, ``gamma=0.25``, or a JSON file.
+
+        Raises:
+            InputError: there are no such rules, or the file holds none.
+        """
+        name, sign, value = text.partition("=")
+        if sign and name in ("epsilon", "gamma"):
+            try:
+                number = float(value)
+            except ValueError:
+                raise InputError(f"{name} takes a number, such as {name}=0.25, not {value!r}") from None
+            return cls(linear=CATALOG["linear"][name](number))
+        if text.lower().endswith(".json"):
+            return cls.from_json(Path(text))
+        return cls.preset(text)
+
     @property
     def name(self) -> str:
         """The preset's name, or the readable form of a set of rules that is no preset."""
         return next((name for name, rules in PRESETS.items() if rules == self), repr(self))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rules as JSON-ready values."""
+        values: dict[str, Any] = {}
+        for kind, known in CATALOG.items():
+            rule = getattr(self, kind)
+            name = next(name for name, each in known.items() if each is type(rule))
+            values[kind] = {"rule": name, **dataclasses.asdict(rule)}
+        if self.overrides:
+            values["overrides"] = {pattern: rules.to_dict() for pattern, rules in self.overrides}
+        return values
 
-PRESETS = {"attnlrp": Rules(), "cp-lrp": Rules(softmax=Frozen())}
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Return the rules as JSON, and write them to ``path`` if one is given."""
+        from textlrp.explanation import write_whole
+
+        written = json.dumps(self.to_dict(), ensure_ascii=False, indent=2) + "\n"
+        if path is not None:
+            write_whole(Path(path), written)
+        return written
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Rules:
+        """Rebuild rules from :meth:`to_dict`; a kind that is left out follows its default, a name stands for a rule.
+
+        Raises:
+            InputError: a kind, a rule or one of its numbers is unknown.
+        """
+        if not isinstance(values, Mapping):
+            raise InputError(f"rules are an object with {', '.join(CATALOG)} and overrides, not {values!r}")
+        unknown = set(values) - {*CATALOG, "overrides"}
+        if unknown:
+            raise InputError(f"rules have {', '.join(CATALOG)} and overrides, and no {', '.join(sorted(unknown))}")
+        chosen: dict[str, Any] = {}
+        for kind in CATALOG.keys() & values.keys():
+            described = values[kind]
+            options = dict(described) if isinstance(described, Mapping) else {"rule": described}
+            name = options.pop("rule", None)
+            if name not in CATALOG[kind]:
+                raise InputError(f"{kind} has no rule {name!r}: it has {', '.join(CATALOG[kind])}")
+            try:
+                chosen[kind] = CATALOG[kind][name](**options)
+            except TypeError:
+                raise InputError(f"the rule {name!r} does not take {', '.join(map(str, options))}") from None
+        overrides = values.get("overrides", {})
+        if not isinstance(overrides, Mapping):
+            raise InputError(f"overrides is an object from patterns of module paths to rules, not {overrides!r}")
+        return cls(**chosen, overrides={pattern: cls.from_dict(each) for pattern, each in overrides.items()})
+
+    @classmethod
+    def from_json(cls, source: str | Path) -> Rules:
+        """Rebuild rules from JSON text or from the file at a path.
+
+        Raises:
+            InputError: the file is missing, or holds no rules.
+        """
+        written, place = str(source), "the text given"
+        if isinstance(source, Path) or not written.lstrip().startswith("{"):
+            place = repr(str(source))
+            try:
+                written = Path(source).read_text(encoding="utf-8")
+            except (OSError, ValueError) as error:
+                raise InputError(f"cannot read {place}: {getattr(error, 'strerror', None) or error}") from None
+        try:
+            values = json.loads(written)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{place} is no JSON: {error}") from None
+        return cls.from_dict(values)
+
+
+PRESETS = {
+    "attnlrp": Rules(),
+    "cp-lrp": Rules(softmax=Frozen()),
+    "lrp-0": Rules(linear=LRP0()),
+    "epsilon": Rules(linear=Epsilon()),
+    "gamma": Rules(linear=Gamma()),
+}
 
 
 def as_rules(rules: Rules | str) -> Rules:

@@ -102,6 +102,28 @@ class Elementwise(Surrogate):
         return (c * ratio).to(ctx.dtype), None, None, None, None
 
 
+class Gradient(Surrogate):
+    """The plain gradient of ``y = f(x)``, elementwise: ``c_x = f'(x) c_y``; ``(y - f'(x) x) c_y`` is posted."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, function: Callable[[Tensor], Tensor], books: Books) -> Any:
+        with torch.enable_grad():
+            start = x.detach().requires_grad_()
+            y = function(start)
+        (slope,) = torch.autograd.grad(y, start, torch.ones_like(y))
+        y = y.detach()
+        ctx.save_for_backward(slope, y - slope * x)
+        ctx.books = books
+        return y
+
+    @staticmethod
+    @plainly
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        slope, constant = saved
+        ctx.books.post_product(ledger.CONSTANTS, c, constant)
+        return c * slope, None, None
+
+
 class Square(Surrogate):
     """The identity rule for ``y = x * x``, ``c_x = c_y x``: the ratio is ``x`` itself, so nothing new is kept."""
 

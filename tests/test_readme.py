@@ -6,9 +6,12 @@ import contextlib
 import io
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
+import textlrp
 from textlrp.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -24,6 +27,15 @@ def test_the_python_prints_what_the_readme_says() -> None:
     with contextlib.redirect_stdout(printed):
         exec(code[1], {})
     assert printed.getvalue() == shown[1]
+
+
+def test_the_rules_of_the_readme_explain_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = re.search(r"```python\n(rules = .*?)```", README, re.DOTALL)
+    assert code is not None
+    monkeypatch.chdir(tmp_path)
+    named: dict[str, Any] = {"textlrp": textlrp, "explainer": textlrp.Explainer.demo()}
+    exec(code[1], named)
+    assert textlrp.Rules.from_json(tmp_path / "rules.json") == named["rules"]
 
 
 def test_every_option_in_the_readme_exists() -> None:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from textlrp.errors import InputError, ModelError
 from textlrp.isolation import undisturbed
-from textlrp.propagation import Propagation, Targets, logits_of, propagate_targets
+from textlrp.propagation import Propagation, logits_of, propagate_targets
 from textlrp.rules import Rules
+from textlrp.targets import Targets
 from textlrp.tokens import Batch, Encoding, encode, pad
 
 #: transformers writes a huge number where a tokenizer knows no limit.

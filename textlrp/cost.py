@@ -153,7 +153,7 @@ def measure(
     return Cost(batch, sequence, repeats, torch.get_num_threads(), runs)
 
 
-def _explanation(model: nn.Module, inputs: dict[str, Tensor], rules: Rules) -> Callable[[], Any]:
+def _explanation(model: nn.Module, inputs: dict[str, Any], rules: Rules) -> Callable[[], Any]:
     return lambda: propagate(model, None, rules, **inputs)
 
 

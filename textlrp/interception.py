@@ -22,6 +22,7 @@ from textlrp.arguments import carriers, carries, tensors
 from textlrp.books import Books
 from textlrp.errors import UnsupportedOperationError
 from textlrp.isolation import Parts
+from textlrp.latent import Watch
 from textlrp.rules import Gradient, Rules
 
 _HANDLERS = handlers.HANDLERS | {
@@ -40,6 +41,7 @@ class Interception(TorchFunctionMode):
         dtype: the dtype of the relevance and of the sums.
         widen: for float64 models: where the model would fall back to float32, stay in float64.
         fused: whether attention goes through the backward of the fused kernel, or step by step.
+        watch: what looks at the outputs of modules, or None.
 
     Attributes:
         input_ids: a copy of the ids to run the model with: it is known as the source of the tokens.
@@ -54,10 +56,17 @@ class Interception(TorchFunctionMode):
     """
 
     def __init__(
-        self, parts: Parts, rules: Rules, input_ids: Tensor, dtype: torch.dtype, widen: bool, fused: bool = True
+        self,
+        parts: Parts,
+        rules: Rules,
+        input_ids: Tensor,
+        dtype: torch.dtype,
+        widen: bool,
+        fused: bool = True,
+        watch: Watch | None = None,
     ) -> None:
         super().__init__()
-        self.fused = fused
+        self.fused, self._watch = fused, watch
         self.parts, self.model = parts, parts.model
         self._rules = [rules]
         self._own_rules = overrides.resolve(parts.model, rules)
@@ -90,6 +99,8 @@ class Interception(TorchFunctionMode):
         for module, own in self._own_rules.items():  # a module leaves its rules when it is through with all else
             self._hooks.append(module.register_forward_pre_hook(functools.partial(self._enter_module, own)))
             self._hooks.append(module.register_forward_hook(self._leave_module, always_call=True))
+        if self._watch is not None:
+            self._hooks += self._watch.install(self)
         foreign.install(self)
         super().__enter__()
         return self
@@ -149,7 +160,7 @@ class Interception(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if self.widen:
-            func, args, kwargs = _widened(func, args, kwargs)
+            func, args, kwargs = operations.widened(func, args, kwargs)
         if self.visible is None or not carries(args, kwargs):
             return self._meet(func, args, kwargs)
         return graph.record(self.visible, self._meet, func, args, kwargs)
@@ -381,18 +392,3 @@ class Interception(TorchFunctionMode):
                 return written
 
         base.register_hook(on_base)
-
-
-def _widened(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:
-    """Ask for float64 where a model asks for float32.
-
-    Many models compute norms, softmax or rotations in float32 whatever their dtype. That protects half precision; a
-    float64 model loses nine digits by it, and its books would close no better than those of a float32 model.
-    """
-    if func is Tensor.float:
-        return Tensor.double, args, kwargs
-    if any(value is torch.float32 for value in args):
-        args = tuple(torch.float64 if value is torch.float32 else value for value in args)
-    if kwargs and any(value is torch.float32 for value in kwargs.values()):
-        kwargs = {key: torch.float64 if value is torch.float32 else value for key, value in kwargs.items()}
-    return func, args, kwargs

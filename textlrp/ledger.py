@@ -20,6 +20,7 @@ NORMS = "norms"
 CONSTANTS = "constants"
 SOFTMAX = "softmax"
 PRODUCTS = "products"
+MASKED = "masked"
 STABILIZER = "stabilizer"
 RESIDUE = "residue"
 
@@ -34,6 +35,7 @@ HEADINGS = (
     CONSTANTS,
     SOFTMAX,
     PRODUCTS,
+    MASKED,
     STABILIZER,
 )
 

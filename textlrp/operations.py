@@ -309,3 +309,18 @@ def _brings_nothing(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return all(_brings_nothing(item) for item in value)
     return (isinstance(value, Tensor) and value.requires_grad) or is_blank(value)
+
+
+def widened(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:
+    """Ask for float64 where a model asks for float32.
+
+    Many models compute norms, softmax or rotations in float32 whatever their dtype. That protects half precision; a
+    float64 model loses nine digits by it, and its books would close no better than those of a float32 model.
+    """
+    if func is Tensor.float:
+        return Tensor.double, args, kwargs
+    if any(value is torch.float32 for value in args):
+        args = tuple(torch.float64 if value is torch.float32 else value for value in args)
+    if kwargs and any(value is torch.float32 for value in kwargs.values()):
+        kwargs = {key: torch.float64 if value is torch.float32 else value for key, value in kwargs.items()}
+    return func, args, kwargs

@@ -25,17 +25,17 @@ def resolve(model: nn.Module, rules: Rules) -> dict[nn.Module, Rules]:
         matched = [module for path, module in modules.items() if path and fnmatchcase(path, pattern)]
         if not matched:
             raise InputError(
-                f"the pattern {pattern!r} matches no module of {type(model).__name__}{_near(pattern, modules)}"
+                f"the pattern {pattern!r} matches no module of {type(model).__name__}{near(pattern, modules)}"
             )
         found.update(dict.fromkeys(matched, own))
     return found
 
 
-def _near(pattern: str, modules: dict[str, nn.Module]) -> str:
+def near(pattern: str, modules: dict[str, nn.Module]) -> str:
+    """Return the end of a message that lists the paths nearest to one that is not there."""
     bare = pattern.replace("*", "").strip(".")
     paths = [path for path in modules if path]
-    near = (
-        difflib.get_close_matches(bare, paths, n=3, cutoff=0.4) or [path for path in paths if bare and bare in path][:3]
-    )
-    listed = near or [path for path in paths if "." not in path][:8]
-    return f"; {'near are' if near else 'there are'} {', '.join(map(repr, listed))}"
+    alike = difflib.get_close_matches(bare, paths, n=3, cutoff=0.4)
+    alike = alike or [path for path in paths if bare and bare in path][:3]
+    listed = alike or [path for path in paths if "." not in path][:8]
+    return f"; {'near are' if alike else 'there are'} {', '.join(map(repr, listed))}"

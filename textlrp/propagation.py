@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -10,22 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from textlrp import diagnosis, graph
+from textlrp import diagnosis, graph, latent
 from textlrp.errors import InputError, ModelError, NonFiniteError, UnbalancedLedgerError, UnsupportedOperationError
 from textlrp.interception import Interception
 from textlrp.isolation import Parts, eagerly, undisturbed
+from textlrp.latent import At, Latent, Watch
 from textlrp.ledger import SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
 from textlrp.rules import Rules, as_rules
-
-#: A label index, one for each document, weights of the logits, or a function from logits to such weights.
-Target = int | Sequence[int] | Tensor | Callable[[Tensor], Tensor] | None
+from textlrp.targets import Target, Targets, weights_of
 
 #: How many ids times targets pass back at once: beyond a few hundred rows, matrix products run at full speed. The pass
 #: holds the multipliers of one layer for them, tens of MiB in a base model; long documents go back one by one.
 _AT_ONCE = 1024
-
-#: Several targets, or a function from logits to them.
-Targets = Sequence[Target] | Callable[[Tensor], Sequence[Target]]
 
 
 @dataclass(frozen=True)
@@ -38,6 +34,7 @@ class Propagation:
         logits: ``[batch, labels]``, as the model computed them.
         weights: ``[batch, labels]``: the explained quantity is ``sum(weights * logits)`` of each document.
         met: how often each operation met which rule.
+        latent: by module path, what was seen at its output, one for each time that the module ran.
     """
 
     relevance: Tensor
@@ -45,6 +42,7 @@ class Propagation:
     logits: Tensor
     weights: Tensor
     met: dict[tuple[str, str], int] = field(default_factory=dict, repr=False)
+    latent: dict[str, tuple[Latent, ...]] = field(default_factory=dict, repr=False)
 
 
 def propagate(
@@ -53,6 +51,7 @@ def propagate(
     rules: Rules | str = "attnlrp",
     *,
     special_tokens_mask: Tensor | None = None,
+    at: At = (),
     **model_inputs: Any,
 ) -> Propagation:
     """Carry the relevance of a logit back to the input ids.
@@ -65,6 +64,9 @@ def propagate(
             predicted label. A function is given the logits and returns such weights.
         rules: a preset's name or :class:`textlrp.Rules`.
         special_tokens_mask: ``[batch, sequence]``, nonzero at special tokens, whose relevance has a row of its own.
+        at: the paths of modules at whose outputs activation, multiplier and relevance are wanted (``latent``). In a
+            mapping, each with the channels (of the last dimension) or the mask whose relevance goes on from there;
+            the rest of it goes to the ledger's row ``masked`` (concept relevance propagation, Achtibat et al. 2023).
         **model_inputs: ``input_ids`` ``[batch, sequence]`` and whatever else the model takes. Padding gets no
             relevance: what a model takes from it all the same (a convolution at the edge of a document, say) goes to
             the row for special tokens.
@@ -75,7 +77,7 @@ def propagate(
         UnbalancedLedgerError: the ledger of a document does not add up to its logit.
         NonFiniteError: a NaN or an infinity turned up.
     """
-    (found,) = propagate_targets(model, (target,), rules, special_tokens_mask=special_tokens_mask, **model_inputs)
+    (found,) = _propagate(model, (target,), rules, special_tokens_mask, at, model_inputs)
     return found
 
 
@@ -105,6 +107,17 @@ def propagate_targets(
     Raises:
         LRPError: as :func:`propagate` raises it.
     """
+    return _propagate(model, targets, rules, special_tokens_mask, (), model_inputs)
+
+
+def _propagate(
+    model: nn.Module,
+    targets: Targets,
+    rules: Rules | str,
+    special_tokens_mask: Tensor | None,
+    at: At,
+    model_inputs: dict[str, Any],
+) -> tuple[Propagation, ...]:
     rules = as_rules(rules)
     input_ids = _check_inputs(special_tokens_mask, model_inputs)
     with torch.inference_mode(False), undisturbed(model) as parts:
@@ -112,7 +125,7 @@ def propagate_targets(
             raise ModelError(
                 "the model's weights were made in torch.inference_mode, where nothing can be explained: load it outside"
             )
-        call = _Call(parts, targets, rules, special_tokens_mask, _outside_inference(model_inputs))
+        call = _Call(parts, targets, rules, special_tokens_mask, _outside_inference(model_inputs), at)
         state = torch.get_rng_state()
         found = _run(call)
         if found is not None:
@@ -136,6 +149,7 @@ def _joined(alone: tuple[Propagation, ...]) -> Propagation:
         torch.cat([part.logits for part in alone]),
         torch.cat([part.weights for part in alone]),
         alone[0].met,
+        latent.join([part.latent for part in alone]),
     )
 
 
@@ -173,7 +187,8 @@ def _outside_inference(model_inputs: dict[str, Any]) -> dict[str, Any]:
 def _run(call: _Call) -> tuple[Propagation, ...] | None:
     """Explain a batch, or return None if its documents have to be taken one at a time."""
     model, model_inputs, batch = call.parts.model, call.model_inputs, call.input_ids.shape[0]
-    interception = call.interception()
+    watch = Watch(model, call.at) if call.at else None
+    interception = call.interception(watch)
     found: list[Propagation] = []
     with torch.enable_grad(), eagerly(), interception:
         output = model(**{**model_inputs, "input_ids": interception.input_ids})
@@ -225,7 +240,7 @@ def _run(call: _Call) -> tuple[Propagation, ...] | None:
                 raise hidden from None
             rules_met = sorted({f"{name}: {rule}" for name, rule in met})
             raise UnbalancedLedgerError(f"{error}. Operations met: {'; '.join(rules_met)}") from None
-    return tuple(found)
+    return tuple(found) if watch is None else tuple(replace(each, latent=watch.found()) for each in found)
 
 
 def _close(
@@ -290,38 +305,6 @@ def logits_of(output: Any, batch: int) -> Tensor:
     return logits
 
 
-def _weights(target: Target, logits: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the weight of each logit in the explained quantity, ``[batch, labels]``."""
-    batch, labels = logits.shape
-    if callable(target) and not isinstance(target, Tensor):
-        target = target(logits.detach())
-        if target is None:
-            raise InputError("the target function returned None: it must return label indices or weights of the logits")
-    if isinstance(target, Tensor) and target.is_floating_point():
-        if target.shape not in ((labels,), (batch, labels)):
-            raise InputError(
-                f"weights of the logits must have shape [{labels}] or [{batch}, {labels}], not {list(target.shape)}"
-            )
-        if not bool(torch.isfinite(target).all()):
-            raise InputError("weights of the logits must be finite: a NaN or an infinity is among them")
-        return target.to(logits.device, dtype).expand(batch, labels).contiguous()
-    if target is None:
-        indices = logits.argmax(-1)
-    else:
-        try:
-            indices = torch.as_tensor(target, device=logits.device)
-        except (TypeError, ValueError, RuntimeError):
-            indices = torch.empty(0)
-        if indices.is_floating_point() or indices.dtype == torch.bool or indices.shape not in ((), (1,), (batch,)):
-            raise InputError(
-                f"target must be a label index or one index for each of the {batch} documents, not {target!r}"
-            )
-        if bool((indices >= labels).any()) or bool((indices < 0).any()):
-            raise InputError(f"target {target!r} is out of range: the model has labels 0 to {labels - 1}")
-        indices = indices.long().expand(batch)
-    return torch.zeros(batch, labels, dtype=dtype, device=logits.device).scatter_(1, indices[:, None], 1.0)
-
-
 @dataclass(frozen=True)
 class _Call:
     """What :func:`propagate_targets` was asked for."""
@@ -331,6 +314,7 @@ class _Call:
     rules: Rules
     special_tokens_mask: Tensor | None
     model_inputs: dict[str, Any]
+    at: At = ()
     row: tuple[int, int] | None = None  # the place of a document that is taken alone, and the size of its batch
     fused: bool = True
 
@@ -343,11 +327,11 @@ class _Call:
     def precision(self) -> str:
         return precision_of(self.parts.parameters)
 
-    def interception(self) -> Interception:
+    def interception(self, watch: Watch | None = None) -> Interception:
         """Return a fresh interception for this call."""
         double = self.precision == "float64"
         dtype = torch.float64 if double else torch.float32
-        return Interception(self.parts, self.rules, self.input_ids, dtype, double, self.fused)
+        return Interception(self.parts, self.rules, self.input_ids, dtype, double, self.fused, watch)
 
     def alone(self, i: int) -> _Call:
         """Return the call for one document, padded as it is in the batch."""
@@ -365,7 +349,7 @@ class _Call:
         # Targets are made for the whole batch: a document that is taken alone stands in for the others.
         rows = logits if self.row is None else logits.expand(self.row[1], -1)
         targets = self.targets(rows.detach()) if callable(self.targets) else self.targets
-        found = [_weights(target, rows, dtype) for target in targets]
+        found = [weights_of(target, rows, dtype) for target in targets]
         return found if self.row is None else [each[self.row[0] : self.row[0] + 1] for each in found]
 
     def padding(self) -> Tensor:

@@ -17,8 +17,9 @@ from textlrp.classifier import FORWARD_LIMITS
 from textlrp.errors import LRPError
 from textlrp.explainer import Explainer
 from textlrp.ledger import TOLERANCES, Ledger
-from textlrp.propagation import Propagation, Target, precision_of
+from textlrp.propagation import Propagation, precision_of
 from textlrp.rules import Rules
+from textlrp.targets import Target
 from textlrp.tokens import Batch, Encoding, pad
 
 T = TypeVar("T")

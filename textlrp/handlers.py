@@ -88,14 +88,7 @@ def lookup(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
         raise met.unsupported(f"{operations.name(func)} in a table that is computed on the fly")
     met.looked_up = True
     met.count(func, "relevance of tokens")
-    rule, books = met.rules.embedding, met.books
-
-    def arrive(x: Tensor, c: Tensor) -> None:
-        kept = maps.kept_by_lookup(rule, x, table)
-        met.arrive(origin, kept, c)
-        if kept is not x:
-            books.post(ledger.STABILIZER, (x - kept) * c)
-
+    arrive = maps.arrival(met, origin, table)
     return surrogates.Lookup.apply(met.root, lambda: F.embedding(index, table), arrive)
 
 

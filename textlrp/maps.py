@@ -106,6 +106,19 @@ def matmul(met: Interception, func: Any, args: Any, base: Tensor | None = None) 
     return share_out(met, func, args[at], whole, map, weight, base, heading)
 
 
+def arrival(met: Interception, origin: Tensor, table: Tensor) -> Callable[[Tensor, Tensor], None]:
+    """Return what credits the ids of looked-up rows, given the rows and their multipliers, by the embedding's rule."""
+    rule, books = met.rules.embedding, met.books
+
+    def arrive(x: Tensor, c: Tensor) -> None:
+        kept = kept_by_lookup(rule, x, table)
+        met.arrive(origin, kept, c)
+        if kept is not x:
+            books.post(ledger.STABILIZER, (x - kept) * c)
+
+    return arrive
+
+
 def kept_by_lookup(rule: Linear, x: Tensor, table: Tensor) -> Tensor:
     """Return what a rule leaves of looked-up rows to their ids: the rows, or each entry's share of them."""
     if isinstance(rule, (LRP0, Pass)):

@@ -196,7 +196,8 @@ class Engine:
         row = min(range(len(windows)), key=lambda i: len(windows[i].indices))
         alone = self._classifier.logits(self._classifier.pad([windows[row].encoding]))[0]
         limit = FORWARD_LIMITS[precision_of(self._classifier.model.parameters())]
-        return bool((alone - logits[row]).abs().max() <= limit * alone.abs().max())
+        # Rounding is as large as the logits of the batch are, however close to zero these are.
+        return bool((alone - logits[row]).abs().max() <= limit * logits.abs().max())
 
 
 def buckets(lengths: Sequence[int], batch_size: int, padding: float = PADDING, ids: int = IDS) -> list[list[int]]:

@@ -139,7 +139,7 @@ def test_json_may_leave_out_and_abbreviate():
         ('{"linear": {"rule": "gamma", "gama": 1}}', "the rule 'gamma' does not take gama"),
         ('{"linear": {"rule": "gamma", "gamma": -1}}', "gamma must be a number of 0 or more, not -1"),
         ('{"softmax": "gamma"}', "softmax has no rule 'gamma'"),
-        ('{"norm": "plain"}', "rules have linear, .* and overrides, and no norm"),
+        ('{"mask": "plain"}', "rules have linear, .* and overrides, and no mask"),
         ('{"overrides": []}', "overrides is an object from patterns of module paths to rules, not "),
         ('{"overrides": {"a": "x"}}', "rules are an object with linear, "),
         ("{", "the text given is no JSON"),

@@ -12,8 +12,9 @@ import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textlrp import surrogates
+from textlrp import rules, surrogates
 from textlrp.books import Books
+from textlrp.redistribution import Redistribution
 
 CPU = {"max_examples": 15, "deadline": None}
 
@@ -88,6 +89,18 @@ def grouped_heads(random, batch, time, width):
 
 def norm(random, batch, time, width):
     return {"x": random(batch, time, width), "constants": (random(width).detach(), random(width).detach())}
+
+
+def mapped(random, batch, time, width):
+    return {"x": random(batch, time, width), "constants": (random(width, width).detach(), random(width).detach())}
+
+
+def redistributed(rule):
+    def call(s, books):
+        weight, bias = s.constants
+        return Redistribution.apply(s.x, lambda x: F.linear(x, weight, bias), F.linear, weight, bias, rule, books)
+
+    return call
 
 
 LAW = [
@@ -183,6 +196,22 @@ LAW = [
         one,
         lambda s, books: surrogates.RMSNorm.apply(s.x, s.x.shape[-1:], None, None),
         lambda s: F.rms_norm(s.x, s.x.shape[-1:]),
+    ),
+    Case(
+        "plain gradient",
+        one,
+        lambda s, books: surrogates.Gradient.apply(s.x, F.gelu, books),
+        lambda s: F.gelu(s.x),
+    ),
+    Case(
+        "plain norm",
+        norm,
+        lambda s, books: surrogates.PlainNorm.apply(s.x, lambda x: F.layer_norm(x, x.shape[-1:], *s.constants), books),
+        lambda s: F.layer_norm(s.x, s.x.shape[-1:], *s.constants),
+    ),
+    *(
+        Case(repr(rule), mapped, redistributed(rule), lambda s: F.linear(s.x, *s.constants))
+        for rule in (rules.Gamma(), rules.ZPlus(), rules.AlphaBeta(), rules.WSquare(), rules.Flat(), rules.Pass())
     ),
 ]
 

@@ -11,6 +11,7 @@ from textlrp.ledger import Ledger
 from textlrp.rules import (
     LRP0,
     AlphaBeta,
+    Constant,
     Epsilon,
     Flat,
     Frozen,
@@ -18,6 +19,7 @@ from textlrp.rules import (
     Gradient,
     Identity,
     Pass,
+    Plain,
     Rules,
     Taylor,
     Uniform,
@@ -34,6 +36,7 @@ __version__ = "0.1.0"
 __all__ = [
     "LRP0",
     "AlphaBeta",
+    "Constant",
     "Epsilon",
     "Explainer",
     "Explanation",
@@ -45,6 +48,7 @@ __all__ = [
     "LRPError",
     "Ledger",
     "Pass",
+    "Plain",
     "Propagation",
     "Rules",
     "Span",

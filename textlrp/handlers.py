@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from textlrp import ledger, maps, operations, provenance, surrogates
+from textlrp import ledger, maps, norms, operations, provenance, surrogates
 from textlrp.arguments import carries, replace, tensors
-from textlrp.rules import Frozen, Gradient, Uniform
+from textlrp.rules import Frozen, Gradient, Plain, Uniform
 
 if TYPE_CHECKING:
     from textlrp.interception import Interception
@@ -232,6 +232,10 @@ def solve(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
 
 def statistic(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     """A root, a norm, a spread: a statistic of activations, held constant (Ali et al. 2022)."""
+    if isinstance(met.rules.norm, Plain):
+        raise met.unsupported(
+            f"{operations.name(func)}, a statistic of a norm that is written out, by the rule Plain(),"
+        )
     met.count(func, "constant")
     return func(*replace(args, Tensor.detach), **replace(kwargs, Tensor.detach))
 
@@ -323,37 +327,6 @@ def softmax(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     return surrogates.Softmax.apply(x, p, dim, met.books)
 
 
-def layer_norm(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
-    """LayerNorm with its spread held constant."""
-    named = dict(zip(operations.LAYER_NORM_NAMES, args, strict=False)) | kwargs
-    if carries((named.get("weight"), named.get("bias"))):
-        raise met.unsupported("F.layer_norm with weights computed from activations")
-    met.count(func, "statistics constant")
-    shape = tuple(named["normalized_shape"])
-    eps = named.get("eps", 1e-5)
-    return surrogates.LayerNorm.apply(named["input"], shape, named.get("weight"), named.get("bias"), eps, met.books)
-
-
-def rms_norm(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
-    """RMSNorm with its root mean square held constant."""
-    named = dict(zip(("input", "normalized_shape", "weight", "eps"), args, strict=False)) | kwargs
-    if carries((named.get("weight"),)):
-        raise met.unsupported("F.rms_norm with weights computed from activations")
-    met.count(func, "statistics constant")
-    shape = tuple(named["normalized_shape"])
-    return surrogates.RMSNorm.apply(named["input"], shape, named.get("weight"), named.get("eps"))
-
-
-def normalize(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
-    """``x / max(|x|, eps)`` with the norm held constant."""
-    x, *rest = args
-    value = func(x.detach(), *rest, **kwargs)
-    named = dict(zip(("p", "dim", "eps"), rest, strict=False)) | kwargs
-    norm = x.detach().norm(named.get("p", 2.0), named.get("dim", 1), keepdim=True)
-    met.count(func, "statistics constant")
-    return stand_in(x / norm.clamp_min(named.get("eps", 1e-12)), value)
-
-
 def glu(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     """A gated linear unit, ``a sigmoid(b)``, as the product and the non-linearity that it is."""
     x, *rest = args
@@ -388,9 +361,9 @@ HANDLERS: dict[str, Callable[[Interception, Any, Any, Any], Any]] = {
         statistic,
         nonlinearity,
         softmax,
-        layer_norm,
-        rms_norm,
-        normalize,
+        norms.layer_norm,
+        norms.rms_norm,
+        norms.normalize,
         glu,
         sample,
         winner,

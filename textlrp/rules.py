@@ -147,6 +147,21 @@ class Gradient:
 
 Linear = LRP0 | Epsilon | Gamma | ZPlus | AlphaBeta | WSquare | Flat | Pass
 
+
+@dataclass(frozen=True)
+class Constant:
+    """The statistics of a norm are constants: centering and scaling stay linear (Ali et al. 2022, eq. 10)."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The plain gradient of a norm, statistics and all; what it leaves over goes to the ledger's row ``norms``.
+
+    It takes a norm of torch's own (``F.layer_norm``, ``F.rms_norm``, ``F.normalize``); where a model writes its norms
+    out, an error says so.
+    """
+
+
 _LINEAR: dict[str, type] = {
     "lrp-0": LRP0,
     "epsilon": Epsilon,
@@ -164,6 +179,7 @@ CATALOG: dict[str, dict[str, type]] = {
     "softmax": {"taylor": Taylor, "frozen": Frozen},
     "product": {"uniform": Uniform, "taylor": Taylor, "frozen": Frozen},
     "nonlinearity": {"identity": Identity, "gradient": Gradient},
+    "norm": {"constant": Constant, "plain": Plain},
 }
 
 
@@ -173,14 +189,13 @@ _DEFAULTS = {
     "softmax": Taylor(),
     "product": Uniform(),
     "nonlinearity": Identity(),
+    "norm": Constant(),
 }
 
 
 @dataclass(frozen=True)
 class Rules:
     """A set of propagation rules.
-
-    Norms have no choice: they follow the rule that the papers agree on, constant statistics.
 
     Attributes:
         linear: the rule for linear maps and convolutions.
@@ -189,6 +204,7 @@ class Rules:
         softmax: the rule for attention weights and every other softmax.
         product: the rule for products of activations: gates, ``QK^T``, ``PV``.
         nonlinearity: the rule for elementwise functions.
+        norm: the rule for LayerNorm, RMSNorm and their kin.
         overrides: other rules for some of the modules: a mapping from patterns of module paths to rules
             (``{"classifier": Rules(linear=Gamma(0.25)), "*.layer.0.*": ...}``; ``*`` stands for anything). They hold
             for whatever a module that matches calls, its submodules included; a deeper match comes before a higher
@@ -200,6 +216,7 @@ class Rules:
     softmax: Taylor | Frozen = field(default_factory=Taylor)
     product: Uniform | Taylor | Frozen = field(default_factory=Uniform)
     nonlinearity: Identity | Gradient = field(default_factory=Identity)
+    norm: Constant | Plain = field(default_factory=Constant)
     overrides: Any = ()
 
     def __post_init__(self) -> None:

@@ -124,6 +124,32 @@ class Gradient(Surrogate):
         return c * slope, None, None
 
 
+class PlainNorm(Surrogate):
+    """The plain gradient of a norm, statistics and all; what it leaves over, ``sum(y c_y) - sum(x c_x)``, is posted.
+
+    A norm does not change with the size of its input, so its gradient gives next to nothing to the input: this rule is
+    there to show that (Ali et al. 2022).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, function: Callable[[Tensor], Tensor], books: Books) -> Any:
+        ctx.save_for_backward(x.clone())
+        ctx.function, ctx.books = function, books
+        return function(x)
+
+    @staticmethod
+    @plainly
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        (x,) = saved
+        with torch.enable_grad():
+            start = x.detach().requires_grad_()
+            y = ctx.function(start)
+        (c_x,) = torch.autograd.grad(y, start, c)
+        ctx.books.post(ledger.NORMS, y.detach() * c)
+        ctx.books.post(ledger.NORMS, -(x * c_x))
+        return c_x, None, None
+
+
 class Square(Surrogate):
     """The identity rule for ``y = x * x``, ``c_x = c_y x``: the ratio is ``x`` itself, so nothing new is kept."""
 

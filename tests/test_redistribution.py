@@ -276,7 +276,5 @@ def test_a_plain_norm_is_its_gradient_and_leaves_little():
 
 def test_a_plain_norm_that_is_written_out_is_refused():
     model = zoo.build("llama")
-    with pytest.raises(
-        textlrp.LRPError, match=r"rsqrt, a statistic of a norm that is written out, by the rule Plain\(\)"
-    ):
+    with pytest.raises(textlrp.LRPError, match=r"rsqrt, a statistic of a norm that is written out, by Plain\(\)"):
         textlrp.propagate(model, 0, Rules(norm=Plain()), **zoo.inputs(model, "llama"))

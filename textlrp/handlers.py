@@ -233,9 +233,7 @@ def solve(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
 def statistic(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     """A root, a norm, a spread: a statistic of activations, held constant (Ali et al. 2022)."""
     if isinstance(met.rules.norm, Plain):
-        raise met.unsupported(
-            f"{operations.name(func)}, a statistic of a norm that is written out, by the rule Plain(),"
-        )
+        raise met.unsupported(f"{operations.name(func)}, a statistic of a norm that is written out, by Plain(),")
     met.count(func, "constant")
     return func(*replace(args, Tensor.detach), **replace(kwargs, Tensor.detach))
 

@@ -174,8 +174,8 @@ EVERYWHERE = [
     Rules(norm=Plain(), softmax=Frozen()),
 ]
 #: These write their norms out.
-WRITTEN_OUT = ("llama", "t5", "qwen2_moe", "jamba")
-MODELS = "bert gpt2 llama squeezebert t5 convbert modernbert longformer qwen2_moe jamba xlnet".split()
+WRITTEN_OUT = ("llama", "t5", "qwen2_moe", "jamba", "axk2", "zamba2")
+MODELS = "bert gpt2 llama squeezebert t5 convbert modernbert longformer qwen2_moe jamba xlnet axk2 zamba2".split()
 
 
 def examined(model_type):

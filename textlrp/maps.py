@@ -31,7 +31,7 @@ def share_out(
     rule = met.rules.linear
     if isinstance(rule, (LRP0, Epsilon)):
         y = whole(x)
-        if isinstance(rule, Epsilon):
+        if isinstance(rule, Epsilon) and y.requires_grad:  # not where a model computes a constant
             _stabilize(met, y, rule.epsilon)
         met.count(func, "LRP-0" if isinstance(rule, LRP0) else "LRP-epsilon")
         if bias is not None:

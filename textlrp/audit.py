@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from textlrp.cost import Cost
 from textlrp.errors import InputError
 from textlrp.explainer import Explainer
-from textlrp.explanation import write_whole
+from textlrp.files import write_whole
 from textlrp.ledger import RESIDUE, Ledger
 from textlrp.rules import Rules, as_rules
 from textlrp.tokens import Encoding, check_text

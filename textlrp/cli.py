@@ -229,7 +229,7 @@ def _show(found: RenderableType, output: Path | None) -> None:
 
     from rich.console import Console
 
-    from textlrp.explanation import write_whole
+    from textlrp.files import write_whole
 
     if output is not None:
         buffer = StringIO()

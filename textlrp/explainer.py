@@ -6,7 +6,7 @@ import importlib.metadata
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -246,7 +246,7 @@ class Explainer:
         rules, reading = as_rules(rules), Reading(long, window, stride)
         values = list(columns.column(texts, "texts"))
         choices = [Choice(target, contrast) for target in columns.each(targets, len(values))]
-        for choice in dict.fromkeys(choices):
+        for choice in choices:
             choice.check(self.head)
         found: list[Document | Explanation | LRPError] = []
         for value, choice in zip(values, choices, strict=True):
@@ -310,7 +310,7 @@ class Explainer:
         logits = dict(zip(labels, scores, strict=True))
         encoding = document.encoding
         truncated = (*encoding.truncated, None)
-        versions = {name: importlib.metadata.version(name) for name in ("textlrp", "torch", "transformers")}
+        probabilities = self.head.probabilities(outputs)
         found = []
         for pick, relevance, books in document.explained():
             contrast = None if pick.contrast is None else labels[pick.contrast]
@@ -323,7 +323,7 @@ class Explainer:
                 contrast=contrast,
                 logit=logit,
                 logits=logits,
-                probabilities=self.head.probabilities(outputs),
+                probabilities=probabilities,
                 predicted=labels[max(range(len(scores)), key=scores.__getitem__)],
                 tokens=_spans((document.text, document.text_pair or ""), encoding, relevance),
                 ledger=_whole(books, encoding, relevance, logit),
@@ -332,10 +332,16 @@ class Explainer:
                 windows=len(document.windows),
                 rules=rules.name,
                 model=self.name,
-                versions=versions,
+                versions=dict(_versions()),
             )
             found.append((explanation.target, explanation))
         return found
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Return what computes an explanation; to look it up reads files."""
+    return {name: importlib.metadata.version(name) for name in ("textlrp", "torch", "transformers")}
 
 
 def _spans(texts: tuple[str, str], encoding: Encoding, relevance: list[float]) -> tuple[Span, ...]:

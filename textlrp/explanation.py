@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from textlrp import segmentation
 from textlrp.errors import InputError
+from textlrp.files import read_json, write_whole
 from textlrp.ledger import Ledger
 from textlrp.spans import TEXT, TEXT_PAIR, Span, gather, read_range
 
@@ -173,19 +173,7 @@ class Explanation:
         Raises:
             InputError: the file is missing, or holds no explanation.
         """
-        written, place = str(source), "the text given"
-        if isinstance(source, Path) or not written.lstrip().startswith("{"):
-            place = repr(str(source))
-            try:
-                written = Path(source).read_bytes().decode("utf-8-sig")
-            except UnicodeDecodeError as error:
-                raise InputError(f"{place} is not UTF-8: byte {error.start} cannot be read") from None
-            except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-                raise InputError(f"cannot read {place}: {getattr(error, 'strerror', None) or error}") from None
-        try:
-            values = json.loads(written)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{place} is no JSON: {error}") from None
+        values = read_json(source)
         if not isinstance(values, dict):
             raise InputError("this is no explanation saved by textlrp: a JSON object was expected")
         return cls.from_dict(values)
@@ -198,24 +186,3 @@ class Explanation:
 
 def _brief(span: Span) -> dict[str, Any]:
     return {key: value for key, value in span.to_dict().items() if key not in ("special", "piece")}
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all; a device or a pipe (``/dev/stdout``) is written to as it is.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
-    try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            path.write_text(text, encoding="utf-8", newline="\n")
-            return
-        whole = Path(os.path.realpath(path))  # a link stays a link
-        part = whole.with_name(f".textlrp-{os.getpid()}.part")
-        try:
-            part.write_text(text, encoding="utf-8", newline="\n")
-            part.replace(whole)
-        finally:
-            part.unlink(missing_ok=True)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot write {str(path)!r}: {getattr(error, 'strerror', None) or error}") from None

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from textlrp.errors import InputError
+from textlrp.files import read_json, write_whole
 
 
 def _number(name: str, value: object, least: float, open_end: bool = False) -> None:
@@ -61,13 +62,18 @@ class Gamma:
 
 
 @dataclass(frozen=True)
-class ZPlus:
-    """The z+ rule for linear maps: only contributions ``(x_i w_ij)+`` count (Montavon et al. 2017)."""
+class _Stabilized:
+    """A rule whose one number is its stabilizer."""
 
     epsilon: float = 1e-6
 
     def __post_init__(self) -> None:
         _number("epsilon", self.epsilon, 0, open_end=True)
+
+
+@dataclass(frozen=True)
+class ZPlus(_Stabilized):
+    """The z+ rule for linear maps: only contributions ``(x_i w_ij)+`` count (Montavon et al. 2017)."""
 
 
 @dataclass(frozen=True)
@@ -90,23 +96,13 @@ class AlphaBeta:
 
 
 @dataclass(frozen=True)
-class WSquare:
+class WSquare(_Stabilized):
     """The w-square rule for linear maps: ``R_i = sum_j w_ij^2 / sum_i w_ij^2 R_j`` (Montavon et al. 2017)."""
-
-    epsilon: float = 1e-6
-
-    def __post_init__(self) -> None:
-        _number("epsilon", self.epsilon, 0, open_end=True)
 
 
 @dataclass(frozen=True)
-class Flat:
+class Flat(_Stabilized):
     """The flat rule for linear maps: every input of an output gets the same (Lapuschkin et al. 2019)."""
-
-    epsilon: float = 1e-6
-
-    def __post_init__(self) -> None:
-        _number("epsilon", self.epsilon, 0, open_end=True)
 
 
 @dataclass(frozen=True)
@@ -293,8 +289,6 @@ class Rules:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return the rules as JSON, and write them to ``path`` if one is given."""
-        from textlrp.explanation import write_whole
-
         written = json.dumps(self.to_dict(), ensure_ascii=False, indent=2) + "\n"
         if path is not None:
             write_whole(Path(path), written)
@@ -335,18 +329,7 @@ class Rules:
         Raises:
             InputError: the file is missing, or holds no rules.
         """
-        written, place = str(source), "the text given"
-        if isinstance(source, Path) or not written.lstrip().startswith("{"):
-            place = repr(str(source))
-            try:
-                written = Path(source).read_text(encoding="utf-8")
-            except (OSError, ValueError) as error:
-                raise InputError(f"cannot read {place}: {getattr(error, 'strerror', None) or error}") from None
-        try:
-            values = json.loads(written)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{place} is no JSON: {error}") from None
-        return cls.from_dict(values)
+        return cls.from_dict(read_json(source))
 
 
 PRESETS = {

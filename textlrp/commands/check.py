@@ -1,0 +1,57 @@
+"""``textlrp check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from textlrp.commands.shared import check_output, echo_json, load, read_texts, show
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--text", "texts", multiple=True, help="A text to try it on; may be given several times.")
+@click.option("--file", "file", type=click.Path(path_type=Path), help="Read texts from a UTF-8 file, one a line.")
+@click.option("--revision", help="Branch, tag or commit of a hub model.")
+@click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
+@click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]")
+@click.option("--rules", multiple=True, default=("attnlrp", "cp-lrp"), show_default=True, help="May be given twice.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON, and nothing else.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file, whole or not at all.")
+@click.pass_context
+def check(
+    context: click.Context,
+    model: str | None,
+    texts: tuple[str, ...],
+    file: Path | None,
+    revision: str | None,
+    device: str | None,
+    dtype: str | None,
+    rules: tuple[str, ...],
+    as_json: bool,
+    output: Path | None,
+) -> None:
+    """Check that MODEL, a folder or a hub name, can be explained; without MODEL, the built-in classifier.
+
+    Some texts are explained: which operation met which rule, where the logits went, what that cost, and whether
+    everything that textlrp promises holds. The exit status is 1 where it does not. An issue report should contain
+    the output.
+    """
+    from textlrp.rules import Rules
+    from textlrp.tokens import check_text
+
+    chosen = [Rules.parse(each) for each in rules]
+    documents = read_texts(texts, file)
+    for document in documents or ():
+        check_text(document)
+    check_output(output)
+    explainer = load(model, "MODEL", revision, device, dtype)
+    from textlrp.audit import audit
+
+    found = audit(explainer, documents, chosen)
+    if as_json:
+        echo_json(found.to_json(output), output)
+    else:
+        show(found, output)
+    context.exit(0 if found.passed else 1)

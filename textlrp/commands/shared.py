@@ -1,0 +1,97 @@
+"""What the commands share: the model to load, the texts to read, the place to write to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from textlrp.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from textlrp.explainer import Explainer
+
+
+def load(model: str | None, named: str, revision: str | None, device: str | None, dtype: str | None) -> Explainer:
+    from textlrp.explainer import Explainer
+
+    if model is not None:
+        return Explainer.from_pretrained(model, revision=revision, device=device, dtype=dtype)
+    if revision is not None or dtype is not None:
+        raise InputError(f"--revision and --dtype go with {named}: the built-in classifier has one form")
+    return Explainer.demo(device=device)
+
+
+def read_texts(texts: tuple[str, ...], file: Path | None) -> list[str] | None:
+    """Return the texts that were given, or None where none were."""
+    if file is None:
+        return list(texts) or None
+    lines = [line for line in read_text(None, file).splitlines() if line.strip()]
+    if not lines:
+        raise InputError(f"there is no text in {str(file)!r}: write one a line")
+    return [*texts, *lines]
+
+
+def echo_json(written: str, output: Path | None) -> None:
+    if output is None:
+        click.echo(written.encode(), nl=False)  # JSON is UTF-8, whatever the terminal is
+
+
+def read_text(text: str | None, file: Path | None) -> str:
+    if file is not None:
+        if text is not None:
+            raise InputError("give the text or --file, not both")
+        try:
+            return _decode(file.read_bytes(), repr(str(file)))
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise InputError(f"cannot read {str(file)!r}: {getattr(error, 'strerror', None) or error}") from None
+    if text is not None and text != "-":
+        return text
+    if sys.stdin is None or (text is None and sys.stdin.isatty()):
+        raise InputError("no text to explain: give it in quotes, with --file, or on standard input")
+    return _decode(sys.stdin.buffer.read(), "standard input")
+
+
+def _decode(raw: bytes, source: str) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{source} is not UTF-8: byte {error.start:,} ({raw[error.start]:#04x}) cannot be read; save it as UTF-8"
+        ) from None
+
+
+def check_output(output: Path | None) -> None:
+    """Fail before the model runs where the result could not be written."""
+    if output is None:
+        return
+    if output.is_dir():
+        raise InputError(f"cannot write {str(output)!r}: it is a folder; name a file in it")
+    if not output.parent.is_dir():
+        raise InputError(f"cannot write {str(output)!r}: there is no folder {str(output.parent)!r}; make it first")
+    if not os.access(output if output.exists() else output.parent, os.W_OK):
+        raise InputError(f"cannot write {str(output)!r}: permission denied")
+
+
+def show(found: RenderableType, output: Path | None) -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    from textlrp.files import write_whole
+
+    if output is not None:
+        buffer = StringIO()
+        Console(file=buffer, color_system=None).print(found, soft_wrap=True)
+        write_whole(output, buffer.getvalue())
+        return
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a character that the terminal lacks is shown as "?"
+    console = Console(highlight=False)
+    console.print(found, soft_wrap=not console.is_terminal)

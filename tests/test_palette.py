@@ -99,3 +99,50 @@ def test_marks_and_colors_name_the_sign_and_the_strength() -> None:
     assert len({palette.ansi(weight) for weight in (-1, -0.2, 0.2, 1)}) == 4
     assert palette.Color(240, 130, 20).hex == "#f08214"
     assert palette.background(1.0) == palette.Color(240, 130, 20)
+
+
+@pytest.mark.parametrize(
+    ("weight", "name"),
+    [
+        (0.0, ""),
+        (math.nan, ""),
+        (0.049, ""),
+        (0.05, "p1"),
+        (-0.05, "n1"),
+        (0.1, "p1"),
+        (0.1001, "p2"),
+        (-0.5, "n5"),
+        (-0.51, "n6"),
+        (0.95, "p10"),
+        (1.0, "p10"),
+        (-1.0, "n10"),
+        (1.0000000001, "p10"),
+        (math.inf, "p10"),
+        (-math.inf, "n10"),
+    ],
+)
+def test_a_page_has_ten_steps_on_each_side(weight: float, name: str) -> None:
+    assert palette.css_class(weight) == name
+
+
+def test_the_stylesheet_has_each_step_light_and_dark() -> None:
+    sheet = palette.stylesheet()
+    classes = [f"{sign}{step}" for sign in "pn" for step in range(1, 11)]
+    assert {palette.css_class(weight) for weight in WEIGHTS} - {""} == set(classes)
+    light, by_system, by_choice = sheet.splitlines()[:3]
+    for name in classes:
+        assert f".{name}{{background-color:var(--{name});color:var(--{name}-ink)}}\n" in sheet
+    assert light.startswith(":root{--p1:#fce7d2;--p1-ink:#000000;--p2:")
+    assert "--p10:#f08214;--p10-ink:#000000;" in light
+    assert by_system.startswith("@media screen and (prefers-color-scheme:dark){:root:not([data-theme=light]){--p1:#")
+    assert by_choice.startswith("@media screen{:root[data-theme=dark]{--p1:#")
+    for line in (by_system, by_choice):
+        assert line.count("--") == 40
+        assert "--n10:#5091f0;--n10-ink:#000000}}" in line
+    assert "print-color-adjust:exact" in sheet
+
+
+def test_the_rules_of_a_fragment_stay_inside_of_it() -> None:
+    rules = palette.css_rules(".textlrp").splitlines()
+    assert rules[0] == ".textlrp .p1{background-color:var(--p1);color:var(--p1-ink)}"
+    assert all(part.startswith(".textlrp .") for rule in rules for part in rule.split("{")[0].split(","))

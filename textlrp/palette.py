@@ -5,6 +5,7 @@ Orange and blue stay apart for every common kind of color blindness, unlike red 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 
@@ -81,3 +82,54 @@ def marks(weight: float) -> tuple[str, str]:
         return "", ""
     sign = "+" if weight > 0 else "-"
     return f"[{sign * (2 if abs(weight) >= STRONG else 1)}", "]"
+
+
+#: How many steps of color a page has on each side of the scale.
+STEPS = 10
+
+
+def css_class(weight: float) -> str:
+    """Return the class of a span of relative weight -1 to 1 on a page: ``p1`` to ``p10`` for the label, ``n1`` to
+    ``n10`` against it, or nothing where it is left uncolored."""
+    if not abs(weight) >= THRESHOLD:
+        return ""
+    return f"{'p' if weight > 0 else 'n'}{math.ceil(min(1.0, abs(weight)) * STEPS)}"
+
+
+def stylesheet() -> str:
+    """Return the CSS of the classes of :func:`css_class`: light, dark and printed.
+
+    A page is dark where the system is, or where ``<html data-theme="dark">`` or ``"light"`` says so; paper is light.
+    """
+    light, dark = css_variables(), css_variables(dark=True)
+    return f""":root{{{light}}}
+@media screen and (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{dark}}}}}
+@media screen{{:root[data-theme=dark]{{{dark}}}}}
+{css_rules()}
+"""
+
+
+def css_variables(dark: bool = False) -> str:
+    """Return the colors and inks of all classes as CSS variables, ``--p1`` and ``--p1-ink`` and so on."""
+    found = []
+    for name, weight in _classes():
+        behind = background(weight, dark)
+        assert behind is not None
+        found.append(f"--{name}:{behind.hex};--{name}-ink:{ink(behind).hex}")
+    return ";".join(found)
+
+
+def css_rules(within: str = "") -> str:
+    """Return the rules that color the classes by the variables, for elements inside of a selector or anywhere."""
+    before = f"{within} " if within else ""
+    rules = [f"{before}.{name}{{background-color:var(--{name});color:var(--{name}-ink)}}" for name, _ in _classes()]
+    every = ",".join(f"{before}.{name}" for name, _ in _classes())
+    # Printers leave backgrounds out, and high-contrast modes replace them, where they are not told that colors matter.
+    rules.append(f"{every}{{-webkit-print-color-adjust:exact;print-color-adjust:exact;forced-color-adjust:none}}")
+    return "\n".join(rules)
+
+
+def _classes() -> list[tuple[str, float]]:
+    return [
+        (f"{name}{step}", sign * step / STEPS) for name, sign in (("p", 1), ("n", -1)) for step in range(1, STEPS + 1)
+    ]

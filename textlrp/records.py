@@ -1,0 +1,228 @@
+"""A document with its explanations: what reports, exports and annotations work on, and how a run of them is kept."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from textlrp.errors import InputError
+from textlrp.explanation import Explanation
+from textlrp.files import write_whole
+
+_FORMAT = 1
+_SUFFIXES = (".json", ".jsonl")
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One document and why it was classified as it was.
+
+    Attributes:
+        id: unique in its run.
+        explanations: one for each target that was asked for; all of the same text.
+        label: the right label as the data gives it, or None.
+        rationales: half-open character ranges of :attr:`text` that the data marks as reasons; in reading order, never
+            overlapping.
+
+    Raises:
+        InputError: there is no explanation, they are of different texts, two explain the same, or a rationale does not
+            fit the text.
+    """
+
+    id: str
+    explanations: tuple[Explanation, ...]
+    label: str | None = None
+    rationales: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.explanations:
+            raise InputError(f"document {self.id!r} has no explanation: a record needs one or more")
+        if len({(e.text, e.text_pair) for e in self.explanations}) > 1:
+            raise InputError(f"document {self.id!r} has explanations of different texts: make a record of each text")
+        targets = [(e.target, e.contrast) for e in self.explanations]
+        if len(set(targets)) < len(targets):
+            raise InputError(f"document {self.id!r} has two explanations of the same target: keep one of them")
+        check_rationales(self.rationales, self.text, f"document {self.id!r}")
+
+    @property
+    def explanation(self) -> Explanation:
+        """The explanation of the first target."""
+        return self.explanations[0]
+
+    @property
+    def text(self) -> str:
+        """The text as it was given."""
+        return self.explanation.text
+
+    @property
+    def text_pair(self) -> str | None:
+        """The second text of a pair, or None."""
+        return self.explanation.text_pair
+
+    @property
+    def predicted(self) -> str:
+        """The label with the highest logit."""
+        return self.explanation.predicted
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-ready values."""
+        return {
+            "format": _FORMAT,
+            "id": self.id,
+            "label": self.label,
+            "rationales": [list(span) for span in self.rationales],
+            "explanations": [explanation.to_dict() for explanation in self.explanations],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Record:
+        """Rebuild a record from :meth:`to_dict`.
+
+        Raises:
+            InputError: the values are no record, or not one that this version reads.
+        """
+        if values.get("format") != _FORMAT:
+            found = values.get("format", "none")
+            raise InputError(f"this has format {found}, and this version of textlrp reads records of format {_FORMAT}")
+        identity, label = values.get("id"), values.get("label")
+        explanations, rationales = values.get("explanations"), values.get("rationales") or []
+        if not isinstance(identity, str) or not (label is None or isinstance(label, str)):
+            raise InputError("this is no record saved by textlrp: 'id' must be a string, and 'label' a string or null")
+        if not isinstance(explanations, list) or not all(isinstance(each, dict) for each in explanations):
+            raise InputError("this is no record saved by textlrp: 'explanations' must be a list of objects")
+        if not isinstance(rationales, list) or not all(isinstance(span, list) for span in rationales):
+            raise InputError("this is no record saved by textlrp: 'rationales' must be a list of [start, end]")
+        return cls(
+            identity,
+            tuple(Explanation.from_dict(each) for each in explanations),
+            label,
+            tuple(tuple(span) for span in rationales),
+        )
+
+
+def check_rationales(spans: Iterable[tuple[int, ...]], text: str, whose: str) -> None:
+    """Check that character ranges lie in a text, in reading order and without overlap.
+
+    Raises:
+        InputError: they do not; ``whose`` says in the sentence whose ranges they are.
+    """
+    listed = list(spans)
+    for span in listed:
+        # bool is an int to Python, but True is no offset
+        if len(span) != 2 or not all(type(offset) is int for offset in span) or not 0 <= span[0] < span[1] <= len(text):
+            raise InputError(
+                f"{whose} has the rationale {list(span)}, and its text has {len(text)} characters: give [start, end] "
+                f"with 0 <= start < end <= {len(text)}"
+            )
+    for before, after in pairwise(listed):
+        if after[0] < before[1]:
+            raise InputError(
+                f"{whose} has the rationales {list(before)} and {list(after)}, which overlap or are out of order: "
+                f"sort and merge them"
+            )
+
+
+def write_run(path: str | Path, records: Iterable[Record]) -> None:
+    """Write records as JSON lines, whole or not at all; :func:`read_run` reads them back.
+
+    Raises:
+        InputError: two records have the same id, or the file cannot be written.
+    """
+    seen: set[str] = set()
+    lines: list[str] = []
+    for record in records:
+        if record.id in seen:
+            raise InputError(f"two documents have the id {record.id!r}: give each its own")
+        seen.add(record.id)
+        line = json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False)
+        # UTF-8 cannot hold half of a surrogate pair, and JSON can spell it.
+        lines.append(_HALF_PAIR.sub(lambda half: f"\\u{ord(half.group()):04x}", line) + "\n")
+    write_whole(Path(path), "".join(lines))
+
+
+def read_run(path: str | Path) -> list[Record]:
+    """Read what :func:`write_run` wrote, saved explanations, or a folder of such files.
+
+    Args:
+        path: JSON lines of records or of explanations; a JSON file of one (``textlrp explain --format json -o``); or a
+            folder, of which the files ``*.json`` and ``*.jsonl`` are read, sorted by name. A bare explanation is called
+            by its file's name without suffix, with ``-`` and its line where the file has lines.
+
+    Returns:
+        The records, at least one, in the order of the files and lines.
+
+    Raises:
+        InputError: something cannot be read (the sentence names file and line), is empty, or an id occurs twice.
+    """
+    given = Path(path)
+    records: list[Record] = []
+    places: dict[str, str] = {}
+    for file in _files(given):
+        for where, record in _read_file(file):
+            if record.id in places:
+                raise InputError(f"{where}: the id {record.id!r} is that of {places[record.id]} too; give each its own")
+            places[record.id] = where
+            records.append(record)
+    if not records:
+        raise InputError(f"there is no explanation in {str(given)!r}: explain some texts first")
+    return records
+
+
+def _files(path: Path) -> list[Path]:
+    try:
+        if not path.is_dir():
+            return [path]
+        found = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES and file.is_file())
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise InputError(f"cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}") from None
+    if not found:
+        raise InputError(f"the folder {str(path)!r} has no file that ends in {' or '.join(_SUFFIXES)}")
+    return found
+
+
+def _read_file(path: Path) -> Iterator[tuple[str, Record]]:
+    name = repr(str(path))
+    try:
+        # Split bytes at \n alone: str.splitlines would also cut at U+2028, which JSON allows inside a string.
+        raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from None
+    numbered = [(number, line) for number, line in enumerate(raw, 1) if line.strip()]
+    if not numbered:
+        return
+    if not _whole_object(numbered[0][1]):  # one object over several lines
+        yield name, _record(b"\n".join(raw), name, path.stem)
+        return
+    for number, line in numbered:
+        where = f"{name}, line {number}"
+        yield where, _record(line, where, path.stem if len(numbered) == 1 else f"{path.stem}-{number}")
+
+
+def _whole_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _record(written: bytes, where: str, identity: str) -> Record:
+    try:
+        values = json.loads(written.decode())
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where} is not UTF-8: byte {error.start} ({written[error.start]:#04x}) is wrong") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where} is no JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: a record or an explanation was expected, an object saved by textlrp")
+    try:
+        if "explanations" in values:
+            return Record.from_dict(values)
+        return Record(identity, (Explanation.from_dict(values),))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None

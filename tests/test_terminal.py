@@ -17,7 +17,8 @@ from rich.console import Console
 from textlrp import palette, terminal
 from textlrp.explanation import Explanation
 from textlrp.ledger import Ledger
-from textlrp.spans import Span, merge_overlaps
+from textlrp.spans import Span
+from textlrp.units import whole_units
 
 SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
 GRAPHEME = regex.compile(r"\X")
@@ -113,7 +114,7 @@ def joined(before: str, after: str) -> bool:
 def test_escape_sequences_stand_between_whole_characters_only(text: str, color: str, size: int) -> None:
     e = explanation(text, size=size)
     console = Console(color_system=color, force_terminal=True, width=10_000, file=io.StringIO())  # type: ignore[arg-type]
-    spans = terminal.whole_units(text, merge_overlaps(e.tokens))
+    spans = whole_units(text, e.tokens)
     console.print(terminal.colored_text(text, spans, 1.0, console), soft_wrap=True, end="")
     written = console.file.getvalue()  # type: ignore[attr-defined]
     for line in written.split("\n"):
@@ -158,24 +159,6 @@ def test_marks_are_shared_by_the_pieces_of_a_word() -> None:
     e = explanation("wonderful", [1.0, 0.9, 0.8, -0.2, 0.0], size=2)
     assert "[++wonder][-fu]l" in printed(e, wrap=False, by="token")
     assert "[++wonderful]" in printed(e, wrap=False)
-
-
-def test_a_cursive_word_is_colored_whole_and_its_relevance_added() -> None:
-    text = "كتاب جدا، ab"
-    spans = terminal.whole_units(text, merge_overlaps(explanation(text, [1.0] * 20).tokens))
-    assert [(span.text, span.relevance) for span in spans] == [
-        ("كتاب", 4.0),
-        ("جدا", 3.0),
-        ("،", 1.0),
-        ("a", 1.0),
-        ("b", 1.0),
-    ]
-
-
-@pytest.mark.parametrize("cluster", ["👩‍👩‍👧‍👦", "🇩🇪", "👍🏽", "e\u0301", "नि", "각", "🏴󠁧󠁢󠁥󠁮󠁧󠁿"])
-def test_a_cluster_is_colored_whole(cluster: str) -> None:
-    spans = terminal.whole_units(cluster + cluster, merge_overlaps(explanation(cluster + cluster).tokens))
-    assert [span.text for span in spans] == [cluster, cluster]
 
 
 def test_what_was_not_read_is_not_shown_as_read() -> None:
@@ -223,34 +206,6 @@ def test_the_background_is_what_the_terminal_says(monkeypatch: pytest.MonkeyPatc
         assert terminal.on_dark() is dark
     monkeypatch.setenv("TEXTLRP_BACKGROUND", "light")
     assert terminal.on_dark() is False
-
-
-@pytest.mark.parametrize(
-    ("value", "scale", "written"),
-    [
-        (1.23456, None, "+1.23"),
-        (-0.00071, None, "-0.000710"),
-        (-7e-9, None, "-7.0e-09"),
-        (12345.6, None, "+12346"),
-        (0.0, None, "0"),
-        (0.5, 20.0, "+0.5"),
-        (-0.0004, 3.0, "-4e-04"),
-        (3e8, None, "+3.0e+08"),
-    ],
-)
-def test_numbers_have_their_sign_and_three_digits(value: float, scale: float | None, written: str) -> None:
-    assert terminal.signed(value, scale) == written
-
-
-def test_percentages_say_certain_only_where_it_is_certain() -> None:
-    shares = (0, 1e-9, 0.0294, 0.9996, 1)
-    assert [terminal.percent(share) for share in shares] == [
-        "0.0 %",
-        "<0.1 %",
-        "2.9 %",
-        ">99.9 %",
-        "100.0 %",
-    ]
 
 
 def test_nothing_relevant_is_shown_without_a_division_by_zero() -> None:

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from textlrp.cost import FORWARD, GRADIENT, Cost, Run
 from textlrp.ledger import HEADINGS, RESIDUE, Ledger
-from textlrp.terminal import named, shown, signed
 from textlrp.trial import Check
+from textlrp.wording import named, shown, signed
 
 if TYPE_CHECKING:
     from textlrp.audit import Audit

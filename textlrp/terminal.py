@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import regex  # type: ignore[import-untyped]
 from rich.color import Color, ColorSystem
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.style import Style
@@ -18,15 +17,12 @@ from rich.text import Text
 
 from textlrp import palette
 from textlrp.ledger import RESIDUE, TOKENS, Ledger
-from textlrp.spans import Span, merge_overlaps, read_range
+from textlrp.spans import Span, read_range
+from textlrp.units import whole_units
+from textlrp.wording import named, percent, shown, signed
 
 if TYPE_CHECKING:
     from textlrp.explanation import Explanation
-
-_GRAPHEME = regex.compile(r"\X")
-_CURSIVE = regex.compile(  # letters that join hands with their neighbors
-    r"(?=\p{L})[\p{Arab}\p{Syrc}\p{Mong}\p{Nkoo}\p{Mand}\p{Mani}\p{Adlm}\p{Phag}\p{Rohg}\p{Sogd}\p{Ougr}\p{Chrs}\u0640]"
-)
 
 _TITLE = 11  # columns of the words "relevance" and "ledger", so that what follows is aligned
 
@@ -55,8 +51,7 @@ class View:
 
 def _lines(e: Explanation, units: tuple[Span, ...], console: Console, width: int | None) -> Iterator[Text]:
     shown_by = {
-        source: whole_units(text, merge_overlaps(tuple(span for span in units if span.source == source)))
-        for source, text, _ in e.texts
+        source: whole_units(text, tuple(span for span in units if span.source == source)) for source, text, _ in e.texts
     }
     strongest = max((abs(span.relevance) for spans in shown_by.values() for span in spans), default=0.0)
     yield verdict(e)
@@ -126,37 +121,6 @@ def colored_text(
         at = end
     line.append(marked[1] + shown(text[at:stop]))
     return line
-
-
-def whole_units(text: str, spans: tuple[Span, ...]) -> tuple[Span, ...]:
-    """Widen spans to what must stay in one piece, and join those that share it; the total relevance stays.
-
-    An escape sequence inside an emoji, or between a letter and its accent, would tear it apart; letters of Arabic and
-    other cursive scripts join hands, so their words are colored whole.
-    """
-    edges: list[int] = []
-    before = False
-    for match in _GRAPHEME.finditer(text):
-        cursive = _CURSIVE.search(match.group()) is not None
-        if cursive and before:
-            edges.pop()
-        edges.append(match.end())
-        before = cursive
-    starts = [0, *edges[:-1]]
-    widened: list[Span] = []
-    i = 0
-    for span in spans:
-        while edges[i] <= span.start:
-            i += 1
-        j = i
-        while edges[j] < span.end:
-            j += 1
-        start, end, relevance = starts[i], edges[j], span.relevance
-        if widened and start < widened[-1].end:
-            last = widened.pop()
-            start, end, relevance = last.start, max(last.end, end), last.relevance + relevance
-        widened.append(Span(start, end, text[start:end], relevance))
-    return tuple(widened)
 
 
 def has_colors(console: Console) -> bool:
@@ -239,47 +203,3 @@ def cut_notice(text: str, truncated: tuple[int, int]) -> Text:
         f"than the model reads.",
         style="bold reverse",
     )
-
-
-def percent(share: float) -> str:
-    """Return a share of 1 as a percentage; only 0 and 1 themselves are written 0 and 100."""
-    hundredths = 100 * share
-    if 0 < hundredths < 0.1:
-        return "<0.1 %"
-    if 99.9 < hundredths < 100:
-        return ">99.9 %"
-    return f"{hundredths:.1f} %"
-
-
-def signed(value: float, scale: float | None = None) -> str:
-    """Return a number with its sign, three digits of the largest number of its ``scale`` (default: of itself)."""
-    size = abs(value) if scale is None else scale
-    if size == 0:
-        return "0"
-    if not 1e-4 <= size < 1e6:
-        return f"{value:+.1e}"
-    digits = f"{value:+.{max(0, 2 - math.floor(math.log10(size)))}f}"
-    return digits if float(digits) or not value else f"{value:+.0e}"
-
-
-def named(name: str) -> str:
-    """Return a label or a model's name on one line, cut where it is very long."""
-    line = shown(name).replace("\n", " ").replace("\t", " ")
-    return line if len(line) <= 60 else line[:57] + "..."
-
-
-def shown(text: str) -> str:
-    """Replace control characters by their pictures: a text must not command the terminal. Newlines and tabs stay."""
-    text = text.replace("\r\n", "\n")
-    return "".join(char if char.isprintable() else _picture(char) for char in text)
-
-
-def _picture(char: str) -> str:
-    code = ord(char)
-    if char in "\n\t":
-        return char
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "\u2421"
-    return "\ufffd" if code < 0xA0 or 0xD800 <= code < 0xE000 else char

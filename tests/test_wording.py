@@ -1,0 +1,38 @@
+"""Numbers and texts read the same wherever they are shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from textlrp.wording import named, percent, shown, signed
+
+
+@pytest.mark.parametrize(
+    ("share", "written"),
+    [(0.0, "0.0 %"), (0.0004, "<0.1 %"), (0.0294, "2.9 %"), (0.971, "97.1 %"), (0.99999, ">99.9 %"), (1.0, "100.0 %")],
+)
+def test_only_certainty_is_written_as_certainty(share: float, written: str) -> None:
+    assert percent(share) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "scale", "written"),
+    [
+        (0.0, None, "0"),
+        (2.5, None, "+2.50"),
+        (-0.0375, 2.5, "-0.04"),
+        (-0.0004, 2.5, "-4e-04"),
+        (123.4, 123.4, "+123"),
+        (0.5, 20.0, "+0.5"),
+        (3e8, None, "+3.0e+08"),
+        (3.0, 1e7, "+3.0e+00"),
+    ],
+)
+def test_numbers_have_the_digits_of_their_scale(value: float, scale: float | None, written: str) -> None:
+    assert signed(value, scale) == written
+
+
+def test_control_characters_are_shown_as_pictures_and_lines_and_tabs_stay() -> None:
+    assert shown("a\x00\x1b[31m\x7f\x9b\rb\r\nc\td\ud800") == "a␀␛[31m␡\ufffd␍b\nc\td\ufffd"
+    assert shown("plain, \u202eturned\u202c, é, 映画") == "plain, \u202eturned\u202c, é, 映画"
+    assert named("two\nlines\tand" + "x" * 99) == "two lines and" + "x" * 44 + "..."

@@ -1,0 +1,49 @@
+"""Numbers, names and texts as people read them, in a terminal and on a page."""
+
+from __future__ import annotations
+
+import math
+
+
+def percent(share: float) -> str:
+    """Return a share of 1 as a percentage; only 0 and 1 themselves are written 0 and 100."""
+    hundredths = 100 * share
+    if 0 < hundredths < 0.1:
+        return "<0.1 %"
+    if 99.9 < hundredths < 100:
+        return ">99.9 %"
+    return f"{hundredths:.1f} %"
+
+
+def signed(value: float, scale: float | None = None) -> str:
+    """Return a number with its sign, three digits of the largest number of its ``scale`` (default: of itself)."""
+    size = abs(value) if scale is None else scale
+    if size == 0:
+        return "0"
+    if not 1e-4 <= size < 1e6:
+        return f"{value:+.1e}"
+    digits = f"{value:+.{max(0, 2 - math.floor(math.log10(size)))}f}"
+    return digits if float(digits) or not value else f"{value:+.0e}"
+
+
+def named(name: str) -> str:
+    """Return a label or a model's name on one line, cut where it is very long."""
+    line = shown(name).replace("\n", " ").replace("\t", " ")
+    return line if len(line) <= 60 else line[:57] + "..."
+
+
+def shown(text: str) -> str:
+    """Replace control characters by their pictures: a text must not command the terminal. Newlines and tabs stay."""
+    text = text.replace("\r\n", "\n")
+    return "".join(char if char.isprintable() else _picture(char) for char in text)
+
+
+def _picture(char: str) -> str:
+    code = ord(char)
+    if char in "\n\t":
+        return char
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "\u2421"
+    return "\ufffd" if code < 0xA0 or 0xD800 <= code < 0xE000 else char

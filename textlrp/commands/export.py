@@ -1,0 +1,58 @@
+"""``textlrp export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from textlrp.commands.shared import check_output, echo_json
+from textlrp.exports import FORMATS
+
+_EPILOG = """RUN is what a corpus run or a report keeps (JSON lines), a file of explain --format json, or a folder of
+them. label-studio writes a folder with tasks.json and config.xml, brat a folder to copy into its data; spacy writes
+JSON for displaCy, or with -o NAME.spacy a DocBin. Labels are "for" and "against" the explained label."""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("run")
+@click.option("--to", type=click.Choice(FORMATS), required=True, help="The tool or table to write for.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file or folder, whole or not at all.")
+@click.option("--by", type=click.Choice(["token", "word", "sentence"]), default="word", show_default=True)
+@click.option(
+    "--threshold", type=float, help="Mark spans from this share of the strongest relevance on. [default: 0.1]"
+)
+@click.option("--top", type=int, metavar="N", help="Mark the N strongest spans of each explanation instead.")
+@click.option("--graphemes", is_flag=True, help="For a doccano project that counts grapheme clusters as one character.")
+@click.option(
+    "--spreadsheet", is_flag=True, help="CSV for a spreadsheet: texts that look like formulas get a ' before."
+)
+def export(
+    run: str,
+    to: str,
+    output: Path | None,
+    by: str,
+    threshold: float | None,
+    top: int | None,
+    graphemes: bool,
+    spreadsheet: bool,
+) -> None:
+    """Write the explanations of RUN for an annotation tool, or as a table."""
+    from textlrp import exports
+    from textlrp.records import read_run
+
+    exports.check_place(to, output)
+    if to not in ("label-studio", "brat"):
+        check_output(output)
+    written = exports.export(
+        read_run(run),
+        to,
+        output,
+        by=by,
+        threshold=threshold,
+        top=top,
+        graphemes=graphemes,
+        spreadsheet=spreadsheet,
+    )
+    if written is not None:
+        echo_json(written, None)

@@ -43,6 +43,8 @@ class Explanation:
         truncated: the characters ``[start, end)`` of the text that the model did not read, or None.
         truncated_pair: the same of the second text.
         windows: how many overlapping windows the text was read in; the logits are their mean.
+        revision: the branch, tag or commit of the model, empty where it is not known.
+        reading: what was asked for of ``long``, ``window`` and ``stride`` beyond the defaults.
         rules: the name of the rules.
         model: the name of the model.
         versions: the versions of the libraries that computed it.
@@ -64,6 +66,8 @@ class Explanation:
     text_pair: str | None = None
     truncated_pair: tuple[int, int] | None = None
     windows: int = 1
+    revision: str = ""
+    reading: Mapping[str, str | int] = field(default_factory=dict)
 
     @cached_property
     def words(self) -> tuple[Span, ...]:
@@ -125,12 +129,31 @@ class Explanation:
             "windows": self.windows,
             "rules": self.rules,
             "model": self.model,
+            "revision": self.revision,
+            "reading": dict(self.reading),
             "versions": dict(self.versions),
         }
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return the explanation as JSON, and write it to ``path`` if one is given."""
         written = json.dumps(self.to_dict(), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+        if path is not None:
+            write_whole(Path(path), written)
+        return written
+
+    def to_html(self, path: str | Path | None = None, *, by: str = "word") -> str:
+        """Return the explanation as a page that needs nothing else, and write it to ``path`` if one is given.
+
+        Args:
+            path: where to write the page, whole or not at all.
+            by: what the text is colored by: ``"token"``, ``"word"`` or ``"sentence"``.
+
+        Raises:
+            InputError: ``by`` is none of them, or the file cannot be written.
+        """
+        from textlrp.webpage import page
+
+        written = page(self, by)
         if path is not None:
             write_whole(Path(path), written)
         return written
@@ -182,6 +205,11 @@ class Explanation:
         from textlrp.terminal import render
 
         return render(self)
+
+    def _repr_html_(self) -> str:
+        from textlrp.webpage import fragment
+
+        return fragment(self)
 
 
 def _brief(span: Span) -> dict[str, Any]:

@@ -123,6 +123,9 @@ def css_rules(within: str = "") -> str:
     """Return the rules that color the classes by the variables, for elements inside of a selector or anywhere."""
     before = f"{within} " if within else ""
     rules = [f"{before}.{name}{{background-color:var(--{name});color:var(--{name}-ink)}}" for name, _ in _classes()]
+    against = ",".join(f"{before}.{name}" for name, weight in _classes() if weight < 0)
+    # Colors alone do not reach everyone, nor a printer without them.
+    rules.append(f"{against}{{text-decoration:underline dotted 1px;text-underline-offset:0.2em}}")
     every = ",".join(f"{before}.{name}" for name, _ in _classes())
     # Printers leave backgrounds out, and high-contrast modes replace them, where they are not told that colors matter.
     rules.append(f"{every}{{-webkit-print-color-adjust:exact;print-color-adjust:exact;forced-color-adjust:none}}")

@@ -38,7 +38,9 @@ a pipe). TEXTLRP_BACKGROUND=light or dark tells the background where the termina
 )
 @click.option("--window", type=int, help="How many ids are read at once.  [default: as many as the model reads]")
 @click.option("--stride", type=int, help="How many ids after its predecessor a window may start.  [default: 3/4 of it]")
-@click.option("--format", "form", type=click.Choice(["terminal", "json"]), default="terminal", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["terminal", "html", "json"]), default="terminal", show_default=True
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file, whole or not at all.")
 def explain(
     text: str | None,
@@ -79,5 +81,7 @@ def explain(
     )
     if form == "json":
         echo_json(explanation.to_json(output), output)
+    elif form == "html":
+        echo_json(explanation.to_html(output, by=by), output)
     else:
         show(render(explanation, by), output)

@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
 #: Seconds of work before a bar appears.
 PATIENCE = 2.0
+
+#: Is told how many steps are done, and of how many.
+Watcher = Callable[[int, int], None]
+
+_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+
+
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Tell a function of every step that is counted inside this block, in this thread, with a bar or without.
+
+    Whatever the function raises ends the work.
+    """
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
 
 class Bar:
@@ -21,6 +42,7 @@ class Bar:
 
     def __init__(self, what: str, total: int, wanted: bool) -> None:
         self._what, self._total, self._done = what, total, 0
+        self._watcher = _watcher.get()
         self._lock = threading.Lock()
         self._progress: Any = None
         self._timer: threading.Timer | None = None
@@ -53,6 +75,9 @@ class Bar:
             self._done += steps
             if self._progress is not None:
                 self._progress.update(0, completed=self._done)
+            done = self._done
+        if self._watcher is not None:
+            self._watcher(done, self._total)
 
     def _show(self, console: Any) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

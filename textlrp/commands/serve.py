@@ -1,0 +1,57 @@
+"""``textlrp serve``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from textlrp.commands.shared import load
+
+
+@click.command()
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    help="A model folder or a hub name; may be given several times. Default: the built-in classifier.",
+)
+@click.option(
+    "--port", type=int, default=0, show_default="any free one", help="Where to listen, on this machine alone."
+)
+@click.option("--revision", help="Branch, tag or commit of a hub model.")
+@click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
+@click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]")
+@click.option("--open/--no-open", "opened", default=None, help="Open the page in a browser.  [default: in a terminal]")
+def serve(
+    models: tuple[str, ...],
+    port: int,
+    revision: str | None,
+    device: str | None,
+    dtype: str | None,
+    opened: bool | None,
+) -> None:
+    """Explain texts as you type them, on a page of this machine.
+
+    The address that is printed has a secret token: who knows it, and is on this machine, can use the page. Ctrl-C ends
+    it.
+    """
+    from textlrp import serve as server
+
+    server.check()
+    listening = server.bind(port)
+    try:
+        loaded = [load(model, "--model", revision, device, dtype) for model in models or (None,)]
+        server.run([server.Model.of(explainer) for explainer in loaded], listening, lambda url: _say(url, opened))
+    finally:
+        listening.close()
+
+
+def _say(address: str, opened: bool | None) -> None:
+    click.echo(address)
+    click.echo("Ctrl-C ends it.", err=True)
+    sys.stdout.flush()
+    if opened or (opened is None and sys.stdout.isatty()):
+        import webbrowser
+
+        webbrowser.open(address)

@@ -1,0 +1,328 @@
+"""A local page to type a text into and see the explanation as you go."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import re
+import secrets
+import socket
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from textlrp import serve_page, webpage
+from textlrp.errors import InputError
+from textlrp.explanation import UNITS, Explanation
+from textlrp.rules import PRESETS, Rules
+from textlrp.serve_desk import SUPERSEDED, Desk, Job, Message
+from textlrp.serve_guard import Application, Guard
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from textlrp.explainer import Explainer
+
+#: The only address that is listened at: nobody else on the network may ask.
+HOST = "127.0.0.1"
+
+#: The most bytes of a request.
+LIMIT = 5_000_000
+
+#: How many explanations are kept for download.
+KEPT = 20
+
+_MISSING = 'textlrp serve needs starlette and uvicorn: pip install "textlrp[serve]"'
+_STYLE = re.compile("<style>.*?</style>\n?", re.DOTALL)
+# Seconds between two looks at whether a page still waits for its answer.
+_LOOK = 0.5
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that the page offers.
+
+    Attributes:
+        name: what the page calls it.
+        labels: what it tells apart.
+        explain: takes a text and a text pair, and by name ``target``, ``contrast``, ``rules`` and ``long``.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    explain: Callable[..., Explanation]
+
+    @classmethod
+    def of(cls, explainer: Explainer) -> Model:
+        """Offer an explainer."""
+        outputs = getattr(explainer.config, "num_labels", None) or 0
+        return cls(explainer.name, explainer.head.names or explainer.head.labels(outputs), explainer.explain)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a page asks for.
+
+    Attributes:
+        page: which page asks.
+        model: the model, by its place in the list.
+        by: ``"word"``, ``"token"`` or ``"sentence"``.
+        text, pair, target, contrast, rules, long: as in :meth:`textlrp.Explainer.explain`.
+    """
+
+    page: str
+    model: int
+    by: str
+    text: str
+    pair: str | None
+    target: str | None
+    contrast: str | None
+    rules: Rules
+    long: str
+
+    @classmethod
+    def of(cls, body: bytes, models: int) -> Question:
+        """Read a request's body.
+
+        Raises:
+            InputError: something in it cannot be used; the sentence says what.
+        """
+        try:
+            values = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"this request is no JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise InputError("this request is no JSON object")
+        found = {key: _string(values, key) for key in ("page", "text", "pair", "target", "contrast", "rules")}
+        model, by, long = values.get("model", 0), values.get("by", "word"), values.get("long", "truncate")
+        if isinstance(model, bool) or not isinstance(model, int) or not 0 <= model < models:
+            raise InputError(f"there is no model {model!r}: this page has {models}, numbered from 0")
+        if by not in UNITS:
+            raise InputError(f"a text is shown by {', '.join(UNITS)}, not by {by!r}")
+        if long not in ("truncate", "windows"):
+            raise InputError(f"long is truncate or windows, not {long!r}")
+        rules = (found["rules"] or "attnlrp").strip()
+        if rules.lower().endswith(".json"):  # the page may name rules, not files of this machine
+            raise InputError(f"rules are {', '.join(PRESETS)}, epsilon=1e-6 or gamma=0.25 here, not a file")
+        return cls(
+            found["page"] or "",
+            model,
+            by,
+            found["text"] or "",
+            found["pair"] or None,
+            found["target"] or None,
+            found["contrast"] or None,
+            Rules.parse(rules),
+            long,
+        )
+
+
+def _string(values: dict[str, Any], key: str) -> str | None:
+    value = values.get(key)
+    if value is not None and not isinstance(value, str):
+        raise InputError(f"{key} is a text, not {value!r:.80}")
+    return value
+
+
+class Room:
+    """What one server knows: the models, the desk that explains, and the explanations that can be saved."""
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self.models = tuple(models)
+        self.desk = Desk()
+        self._kept: OrderedDict[int, tuple[Explanation, str]] = OrderedDict()
+        self._numbers = itertools.count(1)
+
+    def answer(self, question: Question) -> Message:
+        """Explain; called in the desk's thread."""
+        explanation = self.models[question.model].explain(
+            question.text,
+            question.pair,
+            target=question.target,
+            contrast=question.contrast,
+            rules=question.rules,
+            long=question.long,
+        )
+        # The page has the styles already, and its policy allows no others.
+        html = _STYLE.sub("", webpage.fragment(explanation, question.by), count=1)
+        number = next(self._numbers)
+        self._kept[number] = (explanation, question.by)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return {"number": number, "html": html, "summary": serve_page.summary(explanation)}
+
+    def kept(self, number: str) -> tuple[Explanation, str] | None:
+        """Return an explanation that was shown, with what it was shown by, or None where it is gone."""
+        return self._kept.get(int(number)) if number.isascii() and number.isdigit() and len(number) < 12 else None
+
+
+def application(room: Room, token: str, port: int) -> Application:
+    """Return the ASGI application of a server at a port.
+
+    Raises:
+        InputError: starlette is not installed.
+    """
+    try:
+        from starlette.applications import Starlette
+        from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+        from starlette.routing import Route
+    except ImportError:
+        raise InputError(_MISSING) from None
+
+    page, policy = serve_page.page(room.models)
+
+    async def show(request: Request) -> Response:
+        headers = {"content-security-policy": policy, "content-type": "text/html; charset=utf-8"}
+        return Response(page, headers=headers)
+
+    async def explain(request: Request) -> Response:
+        body = await _body(request)
+        if body is None:
+            return JSONResponse({"error": f"the text is too long: a request may have {LIMIT:,} bytes"}, 413)
+        try:
+            question = Question.of(body, len(room.models))
+        except InputError as error:
+            return JSONResponse({"error": str(error)}, 400)
+        return StreamingResponse(_lines(request, room, question), media_type="application/x-ndjson")
+
+    async def save(request: Request) -> Response:
+        kept = room.kept(request.query_params.get("number", ""))
+        if kept is None:
+            return PlainTextResponse("This explanation is gone: explain the text again, then save it.\n", 404)
+        explanation, by = kept
+        kind = request.path_params["kind"]
+        content = explanation.to_json() if kind == "json" else webpage.page(explanation, by)
+        named = {"content-disposition": f'attachment; filename="explanation.{kind}"'}
+        media = "application/json" if kind == "json" else "text/html; charset=utf-8"
+        return Response(content.encode("utf-8", "surrogatepass"), headers=named, media_type=media)
+
+    async def missing(request: Request, error: Exception) -> Response:
+        return PlainTextResponse("There is no such page here.\n", 404)
+
+    routes = [
+        Route("/", show),
+        Route("/explain", explain, methods=["POST"]),
+        Route("/explanation.{kind:str}", save),
+    ]
+    return Guard(
+        Starlette(routes=routes, exception_handlers={404: missing}), token, [f"{HOST}:{port}", f"localhost:{port}"]
+    )
+
+
+async def _body(request: Request) -> bytes | None:
+    """Return a request's body, or None where it is too large; a little over is read, so that the answer is."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size <= LIMIT:
+            parts.append(part)
+        elif size > 10 * LIMIT:
+            break
+    return b"".join(parts) if size <= LIMIT else None
+
+
+async def _lines(request: Request, room: Room, question: Question) -> AsyncIterator[bytes]:
+    """Yield JSON lines: progress, then the explanation, an error, or that a newer request took its place."""
+    loop, messages = asyncio.get_running_loop(), asyncio.Queue[Message]()
+
+    def tell(message: Message) -> None:
+        try:
+            loop.call_soon_threadsafe(messages.put_nowait, message)
+        except RuntimeError:
+            job.stop()  # the server has ended
+
+    job = Job(question.page, lambda: room.answer(question), tell)
+    room.desk.submit(job)
+    try:
+        while True:
+            try:
+                message = await asyncio.wait_for(messages.get(), _LOOK)
+            except TimeoutError:
+                if await request.is_disconnected():
+                    return
+                continue
+            if message is SUPERSEDED or "done" not in message:
+                yield _line(message)
+                return
+            yield _line(message)
+    finally:
+        job.stop()
+
+
+def _line(message: Message) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+def bind(port: int) -> socket.socket:
+    """Return a socket of this machine alone that listens at a port; 0 is any free one.
+
+    Raises:
+        InputError: the port is in use, or is none.
+    """
+    if not 0 <= port <= 65535:
+        raise InputError(f"--port is 1 to 65535, or 0 for any free one, not {port}")
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listening.bind((HOST, port))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        reason = error.strerror or error
+        raise InputError(f"cannot listen at port {port} ({reason}): name another with --port, or 0 for any") from None
+    return listening
+
+
+def run(models: Sequence[Model], listening: socket.socket, started: Callable[[str], None]) -> None:
+    """Serve until Ctrl-C.
+
+    Args:
+        models: what the page offers; the first is chosen.
+        listening: what :func:`bind` returned.
+        started: is told the page's address, with its token.
+
+    Raises:
+        InputError: starlette or uvicorn is not installed.
+    """
+    try:
+        import uvicorn
+    except ImportError:
+        raise InputError(_MISSING) from None
+    port = listening.getsockname()[1]
+    token = secrets.token_urlsafe()
+    room = Room(models)
+    try:
+        # Nothing is logged: an address in a log would be a token in a log.
+        config = uvicorn.Config(
+            application(room, token, port),
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            lifespan="off",
+            http="h11",
+            loop="asyncio",
+            ws="none",
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+        started(f"http://{HOST}:{port}/?token={token}")
+        uvicorn.Server(config).run(sockets=[listening])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        room.desk.close()
+        listening.close()
+
+
+def check() -> None:
+    """Fail early, before a model is loaded, where what serves is not installed.
+
+    Raises:
+        InputError: starlette or uvicorn is missing.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("starlette") is None or find_spec("uvicorn") is None:
+        raise InputError(_MISSING)

@@ -1,0 +1,69 @@
+"""The page of the local server: its markup, its data and its policy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from markupsafe import Markup
+
+from textlrp import palette, webpage
+from textlrp.explanation import Explanation
+from textlrp.rules import PRESETS
+from textlrp.wording import named, percent
+
+#: What the page shows where the built-in classifier is the model.
+EXAMPLE = "A wonderful cast and a moving story.\nBut the ending is dull, and the jokes are never funny."
+
+_UNSAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
+
+
+class Named(Protocol):
+    """What the page needs to know of a model."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+
+def page(models: Sequence[Named]) -> tuple[str, str]:
+    """Return the page and its Content-Security-Policy."""
+    sheet = Markup(
+        f"{webpage._themes()}{palette.stylesheet()}{webpage._source('page.css')}{webpage._source('explanation.css')}"
+        f"{webpage._source('serve.css')}"
+    )
+    script = Markup(webpage._source("serve.js"))
+    own = webpage.policy(sheet, script)
+    html = (
+        webpage._environment()
+        .get_template("serve.html")
+        .render(
+            policy=own + "; connect-src 'self'",
+            sheet=sheet,
+            script=script,
+            data=Markup(_data(models)),
+            presets=list(PRESETS),
+            example=EXAMPLE if models and models[0].name == webpage.BUILT_IN else "",
+        )
+    )
+    return html, f"{own}; connect-src 'self'; frame-ancestors 'none'"
+
+
+def summary(explanation: Explanation) -> str:
+    """Return what a screen reader says of an explanation."""
+    predicted = explanation.predicted
+    said = named(predicted)
+    if predicted in explanation.probabilities:
+        said += f", {percent(explanation.probabilities[predicted])}"
+    what = named(explanation.target)
+    if explanation.contrast is not None:
+        what += f" rather than {named(explanation.contrast)}"
+    return f"{said}. Explained: {what}."
+
+
+def _data(models: Sequence[Named]) -> str:
+    listed: list[dict[str, Any]] = [{"name": named(model.name), "labels": list(model.labels)} for model in models]
+    return json.dumps({"models": listed}).translate(_UNSAFE)

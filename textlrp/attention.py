@@ -20,6 +20,11 @@ _SDPA = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 
 def scaled_dot_product_attention(met: Interception, func: Any, args: Any, kwargs: Any) -> Tensor:
     """``O = softmax(QK^T scale + M) V``: Taylor or frozen softmax, uniform products, the kernel's own backward."""
+    out = _attention(met, func, args, kwargs)
+    return out if met.inside is None else met.inside.attend(out)
+
+
+def _attention(met: Interception, func: Any, args: Any, kwargs: Any) -> Tensor:
     named = dict(zip(_SDPA, args, strict=False)) | kwargs
     q, k, v, mask = named["query"], named["key"], named["value"], named.get("attn_mask")
     options = {key: value for key, value in named.items() if key not in ("query", "key", "value")}

@@ -13,6 +13,7 @@ from torch import Tensor
 from textlrp.classifier import FORWARD_LIMITS, Classifier
 from textlrp.errors import LRPError, ModelError
 from textlrp.heads import Head, Pick
+from textlrp.inside import Hidden
 from textlrp.ledger import Ledger, mean
 from textlrp.progress import Bar
 from textlrp.propagation import precision_of
@@ -24,6 +25,22 @@ PADDING = 0.1
 
 #: The most ids in a batch of several texts, padding included: what bounds its memory.
 IDS = 4096
+
+
+class Found(NamedTuple):
+    """The hidden states of a window.
+
+    Attributes:
+        hidden: one for each layer, of this window alone.
+        indices: the places of its ids in the document.
+        place: where its ids are in the batch, by position.
+        length: how many positions the batch has.
+    """
+
+    hidden: tuple[Hidden, ...]
+    indices: Sequence[int]
+    place: slice
+    length: int
 
 
 @dataclass
@@ -42,6 +59,7 @@ class Document:
         logits: the sum over the windows, ``[outputs]``, float64.
         relevance: for each label, the sum over the windows, ``[ids]``, float64.
         ledgers: for each label, one ledger a window.
+        hidden: what was found between the layers, one a window, where that was asked for.
     """
 
     text: str
@@ -55,6 +73,7 @@ class Document:
     logits: Tensor = field(default_factory=lambda: torch.zeros(()))
     relevance: list[Tensor] = field(default_factory=list)
     ledgers: list[list[Ledger]] = field(default_factory=list)
+    hidden: list[Found] = field(default_factory=list)
 
     @property
     def steps(self) -> int:
@@ -78,6 +97,11 @@ class _Window(NamedTuple):
     encoding: Encoding
 
 
+class _Asked(NamedTuple):
+    rules: Rules
+    layers: bool
+
+
 class Engine:
     """Explains documents in batches.
 
@@ -92,15 +116,16 @@ class Engine:
         self._pads = getattr(classifier.tokenizer, "pad_token_id", None) is not None
         self._takes_batches = True
 
-    def run(self, documents: Sequence[Document], rules: Rules, batch_size: int, bar: Bar) -> None:
+    def run(self, documents: Sequence[Document], rules: Rules, batch_size: int, bar: Bar, layers: bool = False) -> None:
         """Explain documents; what comes out, or why nothing does, is noted in each of them."""
+        asked = _Asked(rules, layers)
         for document in documents:
             if len(document.windows) > 1 and not document.settled:
                 self._settle(document, batch_size, bar)
         windows = [window for document in documents for window in _windows(document)]
         lengths = [len(window.indices) for window in windows]
         for bucket in buckets(lengths, batch_size, PADDING if self._pads else 0.0):
-            self._explain([windows[i] for i in bucket], rules)
+            self._explain([windows[i] for i in bucket], asked)
             bar.advance(len(bucket))
 
     def _settle(self, document: Document, batch_size: int, bar: Bar) -> None:
@@ -126,7 +151,7 @@ class Engine:
                 raise
         return torch.cat([self._logits([window]) for window in windows])
 
-    def _explain(self, windows: Sequence[_Window], rules: Rules) -> None:
+    def _explain(self, windows: Sequence[_Window], asked: _Asked) -> None:
         """Explain windows together, or apart where they cannot be together."""
         windows = [window for window in windows if window.document.error is None]
         if not windows:
@@ -134,30 +159,30 @@ class Engine:
         padded = len({len(window.indices) for window in windows}) > 1
         if padded and not self._pads:
             for _, alike in groupby(windows, lambda window: len(window.indices)):
-                self._explain(list(alike), rules)
+                self._explain(list(alike), asked)
             return
         if len(windows) > 1 and not self._takes_batches:
             for window in windows:
-                self._explain([window], rules)
+                self._explain([window], asked)
             return
         try:
             batch = self._classifier.pad([window.encoding for window in windows])
-            fits = self._propagate(windows, batch, rules)
+            fits = self._propagate(windows, batch, asked)
         except Exception as error:  # whatever a model raises, the other documents are not lost
             if len(windows) == 1:
                 windows[0].document.error = _sentence(error)
                 return
             for window in windows:
-                self._explain([window], rules)
+                self._explain([window], asked)
             if not isinstance(error, LRPError) and all(window.document.error is None for window in windows):
                 self._takes_batches = False
             return
         if not fits:
             self._pads = False
             self._takes_batches &= padded
-            self._explain(windows, rules)
+            self._explain(windows, asked)
 
-    def _propagate(self, windows: Sequence[_Window], batch: Batch, rules: Rules) -> bool:
+    def _propagate(self, windows: Sequence[_Window], batch: Batch, asked: _Asked) -> bool:
         """Explain a batch and note what comes out; return False, and note nothing, where it changes the logits."""
         head = self._head
 
@@ -171,7 +196,7 @@ class Engine:
                 for picks in zip(*picked, strict=True)
             ]
 
-        found = self._classifier.propagate(batch, targets, rules)
+        found = self._classifier.propagate(batch, targets, asked.rules, asked.layers)
         if found and len(windows) > 1 and not self._same_alone(windows, found[0].logits):
             return False
         for row, (window, place) in enumerate(zip(windows, batch.places, strict=True)):
@@ -189,6 +214,9 @@ class Engine:
                     document.relevance.append(torch.zeros(len(document.encoding.input_ids), dtype=torch.float64))
                 document.relevance[i].index_add_(0, indices, each.relevance[row, place].double().cpu())
                 document.ledgers[i].append(each.ledgers[row])
+            if asked.layers:
+                hidden = tuple(state.alone(row) for state in found[0].layers)
+                document.hidden.append(Found(hidden, window.indices, place, found[0].relevance.shape[1]))
         return True
 
     def _same_alone(self, windows: Sequence[_Window], logits: Tensor) -> bool:

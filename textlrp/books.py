@@ -12,12 +12,17 @@ class Books:
     Args:
         batch: how many documents the input holds.
         dtype: the dtype of the sums, float32 or wider whatever the model computes in.
+
+    Attributes:
+        mixed: whether something could not be told apart by document.
+        muted: whether nothing is posted, while a part of the graph is passed for another purpose.
     """
 
     def __init__(self, batch: int, dtype: torch.dtype) -> None:
         self.batch = batch
         self.dtype = dtype
         self.mixed = False
+        self.muted = False
         self._posted: dict[str, list[Tensor]] = {}
 
     def clear(self) -> None:
@@ -26,10 +31,13 @@ class Books:
 
     def post(self, heading: str, values: Tensor) -> None:
         """Add up ``values`` within each document and credit the heading with it."""
-        self._posted.setdefault(heading, []).append(self.per_document(values))
+        if not self.muted:
+            self._posted.setdefault(heading, []).append(self.per_document(values))
 
     def post_product(self, heading: str, multiplier: Tensor, constant: Tensor | float) -> None:
         """Credit the heading with ``sum(multiplier * constant)``: the relevance of an added constant."""
+        if self.muted:
+            return
         if multiplier.is_complex():  # the gradient of a complex number is conjugate
             self.post(heading, (multiplier.conj() * constant).real)
             return

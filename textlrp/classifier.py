@@ -126,11 +126,14 @@ class Classifier:
         with undisturbed(self.model), seeded(self.model), torch.no_grad():
             return logits_of(self.model(**inputs), inputs["input_ids"].shape[0])
 
-    def propagate(self, batch: Batch, targets: Targets, rules: Rules | str) -> tuple[Propagation, ...]:
+    def propagate(
+        self, batch: Batch, targets: Targets, rules: Rules | str, layers: bool = False
+    ) -> tuple[Propagation, ...]:
         """Explain texts; :func:`textlrp.propagation.propagate_targets` says what comes back and what is raised."""
         special = torch.tensor(batch.special, device=self.device)
         with seeded(self.model):
-            return propagate_targets(self.model, targets, rules, special_tokens_mask=special, **self.inputs(batch))
+            inputs: dict[str, Any] = self.inputs(batch)
+            return propagate_targets(self.model, targets, rules, special_tokens_mask=special, layers=layers, **inputs)
 
 
 def _memory(device: torch.device) -> int | None:

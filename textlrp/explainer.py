@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from textlrp import columns, loading
+from textlrp.assembly import Source, explanations
 from textlrp.batches import Document, Engine
 from textlrp.classifier import Classifier
 from textlrp.errors import BatchError, InputError, LRPError, ModelError
 from textlrp.explanation import Explanation
 from textlrp.heads import MULTI, RUNNER_UP, Choice, Head, Pick, Several, kind_of
-from textlrp.ledger import TOKENS, Ledger
 from textlrp.progress import Bar
 from textlrp.reading import Reading
 from textlrp.rules import Rules, as_rules
-from textlrp.spans import TEXT, TEXT_PAIR, Span
 from textlrp.tokens import Encoding
 
 #: The built-in classifier's folder and name.
@@ -56,6 +52,7 @@ class Explainer:
         self.config = getattr(model, "config", None)
         self.name = name or getattr(self.config, "_name_or_path", "") or type(model).__name__
         self.head = Head.of(self.config, problem_type)
+        self.revision = getattr(self.config, "_commit_hash", None) or ""
         self._engine = Engine(self.classifier, self.head)
 
     @classmethod
@@ -84,7 +81,9 @@ class Explainer:
             ModelError: the model cannot be loaded, or it is no text classifier.
         """
         model, tokenizer = loading.load(str(name), device=device, dtype=dtype, revision=revision, **options)
-        return cls(model, tokenizer, str(name), problem_type=problem_type)
+        explainer = cls(model, tokenizer, str(name), problem_type=problem_type)
+        explainer.revision = explainer.revision or revision or ""
+        return explainer
 
     @classmethod
     def from_pipeline(cls, pipeline: Any, *, problem_type: str | None = None) -> Explainer:
@@ -134,6 +133,7 @@ class Explainer:
         long: str = "truncate",
         window: int | None = None,
         stride: int | None = None,
+        layers: bool = False,
         progress: bool = False,
     ) -> Explanation:
         """Explain one label's logit for a text.
@@ -151,6 +151,8 @@ class Explainer:
                 windows of a model without a limit, 2,048.
             stride: in windows, how many ids after its predecessor a window may start; default: three quarters of
                 what it reads.
+            layers: whether to look at the hidden states between the blocks, too (``layers`` of the explanation):
+                relevance by layer and token, by attention head and by path, with balanced books at each layer.
             progress: whether to show a bar where it takes more than two seconds in a terminal.
 
         Raises:
@@ -159,7 +161,7 @@ class Explainer:
         """
         choice = Choice(target, contrast)
         reading = Reading(long, window, stride)
-        ((_, explanation),) = self._explain(text, text_pair, choice, rules, reading, progress, None)
+        ((_, explanation),) = self._explain(text, text_pair, choice, rules, reading, progress, None, layers)
         return explanation
 
     def explain_targets(
@@ -258,13 +260,14 @@ class Explainer:
         failed = {i: each for i, each in enumerate(found) if isinstance(each, LRPError)}
         if failed and errors == "raise":
             raise BatchError(failed, len(found))
+        source = self._source(rules, reading)
         documents = [each for each in found if isinstance(each, Document)]
         with Bar("explaining", sum(document.steps for document in documents), progress) as bar:
             self._engine.run(documents, rules, batch_size, bar)
         for i, each in enumerate(found):
             try:
                 if isinstance(each, Document):
-                    ((_, found[i]),) = self._explanations(each, rules)
+                    ((_, found[i]),) = explanations(each, source)
             except LRPError as error:
                 found[i] = failed[i] = error
         if failed and errors == "raise":
@@ -284,6 +287,7 @@ class Explainer:
         reading: Reading,
         progress: bool,
         several: Several | None,
+        layers: bool = False,
     ) -> list[tuple[str, Explanation]]:
         rules = as_rules(rules)
         choice.check(self.head)
@@ -293,67 +297,12 @@ class Explainer:
         pick = partial(self._pick, choice) if several is None else partial(several.pick, self.head, choice)
         document = reading.document(self.classifier, text, text_pair, pick, settled)
         with Bar("explaining", document.steps, progress) as bar:
-            self._engine.run([document], rules, 16, bar)
-        return self._explanations(document, rules)
+            self._engine.run([document], rules, 16, bar, layers)
+        return explanations(document, self._source(rules, reading))
 
     def _pick(self, choice: Choice, logits: Tensor) -> list[Pick]:
         return [choice.pick(self.head, logits)]
 
-    def _explanations(self, document: Document, rules: Rules) -> list[tuple[str, Explanation]]:
-        """Return the explanation of each label of a document."""
-        if document.error is not None:
-            raise document.error
-        if not document.relevance:
-            return []
-        outputs = document.outputs
-        labels, scores = self.head.labels(outputs.shape[0]), self.head.scores(outputs).tolist()
-        logits = dict(zip(labels, scores, strict=True))
-        encoding = document.encoding
-        truncated = (*encoding.truncated, None)
-        probabilities = self.head.probabilities(outputs)
-        found = []
-        for pick, relevance, books in document.explained():
-            contrast = None if pick.contrast is None else labels[pick.contrast]
-            # The same logit without the rounding of a float32 difference.
-            logit = logits[labels[pick.target]] - (0.0 if contrast is None else logits[contrast])
-            explanation = Explanation(
-                text=document.text,
-                text_pair=document.text_pair,
-                target=labels[pick.target],
-                contrast=contrast,
-                logit=logit,
-                logits=logits,
-                probabilities=probabilities,
-                predicted=labels[max(range(len(scores)), key=scores.__getitem__)],
-                tokens=_spans((document.text, document.text_pair or ""), encoding, relevance),
-                ledger=_whole(books, encoding, relevance, logit),
-                truncated=truncated[0],
-                truncated_pair=truncated[1],
-                windows=len(document.windows),
-                rules=rules.name,
-                model=self.name,
-                versions=dict(_versions()),
-            )
-            found.append((explanation.target, explanation))
-        return found
-
-
-@cache
-def _versions() -> dict[str, str]:
-    """Return what computes an explanation; to look it up reads files."""
-    return {name: importlib.metadata.version(name) for name in ("textlrp", "torch", "transformers")}
-
-
-def _spans(texts: tuple[str, str], encoding: Encoding, relevance: list[float]) -> tuple[Span, ...]:
-    rows = zip(encoding.offsets, relevance, encoding.special, encoding.pieces, encoding.parts, strict=True)
-    sources = (TEXT, TEXT_PAIR)
-    return tuple(
-        Span(start, end, texts[part][start:end], value, special, piece, sources[part])
-        for (start, end), value, special, piece, part in rows
-    )
-
-
-def _whole(books: Ledger, encoding: Encoding, relevance: list[float], logit: float) -> Ledger:
-    """Return a ledger whose row of tokens is the very sum of their relevances, if it balances."""
-    tokens = math.fsum(value for value, special in zip(relevance, encoding.special, strict=True) if not special)
-    return replace(books, rows={**books.rows, TOKENS: tokens}, logit=logit).check()
+    def _source(self, rules: Rules, reading: Reading) -> Source:
+        """Return what an explanation says about how it was made."""
+        return Source(self.head, self.name, self.revision, rules.name, reading.asked())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from textlrp import segmentation
 from textlrp.errors import InputError
 from textlrp.files import read_json, write_whole
+from textlrp.layers import Layer
 from textlrp.ledger import Ledger
 from textlrp.spans import TEXT, TEXT_PAIR, Span, gather, read_range
 
@@ -48,6 +49,7 @@ class Explanation:
         rules: the name of the rules.
         model: the name of the model.
         versions: the versions of the libraries that computed it.
+        layers: the hidden states, from the embeddings up, where they were asked for.
     """
 
     text: str
@@ -68,6 +70,7 @@ class Explanation:
     windows: int = 1
     revision: str = ""
     reading: Mapping[str, str | int] = field(default_factory=dict)
+    layers: tuple[Layer, ...] = ()
 
     @cached_property
     def words(self) -> tuple[Span, ...]:
@@ -94,6 +97,20 @@ class Explanation:
         if by not in UNITS:
             raise InputError(f"a text is shown by {', '.join(UNITS)}, not by {by!r}")
         return {"token": self.tokens, "word": self.words, "sentence": self.sentences}[by]
+
+    def layer_units(self, layer: Layer, by: str = "word") -> tuple[Span, ...]:
+        """Return the spans of the text by ``"token"``, ``"word"`` or ``"sentence"`` with their relevance at a layer.
+
+        Raises:
+            InputError: the positions of the layer are not the tokens of the text, or ``by`` is no unit.
+        """
+        if not layer.aligned or len(layer.relevance) != len(self.tokens):
+            raise InputError(
+                f"the layer {layer.name!r} has {len(layer.relevance)} positions, which are not the {len(self.tokens)} "
+                f"tokens of the text"
+            )
+        tokens = tuple(replace(span, relevance=value) for span, value in zip(self.tokens, layer.relevance, strict=True))
+        return replace(self, tokens=tokens, layers=()).units(by)
 
     @property
     def texts(self) -> tuple[tuple[str, str, tuple[int, int] | None], ...]:
@@ -132,6 +149,7 @@ class Explanation:
             "revision": self.revision,
             "reading": dict(self.reading),
             "versions": dict(self.versions),
+            "layers": [layer.to_dict() for layer in self.layers],
         }
 
     def to_json(self, path: str | Path | None = None) -> str:
@@ -175,6 +193,7 @@ class Explanation:
             fields = {key: value for key, value in values.items() if key not in ("format", "words", "sentences")}
             fields["tokens"] = tuple(Span.from_dict(span) for span in values["tokens"])
             fields["ledger"] = Ledger(**values["ledger"])
+            fields["layers"] = tuple(Layer.from_dict(layer) for layer in values.get("layers", ()))
             for key in ("truncated", "truncated_pair"):
                 fields[key] = tuple(values[key]) if values.get(key) else None
             explanation = cls(**fields)

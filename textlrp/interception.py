@@ -21,6 +21,7 @@ from textlrp.activations import Anchors, composed_activations
 from textlrp.arguments import carriers, carries, tensors
 from textlrp.books import Books
 from textlrp.errors import UnsupportedOperationError
+from textlrp.inside import Inside
 from textlrp.isolation import Parts
 from textlrp.latent import Watch
 from textlrp.rules import Gradient, Rules
@@ -42,6 +43,7 @@ class Interception(TorchFunctionMode):
         widen: for float64 models: where the model would fall back to float32, stay in float64.
         fused: whether attention goes through the backward of the fused kernel, or step by step.
         watch: what looks at the outputs of modules, or None.
+        inside: what looks at the hidden states, or None.
 
     Attributes:
         input_ids: a copy of the ids to run the model with: it is known as the source of the tokens.
@@ -52,6 +54,7 @@ class Interception(TorchFunctionMode):
         sampled: whether the model drew random numbers.
         products: the autograd nodes of products that met their rule.
         met: how often each operation met which rule.
+        running: whether the model is on its way up, in the pass that is explained.
         visible: set this to a set, and it collects the autograd nodes of every function that was seen.
     """
 
@@ -64,9 +67,10 @@ class Interception(TorchFunctionMode):
         widen: bool,
         fused: bool = True,
         watch: Watch | None = None,
+        inside: Inside | None = None,
     ) -> None:
         super().__init__()
-        self.fused, self._watch = fused, watch
+        self.fused, self._watch, self.inside = fused, watch, inside
         self.parts, self.model = parts, parts.model
         self._rules = [rules]
         self._own_rules = overrides.resolve(parts.model, rules)
@@ -80,6 +84,7 @@ class Interception(TorchFunctionMode):
         self.met: dict[tuple[str, str], int] = {}
         self.anchors = Anchors()
         self.tracing = 0
+        self.running = False
         self._mapping = False
         self.visible: set[Any] | None = None
         self.widen = widen
@@ -99,8 +104,10 @@ class Interception(TorchFunctionMode):
         for module, own in self._own_rules.items():  # a module leaves its rules when it is through with all else
             self._hooks.append(module.register_forward_pre_hook(functools.partial(self._enter_module, own)))
             self._hooks.append(module.register_forward_hook(self._leave_module, always_call=True))
-        if self._watch is not None:
-            self._hooks += self._watch.install(self)
+        for looking in (self._watch, self.inside):
+            if looking is not None:
+                self._hooks += looking.install(self)
+        self.running = True
         foreign.install(self)
         super().__enter__()
         return self
@@ -112,6 +119,8 @@ class Interception(TorchFunctionMode):
             hook.remove()
         self._hooks.clear()
         # Nodes that refer to this object by way of the graph that they belong to would never be collected.
+        if self.inside is not None:
+            self.inside.close()
         self.products.clear()
         self.visible = None
         for parameter in self._frozen:
@@ -161,9 +170,10 @@ class Interception(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.widen:
             func, args, kwargs = operations.widened(func, args, kwargs)
+        meet = self._meet if self.inside is None else functools.partial(self.inside.meet, self._meet)
         if self.visible is None or not carries(args, kwargs):
-            return self._meet(func, args, kwargs)
-        return graph.record(self.visible, self._meet, func, args, kwargs)
+            return meet(func, args, kwargs)
+        return graph.record(self.visible, meet, func, args, kwargs)
 
     def _meet(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Let a function meet its rule."""
@@ -267,6 +277,8 @@ class Interception(TorchFunctionMode):
         """Clear what an earlier backward pass brought."""
         self.relevance = torch.zeros(self.input_ids.numel(), dtype=self.books.dtype, device=self.input_ids.device)
         self.books.clear()
+        if self.inside is not None:
+            self.inside.start()
 
     def backward(self, logits: Tensor, weights: list[Tensor], last: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Carry the relevance of several targets back in one pass, whose operations are mapped over the targets.
@@ -283,6 +295,7 @@ class Interception(TorchFunctionMode):
             RuntimeError: torch cannot map the pass over several targets. They can still pass one by one.
         """
         several = len(weights) > 1
+        self.running = False
 
         def carry(multiplier: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             self._start()
@@ -329,15 +342,24 @@ class Interception(TorchFunctionMode):
         )
 
     def module_path(self) -> str:
-        """Name the innermost module on the call stack."""
+        """Name the innermost module on the call stack, with its class."""
+        found = self._innermost()
+        return "the model" if found is None else f"{found[0] or 'the model'} ({type(found[1]).__name__})"
+
+    def running_module(self) -> str:
+        """Return the path of the innermost module on the call stack, empty for the model itself."""
+        found = self._innermost()
+        return "" if found is None else found[0]
+
+    def _innermost(self) -> tuple[str, nn.Module] | None:
         names = {id(module): name for name, module in self.model.named_modules()}
         frame: Any = sys._getframe(1)
         while frame is not None:
             owner = frame.f_locals.get("self")
             if isinstance(owner, nn.Module) and id(owner) in names:
-                return f"{names[id(owner)] or 'the model'} ({type(owner).__name__})"
+                return names[id(owner)], owner
             frame = frame.f_back
-        return "the model"
+        return None
 
     def arrive(self, origin: Tensor, x: Tensor, c: Tensor) -> None:
         """Credit each input id with ``sum(x c)`` of its row; rows of no input id (a decoder's start) are special."""

@@ -21,6 +21,7 @@ CONSTANTS = "constants"
 SOFTMAX = "softmax"
 PRODUCTS = "products"
 MASKED = "masked"
+OTHER_PATHS = "other paths"
 STABILIZER = "stabilizer"
 RESIDUE = "residue"
 
@@ -36,6 +37,7 @@ HEADINGS = (
     SOFTMAX,
     PRODUCTS,
     MASKED,
+    OTHER_PATHS,
     STABILIZER,
 )
 

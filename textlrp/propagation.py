@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from textlrp import diagnosis, graph, latent
+from textlrp import diagnosis, graph, inside, latent
 from textlrp.errors import InputError, ModelError, NonFiniteError, UnbalancedLedgerError, UnsupportedOperationError
+from textlrp.inside import Hidden, Inside
 from textlrp.interception import Interception
 from textlrp.isolation import Parts, eagerly, undisturbed
 from textlrp.latent import At, Latent, Watch
@@ -35,6 +36,7 @@ class Propagation:
         weights: ``[batch, labels]``: the explained quantity is ``sum(weights * logits)`` of each document.
         met: how often each operation met which rule.
         latent: by module path, what was seen at its output, one for each time that the module ran.
+        layers: what was found at each hidden state, from the embeddings up, where that was asked for.
     """
 
     relevance: Tensor
@@ -43,6 +45,7 @@ class Propagation:
     weights: Tensor
     met: dict[tuple[str, str], int] = field(default_factory=dict, repr=False)
     latent: dict[str, tuple[Latent, ...]] = field(default_factory=dict, repr=False)
+    layers: tuple[Hidden, ...] = field(default=(), repr=False)
 
 
 def propagate(
@@ -52,6 +55,7 @@ def propagate(
     *,
     special_tokens_mask: Tensor | None = None,
     at: At = (),
+    layers: bool = False,
     **model_inputs: Any,
 ) -> Propagation:
     """Carry the relevance of a logit back to the input ids.
@@ -67,6 +71,7 @@ def propagate(
         at: the paths of modules at whose outputs activation, multiplier and relevance are wanted (``latent``). In a
             mapping, each with the channels (of the last dimension) or the mask whose relevance goes on from there;
             the rest of it goes to the ledger's row ``masked`` (concept relevance propagation, Achtibat et al. 2023).
+        layers: whether to look at the hidden states between the blocks (``layers``), with balanced books at each.
         **model_inputs: ``input_ids`` ``[batch, sequence]`` and whatever else the model takes. Padding gets no
             relevance: what a model takes from it all the same (a convolution at the edge of a document, say) goes to
             the row for special tokens.
@@ -77,7 +82,7 @@ def propagate(
         UnbalancedLedgerError: the ledger of a document does not add up to its logit.
         NonFiniteError: a NaN or an infinity turned up.
     """
-    (found,) = _propagate(model, (target,), rules, special_tokens_mask, at, model_inputs)
+    (found,) = _propagate(model, (target,), rules, special_tokens_mask, at, layers, model_inputs)
     return found
 
 
@@ -87,6 +92,7 @@ def propagate_targets(
     rules: Rules | str = "attnlrp",
     *,
     special_tokens_mask: Tensor | None = None,
+    layers: bool = False,
     **model_inputs: Any,
 ) -> tuple[Propagation, ...]:
     """Carry the relevance of several logits back to the input ids, in one forward pass.
@@ -99,6 +105,7 @@ def propagate_targets(
             ``[batch, labels]`` and returns them.
         rules: as :func:`propagate` takes them.
         special_tokens_mask: as :func:`propagate` takes it.
+        layers: as :func:`propagate` takes it; the targets then go back one by one.
         **model_inputs: as :func:`propagate` takes them.
 
     Returns:
@@ -107,7 +114,7 @@ def propagate_targets(
     Raises:
         LRPError: as :func:`propagate` raises it.
     """
-    return _propagate(model, targets, rules, special_tokens_mask, (), model_inputs)
+    return _propagate(model, targets, rules, special_tokens_mask, (), layers, model_inputs)
 
 
 def _propagate(
@@ -116,6 +123,7 @@ def _propagate(
     rules: Rules | str,
     special_tokens_mask: Tensor | None,
     at: At,
+    layers: bool,
     model_inputs: dict[str, Any],
 ) -> tuple[Propagation, ...]:
     rules = as_rules(rules)
@@ -125,7 +133,7 @@ def _propagate(
             raise ModelError(
                 "the model's weights were made in torch.inference_mode, where nothing can be explained: load it outside"
             )
-        call = _Call(parts, targets, rules, special_tokens_mask, _outside_inference(model_inputs), at)
+        call = _Call(parts, targets, rules, special_tokens_mask, _outside_inference(model_inputs), at, layers)
         state = torch.get_rng_state()
         found = _run(call)
         if found is not None:
@@ -150,6 +158,7 @@ def _joined(alone: tuple[Propagation, ...]) -> Propagation:
         torch.cat([part.weights for part in alone]),
         alone[0].met,
         latent.join([part.latent for part in alone]),
+        inside.join([part.layers for part in alone]),
     )
 
 
@@ -188,7 +197,8 @@ def _run(call: _Call) -> tuple[Propagation, ...] | None:
     """Explain a batch, or return None if its documents have to be taken one at a time."""
     model, model_inputs, batch = call.parts.model, call.model_inputs, call.input_ids.shape[0]
     watch = Watch(model, call.at) if call.at else None
-    interception = call.interception(watch)
+    looking = Inside(model) if call.layers else None
+    interception = call.interception(watch, looking)
     found: list[Propagation] = []
     with torch.enable_grad(), eagerly(), interception:
         output = model(**{**model_inputs, "input_ids": interception.input_ids})
@@ -207,7 +217,7 @@ def _run(call: _Call) -> tuple[Propagation, ...] | None:
             weights = call.weights(logits, interception.relevance.dtype)
             ruleless = logits.requires_grad and graph.ruleless(logits.grad_fn, interception.products)
         met = dict(interception.met)
-        at_once = max(1, _AT_ONCE // call.input_ids.numel())
+        at_once = 1 if call.layers else max(1, _AT_ONCE // call.input_ids.numel())
         while len(found) < len(weights) and not ruleless:
             several = weights[len(found) : len(found) + at_once]
             last = len(found) + len(several) == len(weights)
@@ -219,12 +229,13 @@ def _run(call: _Call) -> tuple[Propagation, ...] | None:
                 at_once = 1  # no number came of what torch could not map; an error of the pass itself comes again
                 continue
             with torch._C.DisableTorchFunction():
-                found += _close(call, logits, several, arrived, rows, met)
+                found += _close(call, logits, several, arrived, rows, met, () if looking is None else looking.found())
     if ruleless:
         raise diagnosis.hidden_operations(model, model_inputs, call.interception()) or UnsupportedOperationError(
             "an operation of the model met no rule, and a second run did not show which"
         )
     ledgers = [ledger for each in found for ledger in each.ledgers]
+    ledgers += [ledger for each in found for layer in each.layers for ledger in layer.ledgers]
     if batch > 1 and (interception.books.mixed or not all(ledger.balanced for ledger in ledgers)):
         return None
     for ledger in ledgers:
@@ -250,6 +261,7 @@ def _close(
     arrived: Tensor,
     rows: dict[str, Tensor],
     met: dict[tuple[str, str], int],
+    layers: tuple[Hidden, ...],
 ) -> list[Propagation]:
     """Add up what arrived at the ids and what was posted: for each target, one ledger for each document."""
     logits = logits.detach()
@@ -265,6 +277,9 @@ def _close(
     values = {heading: row.tolist() for heading, row in rows.items()}
     tolerance = TOLERANCES[call.precision]
     magnitudes = arrived.abs().sum(-1).tolist()
+    apart = padding if special is None else padding | special
+    if layers:
+        layers = tuple(each.close(explained[0], tolerance, apart) for each in layers)
     return [
         Propagation(
             relevance[t],
@@ -275,6 +290,7 @@ def _close(
             logits,
             each,
             met,
+            layers=layers,
         )
         for t, each in enumerate(weights)
     ]
@@ -315,6 +331,7 @@ class _Call:
     special_tokens_mask: Tensor | None
     model_inputs: dict[str, Any]
     at: At = ()
+    layers: bool = False
     row: tuple[int, int] | None = None  # the place of a document that is taken alone, and the size of its batch
     fused: bool = True
 
@@ -327,11 +344,11 @@ class _Call:
     def precision(self) -> str:
         return precision_of(self.parts.parameters)
 
-    def interception(self, watch: Watch | None = None) -> Interception:
+    def interception(self, watch: Watch | None = None, looking: Inside | None = None) -> Interception:
         """Return a fresh interception for this call."""
         double = self.precision == "float64"
         dtype = torch.float64 if double else torch.float32
-        return Interception(self.parts, self.rules, self.input_ids, dtype, double, self.fused, watch)
+        return Interception(self.parts, self.rules, self.input_ids, dtype, double, self.fused, watch, looking)
 
     def alone(self, i: int) -> _Call:
         """Return the call for one document, padded as it is in the batch."""

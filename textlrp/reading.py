@@ -42,6 +42,11 @@ class Reading:
         if self.stride is not None and self.long != "windows":
             raise InputError("stride goes with long='windows'")
 
+    def asked(self) -> dict[str, str | int]:
+        """Return what was asked for beyond the defaults."""
+        asked = {"long": self.long, "window": self.window, "stride": self.stride}
+        return {key: value for key, value in asked.items() if value is not None and value != LONG[0]}
+
     def limit(self, most: int | None) -> int | None:
         """Return how many ids are read at once, given how many the model can read."""
         if self.window is None:

@@ -1,0 +1,203 @@
+"""Many explanations as one report: a page to read, to search and to mark, or an index with pages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from textlrp import __version__, palette
+from textlrp.errors import InputError
+from textlrp.files import write_whole
+from textlrp.report_data import ReportData, Row, build, dump, pages_of, whole
+from textlrp.report_summary import LABELS, Summary, summarize
+from textlrp.webpage import number, policy
+from textlrp.wording import percent, shown
+
+if TYPE_CHECKING:
+    from textlrp.records import Record
+
+#: The most documents in a file, and the most bytes of data; of more, the report is an index and several pages.
+PAGE_DOCUMENTS = 10_000
+PAGE_SIZE = 20_000_000
+
+_SHEETS = ("report.css", "report_documents.css")
+_SCRIPTS = ("text", "store", "transfer", "card", "mark", "list", "filter", "main")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A document that has no explanation.
+
+    Attributes:
+        id: the document's.
+        reason: one sentence that says why.
+    """
+
+    id: str
+    reason: str
+
+
+def write_report(
+    records: Iterable[Record],
+    path: str | Path,
+    *,
+    title: str | None = None,
+    blind: bool = False,
+    failures: Sequence[Failure] = (),
+    page_documents: int = PAGE_DOCUMENTS,
+    page_size: int = PAGE_SIZE,
+) -> list[Path]:
+    """Write a report: one HTML file that needs nothing else, or where it is large, an index and pages beside it.
+
+    Args:
+        records: the documents with their explanations.
+        path: the file; the pages of ``report.html`` are ``report-001.html``, ``report-002.html``, ...
+        title: what stands above it; default: "Report".
+        blind: whether the model's view of a document is hidden until its reader has marked it.
+        failures: documents that could not be explained; they are listed.
+        page_documents: the most documents in a file.
+        page_size: the most bytes of data in a file.
+
+    Returns:
+        The files written, the one to open first.
+
+    Raises:
+        InputError: there are no records, two have the same id, a limit is less than 1, or a file cannot be written.
+    """
+    if page_documents < 1 or page_size < 1:
+        raise InputError("a page of a report has at least one document and one byte: give larger limits")
+    path = Path(path)
+    records = list(records)
+    data = build(records)
+    parts = pages_of(data, page_documents, page_size)
+    head = {"title": whole(title or "Report"), "blind": blind}
+    common: dict[str, Any] = {"title": title or "Report", "blind": blind, "data": data}
+    summary = summarize(records)
+    if len(parts) == 1:
+        html = _html(data.page(data.rows, **head), **common, summary=summary, failures=failures)
+        write_whole(path, html)
+        return [path]
+    names = [_name(path, number_, len(parts)) for number_ in range(1, len(parts) + 1)]
+    links = _links(parts, names)
+    for i, (rows, name) in enumerate(zip(parts, names, strict=True)):
+        values = {"number": i + 1, "count": len(parts), "index": path.name}
+        page = {
+            **values,
+            **links[i],
+            "index_link": _address(path.name),
+            "previous_link": _address(names[i - 1]) if i else None,
+            "next_link": _address(names[i + 1]) if i + 1 < len(names) else None,
+        }
+        write_whole(path.with_name(name), _html(data.page(rows, **head, page=values), **common, page=page))
+    ids = [[row[0] for row in rows] for rows in parts]
+    inside = {**data.head(), **head, "pages": names, "ids": ids}
+    # The index comes last: it is whole only when all its pages are there.
+    write_whole(path, _html(inside, **common, summary=summary, failures=failures, links=links))
+    return [path, *(path.with_name(name) for name in names)]
+
+
+def _html(
+    inside: Mapping[str, Any],
+    *,
+    title: str,
+    blind: bool,
+    data: ReportData,
+    summary: Summary | None = None,
+    failures: Sequence[Failure] = (),
+    page: Mapping[str, Any] | None = None,
+    links: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    sheet, script = _sheet(), _script()
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            policy=policy(sheet, script),
+            sheet=Markup(sheet),
+            script=Markup(script),
+            block=Markup(dump(inside)),
+            title=title,
+            blind=blind,
+            data=data,
+            summary=summary,
+            failures=failures,
+            page=page,
+            links=links,
+            version=__version__,
+            most_labels=LABELS,
+        )
+    )
+
+
+def _name(path: Path, number_: int, count: int) -> str:
+    digits = max(3, len(str(count)))
+    return f"{path.stem}-{number_:0{digits}}{path.suffix}"
+
+
+def _links(parts: Sequence[Sequence[Row]], names: Sequence[str]) -> list[dict[str, Any]]:
+    links, first = [], 1
+    for rows, name in zip(parts, names, strict=True):
+        last = first + len(rows) - 1
+        links.append(
+            {"href": _address(name), "first": first, "last": last, "first_id": rows[0][0], "last_id": rows[-1][0]}
+        )
+        first = last + 1
+    return links
+
+
+def _address(name: str) -> str:
+    """A file beside the page, as a relative address: a colon in its name is no scheme."""
+    return f"./{quote(whole(name))}"
+
+
+def _permalink(identity: str) -> str:
+    return "#" + urlencode({"doc": whole(identity)})
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _shade(count: int, of: int) -> int:
+    """The step of gray from 0 to 5 behind a share in a table."""
+    return math.ceil(5 * count / of) if of else 0
+
+
+@cache
+def _sheet() -> str:
+    return "\n".join([palette.stylesheet(), *map(_source, _SHEETS)])
+
+
+@cache
+def _script() -> str:
+    parts = "\n".join(_source(f"report_{name}.js") for name in _SCRIPTS)
+    return f'(() => {{\n"use strict";\n{parts}}})();\n'
+
+
+def _source(name: str) -> str:
+    environment = _environment()
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("textlrp", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Whatever a template shows has no control characters and no halves of characters, which UTF-8 cannot hold.
+        finalize=lambda value: shown(value) if type(value) is str else value,
+    )
+    environment.globals.update(counted=_counted, number=number, percent=percent, permalink=_permalink, shade=_shade)
+    return environment

@@ -1,0 +1,261 @@
+// One document: what the model said, the text in its colors, and what the annotator says.
+const View = { by: "word", view: "first", threshold: 0.05, needles: [] };
+
+const Paint = (() => {
+  /** Each word's weight from -1 to 1, the unit that it is colored with, and that unit's relevance. */
+  const weigh = found => {
+    const { steps, unit } = found;
+    if (View.by === "word") {
+      return steps.map((step, word) => ({ weight: step / Data.steps, unit: word, relevance: step * unit }));
+    }
+    const sums = [];
+    const of = [];
+    for (const count of found.sentences.flat()) {
+      sums.push(0);
+      for (let i = 0; i < count; i++) of.push(sums.length - 1);
+    }
+    steps.forEach((step, word) => (sums[of[word]] += step));
+    const strongest = Math.max(1e-9, ...sums.map(Math.abs));
+    return of.map(sentence => ({
+      weight: sums[sentence] / strongest, unit: sentence, relevance: sums[sentence] * unit,
+    }));
+  };
+
+  const colorClass = weight => {
+    const size = Math.min(1, Math.abs(weight));
+    return size < Math.max(0.05, View.threshold) ? "" : (weight > 0 ? "p" : "n") + Math.ceil(size * 10);
+  };
+
+  const ranges = (spans, source, text) =>
+    spans
+      .filter(span => span.source === source)
+      .map(span => [Text.units(text, span.start), Text.units(text, span.end)])
+      .filter(([start, end]) => end > start);
+
+  const inside = (list, at) => list.some(([start, end]) => start <= at && at < end);
+
+  /** Fill a block with a text in its colors. `cursor` is the range of pieces that the mark mode stands on, or null. */
+  const draw = (block, text, pieces, options) => {
+    const { weights, mine, given, separate, cursor } = options;
+    const cuts = [...new Set([...mine, ...given].flat())];
+    const runs = [];
+    pieces.forEach((piece, number) => {
+      const own = weights && piece.word >= 0 ? weights[piece.word] : null;
+      const next = pieces[number + 1];
+      const trailing = View.by === "sentence" && piece.blank && (!next || !weights || weights[next.word]?.unit !== own?.unit);
+      const color = own && !trailing ? colorClass(own.weight) : "";
+      const edges = [piece.start, ...cuts.filter(at => at > piece.start && at < piece.end).sort((a, b) => a - b), piece.end];
+      for (let i = 0; i + 1 < edges.length; i++) {
+        const classes = [
+          color,
+          inside(mine, edges[i]) ? "mine" : "",
+          inside(given, edges[i]) ? "given" : "",
+          weights && piece.word < 0 ? "unread" : "",
+          cursor && number >= cursor[0] && number <= cursor[1] ? "cursor" : "",
+        ].filter(Boolean).join(" ");
+        const group = `${classes} ${color ? own.unit : ""} ${separate && !piece.blank ? number : ""}`;
+        const last = runs.at(-1);
+        if (last && last.group === group) last.end = edges[i + 1];
+        else {
+          const title = color ? Numbers.signed(own.relevance) : null;
+          const data = separate && !piece.blank ? { piece: number } : {};
+          runs.push({ start: edges[i], end: edges[i + 1], classes, group, title, data });
+        }
+      }
+    });
+    block.replaceChildren(
+      ...runs.map(run => {
+        const shown = Text.visible(text.slice(run.start, run.end));
+        if (!run.classes && run.data.piece === undefined) return document.createTextNode(shown);
+        return make("span", { class: run.classes || null, title: run.title, data: run.data }, shown);
+      }),
+    );
+  };
+
+  /** The strongest words in one sentence, for those who do not see colors. */
+  const words = (doc, found) => {
+    const shown = [];
+    let number = 0;
+    doc.texts.forEach((text, source) => {
+      for (const piece of Text.pieces(text, found.words[source], number)) {
+        const step = piece.word < 0 ? 0 : found.steps[piece.word];
+        if (Math.abs(step) >= Data.steps * View.threshold && !piece.blank) shown.push([step, text.slice(piece.start, piece.end)]);
+      }
+      number += found.words[source].length - 1;
+    });
+    shown.sort((a, b) => Math.abs(b[0]) - Math.abs(a[0]));
+    const named = shown.slice(0, 8).map(([step, word]) => `${word} ${Numbers.signed(step * found.unit)}`);
+    return named.length ? `Strongest words: ${named.join(", ")}.` : "";
+  };
+
+  return { weigh, ranges, draw, words };
+})();
+
+const Card = (() => {
+  const BUTTONS = 6; // labels up to this number are buttons, more are a list
+  const VERDICTS = [["agree", "Agree"], ["disagree", "Disagree"], ["unsure", "Unsure"]];
+
+  const toggle = (text, press, extra = {}) =>
+    make("button", { type: "button", class: "choice", "aria-pressed": "false", on: { click: press }, ...extra }, text);
+
+  const create = (index, place, count) => {
+    const doc = Data.of(index);
+    const name = `d${index}`;
+    const said = make("p", { class: "said" });
+    const link = make("a", { href: `#${new URLSearchParams({ doc: doc.id })}`, class: "permalink" }, make("bdi", {}, doc.id));
+    const heading = make("h3", { id: name }, link);
+    const blocks = doc.texts.map((text, source) => {
+      const options = { class: "text", dir: "auto", data: { document: index, source } };
+      const block = make("div", options);
+      return block;
+    });
+    const aloud = make("p", { class: "aloud" });
+    const cut = make("p", { class: "cut", hidden: true });
+    const spans = make("ul", { class: "marks", "aria-label": "Words that you marked" });
+    const act = (patch, group) => Actions.change(index, patch, group);
+
+    const verdicts = VERDICTS.map(([verdict, text]) => [verdict, toggle(text, () => Actions.verdict(index, verdict), { data: { verdict } })]);
+    const verdict = make("div", { class: "choices", role: "group", "aria-label": "Verdict" }, ...verdicts.map(([, button]) => button));
+    let labels = [];
+    let chooser = null;
+    if (Data.labels.length <= BUTTONS) {
+      labels = Data.labels.map((label, i) => [label, toggle(make("bdi", {}, label), () => Actions.label(index, i), { data: { label: i } })]);
+    } else {
+      const options = Data.labels.map((label, i) => make("option", { value: i }, label));
+      const choose = () => act({ label: chooser.value === "" ? null : Data.labels[Number(chooser.value)] });
+      chooser = make("select", { "aria-label": "Right label", on: { change: choose } }, make("option", { value: "" }, "\u2013"), ...options);
+    }
+    const right = make(
+      "div", { class: "choices", role: "group", "aria-label": "Right label" },
+      make("span", { class: "name" }, "Right label"), chooser, ...labels.map(([, button]) => button),
+    );
+    const mode = toggle("Mark words", () => Mode.toggle(index), { class: "choice mode" });
+    const comment = make("textarea", {
+      rows: 2, "aria-label": `Comment on ${doc.id}`, placeholder: "Comment", hidden: true, dir: "auto",
+      on: {
+        input: () => act({ comment: comment.value }, `comment ${index}`),
+        blur: () => update(),
+      },
+    });
+    const remark = toggle("Comment", () => {
+      comment.hidden = !comment.hidden && !comment.value;
+      if (!comment.hidden) comment.focus();
+      update();
+    }, { class: "choice", "aria-expanded": "false" });
+    remark.removeAttribute("aria-pressed");
+    const reveal = make("button", { type: "button", class: "reveal", on: { click: () => Actions.reveal(index) } }, "Show the model\u2019s view");
+    const tools = make("div", { class: "choices" }, mode, remark);
+    const marking = make("div", { class: "marking", role: "group", "aria-label": "Your mark" }, verdict, right, tools, reveal);
+    const pairs = blocks.map((block, i) => (blocks.length > 1 ? make("div", { class: "one" }, make("p", { class: "which" }, `Text ${i + 1}`), block) : block));
+    const element = make(
+      "article",
+      { class: "document", tabindex: -1, "aria-labelledby": name, "aria-posinset": place, "aria-setsize": count, data: { index } },
+      make("header", {}, heading, said), ...pairs, aloud, cut, spans, marking, comment,
+    );
+
+    const pieces = blocks.map((block, source) => {
+      const before = source ? Data.columns.words[index][0].length - 1 : 0;
+      return Text.pieces(doc.texts[source], Data.columns.words[index][source], before);
+    });
+
+    const paint = () => {
+      const state = Marks.of(doc.id);
+      const hidden = Marks.hidden(doc.id);
+      const found = hidden ? null : Data.explained(index, View.view);
+      const weights = found && Paint.weigh(found);
+      blocks.forEach((block, source) => {
+        const text = doc.texts[source];
+        const key = source ? "text_pair" : "text";
+        let own = pieces[source];
+        if (found && found.words !== Data.columns.words[index]) {
+          own = Text.pieces(text, found.words[source], source ? found.words[0].length - 1 : 0);
+        }
+        const given = hidden || source ? [] : doc.rationales.map(([start, end]) => ({ start, end, source: key }));
+        Paint.draw(block, text, own, {
+          weights,
+          mine: Paint.ranges(state.rationales, key, text),
+          given: Paint.ranges(given, key, text),
+          separate: Mode.active === index,
+          cursor: Mode.cursor(index, source),
+        });
+        Search.highlight(block);
+      });
+      aloud.textContent = found ? Paint.words(doc, found) : "";
+      const unread = hidden ? 0 : pieces.flat().filter(piece => piece.word < 0).reduce((sum, piece) => sum + piece.end - piece.start, 0);
+      cut.hidden = !unread;
+      cut.textContent = unread ? `Not read: ${Numbers.percent(unread / Data.length(index))} of the text, in gray. It is longer than the model reads.` : "";
+      told(found, hidden);
+    };
+
+    const told = (found, hidden) => {
+      const label = i => make("bdi", {}, Data.labels[i]);
+      const parts = [];
+      if (hidden) parts.push(make("span", { class: "quiet" }, "The model\u2019s view is hidden until you have marked."));
+      else {
+        const sure = doc.confidence === null ? "" : ` ${Numbers.percent(doc.confidence)}`;
+        parts.push(make("span", { class: "predicted" }, label(doc.predicted), sure));
+        if (doc.label !== null) {
+          const wrong = doc.label !== doc.predicted;
+          parts.push(make("span", { class: wrong ? "outcome wrong" : "outcome" }, wrong ? "wrong, given " : "right, given ", label(doc.label)));
+        }
+        if (!found) parts.push(make("span", { class: "quiet" }, "not explained for the label chosen above"));
+        else if (found.target !== doc.predicted || found.contrast !== null) {
+          const against = found.contrast === null ? [] : [" against ", label(found.contrast)];
+          parts.push(make("span", { class: "quiet" }, "colors: ", label(found.target), ...against));
+        }
+      }
+      said.replaceChildren(...parts);
+    };
+
+    const update = () => {
+      const state = Marks.of(doc.id);
+      const hidden = Marks.hidden(doc.id);
+      verdicts.forEach(([each, button]) => {
+        button.setAttribute("aria-pressed", String(state.verdict === each));
+        button.hidden = hidden && each !== "unsure";
+      });
+      labels.forEach(([each, button]) => button.setAttribute("aria-pressed", String(state.label === each)));
+      if (chooser) chooser.value = state.label === null ? "" : String(Data.labels.indexOf(state.label));
+      if (document.activeElement !== comment) {
+        comment.value = state.comment;
+        if (state.comment) comment.hidden = false;
+      }
+      remark.setAttribute("aria-expanded", String(!comment.hidden));
+      mode.setAttribute("aria-pressed", String(Mode.active === index));
+      mode.textContent = Mode.active === index ? "Done marking" : "Mark words";
+      reveal.hidden = !hidden;
+      reveal.disabled = !Marks.marked(state);
+      element.classList.toggle("marked", Marks.marked(state));
+      element.classList.toggle("working", Mode.active === index);
+      spans.replaceChildren(...state.rationales.map(span => chip(index, span)));
+      spans.hidden = !state.rationales.length;
+      paint();
+    };
+
+    element.addEventListener("focusin", () => List.select(index));
+    element.addEventListener("pointerdown", () => List.select(index));
+    update();
+    return {
+      element, blocks, pieces, update, paint,
+      select: on => element.classList.toggle("current", on),
+      write: () => {
+        comment.hidden = false;
+        update();
+        comment.focus();
+      },
+      chooser,
+    };
+  };
+
+  const chip = (index, span) => {
+    const words = span.text.length > 60 ? `${span.text.slice(0, 57)}\u2026` : span.text;
+    const remove = make(
+      "button",
+      { type: "button", "aria-label": `Remove the mark of ${words}`, title: "Remove the mark", on: { click: () => Spans.remove(index, span) } },
+      "\u00d7",
+    );
+    return make("li", {}, make("bdi", {}, Text.visible(words)), remove);
+  };
+
+  return { create };
+})();

@@ -1,0 +1,252 @@
+// Which documents are listed, in which order: the form, the address, and the list say the same.
+const Search = (() => {
+  const name = "found";
+  const supported = typeof Highlight === "function" && CSS.highlights;
+
+  /** What to look for: words, or phrases in quotes; all must be there. */
+  const needles = text =>
+    [...text.normalize("NFC").toLowerCase().matchAll(/"([^"]+)"?|(\S+)/g)].map(found => found[1] ?? found[2]);
+
+  const matches = (index, sought) => {
+    const text = Data.searchable(index);
+    return sought.every(needle => text.includes(needle));
+  };
+
+  /** Show what was looked for in a block of text, without changing its elements. */
+  const highlight = block => {
+    if (!supported || !View.needles.length) return;
+    const walker = document.createTreeWalker(block, NodeFilter.SHOW_TEXT);
+    const nodes = [];
+    let text = "";
+    while (walker.nextNode()) {
+      nodes.push([text.length, walker.currentNode]);
+      text += walker.currentNode.data;
+    }
+    const lower = text.toLowerCase();
+    if (lower.length !== text.length) return;
+    const spot = unit => {
+      let last = nodes[0];
+      for (const node of nodes) if (node[0] <= unit) last = node;
+      return [last[1], unit - last[0]];
+    };
+    for (const needle of View.needles) {
+      for (let at = lower.indexOf(needle); at >= 0; at = lower.indexOf(needle, at + needle.length)) {
+        const range = document.createRange();
+        range.setStart(...spot(at));
+        range.setEnd(...spot(at + needle.length));
+        if (!CSS.highlights.has(name)) CSS.highlights.set(name, new Highlight());
+        CSS.highlights.get(name).add(range);
+      }
+    }
+  };
+
+  const forget = () => supported && CSS.highlights.delete(name);
+
+  return { needles, matches, highlight, forget };
+})();
+
+const Filter = (() => {
+  const form = byId("filter");
+  const fields = form.elements;
+  // What each field is where nothing is chosen; only what differs stands in the address.
+  const DEFAULTS = {
+    find: "", predicted: "", given: "", outcome: "", from: "0", to: "100", marks: "", sort: "order",
+    by: "word", view: "first", threshold: "5",
+  };
+  const MODEL = ["predicted", "given", "outcome", "from", "to"]; // not to be seen while the model's view is hidden
+  const values = { ...DEFAULTS };
+  let wanted = null; // the document that the address names
+
+  const secret = () => Data.blind && !Marks.peeked && Data.columns.id.some(id => Marks.hidden(id));
+
+  const fill = (select, options) => select.append(...options.map(([value, text]) => make("option", { value }, text)));
+
+  const prepare = () => {
+    const labels = Data.labels.map((label, i) => [i, label]);
+    const used = column => labels.filter(([i]) => Data.columns[column].includes(i));
+    fill(fields.predicted, used("predicted"));
+    fill(fields.given, used("label"));
+    const labeled = Data.columns.label.some(label => label !== null);
+    for (const name of ["given", "outcome"]) fields[name].closest("label").hidden = !labeled;
+    const sure = Data.columns.confidence.some(each => each !== null);
+    byId("confidence").hidden = !sure;
+    const views = Data.views.map(([target, contrast], i) => [
+      i, Data.labels[target] + (contrast === null ? "" : ` against ${Data.labels[contrast]}`),
+    ]);
+    fill(fields.view, views);
+    fields.view.closest("label").hidden = !Data.several;
+    if (!sure) fields.sort.querySelector("[value=confidence]").remove();
+    if (!labeled) fields.sort.querySelector("[value=wrong]").remove();
+  };
+
+  /** What is secret in a blind report cannot be filtered or sorted by. */
+  const guard = () => {
+    const on = secret();
+    form.classList.toggle("secret", on);
+    form.querySelectorAll("[data-model]").forEach(element => (element.hidden = on));
+    fields.sort.querySelectorAll("[data-open]").forEach(option => (option.disabled = on));
+    if (on) {
+      for (const name of MODEL) values[name] = DEFAULTS[name];
+      if (["confidence", "relevance", "wrong"].includes(values.sort)) values.sort = DEFAULTS.sort;
+    }
+  };
+
+  const listed = () => {
+    const { columns } = Data;
+    const sought = View.needles;
+    const from = Number(values.from) / 100;
+    const to = Number(values.to) / 100;
+    const bounded = values.from !== DEFAULTS.from || values.to !== DEFAULTS.to;
+    const marks = {
+      open: state => !Marks.marked(state),
+      done: state => Marks.marked(state),
+      agree: state => state.verdict === "agree",
+      disagree: state => state.verdict === "disagree",
+      unsure: state => state.verdict === "unsure",
+    }[values.marks];
+    const found = [];
+    for (let i = 0; i < Data.count; i++) {
+      if (values.predicted !== "" && columns.predicted[i] !== Number(values.predicted)) continue;
+      if (values.given !== "" && columns.label[i] !== Number(values.given)) continue;
+      if (values.outcome === "right" && (columns.label[i] === null || Data.wrong(i))) continue;
+      if (values.outcome === "wrong" && !Data.wrong(i)) continue;
+      const sure = columns.confidence[i];
+      if (bounded && (sure === null || sure < from || sure > to)) continue;
+      if (marks && !marks(Marks.of(columns.id[i]))) continue;
+      if (sought.length && !Search.matches(i, sought)) continue;
+      found.push(i);
+    }
+    const key = {
+      confidence: i => -(columns.confidence[i] ?? -1),
+      unsure: i => columns.confidence[i] ?? 2,
+      relevance: i => -Data.strongest(i, View.view),
+      length: i => -Data.length(i),
+      short: i => Data.length(i),
+      wrong: i => (Data.wrong(i) ? -1 - (columns.confidence[i] ?? 0) : 0),
+    }[values.sort];
+    if (key) {
+      const keys = new Map(found.map(i => [i, key(i)]));
+      found.sort((a, b) => keys.get(a) - keys.get(b) || a - b);
+    }
+    return found;
+  };
+
+  const show = () => {
+    for (const [name, value] of Object.entries(values)) {
+      if (fields[name] instanceof RadioNodeList || fields[name].value !== value) fields[name].value = value;
+    }
+    byId("shown-threshold").textContent = `${values.threshold}\u00a0%`;
+    byId("clear").hidden = MODEL.concat("find", "marks").every(name => values[name] === DEFAULTS[name]);
+  };
+
+  const address = () => {
+    const parameters = new URLSearchParams();
+    if (wanted !== null) parameters.set("doc", wanted);
+    for (const [name, value] of Object.entries(values)) if (value !== DEFAULTS[name]) parameters.set(name, value);
+    const written = parameters.toString();
+    try {
+      history.replaceState(null, "", written ? `#${written}` : location.pathname + location.search);
+    } catch {
+      // Some browsers allow no change of a local file's address: then it stays.
+    }
+  };
+
+  const look = () => {
+    View.by = values.by;
+    View.view = values.view === "first" ? "first" : Number(values.view);
+    View.threshold = Number(values.threshold) / 100;
+    View.needles = Search.needles(values.find);
+  };
+
+  const count = () => {
+    const all = Numbers.count(Data.count);
+    byId("count").textContent = List.count === Data.count ? `${all} documents` : `${Numbers.count(List.count)} of ${all} documents`;
+    byId("nothing").hidden = List.count > 0;
+  };
+
+  /** List what the values say. */
+  const apply = () => {
+    Mode.leave();
+    guard();
+    look();
+    Search.forget();
+    List.show(listed());
+    show();
+    count();
+  };
+
+  const COLORS = ["by", "view", "threshold"];
+  let waiting = 0;
+
+  const changed = name => {
+    const value = fields[name].value;
+    if (value === values[name]) return;
+    values[name] = value;
+    wanted = null;
+    if (COLORS.includes(name) && !(name === "view" && values.sort === "relevance")) {
+      look();
+      show();
+      Search.forget();
+      List.refresh();
+    } else {
+      apply();
+      if (window.scrollY > byId("work").offsetTop) byId("work").scrollIntoView();
+    }
+    address();
+  };
+
+  form.addEventListener("submit", event => event.preventDefault());
+  form.addEventListener("input", event => {
+    const { name } = event.target;
+    if (!(name in DEFAULTS)) return;
+    clearTimeout(waiting);
+    if (name === "find") waiting = setTimeout(() => changed(name), 150);
+    else changed(name);
+  });
+
+  const clear = () => {
+    for (const name of MODEL.concat("find", "marks")) values[name] = DEFAULTS[name];
+    apply();
+    address();
+  };
+  byId("clear").addEventListener("click", () => {
+    wanted = null;
+    clear();
+    fields.find.focus();
+  });
+
+  const allowed = (name, value) => {
+    const field = fields[name];
+    if (field instanceof RadioNodeList) return [...field].some(each => each.value === value);
+    if (field.tagName === "SELECT") return [...field.options].some(option => option.value === value);
+    return field.type === "search" || (value.trim() !== "" && Number(value) >= 0 && Number(value) <= 100);
+  };
+
+  /** Read the address; what it says wrongly is left as it is by default. */
+  const read = () => {
+    const parameters = new URLSearchParams(location.hash.slice(1));
+    for (const name of Object.keys(DEFAULTS)) {
+      const value = parameters.get(name);
+      values[name] = value !== null && allowed(name, value) ? value : DEFAULTS[name];
+    }
+    wanted = parameters.get("doc");
+    apply();
+    if (wanted === null) return;
+    const index = Data.places.get(wanted);
+    if (index === undefined) {
+      Say.aloud(`There is no document \u201c${wanted}\u201d here.`);
+      return;
+    }
+    if (!List.listed(index)) clear();
+    List.go(index);
+  };
+
+  return {
+    prepare, read, apply, clear, guard, secret,
+    /** Note which document is looked at, so that the address can be sent to others. */
+    at: id => {
+      wanted = id;
+      address();
+    },
+  };
+})();

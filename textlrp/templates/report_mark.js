@@ -1,0 +1,337 @@
+// Marking words: by selecting text, by tapping on words, or word by word with the keys.
+const Spans = (() => {
+  const key = source => (source ? "text_pair" : "text");
+
+  const rangesOf = (doc, source) => Paint.ranges(Marks.of(doc.id).rationales, key(source), doc.texts[source]);
+
+  /** Sort ranges of UTF-16 units, and join those that touch or have only white space between them. */
+  const joined = (text, ranges) => {
+    const found = [];
+    for (const [start, end] of [...ranges].sort((a, b) => a[0] - b[0])) {
+      const last = found.at(-1);
+      if (last && (start <= last[1] || !text.slice(last[1], start).trim())) last[1] = Math.max(last[1], end);
+      else found.push([start, end]);
+    }
+    return found;
+  };
+
+  const trimmed = (text, [start, end]) => {
+    const part = text.slice(start, end);
+    return [start + part.length - part.trimStart().length, end - part.length + part.trimEnd().length];
+  };
+
+  const without = (text, ranges, [from, to]) =>
+    ranges
+      .flatMap(([start, end]) => [[start, Math.min(end, from)], [Math.max(start, to), end]])
+      .filter(([start, end]) => end > start)
+      .map(range => trimmed(text, range))
+      .filter(([start, end]) => end > start);
+
+  const save = (index, source, ranges) => {
+    const doc = Data.of(index);
+    const text = doc.texts[source];
+    const own = ranges.map(([start, end]) => ({
+      start: Text.points(text, start), end: Text.points(text, end), text: text.slice(start, end), source: key(source),
+    }));
+    const others = Marks.of(doc.id).rationales.filter(span => span.source !== key(source));
+    Actions.change(index, { rationales: source ? [...others, ...own] : [...own, ...others] });
+  };
+
+  /** Widen a range of units to whole words; null where there is none in it. */
+  const snap = (index, source, [start, end]) => {
+    const pieces = List.card(index).pieces[source].filter(piece => !piece.blank && piece.start < end && piece.end > start);
+    return pieces.length ? [pieces[0].start, pieces.at(-1).end] : null;
+  };
+
+  const add = (index, source, range) => {
+    const whole = snap(index, source, range);
+    const doc = Data.of(index);
+    if (whole) save(index, source, joined(doc.texts[source], [...rangesOf(doc, source), whole]));
+  };
+
+  const drop = (index, source, range) => {
+    const doc = Data.of(index);
+    const whole = snap(index, source, range) || range;
+    save(index, source, without(doc.texts[source], rangesOf(doc, source), whole));
+  };
+
+  const touches = (index, source, [start, end]) => rangesOf(Data.of(index), source).some(([a, b]) => a < end && start < b);
+  const covers = (index, source, [start, end]) => rangesOf(Data.of(index), source).some(([a, b]) => a <= start && end <= b);
+  const at = (index, source, unit) => rangesOf(Data.of(index), source).find(([a, b]) => a <= unit && unit < b) || null;
+
+  const remove = (index, span) => {
+    const rest = Marks.of(Data.of(index).id).rationales.filter(each => each.start !== span.start || each.source !== span.source);
+    Actions.change(index, { rationales: rest });
+    List.card(index).element.focus({ preventScroll: true });
+  };
+
+  /** Mark the words of a range, or take the mark off where all are marked. */
+  const flip = (index, source, range) => {
+    const whole = snap(index, source, range);
+    if (!whole) return;
+    if (covers(index, source, whole)) drop(index, source, whole);
+    else add(index, source, whole);
+  };
+
+  return { add, drop, remove, flip, touches, covers, snap, at };
+})();
+
+const Selected = (() => {
+  const float = byId("float");
+  const mark = make("button", { type: "button", on: { click: () => finish(Spans.add) } }, "Mark");
+  const unmark = make("button", { type: "button", on: { click: () => finish(Spans.drop) } }, "Remove mark");
+  let chosen = null;
+  float.append(mark, unmark);
+  // A press on the button must not take the selection away before the click.
+  float.addEventListener("pointerdown", event => event.preventDefault());
+  float.addEventListener("mousedown", event => event.preventDefault());
+
+  const blockOf = node => (node.nodeType === Node.ELEMENT_NODE ? node : node.parentElement)?.closest(".text") ?? null;
+
+  /** How many UTF-16 units of a block's text stand before a place in it. */
+  const unit = (block, node, offset) => {
+    const range = document.createRange();
+    range.selectNodeContents(block);
+    range.setEnd(node, offset);
+    return range.toString().length;
+  };
+
+  const place = (block, range, rectangle) => {
+    chosen = { index: Number(block.dataset.document), source: Number(block.dataset.source), range };
+    mark.hidden = Spans.covers(chosen.index, chosen.source, Spans.snap(chosen.index, chosen.source, range) || range);
+    unmark.hidden = !Spans.touches(chosen.index, chosen.source, range);
+    float.hidden = false;
+    const width = float.offsetWidth;
+    const left = Math.max(8, Math.min(rectangle.left + rectangle.width / 2 - width / 2, window.innerWidth - width - 8));
+    const below = rectangle.bottom + 8;
+    const top = below + float.offsetHeight > window.innerHeight ? rectangle.top - float.offsetHeight - 8 : below;
+    float.style.left = `${left}px`;
+    float.style.top = `${Math.max(8, top)}px`;
+  };
+
+  const hide = () => {
+    float.hidden = true;
+    chosen = null;
+  };
+
+  const finish = call => {
+    if (!chosen) return;
+    const { index, source, range } = chosen;
+    hide();
+    window.getSelection().removeAllRanges();
+    Actions.named(() => call(index, source, range));
+  };
+
+  /** The words of the text that are selected, if it is one text. */
+  const look = () => {
+    const selection = window.getSelection();
+    if (!selection.rangeCount || selection.isCollapsed) return null;
+    const range = selection.getRangeAt(0);
+    const block = blockOf(range.startContainer);
+    if (!block) return null;
+    const end = block.contains(range.endContainer) ? unit(block, range.endContainer, range.endOffset) : block.textContent.length;
+    const found = [unit(block, range.startContainer, range.startOffset), end];
+    if (!Spans.snap(Number(block.dataset.document), Number(block.dataset.source), found)) return null;
+    const rectangles = range.getClientRects();
+    return { block, range: found, rectangle: rectangles[rectangles.length - 1] || range.getBoundingClientRect() };
+  };
+
+  let waiting = 0;
+  document.addEventListener("selectionchange", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      const found = look();
+      if (found) place(found.block, found.range, found.rectangle);
+      else if (!window.getSelection().isCollapsed || !clicked) hide();
+      clicked = false;
+    }, 120);
+  });
+
+  const caret = event => {
+    if (document.caretPositionFromPoint) {
+      const found = document.caretPositionFromPoint(event.clientX, event.clientY);
+      return found && [found.offsetNode, found.offset];
+    }
+    const found = document.caretRangeFromPoint?.(event.clientX, event.clientY);
+    return found && [found.startContainer, found.startOffset];
+  };
+
+  let clicked = false;
+  document.addEventListener("click", event => {
+    const block = event.target instanceof Element ? event.target.closest(".text") : null;
+    if (!block) {
+      if (!float.contains(event.target)) hide();
+      return;
+    }
+    if (!window.getSelection().isCollapsed) return;
+    const index = Number(block.dataset.document);
+    const source = Number(block.dataset.source);
+    const found = caret(event);
+    if (!found || !block.contains(found[0])) return;
+    const at = unit(block, ...found);
+    if (Mode.active === index) {
+      Mode.tap(index, source, at, event);
+      return;
+    }
+    const own = event.target.closest(".mine") && (Spans.at(index, source, at) || Spans.at(index, source, at - 1));
+    if (!own) {
+      hide();
+      return;
+    }
+    clicked = true;
+    place(block, own, event.target.getClientRects()[0]);
+  });
+  window.addEventListener("scroll", () => float.hidden || hide(), { passive: true });
+
+  /** Mark what is selected; false where nothing is. */
+  const take = () => {
+    const found = look();
+    if (!found) return false;
+    chosen = { index: Number(found.block.dataset.document), source: Number(found.block.dataset.source), range: found.range };
+    finish(Spans.add);
+    return true;
+  };
+
+  return { take, hide };
+})();
+
+const Mode = (() => {
+  let active = null;
+  let source = 0;
+  let here = 0; // the piece that the cursor is on
+  let anchor = 0; // where a range of words began
+
+  const blockOf = () => List.card(active).blocks[source];
+  const pieces = () => List.card(active).pieces[source];
+  const span = () => [Math.min(anchor, here), Math.max(anchor, here)];
+
+  const paint = () => {
+    List.card(active).paint();
+    blockOf().querySelector(".cursor")?.scrollIntoView({ block: "nearest" });
+  };
+
+  const say = () => {
+    const own = pieces();
+    const [from, to] = span();
+    const text = Data.of(active).texts[source].slice(own[from].start, own[to].end);
+    const on = Spans.covers(active, source, [own[from].start, own[to].end]);
+    Say.quietly(`${text}${on ? ", marked" : ""}`);
+  };
+
+  const enter = index => {
+    leave();
+    if (!List.card(index)) return;
+    active = index;
+    source = 0;
+    here = anchor = Math.max(0, pieces().findIndex(piece => !piece.blank));
+    List.card(index).blocks.forEach(block => {
+      block.tabIndex = 0;
+      block.setAttribute("role", "group");
+      block.setAttribute("aria-label", "Mark words: arrow keys go from word to word, with Shift they take several, Enter marks, Escape ends");
+    });
+    List.card(index).update();
+    blockOf().focus({ preventScroll: true });
+    say();
+  };
+
+  const leave = () => {
+    if (active === null) return;
+    const index = active;
+    active = null;
+    const card = List.card(index);
+    card?.blocks.forEach(block => ["tabindex", "role", "aria-label"].forEach(name => block.removeAttribute(name)));
+    card?.update();
+  };
+
+  const toggle = index => {
+    if (active === index) {
+      leave();
+      List.card(index).element.focus({ preventScroll: true });
+    } else Actions.named(() => enter(index));
+  };
+
+  const forward = by => {
+    const own = pieces();
+    for (let i = here + by; i >= 0 && i < own.length; i += by) if (!own[i].blank) return i;
+    const card = List.card(active);
+    const next = source + by;
+    if (next < 0 || next >= card.blocks.length) return here;
+    source = next;
+    const other = pieces().map((piece, i) => [piece, i]).filter(([piece]) => !piece.blank);
+    here = anchor = (by > 0 ? other[0] : other.at(-1))[1];
+    blockOf().focus({ preventScroll: true });
+    return here;
+  };
+
+  /** The word above (by -1) or below (by 1), as the lines are laid out. */
+  const line = by => {
+    const spans = [...blockOf().querySelectorAll("[data-piece]")];
+    const from = spans.find(each => Number(each.dataset.piece) === here)?.getBoundingClientRect();
+    if (!from) return here;
+    let best = null;
+    for (const each of spans) {
+      const to = each.getBoundingClientRect();
+      const rows = (to.top - from.top) * by;
+      if (rows < from.height / 2) continue;
+      const far = rows * 20 + Math.abs(to.left + to.width / 2 - from.left - from.width / 2);
+      if (!best || far < best[0]) best = [far, Number(each.dataset.piece)];
+    }
+    return best ? best[1] : here;
+  };
+
+  const press = event => {
+    const rightToLeft = getComputedStyle(blockOf()).direction === "rtl";
+    const steps = {
+      ArrowRight: () => forward(rightToLeft ? -1 : 1),
+      ArrowLeft: () => forward(rightToLeft ? 1 : -1),
+      ArrowDown: () => line(1),
+      ArrowUp: () => line(-1),
+      Home: () => pieces().findIndex(piece => !piece.blank),
+      End: () => pieces().findLastIndex(piece => !piece.blank),
+    };
+    if (steps[event.key]) {
+      here = steps[event.key]();
+      if (!event.shiftKey) anchor = here;
+      paint();
+      say();
+    } else if (event.key === "Enter" || event.key === " ") {
+      const own = pieces();
+      const [from, to] = span();
+      Spans.flip(active, source, [own[from].start, own[to].end]);
+      anchor = here;
+      paint();
+      say();
+    } else if (event.key === "Delete" || event.key === "Backspace") {
+      const own = pieces();
+      const [from, to] = span();
+      Spans.drop(active, source, [own[from].start, own[to].end]);
+      paint();
+    } else if (event.key === "Escape") toggle(active);
+    else return false;
+    event.preventDefault();
+    return true;
+  };
+
+  /** A tap on a word marks it, a second one takes the mark off; with Shift, all from the last word to this one. */
+  const tap = (index, where, unit, event) => {
+    source = where;
+    const own = pieces();
+    const found = own.findIndex(piece => piece.start <= unit && unit < piece.end);
+    const hit = found >= 0 && own[found].blank && own[found - 1] && unit === own[found].start ? found - 1 : found < 0 ? own.length - 1 : found;
+    if (!own[hit] || own[hit].blank) return;
+    if (!event.shiftKey) anchor = hit;
+    here = hit;
+    const [from, to] = span();
+    Spans.flip(index, source, [own[from].start, own[to].end]);
+    anchor = hit;
+    paint();
+  };
+
+  return {
+    toggle, leave, press, tap,
+    cursor: (index, which) => (active === index && source === which ? span() : null),
+    get active() {
+      return active;
+    },
+  };
+})();

@@ -1,0 +1,150 @@
+// The data of the page, and how its texts are counted: Python counts code points, JavaScript UTF-16 units.
+const make = (name, options = {}, ...children) => {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(options)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (key === "class") element.className = value;
+    else if (key === "on") for (const [event, call] of Object.entries(value)) element.addEventListener(event, call);
+    else if (key === "data") Object.assign(element.dataset, value);
+    else element.setAttribute(key, value === true ? "" : value);
+  }
+  element.append(...children.filter(child => child !== null && child !== undefined));
+  return element;
+};
+
+const byId = id => document.getElementById(id);
+
+const Text = (() => {
+  const astral = /[\ud800-\udbff][\udc00-\udfff]/;
+
+  /** How many UTF-16 units the first `count` code points after the unit `from` have, as the unit where they end. */
+  const forward = (text, from, count) => {
+    let at = from;
+    for (let i = 0; i < count; i++) at += text.codePointAt(at) > 0xffff ? 2 : 1;
+    return at;
+  };
+
+  /** How many code points there are before a UTF-16 unit. */
+  const points = (text, unit) => {
+    if (!astral.test(text)) return unit;
+    let count = 0;
+    for (let at = 0; at < unit; at += text.codePointAt(at) > 0xffff ? 2 : 1) count++;
+    return count;
+  };
+
+  /** The UTF-16 unit at which a code point begins. */
+  const units = (text, point) => (astral.test(text) ? forward(text, 0, point) : point);
+
+  /** What is shown in place of characters that cannot be seen: as many UTF-16 units, so that offsets stay. */
+  const visible = text =>
+    text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]|\r(?!\n)/g, char => {
+      const code = char.charCodeAt(0);
+      return code < 0x20 ? String.fromCharCode(0x2400 + code) : code === 0x7f ? "\u2421" : "\ufffd";
+    });
+
+  /**
+   * A text in pieces, in order, without gaps: the words that the model read, and runs of what it did not.
+   * `start` and `end` count UTF-16 units; `word` is the number of the word in the document, or -1.
+   */
+  const pieces = (text, lengths, firstWord) => {
+    const found = [];
+    const unread = (from, to) => {
+      for (const run of text.slice(from, to).matchAll(/\s+|\S+/gu)) {
+        const start = from + run.index;
+        found.push({ start, end: start + run[0].length, word: -1, blank: !run[0].trim() });
+      }
+    };
+    let at = units(text, lengths[0]);
+    unread(0, at);
+    const plain = !astral.test(text);
+    for (let i = 1; i < lengths.length; i++) {
+      const end = plain ? at + lengths[i] : forward(text, at, lengths[i]);
+      found.push({ start: at, end, word: firstWord + i - 1, blank: !text.slice(at, end).trim() });
+      at = end;
+    }
+    unread(at, text.length);
+    return found;
+  };
+
+  return { points, units, visible, pieces };
+})();
+
+const Data = (() => {
+  const data = JSON.parse(byId("textlrp-data").textContent);
+  const columns = data.documents || {};
+  const ids = columns.id || [];
+  const places = new Map(ids.map((id, i) => [id, i]));
+  const lowered = [];
+
+  /** What a document is, without what was explained. */
+  const of = i => ({
+    index: i,
+    id: ids[i],
+    texts: columns.text_pair[i] === null ? [columns.text[i]] : [columns.text[i], columns.text_pair[i]],
+    label: columns.label[i],
+    predicted: columns.predicted[i],
+    confidence: columns.confidence[i],
+    rationales: columns.rationales[i],
+  });
+
+  /** The explanation of a document in a view: "first" (that of the predicted label, if it was explained), or a number. */
+  const explained = (i, view) => {
+    const rows = columns.explained[i];
+    const row =
+      view === "first"
+        ? rows.find(each => data.views[each[0]][0] === columns.predicted[i]) || rows[0]
+        : rows.find(each => each[0] === view);
+    if (!row) return null;
+    const [target, contrast] = data.views[row[0]];
+    return {
+      target,
+      contrast,
+      logit: row[1],
+      probability: row[2],
+      unit: row[3],
+      steps: row[4],
+      words: row[5] || columns.words[i],
+      sentences: row[6] || columns.sentences[i],
+    };
+  };
+
+  /** The strongest word's relevance, for sorting. */
+  const strongest = (i, view) => {
+    const found = explained(i, view);
+    return found ? found.unit * data.steps : -1;
+  };
+
+  const wrong = i => columns.label[i] !== null && columns.label[i] !== columns.predicted[i];
+
+  /** Everything of a document that can be searched, in lower case. */
+  const searchable = i => {
+    if (lowered[i] === undefined) {
+      const parts = [ids[i], columns.text[i], columns.text_pair[i] || ""];
+      lowered[i] = parts.join("\n").normalize("NFC").toLowerCase();
+    }
+    return lowered[i];
+  };
+
+  const length = i => columns.text[i].length + (columns.text_pair[i] || "").length;
+  const several = (columns.explained || []).some(rows => rows.length > 1);
+
+  return { ...data, columns, count: ids.length, places, of, explained, strongest, wrong, searchable, length, several };
+})();
+
+const Numbers = (() => {
+  const digits = (value, size) => {
+    const written = value.toFixed(Math.max(0, Math.min(20, 2 - Math.floor(Math.log10(size)))));
+    return (value < 0 ? "\u2212" : "+") + written.replace("-", "");
+  };
+  /** A number with its sign and three digits. */
+  const signed = value => (value === 0 ? "0" : Math.abs(value) < 1e-4 ? value.toExponential(1) : digits(value, Math.abs(value)));
+  /** A share of 1 as a percentage; only 0 and 1 themselves are written 0 and 100. */
+  const percent = share => {
+    const hundredths = 100 * share;
+    if (hundredths > 0 && hundredths < 0.1) return "<0.1\u00a0%";
+    if (hundredths > 99.9 && hundredths < 100) return ">99.9\u00a0%";
+    return `${hundredths.toFixed(1)}\u00a0%`;
+  };
+  const count = value => value.toLocaleString("en-US");
+  return { signed, percent, count };
+})();

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from textlrp import palette, terminal
+from textlrp import colors, palette, terminal
 from textlrp.explanation import Explanation
 from textlrp.ledger import Ledger
 from textlrp.spans import Span
@@ -191,7 +191,7 @@ def test_text_keeps_its_contrast_in_every_color_that_is_written(
     monkeypatch.setenv("TEXTLRP_BACKGROUND", ground)
     console = Console(color_system=color, force_terminal=True)  # type: ignore[arg-type]
     for i in range(-200, 201):
-        style = terminal.style(i / 200, console)
+        style = colors.style(i / 200, console)
         if style.color and style.bgcolor:
             ink, behind = style.color.get_truecolor(), style.bgcolor.get_truecolor()
             assert palette.contrast(palette.Color(*ink), palette.Color(*behind)) >= 4.5
@@ -203,9 +203,9 @@ def test_the_background_is_what_the_terminal_says(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("TEXTLRP_BACKGROUND", raising=False)
     for said, dark in (("15;0", True), ("0;15", False), ("0;default;7", False), ("", True)):
         monkeypatch.setenv("COLORFGBG", said)
-        assert terminal.on_dark() is dark
+        assert colors.on_dark() is dark
     monkeypatch.setenv("TEXTLRP_BACKGROUND", "light")
-    assert terminal.on_dark() is False
+    assert colors.on_dark() is False
 
 
 def test_nothing_relevant_is_shown_without_a_division_by_zero() -> None:

@@ -6,18 +6,19 @@ What goes around the text is ASCII, so that it reaches every terminal and every 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from rich.color import Color, ColorSystem
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.style import Style
 from rich.text import Text
 
 from textlrp import palette
+from textlrp.colors import has_colors, style
 from textlrp.ledger import RESIDUE, TOKENS, Ledger
 from textlrp.spans import Span, read_range
+from textlrp.terminal_layers import layer_lines
 from textlrp.units import whole_units
 from textlrp.wording import named, percent, shown, signed
 
@@ -36,13 +37,16 @@ class View:
     """Shows an explanation: verdict, text, legend and ledger."""
 
     def __init__(self, explanation: Explanation, by: str) -> None:
-        self._explanation = explanation
+        self._explanation, self._by = explanation, by
         self._units = explanation.units(by)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # Nothing is wrapped where nobody wants it (a pipe, a file): then tabs stay tabs, too.
         width = None if options.no_wrap else options.max_width
-        for line in _lines(self._explanation, self._units, console, width):
+        lines = _lines(self._explanation, self._units, console, width)
+        if self._explanation.layers:
+            lines = chain(lines, layer_lines(self._explanation, self._by, console, width))
+        for line in lines:
             if width is None:
                 yield from line.render(console, end="\n")
             else:
@@ -121,36 +125,6 @@ def colored_text(
         at = end
     line.append(marked[1] + shown(text[at:stop]))
     return line
-
-
-def has_colors(console: Console) -> bool:
-    """Whether a console shows colors: no pipe, no dumb terminal, no ``NO_COLOR``."""
-    return console.color_system is not None and not console.no_color
-
-
-def style(weight: float, console: Console) -> Style:
-    """Return the style of a span of relative weight -1 to 1 on a console with colors."""
-    if console.color_system in ("standard", "windows"):
-        return Style.parse(palette.ansi(weight))
-    behind = palette.background(weight, dark=on_dark())
-    if behind is None:
-        return Style()
-    color = Color.from_rgb(*behind)
-    if console.color_system == "256":
-        color = color.downgrade(ColorSystem.EIGHT_BIT)
-        behind = palette.Color(*color.get_truecolor())
-    return Style(color=palette.ink(behind).hex, bgcolor=color)
-
-
-def on_dark() -> bool:
-    """Whether the terminal's background is dark.
-
-    ``TEXTLRP_BACKGROUND`` (``light`` or ``dark``) says so, or else the terminal itself in ``COLORFGBG``; most are.
-    """
-    said = os.environ.get("TEXTLRP_BACKGROUND", "").lower()
-    if said in ("light", "dark"):
-        return said == "dark"
-    return os.environ.get("COLORFGBG", "").split(";")[-1] not in ("7", "15")
 
 
 def legend(e: Explanation, strongest: float, console: Console) -> Text:

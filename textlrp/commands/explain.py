@@ -38,6 +38,7 @@ a pipe). TEXTLRP_BACKGROUND=light or dark tells the background where the termina
 )
 @click.option("--window", type=int, help="How many ids are read at once.  [default: as many as the model reads]")
 @click.option("--stride", type=int, help="How many ids after its predecessor a window may start.  [default: 3/4 of it]")
+@click.option("--layers", is_flag=True, help="Look between the layers, too: relevance by layer, word and path.")
 @click.option(
     "--format", "form", type=click.Choice(["terminal", "html", "json"]), default="terminal", show_default=True
 )
@@ -57,6 +58,7 @@ def explain(
     long: str,
     window: int | None,
     stride: int | None,
+    layers: bool,
     form: str,
     output: Path | None,
 ) -> None:
@@ -77,6 +79,7 @@ def explain(
         long=long,
         window=window,
         stride=stride,
+        layers=layers,
         progress=True,
     )
     if form == "json":

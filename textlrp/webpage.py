@@ -18,7 +18,7 @@ from textlrp.headings import MEANINGS
 from textlrp.ledger import RESIDUE, Ledger
 from textlrp.rules import PRESETS
 from textlrp.spans import Span, read_range
-from textlrp.units import whole_units
+from textlrp.units import direction, whole_units
 from textlrp.wording import percent, shown, signed
 
 if TYPE_CHECKING:
@@ -82,9 +82,10 @@ class Row(NamedTuple):
 
 
 class Passage(NamedTuple):
-    """A text as it is shown: a title where there are two, what of it was not read, and its pieces."""
+    """A text as it is shown: a title where there are two, where it begins, what was not read, and its pieces."""
 
     title: str
+    direction: str
     notice: str
     pieces: Sequence[Piece]
 
@@ -163,39 +164,46 @@ def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
     }
     every = [span for spans in shown_by.values() for span in spans]
     strongest = max((abs(span.relevance) for span in every), default=0.0)
-    found = _environment().get_template(template)
-    return found.render(
-        e=e,
-        by=by,
-        share=_share(e, e.predicted),
-        target_share=_share(e, e.target),
-        strongest=(number(-strongest, strongest), number(strongest, strongest)),
-        threshold=number(palette.THRESHOLD * strongest, strongest).lstrip("+"),
-        swatches=[palette.css_class(step / palette.STEPS) for step in range(-palette.STEPS, palette.STEPS + 1)],
-        passages=[
-            Passage(
-                f"{'Second' if number_ else 'First'} text" if e.text_pair is not None else "",
-                notice(text, cut),
-                pieces(text, shown_by[source], strongest, cut, e),
-            )
-            for number_, (source, text, cut) in enumerate(e.texts)
-        ],
-        most=most(shown_by, strongest),
-        listed=listed(shown_by, strongest),
-        ledger=ledger_rows(e.ledger),
-        labels=label_rows(e),
-        openly=_LABELS,
-        facts=facts(e, by),
-        command=command(e, by),
-        **more,
+    titles = ("",) if e.text_pair is None else ("First text", "Second text")
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            e=e,
+            by=by,
+            share=_share(e, e.predicted),
+            target_share=_share(e, e.target),
+            strongest=(number(-strongest, strongest), number(strongest, strongest)),
+            threshold=number(palette.THRESHOLD * strongest, strongest).lstrip("+"),
+            swatches=[palette.css_class(step / palette.STEPS) for step in range(-palette.STEPS, palette.STEPS + 1)],
+            passages=[
+                Passage(title, direction(text), notice(text, cut), pieces(text, shown_by[source], strongest, cut, e))
+                for title, (source, text, cut) in zip(titles, e.texts, strict=True)
+            ],
+            most=most(shown_by, strongest),
+            listed=listed(shown_by, strongest),
+            ledger=ledger_rows(e.ledger),
+            labels=label_rows(e),
+            openly=_LABELS,
+            facts=facts(e, by),
+            command=command(e, by),
+            **more,
+        )
     )
 
 
 def number(value: float, scale: float | None = None) -> str:
-    """Return a number with its sign, written as everywhere (``signed``); what its scale rounds to 0 is ``≈ 0``."""
+    """Return a number with its sign and the digits of its scale (``signed``), small ones with one digit of their own.
+
+    What is less than a thousandth of the scale is ``≈ 0``: readers of a page need not know what 4e-04 means.
+    """
+    if not value:
+        return "0"
     written = signed(value, scale)
-    if scale and value and abs(value) < scale / 1000 and "e" in written:
-        return "≈ 0"
+    if scale and "e" in written and 1e-4 <= scale < 1e6:
+        if abs(value) < scale / 1000:
+            return "≈ 0"
+        written = f"{value:+.{-math.floor(math.log10(abs(value)))}f}"
     return written.replace("-", "\u2212")
 
 
@@ -207,7 +215,7 @@ def pieces(
     found: list[Piece] = []
     at = 0
     if start > 0:
-        found.append(Piece(text[:start], "unread"))
+        found.append(Piece(text[:start], "unread start"))
         at = start
     for span in spans:
         css = palette.css_class(span.relevance / strongest) if strongest else ""
@@ -217,18 +225,16 @@ def pieces(
             continue
         if begin > at:
             found.append(Piece(text[at:begin]))
-        found.append(
-            Piece(text[begin:stop], css, f"{number(span.relevance, strongest)} {direction(e, span.relevance)}")
-        )
+        found.append(Piece(text[begin:stop], css, f"{number(span.relevance, strongest)} {side(e, span.relevance)}"))
         at = stop
     if end > at:
         found.append(Piece(text[at:end]))
     if end < len(text):
-        found.append(Piece(text[end:], "unread"))
+        found.append(Piece(text[end:], "unread end"))
     return found
 
 
-def direction(e: Explanation, relevance: float) -> str:
+def side(e: Explanation, relevance: float) -> str:
     """Say what a relevance speaks for."""
     if relevance >= 0:
         return f"for {e.target}"
@@ -245,7 +251,7 @@ def notice(text: str, truncated: tuple[int, int] | None) -> str:
     left_out = truncated[1] - truncated[0]
     return (
         f"The text is longer than the model reads: it read {read}. The part in gray "
-        f"({percent(left_out / len(text))}) played no role."
+        f"({_percent(left_out / len(text))}) played no role."
     )
 
 
@@ -322,7 +328,7 @@ def label_rows(e: Explanation) -> list[Row]:
         logit = number(e.logits[label], scale)
         if label in e.probabilities:
             chart = bar(e.probabilities[label], 0, 1, 0)
-            rows.append(Row(label, percent(e.probabilities[label]), chart, roles.get(label, ""), logit))
+            rows.append(Row(label, _percent(e.probabilities[label]), chart, roles.get(label, ""), logit))
         else:
             rows.append(Row(label, logit, bar(e.logits[label], low, high, 0), roles.get(label, ""), ""))
     return rows
@@ -364,4 +370,8 @@ def command(e: Explanation, by: str) -> str:
 
 
 def _share(e: Explanation, label: str) -> str:
-    return percent(e.probabilities[label]) if label in e.probabilities else ""
+    return _percent(e.probabilities[label]) if label in e.probabilities else ""
+
+
+def _percent(share: float) -> str:
+    return percent(share).replace(" ", "\u00a0")  # a number keeps its sign on its line

@@ -17,7 +17,7 @@ from textlrp import serve_page, webpage
 from textlrp.errors import InputError
 from textlrp.explanation import UNITS, Explanation
 from textlrp.rules import PRESETS, Rules
-from textlrp.serve_desk import SUPERSEDED, Desk, Job, Message
+from textlrp.serve_desk import Desk, Job, Message
 from textlrp.serve_guard import Application, Guard
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Question:
     pair: str | None
     target: str | None
     contrast: str | None
-    rules: Rules
+    rules: str
     long: str
 
     @classmethod
@@ -104,9 +104,6 @@ class Question:
             raise InputError(f"a text is shown by {', '.join(UNITS)}, not by {by!r}")
         if long not in ("truncate", "windows"):
             raise InputError(f"long is truncate or windows, not {long!r}")
-        rules = (found["rules"] or "attnlrp").strip()
-        if rules.lower().endswith(".json"):  # the page may name rules, not files of this machine
-            raise InputError(f"rules are {', '.join(PRESETS)}, epsilon=1e-6 or gamma=0.25 here, not a file")
         return cls(
             found["page"] or "",
             model,
@@ -115,7 +112,7 @@ class Question:
             found["pair"] or None,
             found["target"] or None,
             found["contrast"] or None,
-            Rules.parse(rules),
+            (found["rules"] or "attnlrp").strip(),
             long,
         )
 
@@ -138,12 +135,14 @@ class Room:
 
     def answer(self, question: Question) -> Message:
         """Explain; called in the desk's thread."""
+        if question.rules.lower().endswith(".json"):  # a page may name rules, not files of this machine
+            raise InputError(f"rules are {', '.join(PRESETS)}, epsilon=1e-6 or gamma=0.25 here, not a file")
         explanation = self.models[question.model].explain(
             question.text,
             question.pair,
             target=question.target,
             contrast=question.contrast,
-            rules=question.rules,
+            rules=Rules.parse(question.rules),
             long=question.long,
         )
         # The page has the styles already, and its policy allows no others.
@@ -244,16 +243,11 @@ async def _lines(request: Request, room: Room, question: Question) -> AsyncItera
                 if await request.is_disconnected():
                     return
                 continue
-            if message is SUPERSEDED or "done" not in message:
-                yield _line(message)
+            yield json.dumps(message).encode() + b"\n"
+            if "done" not in message:
                 return
-            yield _line(message)
     finally:
         job.stop()
-
-
-def _line(message: Message) -> bytes:
-    return json.dumps(message).encode() + b"\n"
 
 
 def bind(port: int) -> socket.socket:

@@ -24,7 +24,7 @@
   function fillLabels() {
     const labels = data.models[Number(at("model").value)].labels;
     const kept = [at("target").value, at("contrast").value];
-    at("target").replaceChildren(option("", "what the model predicts"), ...labels.map((label) => option(label, label)));
+    at("target").replaceChildren(option("", "the predicted label"), ...labels.map((label) => option(label, label)));
     at("contrast").replaceChildren(
       option("", "(nothing)"),
       ...(labels.length > 1 ? [option("runner-up", "the runner-up"), ...labels.map((label) => option(label, label))] : []),
@@ -58,7 +58,10 @@
     if (on) {
       at("progress").removeAttribute("value");
       at("steps").textContent = "Explaining …";
-      patience = setTimeout(() => show("work", true), PATIENCE);
+      patience = setTimeout(() => {
+        show("work", true);
+        show("error", false);
+      }, PATIENCE);
     }
   }
 
@@ -158,6 +161,10 @@
 
   at("model").replaceChildren(...data.models.map((model, i) => option(String(i), model.name)));
   show("model-choice", data.models.length > 1);
+  show("only", data.models.length === 1);
+  at("model-name").textContent = data.models[0].name;
+  // On a small screen, the explanation comes before the options.
+  at("options").open = !matchMedia("(max-width: 60rem)").matches;
   fillLabels();
   at("model").addEventListener("change", fillLabels);
   at("form").addEventListener("input", soon);

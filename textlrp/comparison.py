@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from textlrp import agreement
 from textlrp.annotations import VERDICTS, Annotation
 from textlrp.files import write_whole
-from textlrp.marked import MarkedDocument, Plausibility, Scored
+from textlrp.marked import MarkedDocument, Plausibility, Scored, mean
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -83,7 +83,7 @@ class ModelRow:
     """The model set against marked words.
 
     Attributes:
-        against: the annotator's name, or None for the majority.
+        against: the annotator's name, None for the majority, empty for one after the other.
         documents: how many documents the numbers rest on.
         blind: in how many of them the model's relevance was hidden when the words were marked.
         left_out: how many others have marked words for another label than the explained one (or an empty majority).
@@ -126,9 +126,10 @@ class Comparison:
         labels: one for each pair of annotators.
         rationales: one for each pair of annotators.
         rationales_mean: the means over all pairs and documents, where there are several pairs; it names no one.
-        people: the annotators among each other, on the documents that the majority's row counts: what can be asked of
-            a model; None where no two marked the same document.
         rows: one for each annotator, and for the majority where there are two or more.
+        everyone: the model set against one annotator after the other, on the documents in which two or more marked
+            words for the explained label; None without any.
+        people: the annotators set against each other on the same documents: what can be asked of a model.
         documents: one for each document with a mark, in the report's order.
         notes: what to know when reading the numbers, and what cannot be computed.
     """
@@ -143,8 +144,9 @@ class Comparison:
     labels: tuple[LabelPair, ...]
     rationales: tuple[RationalePair, ...]
     rationales_mean: RationalePair | None
-    people: Plausibility | None
     rows: tuple[ModelRow, ...]
+    everyone: ModelRow | None
+    people: Plausibility | None
     documents: tuple[DocumentRow, ...]
     notes: tuple[str, ...]
 
@@ -203,6 +205,7 @@ def compare(annotations: Iterable[Annotation], report: Sent) -> Comparison:
     ]
     if len(names) > 1:
         rows.append(_row(None, [each.majority for each in marked], sum(each.divided for each in marked)))
+    shared = [each for each in marked if len(each.fitting) > 1]
     alpha = agreement.alpha(list(right.values()))
     comparison = Comparison(
         report.id,
@@ -215,8 +218,9 @@ def compare(annotations: Iterable[Annotation], report: Sent) -> Comparison:
         tuple(_label_pair(pair, right) for pair in pairs),
         rationales,
         _mean_pair(marked) if len(pairs) > 1 else None,
-        _people(marked),
         tuple(rows),
+        _row("", [each.everyone for each in shared], 0) if shared else None,
+        _people(shared),
         tuple(_document_row(each, right) for each in marked),
         (),
     )
@@ -262,11 +266,9 @@ def _mean_pair(marked: Sequence[MarkedDocument]) -> RationalePair:
 
 
 def _people(marked: Iterable[MarkedDocument]) -> Plausibility | None:
-    pairs = [each.pairs(each.fitting) for each in marked if each.majority is not None]
-    if not pairs:
-        return None
+    pairs = [each.pairs(each.fitting) for each in marked]
     iou, token = ([sum(score[i] for score in own) / len(own) for own in pairs] for i in (1, 2))
-    return Plausibility(sum(token) / len(token), sum(iou) / len(iou), None)
+    return Plausibility(sum(token) / len(token), sum(iou) / len(iou), None) if pairs else None
 
 
 def _row(against: str | None, found: Iterable[Scored | None], left_out: int) -> ModelRow:
@@ -276,20 +278,8 @@ def _row(against: str | None, found: Iterable[Scored | None], left_out: int) -> 
         len(scores),
         sum(score.blind for score in scores),
         left_out,
-        _means([score.model for score in scores]),
-        _means([score.chance for score in scores]),
-    )
-
-
-def _means(scores: Sequence[Plausibility]) -> Plausibility | None:
-    if not scores:
-        return None
-    ranked = [score.auprc for score in scores if score.auprc is not None]
-    size = len(scores)
-    return Plausibility(
-        sum(score.token_f1 for score in scores) / size,
-        sum(score.iou_f1 for score in scores) / size,
-        agreement.mean(ranked),
+        mean([score.model for score in scores]) if scores else None,
+        mean([score.chance for score in scores]) if scores else None,
     )
 
 

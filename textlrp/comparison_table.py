@@ -14,7 +14,7 @@ from textlrp.annotations import VERDICTS
 from textlrp.wording import named
 
 if TYPE_CHECKING:
-    from textlrp.comparison import Comparison
+    from textlrp.comparison import Comparison, ModelRow
     from textlrp.marked import Plausibility
 
 #: What stands where there is no number.
@@ -25,27 +25,37 @@ EXPLAINED = (
     "counts words, IOU F1 spans that overlap by half or more, span F1 spans that are equal. The model's words are "
     "those of the highest relevance for the label, as many as the annotator marked; AUPRC uses all ranks."
 )
+PEOPLE = (
+    "The last two rows say how far the model agrees with a person, and two people with each other, on the same "
+    "documents: no more can be asked of a model."
+)
 
 
 def render(found: Comparison) -> RenderableType:
     """Return a comparison as rich tables: annotators, labels, words, the model, and what to know."""
     parts: list[RenderableType] = [
         Text(headline(found)),
-        _table("annotators", ("annotator", *ANNOTATORS), [(named(row[0]), *row[1:]) for row in annotator_rows(found)]),
+        _table("annotators", ("annotator", *ANNOTATORS), annotator_rows(found)),
     ]
     if found.labels:
         parts.append(_table("agreement on labels", ("annotators", *LABELS), label_rows(found)))
     if found.rationales:
         parts.append(_table("agreement on words", ("annotators", *WORDS), word_rows(found)))
     parts.append(_table("the model's words", ("against", *MODEL), model_rows(found)))
-    parts += [Text(note) for note in (EXPLAINED, *found.notes)]
+    parts += [Text(note) for note in explained(found)]
+    parts += [Text(note, style="bold") for note in found.notes]
     return Group(*(each for part in parts for each in (part, Text())))
 
 
-ANNOTATORS = ("documents", "agree", "disagree", "unsure", "words", "comments", "model right")
+ANNOTATORS = ("documents", "blind", "agree", "disagree", "unsure", "words", "comments", "model right")
 LABELS = ("alpha", "kappa", "equal", "documents")
 WORDS = ("span F1", "IOU F1", "token F1", "documents")
 MODEL = ("token F1", "IOU F1", "AUPRC", "documents", "blind")
+
+
+def explained(found: Comparison) -> list[str]:
+    """Return how to read the numbers."""
+    return [EXPLAINED, PEOPLE] if found.everyone is not None else [EXPLAINED]
 
 
 def headline(found: Comparison) -> str:
@@ -61,26 +71,18 @@ def headline(found: Comparison) -> str:
 
 
 def annotator_rows(found: Comparison) -> list[tuple[str, ...]]:
-    """Return a row for each annotator; in brackets how many of the documents were marked blind."""
+    """Return a row for each annotator, and below it one for the documents marked blind where those are some of all."""
     rows: list[tuple[str, ...]] = []
     for each in found.annotators:
         blind = sum(each.blind.values())
-        share = f"{each.right} of {each.labeled}" if each.labeled else NOTHING
-        rows.append(
-            (
-                each.name,
-                _blind(each.documents, blind),
-                *(_blind(each.verdicts[verdict], each.blind[verdict]) for verdict in VERDICTS),
-                f"{each.rationales:,}",
-                f"{each.comments:,}",
-                share,
-            )
-        )
+        right = f"{each.right} of {each.labeled}" if each.labeled else NOTHING
+        verdicts = [f"{each.verdicts[verdict]:,}" for verdict in VERDICTS]
+        others = (f"{each.rationales:,}", f"{each.comments:,}", right)
+        rows.append((named(each.name), f"{each.documents:,}", f"{blind:,}", *verdicts, *others))
+        if 0 < blind < each.documents:
+            verdicts = [f"{each.blind[verdict]:,}" for verdict in VERDICTS]
+            rows.append((f"  {named(each.name)}, blind", f"{blind:,}", f"{blind:,}", *verdicts, *[NOTHING] * 3))
     return rows
-
-
-def _blind(count: int, blind: int) -> str:
-    return f"{count:,} ({blind:,} blind)" if blind else f"{count:,}"
 
 
 def label_rows(found: Comparison) -> list[tuple[str, ...]]:
@@ -104,15 +106,15 @@ def word_rows(found: Comparison) -> list[tuple[str, ...]]:
 
 def model_rows(found: Comparison) -> list[tuple[str, ...]]:
     """Return a row for each annotator, one for the majority, and one for people among each other."""
-    rows: list[tuple[str, ...]] = []
-    for row in found.rows:
-        name = "majority" if row.against is None else named(row.against)
-        rows.append((name, *_measures(row.model, row.chance), f"{row.documents:,}", f"{row.blind:,}"))
-    if found.people is not None:
-        majority = next(row for row in found.rows if row.against is None)
-        counts = (f"{majority.documents:,}", f"{majority.blind:,}")
-        rows.append(("people, for comparison", *_measures(found.people, None), *counts))
+    rows = [_model_row("majority" if row.against is None else named(row.against), row) for row in found.rows]
+    if found.everyone is not None:
+        rows.append(_model_row("a person", found.everyone))
+        rows.append(("two people", *_measures(found.people, None), *rows[-1][-2:]))
     return rows
+
+
+def _model_row(name: str, row: ModelRow) -> tuple[str, ...]:
+    return (name, *_measures(row.model, row.chance), f"{row.documents:,}", f"{row.blind:,}")
 
 
 def _measures(own: Plausibility | None, chance: Plausibility | None) -> tuple[str, str, str]:
@@ -136,7 +138,15 @@ def together(names: Sequence[str]) -> str:
 
 
 def _table(title: str, columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        padding=(0, 0, 0, 1),
+        pad_edge=False,
+        show_edge=False,
+    )
     for i, column in enumerate(columns):
         table.add_column(column, justify="right" if i else "left", no_wrap=False, overflow="fold")
     for row in rows:

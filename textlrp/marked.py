@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
@@ -24,6 +25,16 @@ class Plausibility:
     token_f1: float
     iou_f1: float
     auprc: float | None
+
+
+def mean(scores: Sequence[Plausibility]) -> Plausibility:
+    """Return the means of one or more."""
+    ranked = [score.auprc for score in scores if score.auprc is not None]
+    return Plausibility(
+        math.fsum(score.token_f1 for score in scores) / len(scores),
+        math.fsum(score.iou_f1 for score in scores) / len(scores),
+        math.fsum(ranked) / len(ranked) if ranked else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,18 @@ class MarkedDocument:
         common = agreement.majority(list(self.fitting.values())) if len(self.fitting) > 1 else ()
         self.majority = self._scored(common, blind) if any(common) else None
         self.divided = len(self.fitting) > 1 and self.majority is None
+
+    @property
+    def everyone(self) -> Scored | None:
+        """The model against each annotator in :attr:`fitting`, as means; None where there is none."""
+        if not self.scores:
+            return None
+        scores = self.scores.values()
+        return Scored(
+            mean([score.model for score in scores]),
+            mean([score.chance for score in scores]),
+            all(score.blind for score in scores),
+        )
 
     def pair(self, one: str, other: str) -> tuple[float, float, float] | None:
         """Return span, IOU and token F1 of two annotators, or None where not both marked words."""

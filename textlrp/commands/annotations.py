@@ -1,0 +1,49 @@
+"""``textlrp annotations``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from textlrp.commands.shared import check_output, echo_json, show
+
+
+@click.command("annotations")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.option(
+    "--report",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The report that the files were made in; of a split report, its first file.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["terminal", "json", "html"]), default="terminal", show_default=True
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file, whole or not at all.")
+def compare(files: tuple[Path, ...], report: Path, form: str, output: Path | None) -> None:
+    """Compare what annotators marked in a report: with each other, and with the model.
+
+    FILE... are downloads of the report's page, one or many of each annotator.
+    """
+    from textlrp import comparison
+    from textlrp.annotations import read_annotations
+    from textlrp.files import write_whole
+    from textlrp.report_data import read_report
+
+    check_output(output)
+    sent = read_report(report)
+    read = read_annotations(files, sent)
+    found = comparison.compare(read, sent)
+    if form == "json":
+        echo_json(found.to_json(output), output)
+    elif form == "html":
+        from textlrp.annotations_page import page
+
+        written = page(read, sent, found)
+        if output is None:
+            echo_json(written, None)  # UTF-8, too
+        else:
+            write_whole(output, written)
+    else:
+        show(found, output)

@@ -1,4 +1,4 @@
-"""Texts in batches get what they get alone, on every architecture; a bad one is named and loses no other."""
+"""Texts in batches get what they get alone, layers balance, on every architecture; a bad one is named and loses no other."""
 
 from __future__ import annotations
 
@@ -65,11 +65,14 @@ def ahead(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Any]]]:
 
 
 @pytest.mark.parametrize("architecture", zoo.ARCHITECTURES)
-def test_batches_windows_and_labels_on_every_architecture(architecture: str, ahead: Any) -> None:
+def test_batches_windows_labels_and_layers_on_every_architecture(architecture: str, ahead: Any) -> None:
     found = ahead[architecture].result()
     assert not isinstance(found, zoo.Failure), found
     assert max(found.logits, found.batch, found.targets) <= 1e-5, found
     assert found.windows <= 1e-4, found
+    assert found.seen <= 1e-5, found
+    assert found.layers <= 1e-4, found
+    assert found.states >= 3, found
 
 
 @pytest.fixture(scope="module")

@@ -21,12 +21,18 @@ class Finding(NamedTuple):
         batch: of texts in batches to those alone.
         targets: of labels that share a forward pass to those alone.
         windows: of the relevances of a text in windows, added up with the ledger's other rows, to the mean logit.
+        seen: of an explanation with layers to that without.
+        layers: the largest imbalance at any layer, by both presets, alone and in windows.
+        states: how many hidden states were found.
     """
 
     logits: float
     batch: float
     targets: float
     windows: float
+    seen: float
+    layers: float
+    states: int
 
 
 def examine(model_type: str) -> Finding:
@@ -48,11 +54,16 @@ def examine(model_type: str) -> Finding:
     assert windows.windows > 1
     parts = [explainer.classifier.encode(texts[0], None)]
     assert len(windows.tokens) == len(parts[0].input_ids)
+    inside = [explainer.explain(texts[0], layers=True, rules=rules) for rules in ("attnlrp", "cp-lrp")]
+    inside.append(explainer.explain(texts[0], layers=True, long="windows", window=limit))
     return Finding(
         logits=max(shift(one.logits, other.logits) for one, other in zip(together, alone, strict=True)),
         batch=max(difference(one, other) for one, other in zip(together, alone, strict=True)),
         targets=max(difference(e, explainer.explain(texts[0], target=label)) for label, e in labels.items()),
         windows=windows.ledger.imbalance,
+        seen=difference(inside[0], alone[0]),
+        layers=max(layer.ledger.imbalance for e in inside for layer in e.layers),
+        states=len(inside[0].layers),
     )
 
 

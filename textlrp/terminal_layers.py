@@ -12,7 +12,7 @@ from rich.text import Text
 from textlrp import palette
 from textlrp.colors import has_colors, style
 from textlrp.heatmap import Heatmap, Holding, heatmap, holdings
-from textlrp.wording import percent, shown, signed
+from textlrp.wording import shown, signed
 
 if TYPE_CHECKING:
     from textlrp.explanation import Explanation
@@ -27,29 +27,31 @@ def layer_lines(e: Explanation, by: str, console: Console, width: int | None) ->
     held = holdings(e)
     scale = max((abs(each.held) for each in held), default=0.0)
     yield Text()
-    yield from _table(held, scale)
+    yield from _table(held, scale, width)
     found = heatmap(e, by, _MOST)
     if found.layers:
         yield Text()
         yield from _map(found, [layer.name for layer in e.layers], console, width)
 
 
-def _table(held: list[Holding], scale: float) -> Iterator[Text]:
+def _table(held: list[Holding], scale: float, width: int | None) -> Iterator[Text]:
     """Yield a line for each layer: its number, its name, and where the logit is when it is reached."""
     around = any(each.around for each in held)
-    titles = ["layer", "holds", "left above", *(["other paths"] if around else []), *_PATHS, "strongest head"]
+    titles = ["layer", "holds", "left above", *(["other paths"] if around else []), *_PATHS, "top head"]
     rows = [titles]
     for i, each in enumerate(held):
         size = max(scale, abs(each.posted), abs(each.around))
         row = [f"{i:>2} {shown(each.name)}", signed(each.held, size), signed(each.posted, size)]
         row += [signed(each.around, size)] if around else []
-        row += [percent(each.shares[path]) if path in each.shares else "" for path in _PATHS]
+        row += [f"{100 * each.shares[path]:.0f} %" if path in each.shares else "" for path in _PATHS]
         row.append("" if each.head is None else f"{each.head[0]}: {signed(each.head[1], size)}")
         rows.append(row)
     widths = [max(cell_len(row[i]) for row in rows) for i in range(len(titles))]
+    while width is not None and len(widths) > 3 and sum(widths) + 2 * (len(widths) - 1) > width:
+        widths.pop()  # the last columns go where the terminal has no room for them
     for number, row in enumerate(rows):
         cells = [set_cell_size(row[0], widths[0])]
-        cells += [" " * (width - cell_len(cell)) + cell for cell, width in zip(row[1:], widths[1:], strict=True)]
+        cells += [" " * (room - cell_len(cell)) + cell for cell, room in zip(row[1:], widths[1:], strict=False)]
         yield Text("  ".join(cells).rstrip(), style="" if number else "dim")
 
 

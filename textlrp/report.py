@@ -29,7 +29,8 @@ PAGE_DOCUMENTS = 10_000
 PAGE_SIZE = 20_000_000
 
 _SHEETS = ("report.css", "report_documents.css")
-_SCRIPTS = ("text", "store", "transfer", "card", "mark", "list", "filter", "main")
+_SCRIPTS = ("text", "store", "transfer", "common", "card", "mark", "list", "filter", "main")
+_INDEX_SCRIPTS = ("text", "store", "transfer", "common", "index")
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _html(
     page: Mapping[str, Any] | None = None,
     links: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    sheet, script = _sheet(), _script()
+    sheet, script = _sheet(), _script(_INDEX_SCRIPTS if links else _SCRIPTS)
     return (
         _environment()
         .get_template("report.html")
@@ -177,8 +178,8 @@ def _sheet() -> str:
 
 
 @cache
-def _script() -> str:
-    parts = "\n".join(_source(f"report_{name}.js") for name in _SCRIPTS)
+def _script(names: tuple[str, ...]) -> str:
+    parts = "\n".join(_source(f"report_{name}.js") for name in names)
     return f'(() => {{\n"use strict";\n{parts}}})();\n'
 
 

@@ -57,7 +57,7 @@ const Filter = (() => {
   const values = { ...DEFAULTS };
   let wanted = null; // the document that the address names
 
-  const secret = () => Data.blind && !Marks.peeked && Data.columns.id.some(id => Marks.hidden(id));
+  const secret = () => Data.blind && Data.columns.id.some(id => Marks.hidden(id));
 
   const fill = (select, options) => select.append(...options.map(([value, text]) => make("option", { value }, text)));
 
@@ -83,7 +83,6 @@ const Filter = (() => {
   const guard = () => {
     const on = secret();
     form.classList.toggle("secret", on);
-    form.querySelectorAll("[data-model]").forEach(element => (element.hidden = on));
     fields.sort.querySelectorAll("[data-open]").forEach(option => (option.disabled = on));
     if (on) {
       for (const name of MODEL) values[name] = DEFAULTS[name];

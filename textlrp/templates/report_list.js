@@ -97,9 +97,12 @@ const List = (() => {
     return true;
   };
 
+  /** What covers the top of the view: on a narrow one, only the first row of the bar. */
+  const bar = () => (getComputedStyle(byId("bar")).display === "contents" ? byId("bar").firstElementChild : byId("bar"));
+
   /** The listed document that is nearest below the toolbar, for keys pressed before one was chosen. */
   const first = () => {
-    const top = byId("bar").getBoundingClientRect().bottom - 4;
+    const top = bar().getBoundingClientRect().bottom - 4;
     for (const index of order) {
       const card = cards.get(index);
       if (card && card.element.getBoundingClientRect().top >= top) return index;
@@ -149,7 +152,7 @@ const List = (() => {
   });
 
   return {
-    show, select, go, move,
+    show, select, go, move, bar,
     card: index => cards.get(index),
     refresh: () => cards.forEach(card => card.update()),
     each: call => cards.forEach(call),

@@ -1,61 +1,5 @@
 // What happens on a press of a button or a key.
-const Say = (() => {
-  let timer = 0;
-  const aloud = text => {
-    const toast = byId("toast");
-    toast.textContent = text;
-    toast.hidden = false;
-    clearTimeout(timer);
-    timer = setTimeout(() => (toast.hidden = true), 8000);
-  };
-  const quietly = text => (byId("whisper").textContent = text);
-  return { aloud, quietly };
-})();
-
-const Name = (() => {
-  const dialog = byId("name-dialog");
-  const field = byId("name-field");
-  const keep = byId("name-keep");
-  let then = null;
-
-  const open = next => {
-    then = next;
-    field.value = Marks.name;
-    const count = Marks.count();
-    keep.hidden = !Marks.name || !count;
-    byId("name-intro").hidden = Boolean(Marks.name);
-    keep.querySelector("span").textContent = `Take along the ${Numbers.count(count)} marked so far as ${Marks.name}`;
-    keep.querySelector("input").checked = true;
-    dialog.showModal();
-    field.select();
-  };
-
-  dialog.addEventListener("close", () => {
-    const name = field.value.trim().normalize("NFC");
-    const next = then;
-    then = null;
-    if (dialog.returnValue !== "save" || !name) return;
-    if (name !== Marks.name) {
-      if (!keep.hidden && keep.querySelector("input").checked) Marks.rename(name);
-      else Marks.enter(name);
-    }
-    next?.();
-  });
-  byId("name-form").addEventListener("submit", event => {
-    if (field.value.trim()) return;
-    event.preventDefault();
-    field.focus();
-  });
-  byId("name-cancel").addEventListener("click", () => dialog.close("cancel"));
-  byId("name").addEventListener("click", () => open(null));
-
-  return { open };
-})();
-
 const Actions = (() => {
-  /** Do something that needs the annotator's name; it is asked for where it is not known. */
-  const named = call => (Marks.name ? call() : Name.open(call));
-
   const change = (index, patch, group = null) => named(() => Marks.change(Data.columns.id[index], patch, group));
 
   const verdict = (index, value) => {
@@ -87,40 +31,7 @@ const Actions = (() => {
     return null;
   };
 
-  return { named, change, verdict, label, reveal, undo: () => back(Marks.undo, "undo"), redo: () => back(Marks.redo, "redo") };
-})();
-
-const Progress = (() => {
-  const show = () => {
-    const ids = Data.pages ? Data.ids.flat() : Data.columns.id;
-    const here = ids.filter(id => Marks.marked(Marks.of(id))).length;
-    const all = Marks.count();
-    byId("progress").textContent = `${Numbers.count(here)} of ${Numbers.count(ids.length)} marked`;
-    const bar = byId("progress-bar");
-    bar.max = ids.length;
-    bar.value = here;
-    byId("undo").disabled = !Marks.canUndo;
-    byId("redo").disabled = !Marks.canRedo;
-    byId("download").disabled = !all;
-    byId("name").textContent = Marks.name || "Your name";
-    const trouble = Storage.trouble();
-    byId("trouble").hidden = !trouble;
-    byId("trouble").textContent = trouble && `${trouble}: your marks are lost when this page is closed. Download them before.`;
-    (Data.ids || []).forEach((own, i) => {
-      const done = own.filter(id => Marks.marked(Marks.of(id))).length;
-      byId(`page-${i + 1}`).textContent = done ? `${Numbers.count(done)} marked` : "";
-    });
-    const secret = Data.blind && (Data.pages ? !Marks.peeked && ids.some(id => Marks.hidden(id)) : Filter.secret());
-    if (byId("model-summary")) byId("model-summary").hidden = secret;
-    byId("blind-note").hidden = !secret;
-  };
-  let waiting = 0;
-  /** Once for many changes in a row. */
-  const soon = () => {
-    cancelAnimationFrame(waiting);
-    waiting = requestAnimationFrame(show);
-  };
-  return { show, soon };
+  return { change, verdict, label, reveal, undo: () => back(Marks.undo, "undo"), redo: () => back(Marks.redo, "redo") };
 })();
 
 const Keys = (() => {
@@ -176,7 +87,7 @@ const Keys = (() => {
     const reading = Mode.active !== null && target.closest("article")?.dataset.index === String(Mode.active) && !target.closest("button");
     if (reading && Mode.press(event)) return;
     if (event.key === "Escape") Selected.hide();
-    if (!single.checked || Data.pages) return;
+    if (!single.checked) return;
     if (/^[1-9]$/.test(event.key) && Number(event.key) <= Data.labels.length) {
       on(index => Actions.label(index, Number(event.key) - 1))();
       event.preventDefault();
@@ -187,46 +98,23 @@ const Keys = (() => {
   });
 })();
 
-const start = () => {
-  byId("app").hidden = false;
-  // What is scrolled to must not lie under the bar.
-  new ResizeObserver(([bar]) => {
-    document.documentElement.style.setProperty("--bar-height", `${Math.ceil(bar.borderBoxSize[0].blockSize) + 4}px`);
-  }).observe(byId("bar"));
-  byId("undo").addEventListener("click", Actions.undo);
-  byId("redo").addEventListener("click", Actions.redo);
-  byId("download").addEventListener("click", Transfer.download);
-  byId("peek").addEventListener("click", () => Actions.named(Marks.peek));
-  const file = byId("import-file");
-  byId("import").addEventListener("click", () => file.click());
-  file.addEventListener("change", async () => {
-    if (file.files.length) Say.aloud(Transfer.take(await file.files[0].text()).join(" "));
-    file.value = "";
-  });
-  window.addEventListener("beforeunload", event => {
-    if (Storage.unsaved()) event.preventDefault();
-  });
-  Marks.listen(id => {
-    if (!Data.pages) {
-      if (Data.blind) Filter.guard();
-      if (id === null) List.refresh();
-      else List.card(Data.places.get(id))?.update();
-    }
-    Progress.soon();
-  });
-  if (Data.pages) {
-    const goTo = () => {
-      const wanted = new URLSearchParams(location.hash.slice(1)).get("doc");
-      const page = wanted === null ? -1 : Data.ids.findIndex(ids => ids.includes(wanted));
-      if (page >= 0) location.replace(`${encodeURIComponent(Data.pages[page])}#${new URLSearchParams({ doc: wanted })}`);
-    };
-    window.addEventListener("hashchange", goTo);
-    goTo();
-  } else {
-    Filter.prepare();
-    Filter.read();
-    window.addEventListener("hashchange", Filter.read);
-  }
-  Progress.show();
-};
-start();
+// What is scrolled to must not lie under the bar.
+const sizes = new ResizeObserver(() => {
+  const height = List.bar().getBoundingClientRect().height;
+  document.documentElement.style.setProperty("--bar-height", `${Math.ceil(height) + 4}px`);
+});
+sizes.observe(byId("bar"));
+sizes.observe(byId("bar").firstElementChild);
+
+byId("undo").addEventListener("click", Actions.undo);
+byId("redo").addEventListener("click", Actions.redo);
+Marks.listen(id => {
+  if (Data.blind) Filter.guard();
+  if (id === null) List.refresh();
+  else List.card(Data.places.get(id))?.update();
+});
+byId("app").hidden = false; // heights are guessed from the width that there is
+Filter.prepare();
+Filter.read();
+window.addEventListener("hashchange", Filter.read);
+connect();

@@ -119,7 +119,7 @@ const Selected = (() => {
     const { index, source, range } = chosen;
     hide();
     window.getSelection().removeAllRanges();
-    Actions.named(() => call(index, source, range));
+    named(() => call(index, source, range));
   };
 
   /** The words of the text that are selected, if it is one text. */
@@ -247,7 +247,7 @@ const Mode = (() => {
     if (active === index) {
       leave();
       List.card(index).element.focus({ preventScroll: true });
-    } else Actions.named(() => enter(index));
+    } else named(() => enter(index));
   };
 
   const forward = by => {

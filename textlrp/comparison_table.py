@@ -27,7 +27,7 @@ EXPLAINED = (
 )
 PEOPLE = (
     "The last two rows say how far the model agrees with a person, and two people with each other, on the same "
-    "documents: no more can be asked of a model."
+    "documents: what can be asked of a model."
 )
 
 
@@ -81,7 +81,7 @@ def annotator_rows(found: Comparison) -> list[tuple[str, ...]]:
         rows.append((named(each.name), f"{each.documents:,}", f"{blind:,}", *verdicts, *others))
         if 0 < blind < each.documents:
             verdicts = [f"{each.blind[verdict]:,}" for verdict in VERDICTS]
-            rows.append((f"  {named(each.name)}, blind", f"{blind:,}", f"{blind:,}", *verdicts, *[NOTHING] * 3))
+            rows.append(("  blind", f"{blind:,}", f"{blind:,}", *verdicts, *[NOTHING] * 3))
     return rows
 
 
@@ -129,7 +129,7 @@ def _measures(own: Plausibility | None, chance: Plausibility | None) -> tuple[st
 
 def number(value: float | None) -> str:
     """Return a number with two decimals, or a dash."""
-    return NOTHING if value is None else f"{value:.2f}"
+    return NOTHING if value is None else f"{round(value, 2) + 0.0:.2f}"  # no negative zero
 
 
 def together(names: Sequence[str]) -> str:

@@ -59,7 +59,8 @@ class Model:
     def of(cls, explainer: Explainer) -> Model:
         """Offer an explainer."""
         outputs = getattr(explainer.config, "num_labels", None) or 0
-        return cls(explainer.name, explainer.head.names or explainer.head.labels(outputs), explainer.explain)
+        labels = explainer.head.labels(outputs) if outputs else explainer.head.names or ()
+        return cls(explainer.name, labels, explainer.explain)
 
 
 @dataclass(frozen=True)
@@ -187,16 +188,20 @@ def application(room: Room, token: str, port: int) -> Application:
             return JSONResponse({"error": str(error)}, 400)
         return StreamingResponse(_lines(request, room, question), media_type="application/x-ndjson")
 
-    async def save(request: Request) -> Response:
+    def saved(request: Request, kind: str, media: str) -> Response:
         kept = room.kept(request.query_params.get("number", ""))
         if kept is None:
             return PlainTextResponse("This explanation is gone: explain the text again, then save it.\n", 404)
-        explanation, by = kept
-        kind = request.path_params["kind"]
-        content = explanation.to_json() if kind == "json" else webpage.page(explanation, by)
+        content = kept[0].to_json() if kind == "json" else webpage.page(*kept)
         named = {"content-disposition": f'attachment; filename="explanation.{kind}"'}
-        media = "application/json" if kind == "json" else "text/html; charset=utf-8"
-        return Response(content.encode("utf-8", "surrogatepass"), headers=named, media_type=media)
+        # UTF-8 cannot hold half of a surrogate pair, and JSON spells it as Python does.
+        return Response(content.encode("utf-8", "backslashreplace"), headers=named, media_type=media)
+
+    async def save_json(request: Request) -> Response:
+        return saved(request, "json", "application/json")
+
+    async def save_html(request: Request) -> Response:
+        return saved(request, "html", "text/html; charset=utf-8")
 
     async def missing(request: Request, error: Exception) -> Response:
         return PlainTextResponse("There is no such page here.\n", 404)
@@ -204,7 +209,8 @@ def application(room: Room, token: str, port: int) -> Application:
     routes = [
         Route("/", show),
         Route("/explain", explain, methods=["POST"]),
-        Route("/explanation.{kind:str}", save),
+        Route("/explanation.json", save_json),
+        Route("/explanation.html", save_html),
     ]
     return Guard(
         Starlette(routes=routes, exception_handlers={404: missing}), token, [f"{HOST}:{port}", f"localhost:{port}"]

@@ -1,0 +1,68 @@
+"""Models for the tests of the local server, made by hand, without torch; run as a program, it serves them.
+
+python served.py      prints the address and serves until it is interrupted
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from typing import Any
+
+from exported import explanation
+from hostile import STRINGS
+
+from textlrp import serve
+from textlrp.errors import InputError
+from textlrp.explanation import Explanation
+from textlrp.progress import Bar
+from textlrp.spans import Span
+
+LABELS = ("POS", "NEG", *dict.fromkeys(STRINGS))
+
+
+def explain(text: str, pair: str | None = None, **options: Any) -> Explanation:
+    """An explanation with a relevance for every word, or the error that the text asks for."""
+    if text == "unknown":
+        raise InputError("there is no label 'X': the model's labels are POS, NEG")
+    if text == "broken":
+        raise RuntimeError("index out of range in self\nmore")
+    target = options.get("target") or "POS"
+    spans = []
+    for source, each in (("text", text), ("text_pair", pair or "")):
+        for i, match in enumerate(re.finditer(r"\S+", each)):
+            spans.append(Span(match.start(), match.end(), match.group(), (-1.0) ** i / (i + 1), source=source))
+    return explanation(
+        text,
+        pair,
+        tokens=tuple(spans),
+        target=target,
+        contrast=options.get("contrast"),
+        predicted=target,
+        logits={target: 1.5, "other": -1.0},
+        probabilities={target: 0.75, "other": 0.25},
+        rules=options["rules"].name,
+        model="by hand",
+    )
+
+
+def explain_slowly(text: str, pair: str | None = None, **options: Any) -> Explanation:
+    """The same in five steps of a quarter of a second."""
+    with Bar("explaining", 5, False) as bar:
+        for _ in range(5):
+            time.sleep(0.25)
+            bar.advance()
+    return explain(text, pair, **options)
+
+
+MODELS = (
+    serve.Model("by hand", LABELS, explain),
+    serve.Model("slow", ("POS", "NEG"), explain_slowly),
+    serve.Model("<script>alert(1)</script>", ("A",), explain),
+)
+
+
+if __name__ == "__main__":
+    serve.run(MODELS, serve.bind(0), lambda address: print(address, flush=True))
+    sys.exit(0)

@@ -1,4 +1,4 @@
-"""Texts in batches get what they get alone, layers balance, on every architecture; a bad one is named and loses no other."""
+"""Texts in batches get what they get alone, and layers balance, on every architecture; a bad text loses no other."""
 
 from __future__ import annotations
 

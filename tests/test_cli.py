@@ -157,7 +157,7 @@ BAD: list[tuple[str, list[str], str]] = [
     ("contrast", ["film", "--contrast", "2"], "there is no label '2'"),
     ("same", ["film", "--target", "POS", "--contrast", "1"], "contrast and target are both 'POS'"),
     ("rules", ["film", "--rules", "lrp"], "no rules are called 'lrp': the presets are attnlrp, cp-lrp"),
-    ("format", ["film", "--format", "xml"], "'xml' is not one of 'terminal', 'json'"),
+    ("format", ["film", "--format", "xml"], "'xml' is not one of 'terminal', 'html', 'json'"),
     ("option", ["film", "--colour"], "--colour"),
     ("two texts", ["film", "plot"], "unexpected extra argument"),
     ("text and file", ["film", "--file", "x"], "give the text or --file, not both"),

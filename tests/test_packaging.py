@@ -96,9 +96,14 @@ def test_a_saved_explanation_is_shown_without_torch(program: Path, tmp_path: Pat
 
 
 def test_every_import_is_a_declared_dependency() -> None:
-    declared = {re.split(r"[<>=!~\[; ]", line)[0].lower() for line in PROJECT["dependencies"]}
+    def named(lines: list[str]) -> set[str]:
+        return {re.split(r"[<>=!~\[; ]", line)[0].lower() for line in lines}
+
     providers = metadata.packages_distributions()
     for path in (ROOT / "textlrp").rglob("*.py"):
+        declared = named(PROJECT["dependencies"])
+        if path.name.startswith("serve"):
+            declared |= named(PROJECT["optional-dependencies"]["serve"])
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 modules = [alias.name for alias in node.names]

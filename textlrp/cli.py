@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from textlrp import __version__
-from textlrp.commands import check, explain
+from textlrp.commands import check, explain, export, report, serve
+from textlrp.commands.annotations import compare
 from textlrp.errors import InputError, LRPError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -32,7 +33,14 @@ def main() -> None:
     """Show which words made a text classifier decide."""
 
 
-for command in (explain.explain, check.check):
+for command in (
+    explain.explain,
+    report.report,
+    compare,
+    export.export,
+    serve.serve,
+    check.check,
+):
     main.add_command(command)
 
 

@@ -64,7 +64,7 @@ class Hidden:
         ordinary = self.relevance
         if self.relevance.shape == special.shape:
             ordinary = self.relevance * ~special
-            rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (self.relevance * special).sum(-1)
+            rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0.0) + (self.relevance * special).sum(-1)
         rows[TOKENS] = ordinary.sum(-1)
         values = {heading: row.tolist() for heading, row in rows.items() if heading == TOKENS or bool(row.any())}
         magnitudes = self.relevance.abs().sum(-1).tolist()
@@ -243,8 +243,8 @@ class Inside:
                 self._heads.append(heads)
 
             def arrive(c: Tensor) -> None:
-                if not self._met.books.muted:
-                    relevance = attended.by_head(add_up(_relevance(value, c, dtype)), batch)
+                relevance = attended.by_head(add_up(_relevance(value, c, dtype)), batch)
+                if relevance is not None and not self._met.books.muted:
                     heads.relevance = heads.relevance + relevance
 
             out.register_hook(arrive)

@@ -299,7 +299,9 @@ def _names(names: Any, path: Path) -> list[str]:
     if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
         raise InputError(f"{str(path)!r} was changed: it does not list its pages")
     for name in names:
-        if Path(name).name != name or "\\" in name or "\0" in name:  # nothing outside the report's own folder is read
+        if (
+            name in ("", ".", "..") or Path(name).name != name or "\\" in name or "\0" in name
+        ):  # nothing outside the report's own folder is read
             raise InputError(f"{str(path)!r} was changed: its page {name!r} is not the name of a file beside it")
     return names
 

@@ -318,12 +318,13 @@ def _near(words: Sequence[str], after: bool) -> str:
     taken: list[str] = []
     for word in words:
         if sum(map(len, taken)) + len(word) > _AROUND:
-            taken.append("…")
             break
         taken.append(word)
-    joined = "".join(taken if after else reversed(taken))
-    joined = " ".join(joined.split("\n"))
-    return joined.rstrip() if after else joined.lstrip()
+    cut = len(taken) < len(words)
+    joined = " ".join("".join(taken if after else reversed(taken)).splitlines())
+    if after:
+        return joined.rstrip() + (" …" if cut else "")
+    return ("… " if cut else "") + joined.lstrip()
 
 
 def _counts(text: str) -> bool:

@@ -102,8 +102,9 @@ def test_every_import_is_a_declared_dependency() -> None:
     providers = metadata.packages_distributions()
     for path in (ROOT / "textlrp").rglob("*.py"):
         declared = named(PROJECT["dependencies"])
-        if path.name.startswith("serve"):
-            declared |= named(PROJECT["optional-dependencies"]["serve"])
+        for extra in ("serve", "spacy"):
+            if extra in path.stem:
+                declared |= named(PROJECT["optional-dependencies"][extra])
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 modules = [alias.name for alias in node.names]

@@ -17,11 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import explanation
 
-from textlrp import Explanation, Ledger, Span, webpage
+from textlrp import Explanation, Ledger, Span
 from textlrp.cli import main
 from textlrp.errors import InputError
 from textlrp.headings import MEANINGS
 from textlrp.ledger import HEADINGS, RESIDUE
+from textlrp.pages import breakable
+from textlrp.webpage_parts import BUILT_IN, command, excerpt, facts, label_rows, ledger_rows, listed
 from textlrp.wording import shown
 
 
@@ -124,7 +126,7 @@ def test_pairs_and_windows_are_shown() -> None:
 
 def test_a_regression_has_a_score_and_no_probability() -> None:
     written = explanation("film", logits={"LABEL_0": 3.25}, probabilities={}, predicted="LABEL_0", target="LABEL_0")
-    rows = webpage.label_rows(written)
+    rows = label_rows(written)
     assert [(row.name, row.value, row.exact) for row in rows] == [("LABEL_0", "+3.25", "")]
     assert "%" not in re.sub("<style>.*?</style>", "", written.to_html(), flags=re.DOTALL)
 
@@ -132,12 +134,12 @@ def test_a_regression_has_a_score_and_no_probability() -> None:
 def test_many_labels_are_shown_from_the_likeliest_and_folded() -> None:
     logits = {f"topic {i}": float(i) for i in range(30)}
     e = explanation("film", logits=logits, probabilities={}, predicted="topic 29", target="topic 29")
-    assert [row.name for row in webpage.label_rows(e)][:2] == ["topic 29", "topic 28"]
+    assert [row.name for row in label_rows(e)][:2] == ["topic 29", "topic 28"]
     assert "<summary>20 more labels</summary>" in e.to_html()
 
 
 def test_the_ledger_adds_up_before_the_eyes() -> None:
-    rows = webpage.ledger_rows(Ledger({"tokens": -1.5, "biases": 4.0, "norms": 0.004, "softmax": 0.0}, 2.504))
+    rows = ledger_rows(Ledger({"tokens": -1.5, "biases": 4.0, "norms": 0.004, "softmax": 0.0}, 2.504))
     assert [(row.name, row.value) for row in rows] == [
         ("tokens", "−1.50"),
         ("biases", "+4.00"),
@@ -157,32 +159,15 @@ def test_every_heading_has_a_meaning() -> None:
     assert len(set(MEANINGS.values())) == len(MEANINGS)
 
 
-@pytest.mark.parametrize(
-    ("value", "scale", "written"),
-    [
-        (2.5, 2.5, "+2.50"),
-        (-0.0375, 2.5, "−0.04"),
-        (-0.004, 2.5, "−0.004"),
-        (-0.0004, 2.5, "≈ 0"),
-        (0.0, 2.5, "0"),
-        (0.0, 0.0, "0"),
-        (3e8, 3e8, "+3.0e+08"),
-        (-2e-9, 3e-9, "−2.0e−09"),
-    ],
-)
-def test_numbers_are_those_of_the_terminal_without_exponents(value: float, scale: float, written: str) -> None:
-    assert webpage.number(value, scale) == written
-
-
 def test_every_word_is_listed_and_many_are_summed_up() -> None:
     e = explanation(" ".join(["word"] * 250), [1.0] * 199 + [-2.0] + [0.5] * 50)
-    rows, others, rest = webpage.listed({"text": e.words}, 2.0)
+    rows, others, rest = listed({"text": e.words}, 2.0)
     assert (rows[0].value, rows[1].value, len(rows), others, rest) == ("−2.00", "+1.00", 200, 50, "+25.00")
     assert "50 weaker ones together" in e.to_html()
 
 
 def test_white_space_and_long_sentences_have_names_in_lists() -> None:
-    assert [webpage.excerpt(text) for text in (" ", "\n ", "two\nlines", "x" * 200)] == [
+    assert [excerpt(text) for text in (" ", "\n ", "two\nlines", "x" * 200)] == [
         "(space)",
         "(line break)",
         "two lines",
@@ -211,7 +196,7 @@ def test_hostile_strings_become_nothing_but_text() -> None:
             written.encode()
             parts = Parts(written)
             assert parts.texts == [shown(each)]
-            assert parts.tags <= plain.tags | {"div"}
+            assert parts.tags <= plain.tags | {"div", "wbr"}
             assert parts.attributes <= plain.attributes
 
 
@@ -225,18 +210,24 @@ def test_the_text_is_all_there(text: str, by: str) -> None:
 
 @given(st.text(), st.text())
 def test_the_command_names_a_model_and_a_label_whatever_they_are_called(model: str, label: str) -> None:
-    words = shlex.split(webpage.command(explanation("film", model=model, target=label, rules="cp-lrp"), "token"))
+    words = shlex.split(command(explanation("film", model=model, target=label, rules="cp-lrp"), "token"))
     expected = ["textlrp", "explain", "--file", "text.txt"]
     expected += ["--model", model] if model else []
     expected += ["--target", label] if label else []
     assert words == [*expected, "--rules", "cp-lrp", "--by", "token"]
 
 
+def test_names_break_between_their_parts() -> None:
+    assert breakable("owner/model_a-b") == "owner/<wbr>model_<wbr>a-<wbr>b"
+    assert breakable("a\n<b>--") == "a\n&lt;b&gt;--"
+    assert breakable("") == ""
+
+
 def test_the_footer_has_what_repeats_it() -> None:
     e = explanation(
         "film", model="owner/model", revision="abc123", reading={"window": 128}, rules="Rules(linear=LRP0())"
     )
-    assert dict(webpage.facts(e, "word")) == {
+    assert dict(facts(e, "word")) == {
         "Model": "owner/model",
         "Revision": "abc123",
         "Score explained": "logit of POS",
@@ -245,7 +236,7 @@ def test_the_footer_has_what_repeats_it() -> None:
         "Shown by": "word",
         "Versions": "textlrp 0.1.0, torch 2.13.0",
     }
-    assert webpage.command(e, "word") == (
+    assert command(e, "word") == (
         "textlrp explain --file text.txt --model owner/model --revision abc123 --target POS --rules rules.json "
         "--window 128"
     )
@@ -255,8 +246,8 @@ def test_the_footer_has_what_repeats_it() -> None:
 def test_the_built_in_classifier_needs_no_name() -> None:
     from textlrp.explainer import DEMO_NAME
 
-    assert webpage.BUILT_IN == DEMO_NAME
-    assert "--model" not in webpage.command(explanation("film", model=DEMO_NAME), "word")
+    assert BUILT_IN == DEMO_NAME
+    assert "--model" not in command(explanation("film", model=DEMO_NAME), "word")
 
 
 def test_the_policy_lets_nothing_in_but_the_page_s_own_style() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from textlrp.wording import named, percent, shown, signed
+from textlrp.wording import named, number, percent, shown, signed
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,23 @@ def test_only_certainty_is_written_as_certainty(share: float, written: str) -> N
 )
 def test_numbers_have_the_digits_of_their_scale(value: float, scale: float | None, written: str) -> None:
     assert signed(value, scale) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "scale", "written"),
+    [
+        (2.5, 2.5, "+2.50"),
+        (-0.0375, 2.5, "−0.04"),
+        (-0.004, 2.5, "−0.004"),
+        (-0.0004, 2.5, "≈ 0"),
+        (0.0, 2.5, "0"),
+        (0.0, 0.0, "0"),
+        (3e8, 3e8, "+3.0e+08"),
+        (-2e-9, 3e-9, "−2.0e−09"),
+    ],
+)
+def test_numbers_on_a_page_have_no_exponents_and_a_true_minus(value: float, scale: float, written: str) -> None:
+    assert number(value, scale) == written
 
 
 def test_control_characters_are_shown_as_pictures_and_lines_and_tabs_stay() -> None:

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import math
-import shlex
-from collections.abc import Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from textlrp import palette
-from textlrp.headings import MEANINGS
-from textlrp.ledger import RESIDUE, Ledger
-from textlrp.rules import PRESETS
-from textlrp.spans import Span, read_range
+from textlrp import pages, palette
+from textlrp import webpage_parts as parts
+from textlrp.pages import policy as policy  # until its users take it from there
 from textlrp.units import direction, whole_units
-from textlrp.wording import percent, shown, signed
+from textlrp.webpage_parts import BUILT_IN as BUILT_IN  # until its users take it from there
+from textlrp.wording import number as number  # until its users take it from there
 
 if TYPE_CHECKING:
     from textlrp.explanation import Explanation
 
-# The name of the built-in classifier, which the command line uses without --model.
-BUILT_IN = "textlrp demo"
+_environment, _source, _themes = pages.environment, pages.source, pages.themes  # until serve_page takes them from there
 
-_MOST = 8  # words in each of the two short lists
-_LISTED = 200  # rows of the table of all words
 _LABELS = 10  # labels that are listed openly
-_EXCERPT = 120  # characters of a sentence in a list
-
-_LIGHT = (
-    "color-scheme:light;--paper:#ffffff;--soft:#f6f7f9;--ink:#1c1f24;--muted:#59616b;--line:#dde1e6;"
-    "--for:#c75f00;--against:#2f6fd0;--total:#59616b"
-)
-_DARK = (
-    "color-scheme:dark;--paper:#18181b;--soft:#212126;--ink:#e8e8ea;--muted:#a3a6ad;--line:#3a3a42;"
-    "--for:#f0953a;--against:#6fa3f5;--total:#a3a6ad"
-)
 
 # How notebooks and pages of documentation say that they are dark: JupyterLab, VS Code, Colab, Sphinx, Quarto, marimo.
 _DARK_HOSTS = (
@@ -54,107 +33,21 @@ _DARK_HOSTS = (
 )
 
 
-class Piece(NamedTuple):
-    """A stretch of text with the class of its color and what a pointer is told; both empty where it has none."""
-
-    text: str
-    css: str = ""
-    hint: str = ""
-
-
-class Bar(NamedTuple):
-    """A bar in a chart that is 200 wide, with the place of its zero."""
-
-    x: float
-    width: float
-    css: str
-    zero: float
-
-
-class Row(NamedTuple):
-    """A row of a table with a bar: what it is called, its number, a sentence on it, and the number in full."""
-
-    name: str
-    value: str
-    bar: Bar
-    note: str = ""
-    exact: str = ""
-
-
-class Passage(NamedTuple):
-    """A text as it is shown: a title where there are two, where it begins, what was not read, and its pieces."""
-
-    title: str
-    direction: str
-    notice: str
-    pieces: Sequence[Piece]
-
-
-class Unit(NamedTuple):
-    """A word in the table of all words; ``text_number`` is 1, or 2 in the second text of a pair."""
-
-    text: str
-    value: str
-    text_number: int
-    start: int
-
-
 def page(explanation: Explanation, by: str = "word") -> str:
     """Return an explanation as a whole page, its text colored by ``"token"``, ``"word"`` or ``"sentence"``."""
-    sheet = Markup(f"{_themes()}{palette.stylesheet()}{_source('page.css')}{_source('explanation.css')}")
-    return _render("explanation.html", explanation, by, sheet=sheet, policy=policy(sheet))
+    sheet = Markup(f"{pages.themes()}{palette.stylesheet()}{pages.source('page.css')}{pages.source('explanation.css')}")
+    return _render("explanation.html", explanation, by, sheet=sheet, policy=pages.policy(sheet))
 
 
 def fragment(explanation: Explanation, by: str = "word") -> str:
     """Return an explanation as one element for a notebook, whose theme it follows and whose rest it leaves be."""
-    dark = f"{_DARK};{palette.css_variables(dark=True)}"
+    dark = f"{pages.DARK};{palette.css_variables(dark=True)}"
     hosts = ",".join(f"{host} .textlrp" for host in _DARK_HOSTS)
     sheet = Markup(
-        f".textlrp{{{_LIGHT};{palette.css_variables()}}}\n@media screen{{{hosts}{{{dark}}}}}\n"
-        f"{palette.css_rules('.textlrp')}\n{_source('explanation.css')}"
+        f".textlrp{{{pages.LIGHT};{palette.css_variables()}}}\n@media screen{{{hosts}{{{dark}}}}}\n"
+        f"{palette.css_rules('.textlrp')}\n{pages.source('explanation.css')}"
     )
     return _render("explanation_fragment.html", explanation, by, sheet=sheet)
-
-
-def policy(sheet: str, *scripts: str) -> str:
-    """Return the Content-Security-Policy of a page that has these inline blocks and takes nothing from anywhere."""
-    script_source = f"script-src {' '.join(map(_digest, scripts))}; " if scripts else ""
-    return (
-        f"default-src 'none'; style-src {_digest(sheet)}; {script_source}img-src data:; base-uri 'none'; "
-        f"form-action 'none'"
-    )
-
-
-def _digest(block: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(block.encode()).digest()).decode()}'"
-
-
-def _themes() -> str:
-    """The colors of a page: as the system has it, or as ``<html data-theme>`` says; paper is always light."""
-    return (
-        f":root{{{_LIGHT}}}\n"
-        f"@media screen and (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{_DARK}}}}}\n"
-        f"@media screen{{:root[data-theme=dark]{{{_DARK}}}}}\n"
-    )
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("textlrp", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        # Whatever a template shows has no control characters and no halves of characters, which UTF-8 cannot hold.
-        finalize=lambda value: shown(value) if type(value) is str else value,
-    )
-
-
-def _source(name: str) -> str:
-    environment = _environment()
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
 
 
 def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
@@ -165,213 +58,30 @@ def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
     every = [span for spans in shown_by.values() for span in spans]
     strongest = max((abs(span.relevance) for span in every), default=0.0)
     titles = ("",) if e.text_pair is None else ("First text", "Second text")
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            e=e,
-            by=by,
-            share=_share(e, e.predicted),
-            target_share=_share(e, e.target),
-            strongest=(number(-strongest, strongest), number(strongest, strongest)),
-            threshold=number(palette.THRESHOLD * strongest, strongest).lstrip("+"),
-            swatches=[palette.css_class(step / palette.STEPS) for step in range(-palette.STEPS, palette.STEPS + 1)],
-            passages=[
-                Passage(title, direction(text), notice(text, cut), pieces(text, shown_by[source], strongest, cut, e))
-                for title, (source, text, cut) in zip(titles, e.texts, strict=True)
-            ],
-            most=most(shown_by, strongest),
-            listed=listed(shown_by, strongest),
-            ledger=ledger_rows(e.ledger),
-            labels=label_rows(e),
-            openly=_LABELS,
-            facts=facts(e, by),
-            command=command(e, by),
-            **more,
-        )
+    filled = pages.environment().get_template(template)
+    return filled.render(
+        e=e,
+        by=by,
+        share=parts.share(e, e.predicted),
+        target_share=parts.share(e, e.target),
+        strongest=(number(-strongest, strongest), number(strongest, strongest)),
+        threshold=number(palette.THRESHOLD * strongest, strongest).lstrip("+"),
+        swatches=[palette.css_class(step / palette.STEPS) for step in range(-palette.STEPS, palette.STEPS + 1)],
+        passages=[
+            parts.Passage(
+                title,
+                direction(text),
+                parts.notice(text, cut),
+                parts.pieces(text, shown_by[source], strongest, cut, e),
+            )
+            for title, (source, text, cut) in zip(titles, e.texts, strict=True)
+        ],
+        most=parts.most(shown_by, strongest),
+        listed=parts.listed(shown_by, strongest),
+        ledger=parts.ledger_rows(e.ledger),
+        labels=parts.label_rows(e),
+        openly=_LABELS,
+        facts=parts.facts(e, by),
+        command=parts.command(e, by),
+        **more,
     )
-
-
-def number(value: float, scale: float | None = None) -> str:
-    """Return a number with its sign and the digits of its scale (``signed``), small ones with one digit of their own.
-
-    What is less than a thousandth of the scale is ``≈ 0``: readers of a page need not know what 4e-04 means.
-    """
-    if not value:
-        return "0"
-    written = signed(value, scale)
-    if scale and "e" in written and 1e-4 <= scale < 1e6:
-        if abs(value) < scale / 1000:
-            return "≈ 0"
-        written = f"{value:+.{-math.floor(math.log10(abs(value)))}f}"
-    return written.replace("-", "\u2212")
-
-
-def pieces(
-    text: str, spans: Sequence[Span], strongest: float, truncated: tuple[int, int] | None, e: Explanation
-) -> list[Piece]:
-    """Return the whole text in pieces: what is colored alone, what was not read alone, and the rest between them."""
-    start, end = read_range(text, truncated)
-    found: list[Piece] = []
-    at = 0
-    if start > 0:
-        found.append(Piece(text[:start], "unread start"))
-        at = start
-    for span in spans:
-        css = palette.css_class(span.relevance / strongest) if strongest else ""
-        # A character that was cut through is colored for the part of it that was read.
-        begin, stop = max(at, span.start), min(max(end, at), span.end)
-        if not css or begin >= stop:
-            continue
-        if begin > at:
-            found.append(Piece(text[at:begin]))
-        found.append(Piece(text[begin:stop], css, f"{number(span.relevance, strongest)} {side(e, span.relevance)}"))
-        at = stop
-    if end > at:
-        found.append(Piece(text[at:end]))
-    if end < len(text):
-        found.append(Piece(text[end:], "unread end"))
-    return found
-
-
-def side(e: Explanation, relevance: float) -> str:
-    """Say what a relevance speaks for."""
-    if relevance >= 0:
-        return f"for {e.target}"
-    return f"against {e.target}" if e.contrast is None else f"for {e.contrast}"
-
-
-def notice(text: str, truncated: tuple[int, int] | None) -> str:
-    """Say how much of a text the model read, or nothing where it read all of it."""
-    if truncated is None:
-        return ""
-    start, end = read_range(text, truncated)
-    where = "last" if start > 0 else "first"
-    read = f"only the {where} {end - start:,} of {len(text):,} characters" if end > start else "nothing of this text"
-    left_out = truncated[1] - truncated[0]
-    return (
-        f"The text is longer than the model reads: it read {read}. The part in gray "
-        f"({_percent(left_out / len(text))}) played no role."
-    )
-
-
-def most(shown_by: dict[str, tuple[Span, ...]], strongest: float) -> tuple[list[Row], list[Row]]:
-    """Return what spoke most for the label, and what spoke most against it."""
-    lists = []
-    spans = [span for spans in shown_by.values() for span in spans]
-    for sign in (1, -1):
-        ranked = sorted(spans, key=lambda span: -sign * span.relevance)[:_MOST]
-        kept = [span for span in ranked if strongest and sign * span.relevance >= palette.THRESHOLD * strongest]
-        lists.append(
-            [
-                Row(excerpt(span.text), number(span.relevance, strongest), bar(abs(span.relevance), 0, strongest, sign))
-                for span in kept
-            ]
-        )
-    return lists[0], lists[1]
-
-
-def listed(shown_by: dict[str, tuple[Span, ...]], strongest: float) -> tuple[list[Unit], int, str]:
-    """Return the strongest of all words, how many others there are, and what those add up to."""
-    every = [(span, count) for count, spans in enumerate(shown_by.values(), 1) for span in spans if span.relevance]
-    every.sort(key=lambda pair: -abs(pair[0].relevance))
-    rows = [
-        Unit(excerpt(span.text), number(span.relevance, strongest), count, span.start)
-        for span, count in every[:_LISTED]
-    ]
-    rest = every[_LISTED:]
-    return rows, len(rest), number(math.fsum(span.relevance for span, _ in rest), strongest)
-
-
-def excerpt(text: str) -> str:
-    """Return a word or a sentence on one line, cut where it is long; white space alone is named."""
-    line = " ".join(text.split())
-    if not line:
-        return "(line break)" if "\n" in text or "\r" in text else "(space)"
-    return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"
-
-
-def bar(value: float, low: float, high: float, sign: float | None = None) -> Bar:
-    """Return the bar of a value on an axis from ``low`` to ``high``, which holds 0; ``sign`` gives it its color."""
-    width = (high - low) or 1.0
-    start, end = sorted((0.0, value))
-    color = "total" if sign == 0 else "for" if (value if sign is None else sign) >= 0 else "against"
-    return Bar(
-        round((start - low) / width * 200, 1),
-        round((end - start) / width * 200, 1),
-        color,
-        round(-low / width * 200, 1),
-    )
-
-
-def ledger_rows(books: Ledger) -> list[Row]:
-    """Return the rows of a ledger that hold something, the residue, and the score that they add up to."""
-    rows = {heading: value for heading, value in books.items() if value != 0 or heading == RESIDUE}
-    values = (books.logit, *rows.values())
-    low, high, scale = min(0.0, *values), max(0.0, *values), max(map(abs, values))
-    found = [
-        Row(heading, number(value, scale), bar(value, low, high), MEANINGS[heading], f"{value:.6g}")
-        for heading, value in rows.items()
-    ]
-    return [*found, Row("score", number(books.logit, scale), bar(books.logit, low, high, 0), "", f"{books.logit:.6g}")]
-
-
-def label_rows(e: Explanation) -> list[Row]:
-    """Return every label with its probability, or its logit where there are none, the highest first."""
-    scale = max(map(abs, e.logits.values()), default=0.0)
-    low, high = min(0.0, *e.logits.values()), max(0.0, *e.logits.values())
-    roles = {e.contrast: "contrast", e.target: "explained", e.predicted: "chosen"}
-    if e.target == e.predicted:
-        roles[e.target] = "chosen, explained"
-    rows = []
-    for label in sorted(e.logits, key=lambda label: -e.logits[label]):
-        logit = number(e.logits[label], scale)
-        if label in e.probabilities:
-            chart = bar(e.probabilities[label], 0, 1, 0)
-            rows.append(Row(label, _percent(e.probabilities[label]), chart, roles.get(label, ""), logit))
-        else:
-            rows.append(Row(label, logit, bar(e.logits[label], low, high, 0), roles.get(label, ""), ""))
-    return rows
-
-
-def facts(e: Explanation, by: str) -> list[tuple[str, str]]:
-    """Return what somebody needs to know who wants to repeat an explanation."""
-    score = f"logit of {e.target}" + (f" minus logit of {e.contrast}" if e.contrast is not None else "")
-    found = [
-        ("Model", e.model or "not recorded"),
-        ("Revision", e.revision),
-        ("Score explained", score),
-        ("Rules", e.rules),
-        ("Windows", f"{e.windows:,}, overlapping; the scores are their means" if e.windows > 1 else ""),
-        ("Reading options", ", ".join(f"{name} {value}" for name, value in e.reading.items())),
-        ("Shown by", by),
-        ("Versions", ", ".join(f"{name} {version}" for name, version in e.versions.items())),
-    ]
-    return [(name, value) for name, value in found if value]
-
-
-def command(e: Explanation, by: str) -> str:
-    """Return the command that repeats an explanation, given the text in a file."""
-    words = ["textlrp", "explain", "--file", "text.txt"]
-    options = [
-        ("--model", e.model if e.model != BUILT_IN else ""),
-        ("--revision", e.revision),
-        ("--target", e.target),
-        ("--contrast", e.contrast or ""),
-        ("--rules", e.rules if e.rules in PRESETS else "rules.json"),
-        ("--long", "windows" if e.windows > 1 else ""),
-        *((f"--{name}", str(value)) for name, value in e.reading.items() if name in ("window", "stride")),
-        ("--by", by if by != "word" else ""),
-    ]
-    quoted = [shlex.join(words)] + [f"{name} {shlex.quote(value)}" for name, value in options if value]
-    if e.text_pair is not None:
-        quoted.insert(1, '--pair "$(cat second-text.txt)"')
-    return " ".join(quoted)
-
-
-def _share(e: Explanation, label: str) -> str:
-    return _percent(e.probabilities[label]) if label in e.probabilities else ""
-
-
-def _percent(share: float) -> str:
-    return percent(share).replace(" ", "\u00a0")  # a number keeps its sign on its line

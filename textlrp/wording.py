@@ -26,6 +26,22 @@ def signed(value: float, scale: float | None = None) -> str:
     return digits if float(digits) or not value else f"{value:+.0e}"
 
 
+def number(value: float, scale: float | None = None) -> str:
+    """Return a number with its sign and the digits of its scale (:func:`signed`), as pages show it.
+
+    Small ones keep one digit, and what is less than a thousandth of the scale is ``≈ 0``: readers of a page need not
+    know what 4e-04 means.
+    """
+    if not value:
+        return "0"
+    written = signed(value, scale)
+    if scale and "e" in written and 1e-4 <= scale < 1e6:
+        if abs(value) < scale / 1000:
+            return "≈ 0"
+        written = f"{value:+.{-math.floor(math.log10(abs(value)))}f}"
+    return written.replace("-", "\u2212")
+
+
 def named(name: str) -> str:
     """Return a label or a model's name on one line, cut where it is very long."""
     line = shown(name).replace("\n", " ").replace("\t", " ")

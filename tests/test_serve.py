@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import served
 
-from textlrp import serve, serve_page, webpage
+from textlrp import pages, serve, serve_page
 from textlrp.errors import InputError
 from textlrp.explanation import Explanation
 from textlrp.progress import Bar, watched
 from textlrp.serve_desk import SUPERSEDED, Desk, Job
+from textlrp.webpage_parts import BUILT_IN
 
 TOKEN = "t0ken-of-this-run"
 HOST = "127.0.0.1:8000"
@@ -118,7 +119,7 @@ def test_the_page_allows_its_own_blocks_alone(client: Any) -> None:
     response = client.get(f"/?token={TOKEN}")
     (sheet,) = re.findall(r"<style>(.*?)</style>", response.text, re.DOTALL)
     (script,) = re.findall(r"<script>(.*?)</script>", response.text, re.DOTALL)
-    own = webpage.policy(sheet, script)
+    own = pages.policy(sheet, script)
     assert response.headers["content-security-policy"] == f"{own}; connect-src 'self'; frame-ancestors 'none'"
     assert not re.search(r"unsafe|\*|https?:", response.headers["content-security-policy"])
     markup = response.text.replace(script, "").replace(sheet, "")
@@ -359,6 +360,6 @@ def test_a_missing_library_is_a_sentence(monkeypatch: pytest.MonkeyPatch, missin
 
 
 def test_the_example_is_shown_for_the_built_in_classifier_alone() -> None:
-    built_in = serve.Model(webpage.BUILT_IN, ("NEG", "POS"), served.explain)
+    built_in = serve.Model(BUILT_IN, ("NEG", "POS"), served.explain)
     assert serve_page.EXAMPLE.split("\n")[0] in serve_page.page([built_in])[0]
     assert serve_page.EXAMPLE.split("\n")[0] not in serve_page.page(served.MODELS)[0]

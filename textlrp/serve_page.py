@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 from markupsafe import Markup
 
-from textlrp import palette, webpage
+from textlrp import pages, palette
 from textlrp.explanation import Explanation
 from textlrp.rules import PRESETS
+from textlrp.webpage_parts import BUILT_IN
 from textlrp.wording import named, percent
 
 #: What the page shows where the built-in classifier is the model.
@@ -32,13 +33,13 @@ class Named(Protocol):
 def page(models: Sequence[Named]) -> tuple[str, str]:
     """Return the page and its Content-Security-Policy."""
     sheet = Markup(
-        f"{webpage._themes()}{palette.stylesheet()}{webpage._source('page.css')}{webpage._source('explanation.css')}"
-        f"{webpage._source('serve.css')}"
+        f"{pages.themes()}{palette.stylesheet()}{pages.source('page.css')}{pages.source('explanation.css')}"
+        f"{pages.source('serve.css')}"
     )
-    script = Markup(webpage._source("serve.js"))
-    own = webpage.policy(sheet, script)
+    script = Markup(pages.source("serve.js"))
+    own = pages.policy(sheet, script)
     html = (
-        webpage._environment()
+        pages.environment()
         .get_template("serve.html")
         .render(
             policy=own + "; connect-src 'self'",
@@ -46,7 +47,7 @@ def page(models: Sequence[Named]) -> tuple[str, str]:
             script=script,
             data=Markup(_data(models)),
             presets=list(PRESETS),
-            example=EXAMPLE if models and models[0].name == webpage.BUILT_IN else "",
+            example=EXAMPLE if models and models[0].name == BUILT_IN else "",
         )
     )
     return html, f"{own}; connect-src 'self'; frame-ancestors 'none'"

@@ -55,6 +55,17 @@ def test_a_word_is_marked_if_any_of_its_characters_is() -> None:
     assert marked_words(words, [(0, 1, "text_pair")]) == (False, False, True)
 
 
+@given(
+    st.lists(st.integers(0, 30), min_size=2, max_size=12, unique=True).map(sorted),
+    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 6)), max_size=5),
+)
+def test_marked_words_are_those_that_share_a_character(edges: list[int], marks: list[tuple[int, int]]) -> None:
+    words = [Span(a, b, "x" * (b - a), 0.0) for a, b in itertools.pairwise(edges)][::2]
+    characters = {at for start, length in marks for at in range(start, start + length)}
+    expected = tuple(bool(characters & set(range(word.start, word.end))) for word in words)
+    assert marked_words(words, [(start, start + length, "text") for start, length in marks]) == expected
+
+
 def test_a_model_marks_its_strongest_words_for_the_label() -> None:
     assert chosen_words([0.1, -9.0, 0.3, 0.3, 0.2], 2) == (False, False, True, True, False)
     assert chosen_words([0.3, 0.3, 0.3], 2) == (True, True, False)
@@ -121,6 +132,19 @@ def test_span_f1_counts_the_very_same_spans_only() -> None:
     assert span_f1([], []) == 1.0
     # "not bad" and "not bad," are one range of words, and two of characters
     assert span_f1([(4, 11)], [(4, 12)]) == 0.0
+
+
+@given(PAIRS, st.sampled_from([0.2, 0.5, 0.7, 1.0]))
+def test_iou_f1_is_that_of_all_pairs(pair: tuple[list[bool], list[bool]], threshold: float) -> None:
+    one, other = ([set(range(*span)) for span in runs(each)] for each in pair)
+    if not one or not other:
+        return
+    shares = [
+        sum(any(len(a & b) / len(a | b) >= threshold for b in theirs) for a in own) / len(own)
+        for own, theirs in ((one, other), (other, one))
+    ]
+    expected = 2 * shares[0] * shares[1] / sum(shares) if sum(shares) else 0.0
+    assert iou_f1(runs(pair[0]), runs(pair[1]), threshold) == pytest.approx(expected)
 
 
 @given(PAIRS)

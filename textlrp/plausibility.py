@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import random
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
@@ -31,14 +32,19 @@ def marked_words(words: Sequence[Span], marks: Iterable[tuple[int, int, str]]) -
     """Return for each word whether any of its characters is marked.
 
     Args:
-        words: the words, of one text or of both texts of a pair.
+        words: the words, of one text or of both texts of a pair; those of a text do not overlap.
         marks: half-open character ranges and the text (``"text"``, ``"text_pair"``) that they are in.
     """
-    listed = list(marks)
-    return tuple(
-        any(start < word.end and word.start < end and source == word.source for start, end, source in listed)
-        for word in words
-    )
+    # A mark is compared with the words around it only.
+    found = [False] * len(words)
+    for source, of_source in groupby(sorted(marks, key=lambda each: (each[2], each[0])), key=lambda each: each[2]):
+        own = sorted((i for i, word in enumerate(words) if word.source == source), key=lambda i: words[i].start)
+        starts = [words[i].start for i in own]
+        for start, end, _ in of_source:
+            for at in range(max(0, bisect_right(starts, start) - 1), bisect_left(starts, end)):
+                word = words[own[at]]
+                found[own[at]] = found[own[at]] or (start < word.end and word.start < end)
+    return tuple(found)
 
 
 def chosen_words(relevances: Sequence[float], count: int) -> tuple[bool, ...]:
@@ -90,11 +96,21 @@ def iou_f1(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]], thr
         return 1.0
     if not one or not other:
         return 0.0
-    shares = [
-        sum(any(_iou(span, each) >= threshold for each in theirs) for span in own) / len(own)
-        for own, theirs in ((one, other), (other, one))
-    ]
-    return 2 * shares[0] * shares[1] / sum(shares) if sum(shares) else 0.0
+    first, second = sorted(one), sorted(other)
+    found: tuple[set[int], set[int]] = (set(), set())
+    i = j = 0
+    while i < len(first) and j < len(second):
+        (start, end), (begin, stop) = first[i], second[j]
+        common = min(end, stop) - max(start, begin)
+        if common > 0 and common / (end - start + stop - begin - common) >= threshold:
+            found[0].add(i)
+            found[1].add(j)
+        if end <= stop:
+            i += 1
+        else:
+            j += 1
+    precision, recall = len(found[0]) / len(first), len(found[1]) / len(second)
+    return 2 * precision * recall / (precision + recall) if precision else 0.0
 
 
 def span_f1(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]) -> float:
@@ -103,11 +119,6 @@ def span_f1(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]) ->
     On ranges of characters, one more space or comma makes another span; on ranges of words (:func:`runs`) it does not.
     """
     return iou_f1(one, other, 1.0)
-
-
-def _iou(one: tuple[int, int], other: tuple[int, int]) -> float:
-    common = min(one[1], other[1]) - max(one[0], other[0])
-    return common / (one[1] - one[0] + other[1] - other[0] - common) if common > 0 else 0.0
 
 
 def auprc(relevances: Sequence[float], marked: Sequence[bool]) -> float:

@@ -138,6 +138,17 @@ def test_many_labels_are_shown_from_the_likeliest_and_folded() -> None:
     assert "<summary>20 more labels</summary>" in e.to_html()
 
 
+def test_each_label_is_given_its_part() -> None:
+    e = explanation(
+        "film", target="a", contrast="b", predicted="b", logits={"a": 1.0, "b": 2.0}, probabilities={"b": 0.7}
+    )
+    assert [(row.name, row.value, row.note, row.exact) for row in label_rows(e)] == [
+        ("b", "70.0\u00a0%", "chosen, contrast", "+2.00"),
+        ("a", "+1.00", "explained", ""),
+    ]
+    assert 'The model chose <bdi class="name">b</bdi>. This sets' in e.to_html()
+
+
 def test_the_ledger_adds_up_before_the_eyes() -> None:
     rows = ledger_rows(Ledger({"tokens": -1.5, "biases": 4.0, "norms": 0.004, "softmax": 0.0}, 2.504))
     assert [(row.name, row.value) for row in rows] == [
@@ -290,3 +301,17 @@ def test_the_command_line_writes_it(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>\n<html lang=")
     assert CliRunner().invoke(main, arguments).stdout_bytes == path.read_bytes()
     assert os.listdir(tmp_path) == ["e.html"]
+
+
+def test_the_command_in_the_footer_gives_the_very_same_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text("A warm and funny film.\n\nThe ending is a mess, sadly.", encoding="utf-8", newline="")
+    options = "--file text.txt --window 8 --contrast runner-up --by token --rules cp-lrp --long windows".split()
+    first = CliRunner().invoke(main, ["explain", *options, "--format", "html"])
+    named = Parts(first.stdout, "command").texts[0]
+    assert named == (
+        "textlrp explain --file text.txt --target POS --contrast NEG --rules cp-lrp --long windows --window 8 "
+        "--by token"
+    )
+    again = CliRunner().invoke(main, [*shlex.split(named)[1:], "--format", "html"])
+    assert again.stdout_bytes == first.stdout_bytes

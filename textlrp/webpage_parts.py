@@ -183,17 +183,16 @@ def label_rows(e: Explanation) -> list[Row]:
     """Return every label with its probability, or its logit where there are none, the highest first."""
     scale = max(map(abs, e.logits.values()), default=0.0)
     low, high = min(0.0, *e.logits.values()), max(0.0, *e.logits.values())
-    roles = {e.contrast: "contrast", e.target: "explained", e.predicted: "chosen"}
-    if e.target == e.predicted:
-        roles[e.target] = "chosen, explained"
+    roles = {"chosen": e.predicted, "explained": e.target, "contrast": e.contrast}
     rows = []
     for label in sorted(e.logits, key=lambda label: -e.logits[label]):
         logit = number(e.logits[label], scale)
+        note = ", ".join(role for role, of in roles.items() if of == label)
         if label in e.probabilities:
             chart = bar(e.probabilities[label], 0, 1, 0)
-            rows.append(Row(label, _percent(e.probabilities[label]), chart, roles.get(label, ""), logit))
+            rows.append(Row(label, _percent(e.probabilities[label]), chart, note, logit))
         else:
-            rows.append(Row(label, logit, bar(e.logits[label], low, high, 0), roles.get(label, ""), ""))
+            rows.append(Row(label, logit, bar(e.logits[label], low, high, 0), note, ""))
     return rows
 
 

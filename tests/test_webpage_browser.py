@@ -224,6 +224,6 @@ def test_a_hundred_thousand_words_are_written_and_opened_in_seconds(browser: Bro
     with opened(browser, tmp_path / "e.html") as (page, seen):
         assert page.evaluate("document.querySelector('.text').textContent.length") == len(text)
         shown_at = time.perf_counter()
-    assert written - start < 15  # 3 s on an idle core
-    assert shown_at - written < 20  # 2 s on an idle core; with dir="auto", a minute
+    assert written - start < 30  # 3 s on an idle core
+    assert shown_at - written < 30  # 2 s on an idle core; with dir="auto", a minute
     assert seen.nothing

@@ -10,13 +10,10 @@ from textlrp import pages, palette
 from textlrp import webpage_parts as parts
 from textlrp.pages import policy as policy  # until its users take it from there
 from textlrp.units import direction, whole_units
-from textlrp.webpage_parts import BUILT_IN as BUILT_IN  # until its users take it from there
 from textlrp.wording import number as number  # until its users take it from there
 
 if TYPE_CHECKING:
     from textlrp.explanation import Explanation
-
-_environment, _source, _themes = pages.environment, pages.source, pages.themes  # until serve_page takes them from there
 
 _LABELS = 10  # labels that are listed openly
 

@@ -6,6 +6,7 @@ import math
 
 import numpy
 import pytest
+import sweep
 import torch
 import torch.nn.functional as F
 import zoo
@@ -24,9 +25,12 @@ from textlrp import (
     Plain,
     Rules,
     Taylor,
+    Uniform,
     WSquare,
     ZPlus,
+    surrogates,
 )
+from textlrp.books import Books
 from textlrp.maps import kept_by_lookup
 from textlrp.redistribution import share_out
 
@@ -171,10 +175,9 @@ EVERYWHERE = [
     Rules(nonlinearity=Gradient()),
     Rules(product=Frozen()),
     Rules(product=Taylor(), nonlinearity=Gradient()),
+    Rules(softmax=Uniform()),
     Rules(norm=Plain(), softmax=Frozen()),
 ]
-#: These write their norms out.
-WRITTEN_OUT = ("llama", "t5", "qwen2_moe", "jamba", "axk2", "zamba2")
 MODELS = "bert gpt2 llama squeezebert t5 convbert modernbert longformer qwen2_moe jamba xlnet axk2 zamba2".split()
 
 
@@ -182,8 +185,7 @@ def examined(model_type):
     """The largest imbalance of each set of rules, on a padded batch."""
     model = zoo.build(model_type, dtype=torch.float64)
     inputs = zoo.inputs(model, model_type)
-    everywhere = EVERYWHERE[:-1] if model_type in WRITTEN_OUT else EVERYWHERE
-    return [max(e.imbalance for e in textlrp.propagate(model, 0, rules, **inputs).ledgers) for rules in everywhere]
+    return [max(e.imbalance for e in textlrp.propagate(model, 0, rules, **inputs).ledgers) for rules in EVERYWHERE]
 
 
 @pytest.mark.parametrize("model_type", MODELS)
@@ -274,7 +276,44 @@ def test_a_plain_norm_is_its_gradient_and_leaves_little():
     assert found.ledgers[0].balanced
 
 
-def test_a_plain_norm_that_is_written_out_is_refused():
-    model = zoo.build("llama")
-    with pytest.raises(textlrp.LRPError, match=r"rsqrt, a statistic of a norm that is written out, by Plain\(\)"):
-        textlrp.propagate(model, 0, Rules(norm=Plain()), **zoo.inputs(model, "llama"))
+def by_hand(model_type):
+    """The largest difference of the relevances by plain gradients to gradient x input, as autograd gives it."""
+    model = zoo.build(model_type, dtype=torch.float64, attention="eager")
+    inputs = zoo.inputs(model, model_type, batch=1)
+    rules = Rules(product=Taylor(), nonlinearity=Gradient(), norm=Plain())
+    found = textlrp.propagate(model, 1, rules, **inputs)
+    rows = []
+
+    def look(module, args, output):
+        rows.append(output.detach().requires_grad_())
+        return rows[-1]
+
+    hook = model.get_input_embeddings().register_forward_hook(look)
+    with sweep.Doubles():
+        model(**inputs).logits[:, 1].sum().backward()
+    hook.remove()
+    expected = sum((row.detach() * row.grad).sum(-1) for row in rows)
+    return float((found.relevance - expected).abs().max() / expected.abs().max())
+
+
+@pytest.mark.parametrize("model_type", "bert gpt2 llama gemma3_text qwen3 phi3 jamba zamba2 mpt deberta".split())
+def test_plain_gradients_everywhere_are_gradient_times_input(model_type):
+    """Norms that are written out included; what the gradients leave over is in the ledgers."""
+    found = zoo.in_child(by_hand, model_type)
+    assert not isinstance(found, zoo.Failure), found
+    assert found <= 1e-12
+
+
+def test_the_uniform_rule_shares_the_relevance_of_a_softmax_out_in_equal_parts():
+    s = torch.tensor([[0.5, -2.0, 1.5, -1e9], [0.0, 3.0, 1.0, -torch.inf]], dtype=torch.float64)
+    c = torch.tensor([[1.0, -2.0, 0.5, 4.0], [2.0, 1.0, -1.0, 3.0]], dtype=torch.float64)
+    books = Books(2, torch.float64)
+    scores = s.clone().requires_grad_()
+    p = s.softmax(-1)
+    surrogates.UniformSoftmax.apply(scores, p.clone(), -1, books).backward(c)
+    row = (p * c).sum(-1)
+    relevance = torch.where(scores.grad == 0, 0.0, s * scores.grad)
+    torch.testing.assert_close(relevance[0], torch.stack([row[0] / 3] * 3 + [torch.zeros(())]).double())
+    torch.testing.assert_close(relevance[1, 1:], torch.stack([row[1] / 3] * 2 + [torch.zeros(())]).double())
+    assert relevance[1, 0] == 0
+    assert books.rows()["stabilizer"].tolist() == pytest.approx([0.0, float(row[1]) / 3])

@@ -71,7 +71,7 @@ def test_epsilon_must_be_positive(epsilon):
         ({"overrides": {"a": Rules(overrides={"b": Rules()})}}, "the override 'a' takes Rules without overrides"),
         ({"overrides": {3: Rules()}}, "overrides is a mapping from patterns of module paths to Rules"),
         ({"linear": "epsilon"}, "not 'epsilon'"),
-        ({"softmax": LRP0()}, r"softmax takes one of Taylor\(\), Frozen\(\), not LRP0\(\)"),
+        ({"softmax": LRP0()}, r"softmax takes one of Taylor\(\), Frozen\(\), Uniform\(\), not LRP0\(\)"),
         ({"softmax": None}, "not None"),
         ({"softmax": Frozen}, "not <class"),
     ],

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from textlrp import handlers, operations, surrogates
-from textlrp.rules import Frozen, Uniform
+from textlrp.rules import Frozen, Taylor, Uniform
 
 if TYPE_CHECKING:
     from textlrp.interception import Interception
@@ -42,9 +42,11 @@ def _attention(met: Interception, func: Any, args: Any, kwargs: Any) -> Tensor:
     if not weights_carry:
         met.count(func, "plain gradient")
         return _kernel(func, q, k, v, options)
-    met.count(func, "Taylor, uniform")
+    by_steps = not isinstance(met.rules.softmax, Taylor) or not isinstance(met.rules.product, Uniform)
+    if not by_steps:
+        met.count(func, "Taylor, uniform")
     biased = mask is not None and mask.is_floating_point() and (mask.requires_grad or not operations.is_blank(mask))
-    if biased or not met.fused or not isinstance(met.rules.product, Uniform):
+    if biased or by_steps or not met.fused:
         return _step_by_step(met, func, q, k, v, mask, scale, options)
     half_v = 0.5 if v.requires_grad else 1.0
     half_qk = 0.5 if q.requires_grad and k.requires_grad else 1.0

@@ -151,6 +151,8 @@ def product(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     if carriers == 1:
         met.count(func, "plain gradient")
         return func(*args, **kwargs)
+    if norms.is_plain_product(met, args, kwargs):
+        return norms.plain_product(met, func, args, kwargs, -1.0)
     if not isinstance(met.rules.product, Uniform):
         return product_by_rule(met, func, args, kwargs, carriers)
     met.count(func, "uniform")
@@ -210,6 +212,12 @@ def division(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     """A quotient: the denominator is held constant."""
     args = list(args)
     top, bottom = (1, 0) if operations.name(func) == "Tensor.__rtruediv__" else (0, 1)
+    below = args[bottom] if len(args) == 2 else kwargs.get("other")
+    if isinstance(met.rules.norm, Plain) and norms.is_statistic(below):
+        alone = not carries((args[top],))
+        return (norms.plain_statistic if alone else norms.plain_product)(
+            met, func, tuple(args), kwargs, *([] if alone else [1.0])
+        )
     if len(args) == 2 and isinstance(args[bottom], Tensor):
         args[bottom] = args[bottom].detach()
     elif isinstance(kwargs.get("other"), Tensor):
@@ -233,7 +241,7 @@ def solve(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
 def statistic(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     """A root, a norm, a spread: a statistic of activations, held constant (Ali et al. 2022)."""
     if isinstance(met.rules.norm, Plain):
-        raise met.unsupported(f"{operations.name(func)}, a statistic of a norm that is written out, by Plain(),")
+        return norms.plain_statistic(met, func, args, kwargs)
     met.count(func, "constant")
     return func(*replace(args, Tensor.detach), **replace(kwargs, Tensor.detach))
 
@@ -265,9 +273,11 @@ def nonlinearity(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     if not isinstance(x, Tensor) or not x.requires_grad or carries(rest[0], rest[1]):
         raise met.unsupported(f"{operations.name(func)} of several activations")
     if operations.is_power(func):
-        exponent = rest[0][0] if rest[0] else rest[1].get("exponent", 2)
-        if isinstance(exponent, Tensor) or exponent <= 0 or exponent == 0.5:
+        if operations.is_root(func, args, kwargs):
             return statistic(met, func, args, kwargs)
+        exponent = rest[0][0] if rest[0] else rest[1].get("exponent", 2)
+        if exponent == 2 and isinstance(met.rules.norm, Plain):
+            return norms.plain_statistic(met, func, args, kwargs)
         if exponent == 2:
             met.count(func, "identity")
             return surrogates.Square.apply(x, func(x.detach(), *rest[0], **rest[1]))
@@ -318,11 +328,12 @@ def softmax(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     if isinstance(met.rules.softmax, Frozen):
         met.count(func, "frozen")
         return func(*replace(args, Tensor.detach), **kwargs)
-    met.count(func, "Taylor")
+    met.count(func, "uniform" if isinstance(met.rules.softmax, Uniform) else "Taylor")
     x = args[0] if args else kwargs["input"]
     dim = kwargs["dim"] if "dim" in kwargs else args[1]
     p = func(*replace(args, Tensor.detach), **replace(kwargs, Tensor.detach))
-    return surrogates.Softmax.apply(x, p, dim, met.books)
+    rule = surrogates.UniformSoftmax if isinstance(met.rules.softmax, Uniform) else surrogates.Softmax
+    return rule.apply(x, p, dim, met.books)
 
 
 def glu(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:

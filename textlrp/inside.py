@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from textlrp import arguments, attended, operations, stacks
+from textlrp import arguments, attended, callers, operations, stacks
 from textlrp.arguments import tensors
 from textlrp.junctions import Junctions
 from textlrp.ledger import OTHER_PATHS, SPECIAL_TOKENS, TOKENS, Ledger
@@ -236,7 +236,8 @@ class Inside:
             if shape is None:
                 return out
             out = out.view_as(out)  # hooks of its own operation, which scale its multiplier, come after this one
-            path = self._met.running_module()
+            module = callers.innermost(self._met.model)
+            path = "" if module is None else module[0]
             heads = next((each for each in self._heads if each.path == path), None)
             if heads is None or heads.relevance.shape != shape.shape:
                 heads = attended.Heads(path, torch.zeros(shape.shape, dtype=dtype, device=value.device))

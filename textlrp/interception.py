@@ -7,7 +7,6 @@ requires grad; everything else is a constant, and a constant that is added to re
 from __future__ import annotations
 
 import functools
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +15,19 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from textlrp import attention, foreign, graph, handlers, ledger, mapping, operations, overrides, provenance
+from textlrp import (
+    attention,
+    callers,
+    foreign,
+    graph,
+    handlers,
+    ledger,
+    mapping,
+    norms,
+    operations,
+    overrides,
+    provenance,
+)
 from textlrp.activations import Anchors, composed_activations
 from textlrp.arguments import carriers, carries, tensors
 from textlrp.books import Books
@@ -24,7 +35,7 @@ from textlrp.errors import UnsupportedOperationError
 from textlrp.inside import Inside
 from textlrp.isolation import Parts
 from textlrp.latent import Watch
-from textlrp.rules import Gradient, Rules
+from textlrp.rules import Gradient, Plain, Rules
 
 _HANDLERS = handlers.HANDLERS | {
     "attention": attention.scaled_dot_product_attention,
@@ -191,6 +202,8 @@ class Interception(TorchFunctionMode):
         if not self._relevant(found):
             return self._without_relevance(func, kind, args, kwargs)
         out = self._with_relevance(func, kind, args, kwargs)
+        if isinstance(self.rules.norm, Plain):
+            norms.follow(args, kwargs, out)
         if not torch.is_grad_enabled():
             provenance.mark_cut(out)
         return out
@@ -343,23 +356,8 @@ class Interception(TorchFunctionMode):
 
     def module_path(self) -> str:
         """Name the innermost module on the call stack, with its class."""
-        found = self._innermost()
+        found = callers.innermost(self.model)
         return "the model" if found is None else f"{found[0] or 'the model'} ({type(found[1]).__name__})"
-
-    def running_module(self) -> str:
-        """Return the path of the innermost module on the call stack, empty for the model itself."""
-        found = self._innermost()
-        return "" if found is None else found[0]
-
-    def _innermost(self) -> tuple[str, nn.Module] | None:
-        names = {id(module): name for name, module in self.model.named_modules()}
-        frame: Any = sys._getframe(1)
-        while frame is not None:
-            owner = frame.f_locals.get("self")
-            if isinstance(owner, nn.Module) and id(owner) in names:
-                return names[id(owner)], owner
-            frame = frame.f_back
-        return None
 
     def arrive(self, origin: Tensor, x: Tensor, c: Tensor) -> None:
         """Credit each input id with ``sum(x c)`` of its row; rows of no input id (a decoder's start) are special."""

@@ -203,6 +203,12 @@ def is_power(function: Any) -> bool:
     return function in _POWERS
 
 
+def is_root(function: Any, args: Any, kwargs: Any) -> bool:
+    """Whether a function raises to a power that statistics are raised to: a root, an inverse."""
+    exponent = args[1] if len(args) > 1 else kwargs.get("exponent", 2)
+    return is_power(function) and (isinstance(exponent, Tensor) or exponent <= 0 or exponent == 0.5)
+
+
 def is_clamp(function: Any) -> bool:
     """Whether a function keeps its argument between bounds."""
     return name(function).split(".")[-1] in ("clamp", "clip", "clamp_min", "clamp_max")

@@ -128,7 +128,11 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Uniform:
-    """A product of ``n`` activations: each gets the same, ``R / n`` (Achtibat et al. 2024, eq. 14)."""
+    """The same to each: of a product of ``n`` activations, ``R / n`` (Achtibat et al. 2024, eq. 14).
+
+    Of a softmax, the relevance of its row, ``sum_j p_j c_j``, in equal parts to the scores that no mask has set. A
+    score of exactly zero can have none; its part goes to the ledger's row ``stabilizer``.
+    """
 
 
 @dataclass(frozen=True)
@@ -153,8 +157,7 @@ class Constant:
 class Plain:
     """The plain gradient of a norm, statistics and all; what it leaves over goes to the ledger's row ``norms``.
 
-    It takes a norm of torch's own (``F.layer_norm``, ``F.rms_norm``, ``F.normalize``); where a model writes its norms
-    out, an error says so.
+    Where a model writes its norms out, so do squares, roots and spreads, and products with them and quotients by them.
     """
 
 
@@ -172,7 +175,7 @@ _LINEAR: dict[str, type] = {
 CATALOG: dict[str, dict[str, type]] = {
     "linear": _LINEAR,
     "embedding": _LINEAR,
-    "softmax": {"taylor": Taylor, "frozen": Frozen},
+    "softmax": {"taylor": Taylor, "frozen": Frozen, "uniform": Uniform},
     "product": {"uniform": Uniform, "taylor": Taylor, "frozen": Frozen},
     "nonlinearity": {"identity": Identity, "gradient": Gradient},
     "norm": {"constant": Constant, "plain": Plain},
@@ -209,7 +212,7 @@ class Rules:
 
     linear: Linear = field(default_factory=LRP0)
     embedding: Linear = field(default_factory=LRP0)
-    softmax: Taylor | Frozen = field(default_factory=Taylor)
+    softmax: Taylor | Frozen | Uniform = field(default_factory=Taylor)
     product: Uniform | Taylor | Frozen = field(default_factory=Uniform)
     nonlinearity: Identity | Gradient = field(default_factory=Identity)
     norm: Constant | Plain = field(default_factory=Constant)

@@ -192,6 +192,32 @@ class Softmax(Surrogate):
         return c_s.to(ctx.dtype), None, None, None
 
 
+class UniformSoftmax(Surrogate):
+    """Softmax by the uniform rule: ``R_i = sum_j(p_j c_j) / n`` to each of the ``n`` scores that no mask has set.
+
+    The multiplier is ``R_i / s_i``; what a score of exactly zero, or a row of nothing but masked ones, should have had
+    goes to the stabilizer.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, p: Tensor, dim: int, books: Books) -> Any:
+        ctx.mark_dirty(p)
+        ctx.save_for_backward(s, p)
+        ctx.dim, ctx.books = dim, books
+        return p
+
+    @staticmethod
+    @plainly
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        s, p = saved
+        row = (p * c).sum(ctx.dim, keepdim=True)
+        kept = s > MASKED
+        share = row / kept.sum(ctx.dim, keepdim=True).clamp_min(1)
+        received = kept & (s != 0)
+        ctx.books.post(ledger.STABILIZER, row - (share * received).sum(ctx.dim, keepdim=True))
+        return torch.where(received, share / torch.where(received, s, 1.0), 0.0).to(s.dtype), None, None, None
+
+
 class LayerNorm(Surrogate):
     """LayerNorm with its standard deviation held constant: centering and scaling stay linear.
 

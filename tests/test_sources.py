@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from textlrp import corpora
 from textlrp.errors import InputError
-from textlrp.sources import Source, read_documents
+from textlrp.sources import Source, match_labels, read_documents
 
 ROWS = [
     {"id": "a", "text": 'one, "two"\r\nthree', "label": "POS"},
@@ -189,6 +189,29 @@ def test_columns_are_found_or_chosen(tmp_path: Path) -> None:
 )
 def test_labels_are_strings(tmp_path: Path, value: Any, read: str | None) -> None:
     assert read_documents(saved(tmp_path, [{"text": "x", "label": value}]))[0].label == read
+
+
+@pytest.mark.parametrize(
+    ("given_labels", "known", "named"),
+    [
+        (["0", None, "1"], ["NEG", "POS"], ["NEG", None, "POS"]),
+        (["pos", "Neg"], ["NEG", "POS"], ["POS", "NEG"]),
+        (["0", "2"], ["NEG", "POS"], ["0", "2"]),
+        (["0", "POS"], ["NEG", "POS"], ["0", "POS"]),
+        (["01"], ["NEG", "POS"], ["01"]),
+        (["1", "0"], ["1", "0"], ["1", "0"]),
+        (["a"], ["A", "a "], ["A"]),
+        (["a"], ["A", "À"], ["A"]),
+        (["a"], ["A", "a"], ["a"]),
+        (["ss"], ["SS", "ß"], ["ss"]),
+        ([None], ["NEG"], [None]),
+        ([], [], []),
+    ],
+)
+def test_labels_get_the_names_of_the_model(
+    given_labels: list[str | None], known: list[str], named: list[str | None]
+) -> None:
+    assert match_labels(given_labels, known) == named
 
 
 @pytest.mark.parametrize("value", [[[4, 5], [0, 3]], "[[0, 3], [4, 5]]"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,28 @@ def read_documents(
         places[name] = where
         documents.append(Source(name, written, second, right, _rationales(values.get(_RATIONALES), written, place)))
     return documents
+
+
+def match_labels(given: Iterable[str | None], known: Sequence[str]) -> list[str | None]:
+    """Return labels as a model calls them, where data calls them by number or in another case.
+
+    Data often has 0 and 1 where the model has names. If no label of the data is one of the model's, and all of them are
+    such in another case, or else are numbers of the model's labels, they are given those names; otherwise they stay.
+
+    Args:
+        given: the labels of the data; None stays None.
+        known: the model's labels, in the order of its outputs.
+    """
+    listed = list(given)
+    found = {label for label in listed if label is not None}
+    folded = {label.casefold(): label for label in known}
+    if found & set(known):
+        return listed
+    if len(folded) == len(known) and all(label.casefold() in folded for label in found):
+        names = {label: folded[label.casefold()] for label in found}
+    else:
+        names = {str(number): label for number, label in enumerate(known)}
+    return [None if each is None else names[each] for each in listed] if found <= names.keys() else listed
 
 
 def _text_columns(rows: Rows, text: str | None, pair: str | None) -> tuple[str, str | None]:

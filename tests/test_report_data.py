@@ -32,7 +32,7 @@ def test_the_columns_of_a_page() -> None:
         "labels": ["NEG", "POS"],
         "known": 2,
         "views": [[0, None]],
-        "steps": 9999,
+        "steps": 10_000,
         "title": "Two",
         "documents": {
             "id": ["b", "c"],
@@ -45,8 +45,8 @@ def test_the_columns_of_a_page() -> None:
             "sentences": [[[7, 4]], [[7]]],
             "rationales": [[], []],
             "explained": [
-                [[0, 2.5, 0.85, 0.000150015, [9999, 0, 0, 0, 556, 111, 0, 5333, 0, 0, 0]]],
-                [[0, 2.5, 0.55, 0.00010001, [-9999, 0, 8999, 0, 0, 0, 2000]]],
+                [[0, 2.5, 0.85, 0.00015, [10000, 0, 0, 0, 556, 111, 0, 5333, 0, 0, 0]]],
+                [[0, 2.5, 0.55, 0.0001, [-10000, 0, 9000, 0, 0, 0, 2000]]],
             ],
         },
     }
@@ -68,7 +68,7 @@ def test_an_explanation_with_other_words_keeps_them() -> None:
     less = Explanation(**{k: v for k, v in vars(less).items() if k != "words"} | {"truncated": (3, 7)})
     row = build([Record("1", (explanation("one two", [0.0, 1.0]), less))]).rows[0]
     assert row[6] == [[0, 3, 1, 3]]
-    assert row[9][1][4:] == [[9999], [[0, 3]], [[1]]]
+    assert row[9][1][4:] == [[10000], [[0, 3]], [[1]]]
 
 
 def test_the_id_changes_with_what_is_reported_and_only_then() -> None:

@@ -40,7 +40,7 @@ COLUMNS = (
 )
 
 #: The strongest word of an explanation has this relevance in its units: four digits, whatever the scale.
-STEPS = 9999
+STEPS = 10_000
 
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _BLOCK = re.compile(r'<script type="application/json" id="textlrp-data">(.*?)</script>', re.DOTALL)

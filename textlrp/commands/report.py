@@ -135,7 +135,8 @@ def _explained(
         else:
             records.append(Record(document.id, explanations, document.label, document.rationales))
     if not records:
-        raise InputError(f"none of the {len(documents):,} documents can be explained; the first: {failures[0].reason}")
+        what = "the document" if len(documents) == 1 else f"none of the {len(documents):,} documents"
+        raise InputError(f"{what} can{'not' if len(documents) == 1 else ''} be explained: {failures[0].reason}")
     return records, failures
 
 

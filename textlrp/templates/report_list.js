@@ -2,6 +2,7 @@
 const List = (() => {
   const SIZE = 16;
   const PRINTED = 1000;
+  const WHOLE = 160; // so many documents are always there: the browser's own search finds them, too
   const root = byId("documents");
   const note = byId("print-note");
   let order = [];
@@ -39,7 +40,7 @@ const List = (() => {
   };
 
   const clear = chunk => {
-    if (!chunk.filled || printing) return;
+    if (!chunk.filled || printing || order.length <= WHOLE) return;
     const held = document.activeElement !== document.body && chunk.element.contains(document.activeElement);
     if (held || members(chunk).includes(Mode.active)) return;
     chunk.height = chunk.element.getBoundingClientRect().height;
@@ -74,7 +75,8 @@ const List = (() => {
       parts.append(element);
     }
     root.replaceChildren(parts);
-    if (chunks.length) fill(chunks[0]);
+    if (order.length <= WHOLE) chunks.forEach(fill);
+    else fill(chunks[0]);
     chunks.forEach(chunk => observer.observe(chunk.element));
   };
 

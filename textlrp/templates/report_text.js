@@ -132,12 +132,13 @@ const Data = (() => {
 })();
 
 const Numbers = (() => {
-  const digits = (value, size) => {
-    const written = value.toFixed(Math.max(0, Math.min(20, 2 - Math.floor(Math.log10(size)))));
-    return (value < 0 ? "\u2212" : "+") + written.replace("-", "");
-  };
   /** A number with its sign and three digits. */
-  const signed = value => (value === 0 ? "0" : Math.abs(value) < 1e-4 ? value.toExponential(1) : digits(value, Math.abs(value)));
+  const signed = value => {
+    if (value === 0) return "0";
+    const size = Math.abs(Number(value.toPrecision(3)));
+    const written = size < 1e-4 || size >= 1e6 ? size.toExponential(1) : size.toFixed(Math.max(0, 2 - Math.floor(Math.log10(size))));
+    return (value < 0 ? "\u2212" : "+") + written;
+  };
   /** A share of 1 as a percentage; only 0 and 1 themselves are written 0 and 100. */
   const percent = share => {
     const hundredths = 100 * share;

@@ -6,17 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from textlrp import __version__, comparison_table, palette
+from textlrp import __version__, comparison_table, pages, palette
 from textlrp.annotations import AGREE, DISAGREE, UNSURE, Annotation
 from textlrp.comparison import Comparison, DocumentRow
 from textlrp.report_data import Sent, SentDocument
 from textlrp.spans import TEXT, TEXT_PAIR
 from textlrp.units import whole_units
-from textlrp.webpage import policy
-from textlrp.wording import shown
 
 _VERDICTS = {AGREE: "agrees", DISAGREE: "disagrees", UNSURE: "is unsure", None: "gave no verdict"}
 _LISTED = 100  # documents that are named in the list of differences
@@ -81,10 +78,10 @@ def page(annotations: Iterable[Annotation], report: Sent, found: Comparison) -> 
     differing = [each for each in documents if each.row.labels_equal is False]
     sheet = _sheet()
     return (
-        _environment()
+        pages.environment()
         .get_template("annotations.html")
         .render(
-            policy=policy(sheet),
+            policy=pages.policy(sheet),
             sheet=Markup(sheet),
             found=found,
             documents=documents,
@@ -174,19 +171,4 @@ def _pieces(text: str, ranges: Iterable[tuple[int, int, str]]) -> tuple[Piece, .
 
 @cache
 def _sheet() -> str:
-    environment = _environment()
-    assert environment.loader is not None
-    return f"{palette.stylesheet()}{environment.loader.get_source(environment, 'annotations.css')[0]}"
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("textlrp", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        # Whatever a template shows has no control characters and no halves of characters, which UTF-8 cannot hold.
-        finalize=lambda value: shown(value) if type(value) is str else value,
-    )
+    return f"{palette.stylesheet()}{pages.source('annotations.css')}"

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from textlrp.layers import Layer
 
 
+# What words hold less of than this, as a share of the strongest special token, is nothing to be colored.
+_NOTHING = 0.01
+
+
 @dataclass(frozen=True)
 class Row:
     """A word (or token, or sentence) with its relevance at each layer.
@@ -36,7 +40,8 @@ class Heatmap:
     Attributes:
         layers: the layers whose positions are the tokens of the text; the others cannot be shown by words.
         names: what to call them, without what their paths have in common.
-        strongest: the largest absolute relevance at each layer: colors are relative to it.
+        strongest: the largest absolute relevance of a word at each layer: colors are relative to it, and those of
+            special tokens, which often hold most of the logit, end there.
         rows: the words.
         left_out: how many words are not among the rows, because others are stronger at every layer.
     """
@@ -48,8 +53,11 @@ class Heatmap:
     left_out: int = 0
 
     def weights(self, row: Row) -> list[float]:
-        """Return a row's relevance at each layer, relative to the strongest there: -1 to 1."""
-        return [value / most if most else 0.0 for value, most in zip(row.relevance, self.strongest, strict=True)]
+        """Return a row's relevance at each layer, relative to the strongest word there: -1 to 1."""
+        return [
+            max(-1.0, min(1.0, value / most)) if most else 0.0
+            for value, most in zip(row.relevance, self.strongest, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,11 @@ def heatmap(e: Explanation, by: str = "word", most: int | None = None) -> Heatma
         InputError: ``by`` is no unit.
     """
     layers = tuple(layer for layer in e.layers if layer.aligned)
-    names = tuple(name for name, layer in zip(_names(e.layers), e.layers, strict=True) if layer.aligned)
+    names = tuple(
+        name
+        for name, layer in zip(short_names([layer.name for layer in e.layers]), e.layers, strict=True)
+        if layer.aligned
+    )
     columns = [e.layer_units(layer, by) for layer in layers]
     # Special tokens stand where the model reads them: in front of the text, or behind it.
     first = next((i for i, span in enumerate(e.tokens) if not span.special), len(e.tokens))
@@ -101,7 +113,7 @@ def heatmap(e: Explanation, by: str = "word", most: int | None = None) -> Heatma
         if not spans[0].special and spans[0].text.strip()
     ]
     rows = [*specials[:before], *units, *specials[before:]]
-    strongest = tuple(max((abs(row.relevance[i]) for row in rows), default=0.0) for i in range(len(layers)))
+    strongest = tuple(_strongest(rows, i) for i in range(len(layers)))
     found = Heatmap(layers, names, strongest, tuple(rows))
     if most is None or len(rows) <= most:
         return found
@@ -110,10 +122,16 @@ def heatmap(e: Explanation, by: str = "word", most: int | None = None) -> Heatma
     return Heatmap(layers, names, strongest, tuple(rows[i] for i in kept), len(rows) - most)
 
 
+def _strongest(rows: Sequence[Row], layer: int) -> float:
+    words = max((abs(row.relevance[layer]) for row in rows if not row.special), default=0.0)
+    special = max((abs(row.relevance[layer]) for row in rows if row.special), default=0.0)
+    return max(words, _NOTHING * special)
+
+
 def holdings(e: Explanation) -> list[Holding]:
     """Return what each layer holds of the logit, from the embeddings up: the conservation curve."""
     found = []
-    for name, layer in zip(_names(e.layers), e.layers, strict=True):
+    for name, layer in zip(short_names([layer.name for layer in e.layers]), e.layers, strict=True):
         books = layer.ledger
         held = books[TOKENS] + books[SPECIAL_TOKENS]
         around = books[OTHER_PATHS]
@@ -125,13 +143,13 @@ def holdings(e: Explanation) -> list[Holding]:
     return found
 
 
-def _names(layers: Sequence[Layer]) -> list[str]:
-    """Return the names of layers without the modules that hold all of them."""
-    paths = [layer.name.split(".") for layer in layers]
+def short_names(names: Sequence[str]) -> list[str]:
+    """Return module paths without the modules that hold all of them; names that are no paths stay."""
+    paths = [name.split(".") for name in names]
     blocks = [path for path in paths if len(path) > 1]
     common = 0
     while len(blocks) > 1 and all(len(path) > common + 1 and path[common] == blocks[0][common] for path in blocks):
         common += 1
-    names = [".".join(path[common:] if len(path) > 1 else path) for path in paths]
+    short = [".".join(path[common:] if len(path) > 1 else path) for path in paths]
     stem = blocks[0][common - 1] if common else ""
-    return [f"{stem} {name}" if name[:1].isdigit() else name for name in names]
+    return [f"{stem} {name}" if name[:1].isdigit() else name for name in short]

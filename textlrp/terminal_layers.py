@@ -74,7 +74,7 @@ def _map(found: Heatmap, names: list[str], console: Console, width: int | None) 
         line.rstrip() if not has_colors(console) else None
         yield line
     left = f"{found.left_out:,} more words are weaker at every layer. " if found.left_out else ""
-    yield Text(f"{left}Each layer has a scale of its own: its strongest word.", style="dim")
+    yield Text(f"{left}Each layer has a scale of its own, up to its strongest word.", style="dim")
 
 
 def _short(text: str) -> str:

@@ -8,9 +8,9 @@ from markupsafe import Markup
 
 from textlrp import pages, palette
 from textlrp import webpage_parts as parts
-from textlrp.pages import policy as policy  # until its users take it from there
 from textlrp.units import direction, whole_units
-from textlrp.wording import number as number  # until its users take it from there
+from textlrp.webpage_layers import layers
+from textlrp.wording import number
 
 if TYPE_CHECKING:
     from textlrp.explanation import Explanation
@@ -32,7 +32,7 @@ _DARK_HOSTS = (
 
 def page(explanation: Explanation, by: str = "word") -> str:
     """Return an explanation as a whole page, its text colored by ``"token"``, ``"word"`` or ``"sentence"``."""
-    sheet = Markup(f"{pages.themes()}{palette.stylesheet()}{pages.source('page.css')}{pages.source('explanation.css')}")
+    sheet = Markup(f"{pages.themes()}{palette.stylesheet()}{pages.source('page.css')}{_styles(explanation)}")
     return _render("explanation.html", explanation, by, sheet=sheet, policy=pages.policy(sheet))
 
 
@@ -42,9 +42,13 @@ def fragment(explanation: Explanation, by: str = "word") -> str:
     hosts = ",".join(f"{host} .textlrp" for host in _DARK_HOSTS)
     sheet = Markup(
         f".textlrp{{{pages.LIGHT};{palette.css_variables()}}}\n@media screen{{{hosts}{{{dark}}}}}\n"
-        f"{palette.css_rules('.textlrp')}\n{pages.source('explanation.css')}"
+        f"{palette.css_rules('.textlrp')}\n{_styles(explanation)}"
     )
     return _render("explanation_fragment.html", explanation, by, sheet=sheet)
+
+
+def _styles(e: Explanation) -> str:
+    return pages.source("explanation.css") + (pages.source("layers.css") if e.layers else "")
 
 
 def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
@@ -80,5 +84,6 @@ def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
         openly=_LABELS,
         facts=parts.facts(e, by),
         command=parts.command(e, by),
+        layers=layers(e, by),
         **more,
     )

@@ -225,6 +225,7 @@ def command(e: Explanation, by: str) -> str:
         ("--by", by if by != "word" else ""),
     ]
     quoted = ["textlrp explain --file text.txt"] + [f"{name} {shlex.quote(value)}" for name, value in options if value]
+    quoted += ["--layers"] if e.layers else []
     if e.text_pair is not None:
         quoted.insert(1, '--pair "$(cat second-text.txt)"')
     return " ".join(quoted)

@@ -198,7 +198,7 @@ def test_a_folder_of_explanations_is_a_run(tmp_path: Path) -> None:
 
 def test_a_table_is_explained_and_reported(tmp_path: Path) -> None:
     with (tmp_path / "table.csv").open("w", newline="") as file:
-        rows = [("review", "gold"), ("A wonderful film", "POS"), ("Dull, " * 600, "NEG"), ("Never again", "NEG")]
+        rows = [("review", "gold"), ("A wonderful film", "POS"), ("Dull, " * 600, "NEG"), ("A dull film", "NEG")]
         csv.writer(file).writerows(rows)
     options = ["--text", "review", "--label", "gold", "--target", "all", "--long", "error", "--blind"]
     output = str(tmp_path / "report.html")

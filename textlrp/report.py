@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from textlrp import __version__, palette
 from textlrp.errors import InputError
 from textlrp.files import write_whole
+from textlrp.pages import environment, policy, source, themes
 from textlrp.report_data import ReportData, Row, build, dump, pages_of, whole
 from textlrp.report_summary import LABELS, Summary, summarize
-from textlrp.webpage import number, policy
-from textlrp.wording import percent, shown
+from textlrp.wording import number, percent
 
 if TYPE_CHECKING:
     from textlrp.records import Record
@@ -118,7 +117,7 @@ def _html(
 ) -> str:
     sheet, script = _sheet(), _script(_INDEX_SCRIPTS if links else _SCRIPTS)
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             policy=policy(sheet, script),
@@ -134,6 +133,11 @@ def _html(
             links=links,
             version=__version__,
             most_labels=LABELS,
+            counted=_counted,
+            number=number,
+            percent=percent,
+            permalink=_permalink,
+            shade=_shade,
         )
     )
 
@@ -174,31 +178,10 @@ def _shade(count: int, of: int) -> int:
 
 @cache
 def _sheet() -> str:
-    return "\n".join([palette.stylesheet(), *map(_source, _SHEETS)])
+    return "\n".join([themes(), palette.stylesheet(), *map(source, _SHEETS)])
 
 
 @cache
 def _script(names: tuple[str, ...]) -> str:
-    parts = "\n".join(_source(f"report_{name}.js") for name in names)
+    parts = "\n".join(source(f"report_{name}.js") for name in names)
     return f'(() => {{\n"use strict";\n{parts}}})();\n'
-
-
-def _source(name: str) -> str:
-    environment = _environment()
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("textlrp", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        # Whatever a template shows has no control characters and no halves of characters, which UTF-8 cannot hold.
-        finalize=lambda value: shown(value) if type(value) is str else value,
-    )
-    environment.globals.update(counted=_counted, number=number, percent=percent, permalink=_permalink, shade=_shade)
-    return environment

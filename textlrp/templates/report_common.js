@@ -82,8 +82,8 @@ const Progress = (() => {
   let waiting = 0;
   /** Once for many changes in a row. */
   const soon = () => {
-    cancelAnimationFrame(waiting);
-    waiting = requestAnimationFrame(show);
+    clearTimeout(waiting);
+    waiting = setTimeout(show, 0);
   };
   return { show, soon };
 })();

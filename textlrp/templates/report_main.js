@@ -65,8 +65,6 @@ const Keys = (() => {
     c: on(index => List.card(index).write()),
     m: () => Selected.take() || on(index => Mode.toggle(index))(),
     s: on(index => Actions.reveal(index)),
-    z: Actions.undo,
-    Z: Actions.redo,
     y: Actions.redo,
   };
 
@@ -77,10 +75,10 @@ const Keys = (() => {
       if (event.key === "Escape") target.blur();
       return;
     }
-    if ((event.ctrlKey || event.metaKey) && !event.altKey && (event.key === "z" || event.key === "Z" || event.key === "y")) {
+    const back = event.key.toLowerCase() === "z" ? (event.shiftKey ? Actions.redo : Actions.undo) : null;
+    if ((event.ctrlKey || event.metaKey) && !event.altKey && (back || event.key === "y")) {
       event.preventDefault();
-      if (event.key === "z" && !event.shiftKey) Actions.undo();
-      else Actions.redo();
+      (back || Actions.redo)();
       return;
     }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -91,8 +89,8 @@ const Keys = (() => {
     if (/^[1-9]$/.test(event.key) && Number(event.key) <= Data.labels.length) {
       on(index => Actions.label(index, Number(event.key) - 1))();
       event.preventDefault();
-    } else if (keys[event.key]) {
-      keys[event.key]();
+    } else if (back || keys[event.key]) {
+      (back || keys[event.key])();
       event.preventDefault();
     }
   });

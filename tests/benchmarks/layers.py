@@ -44,7 +44,8 @@ def main() -> None:
         ]
         print(
             f"{rows} x {length}: plain {statistics.median(plain):.3f} s, layers {statistics.median(seen):.3f} s, "
-            f"time x {ratio:.2f}, memory {peaks[0] / 2**20:.0f} -> {peaks[1] / 2**20:.0f} MiB, x {peaks[1] / peaks[0]:.2f}"
+            f"time x {ratio:.2f}, peak memory {peaks[0] / 2**20:.0f} and {peaks[1] / 2**20:.0f} MiB, "
+            f"x {peaks[1] / peaks[0]:.2f}"
         )
 
 

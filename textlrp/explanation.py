@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textlrp import segmentation
 from textlrp.errors import InputError
 from textlrp.files import read_json, write_whole
+from textlrp.grouped import Grouped
 from textlrp.layers import Layer
 from textlrp.ledger import Ledger
-from textlrp.spans import TEXT, TEXT_PAIR, Span, gather, read_range
+from textlrp.spans import Span
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _FORMAT = 1
 
-#: What a text can be shown by.
-UNITS = ("token", "word", "sentence")
-
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Grouped):
     """Which parts of a text made a classifier decide.
 
     Attributes:
@@ -72,32 +68,6 @@ class Explanation:
     reading: Mapping[str, str | int] = field(default_factory=dict)
     layers: tuple[Layer, ...] = ()
 
-    @cached_property
-    def words(self) -> tuple[Span, ...]:
-        """What was read as words, one span each, punctuation and white space too (UAX #29); special tokens left out.
-
-        The spans tile what was read, and their relevance adds up to the ledger's row ``tokens``.
-        """
-        return self._gathered(segmentation.words)
-
-    @cached_property
-    def sentences(self) -> tuple[Span, ...]:
-        """What was read as sentences, with the white space behind each (UAX #29); special tokens left out.
-
-        The spans tile what was read, and their relevance adds up to the ledger's row ``tokens``.
-        """
-        return self._gathered(segmentation.sentences)
-
-    def units(self, by: str) -> tuple[Span, ...]:
-        """Return the spans of the text by ``"token"``, ``"word"`` or ``"sentence"``.
-
-        Raises:
-            InputError: ``by`` is none of them.
-        """
-        if by not in UNITS:
-            raise InputError(f"a text is shown by {', '.join(UNITS)}, not by {by!r}")
-        return {"token": self.tokens, "word": self.words, "sentence": self.sentences}[by]
-
     def layer_units(self, layer: Layer, by: str = "word") -> tuple[Span, ...]:
         """Return the spans of the text by ``"token"``, ``"word"`` or ``"sentence"`` with their relevance at a layer.
 
@@ -111,19 +81,6 @@ class Explanation:
             )
         tokens = tuple(replace(span, relevance=value) for span, value in zip(self.tokens, layer.relevance, strict=True))
         return replace(self, tokens=tokens, layers=()).units(by)
-
-    @property
-    def texts(self) -> tuple[tuple[str, str, tuple[int, int] | None], ...]:
-        """Each text with what a span calls it (``source``) and what of it was not read: one, or two of a pair."""
-        first = (TEXT, self.text, self.truncated)
-        return (first,) if self.text_pair is None else (first, (TEXT_PAIR, self.text_pair, self.truncated_pair))
-
-    def _gathered(self, boundaries: Callable[[str], list[int]]) -> tuple[Span, ...]:
-        gathered: list[Span] = []
-        for source, text, truncated in self.texts:
-            tokens = [span for span in self.tokens if span.source == source]
-            gathered += gather(tokens, text, source, read_range(text, truncated), boundaries(text))
-        return tuple(gathered)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the explanation as JSON-ready values."""

@@ -9,7 +9,8 @@ from itertools import pairwise
 
 from textlrp import segmentation
 from textlrp.errors import InputError
-from textlrp.explanation import UNITS, Explanation
+from textlrp.explanation import Explanation
+from textlrp.grouped import UNITS
 from textlrp.records import Record
 from textlrp.spans import merge_overlaps
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from textlrp import serve_page, webpage
 from textlrp.errors import InputError
-from textlrp.explanation import UNITS, Explanation
+from textlrp.explanation import Explanation
+from textlrp.grouped import UNITS
 from textlrp.rules import PRESETS, Rules
 from textlrp.serve_desk import Desk, Job, Message
 from textlrp.serve_guard import Application, Guard

@@ -116,6 +116,12 @@ LAW = [
         lambda s: s.x.softmax(-1),
     ),
     Case(
+        "uniform softmax",
+        one,
+        lambda s, books: surrogates.UniformSoftmax.apply(s.x, s.x.detach().softmax(-1), -1, books),
+        lambda s: s.x.softmax(-1),
+    ),
+    Case(
         "softmax over time",
         one,
         lambda s, books: surrogates.Softmax.apply(s.x, s.x.detach().softmax(1), 1, books),

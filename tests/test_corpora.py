@@ -15,7 +15,7 @@ from textlrp import corpora
 from textlrp.errors import CorpusError
 
 DOMAINS = ("films", "food", "gadgets", "travel", "services")
-MINIMUM = {"plain": 1, "negation": 15, "irony": 15, "mixed": 15, "long": 15}
+MINIMUM = {"plain": 1, "negation": 15, "irony": 15, "mixed": 15, "hedging": 15, "long": 15}
 GOOD = {"id": "a", "text": "Not bad at all.", "label": "POS", "rationales": [[0, 14]]}
 SENTENCE_END = re.compile(r"(?<=[.!?…])[”)]?\s+|\n+")
 

@@ -27,11 +27,13 @@ class Document:
     Attributes:
         id: unique within its corpus.
         text: the text as it was written.
-        label: the class that its author gave it, or ``None`` where nobody did.
+        label: the one class that its author gave it, or ``None`` where nobody did.
         rationales: half-open character ranges of ``text``, the reasons for the label; in reading order, never
             overlapping.
         domain: what the text is about, or ``None``.
         tags: what is special about it (``negation``, ``irony``, ...).
+        labels: every class that applies, where several may; empty where only ``label`` is given.
+        language: the language of the text, as a BCP 47 tag (``en``, ``pt-BR``), or ``None``.
     """
 
     id: str
@@ -40,6 +42,8 @@ class Document:
     rationales: tuple[tuple[int, int], ...]
     domain: str | None = None
     tags: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,9 @@ class Corpus:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that occur, sorted; documents without a label add none."""
-        return tuple(sorted({document.label for document in self.documents if document.label is not None}))
+        """The labels that occur, as ``label`` or among ``labels``, sorted; documents without any add none."""
+        single = {document.label for document in self.documents if document.label is not None}
+        return tuple(sorted(single.union(*(document.labels for document in self.documents))))
 
 
 def names() -> tuple[str, ...]:
@@ -77,8 +82,9 @@ def load(name_or_path: str | Path) -> Corpus:
     """Read a bundled corpus by its name, or a ``.jsonl`` or ``.jsonl.gz`` file in the same form by its path.
 
     A file has one JSON object a line, in UTF-8, with the keys ``id``, ``text``, ``label`` (a string or null) and
-    ``rationales`` (a list of ``[start, end)`` character ranges of the text), and optionally ``domain`` and ``tags``.
-    Other keys and blank lines are ignored.
+    ``rationales`` (a list of ``[start, end)`` character ranges of the text), and optionally ``domain``, ``tags``,
+    ``labels`` (a list of different strings; ``label`` may be left out where it is there) and ``language``. Other keys
+    and blank lines are ignored.
 
     Returns:
         The corpus, with its documents in the order of the file and the ranges of each in reading order.
@@ -158,22 +164,46 @@ def _document(line: str, where: str) -> Document:
     if isinstance(values.get("id"), str) and values["id"]:
         where = f"{where}, document {values['id']!r}"
     for key in ("id", "text", "label", "rationales"):
-        if key not in values:
+        if key not in values and not (key == "label" and "labels" in values):
             raise CorpusError(f"{where}: the key {key!r} is missing; add it.")
-    for key, optional in (("id", False), ("text", False), ("label", True), ("domain", True)):
-        if optional and values.get(key) is None:
+    for key in ("id", "text", "label", "domain", "language"):
+        optional, value = key not in ("id", "text"), values.get(key)
+        if optional and value is None:
             continue
-        value = values[key]
         if not (isinstance(value, str) and value.strip()):
             null = ", or null" if optional else ""
             raise CorpusError(f"{where}: {key!r} is {_shown(value)}; make it a string that is not blank{null}.")
         if _HALF_PAIR.search(value):
             raise CorpusError(f"{where}: {key!r} holds half of a surrogate pair; write the whole character.")
-    text, tags = values["text"], [] if values.get("tags") is None else values["tags"]
-    if not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
-        raise CorpusError(f"{where}: 'tags' is {_shown(tags)}; make it a list of strings.")
-    rationales = _rationales(values["rationales"], len(text), where)
-    return Document(values["id"], text, values["label"], rationales, values.get("domain"), tuple(tags))
+    return Document(
+        values["id"],
+        values["text"],
+        values.get("label"),
+        _rationales(values["rationales"], len(values["text"]), where),
+        values.get("domain"),
+        _tags(values.get("tags"), where),
+        _labels(values.get("labels"), where),
+        values.get("language"),
+    )
+
+
+def _tags(tags: Any, where: str) -> tuple[str, ...]:
+    listed = [] if tags is None else tags
+    if not (isinstance(listed, list) and all(isinstance(tag, str) for tag in listed)):
+        raise CorpusError(f"{where}: 'tags' is {_shown(listed)}; make it a list of strings.")
+    return tuple(listed)
+
+
+def _labels(labels: Any, where: str) -> tuple[str, ...]:
+    listed = [] if labels is None else labels
+    if not (isinstance(listed, list) and all(isinstance(label, str) and label.strip() for label in listed)):
+        raise CorpusError(f"{where}: 'labels' is {_shown(listed)}; make it a list of strings that are not blank.")
+    for number, label in enumerate(listed):
+        if _HALF_PAIR.search(label):
+            raise CorpusError(f"{where}: 'labels' holds half of a surrogate pair; write the whole character.")
+        if label in listed[:number]:
+            raise CorpusError(f"{where}: 'labels' has {_shown(label)} twice; name each label once.")
+    return tuple(listed)
 
 
 def _rationales(spans: Any, length: int, where: str) -> tuple[tuple[int, int], ...]:

@@ -28,7 +28,7 @@ def article(page: Page, document: str) -> Any:
 def select(page: Page, document: str, start: int, end: int) -> None:
     """Drag the mouse over characters (UTF-16 units) of a document's text."""
     block = article(page, document).locator(".text").first
-    block.scroll_into_view_if_needed()
+    block.evaluate("block => block.scrollIntoView({ block: 'center' })")  # near an edge, dragging would scroll
     spots = block.evaluate(
         """(block, ends) => ends.map(([unit, side]) => {
           const walker = document.createTreeWalker(block, NodeFilter.SHOW_TEXT);

@@ -115,6 +115,9 @@ def test_the_address_says_what_is_listed_and_leads_to_a_document(browser: Browse
         assert page.evaluate("location.hash") == "#predicted=0&sort=unsure"
         page.reload()
         assert listed(page) == ["c", "b"]
+        page.locator("article h3 a").last.click()
+        assert page.evaluate("location.hash") == "#doc=b&predicted=0&sort=unsure"
+        assert listed(page) == ["c", "b"]
         page.goto(path.as_uri() + "#doc=d&predicted=0")  # it is not among these: all are listed
         page.reload()
         page.locator("article.current").wait_for()
@@ -220,6 +223,23 @@ def test_anyone_can_read_it_and_nothing_sticks_out(browser: Browser, path: Path,
         assert min(ratio for _, ratio in contrasts(page, ".text, .text span, button, .said *")) >= 4.5
         page.evaluate("document.getElementById('name-dialog').showModal()")
         assert complaints(page) == []
+    assert seen.nothing
+
+
+def test_many_labels_are_chosen_from_a_list_and_wide_tables_scroll_alone(browser: Browser, tmp_path: Path) -> None:
+    labels = [f"a rather long label {i}" for i in range(11)]
+    records = []
+    for i in range(22):
+        logits = {label: float(n == i % 11) for n, label in enumerate(labels)}
+        e = explanation("x", [1.0], labels[i % 11], predicted=labels[i % 11], logits=logits, probabilities={})
+        records.append(Record(str(i), (e,), labels[i * i % 11]))
+    (path,) = write_report(records, tmp_path / "report.html")
+    with opened(browser, path, width=360) as (page, seen):
+        assert page.locator(".confusion tbody tr").count() == 6  # as many as there are squares
+        assert not scrolls_sideways(page)
+        assert complaints(page) == []
+        assert page.locator(".said").first.inner_text().startswith("a rather long label 0 +2.50")
+        assert page.locator("article select").first.locator("option").count() == 12
     assert seen.nothing
 
 

@@ -30,7 +30,6 @@ def test_the_columns_of_a_page() -> None:
         "model": "tiny",
         "rules": "attnlrp",
         "labels": ["NEG", "POS"],
-        "known": 2,
         "views": [[0, None]],
         "steps": 10_000,
         "title": "Two",
@@ -56,7 +55,6 @@ def test_labels_that_the_model_lacks_come_last_and_views_are_sorted() -> None:
     both = (explanation("x y", [1.0], "POS"), explanation("x y", [0.5], "NEG", contrast="POS"))
     data = build([Record("1", both, "MIXED"), Record("2", both[:1], "GOOD")])
     assert data.labels == ("NEG", "POS", "GOOD", "MIXED")
-    assert data.known == 2
     assert data.views == ((0, 1), (1, None))
     assert [row[3] for row in data.rows] == [3, 2]
     assert [row[9][0][0] for row in data.rows] == [1, 1]

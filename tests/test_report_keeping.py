@@ -86,8 +86,13 @@ def test_another_name_takes_the_marks_along_or_starts_anew(browser: Browser, pat
         page.keyboard.press("Enter")
         page.locator("#progress", has_text="1 of 4 marked").wait_for()
         page.locator("#name").click()
+        page.locator("#name-field").fill("Nobody")
+        page.keyboard.press("Escape")
+        page.locator("#name").click()
+        page.locator("#name-field").fill("Nobody")
         page.get_by_role("button", name="Cancel").click()
         assert page.locator("#name").inner_text() == "Ada"
+        assert page.locator("#progress").inner_text() == "1 of 4 marked"
     assert seen.nothing
 
 

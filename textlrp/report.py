@@ -79,7 +79,8 @@ def write_report(
     data = build(records)
     parts = pages_of(data, page_documents, page_size)
     head = {"title": whole(title or "Report"), "blind": blind}
-    common: dict[str, Any] = {"title": title or "Report", "blind": blind, "data": data}
+    made = _made_with(records)
+    common: dict[str, Any] = {"made": made, "title": title or "Report", "blind": blind, "data": data}
     summary = summarize(records)
     if len(parts) == 1:
         html = _html(data.page(data.rows, **head), **common, summary=summary, failures=failures)
@@ -107,6 +108,7 @@ def write_report(
 def _html(
     inside: Mapping[str, Any],
     *,
+    made: str,
     title: str,
     blind: bool,
     data: ReportData,
@@ -132,6 +134,7 @@ def _html(
             page=page,
             links=links,
             version=__version__,
+            made=made,
             most_labels=LABELS,
             counted=_counted,
             number=number,
@@ -140,6 +143,22 @@ def _html(
             shade=_shade,
         )
     )
+
+
+def _made_with(records: Iterable[Record]) -> str:
+    """What somebody needs to know who wants to make the explanations again."""
+    found = dict.fromkeys(
+        ", ".join(
+            [
+                *([f"rules {e.rules}"] if e.rules else []),
+                *([f"revision {e.revision}"] if e.revision else []),
+                *(f"{name} {version}" for name, version in e.versions.items()),
+            ]
+        )
+        for record in records
+        for e in record.explanations
+    )
+    return "; ".join(each for each in found if each)
 
 
 def _name(path: Path, number_: int, count: int) -> str:

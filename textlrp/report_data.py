@@ -58,7 +58,6 @@ class ReportData:
         model: the model's name, or several.
         rules: the names of the rules.
         labels: the model's labels, and behind them those in the data that it does not know.
-        known: how many of them are the model's.
         views: what was explained: the index of the target and that of the contrast, or None.
         rows: one for each document, in the order of :data:`COLUMNS`.
     """
@@ -67,7 +66,6 @@ class ReportData:
     model: str
     rules: str
     labels: tuple[str, ...]
-    known: int
     views: tuple[tuple[int, int | None], ...]
     rows: tuple[Row, ...]
 
@@ -84,7 +82,6 @@ class ReportData:
             "model": self.model,
             "rules": self.rules,
             "labels": list(self.labels),
-            "known": self.known,
             "views": [list(view) for view in self.views],
             "steps": STEPS,
         }
@@ -157,11 +154,10 @@ def build(records: Iterable[Record]) -> ReportData:
     model = ", ".join(_distinct(whole(e.model) for e in explanations if e.model))
     rules = ", ".join(_distinct(whole(e.rules) for e in explanations if e.rules))
     return ReportData(
-        _digest(model, rules, list(labels), len(known), list(views), rows),
+        _digest(model, rules, list(labels), list(views), rows),
         model,
         rules,
         tuple(labels),
-        len(known),
         tuple(views),
         rows,
     )
@@ -266,8 +262,8 @@ def _distinct(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-def _digest(model: Any, rules: Any, labels: Any, known: Any, views: Any, rows: Iterable[Sequence[Any]]) -> str:
-    digest = hashlib.sha256(dump([_FORMAT, model, rules, labels, known, views]).encode())
+def _digest(model: Any, rules: Any, labels: Any, views: Any, rows: Iterable[Sequence[Any]]) -> str:
+    digest = hashlib.sha256(dump([_FORMAT, model, rules, labels, views]).encode())
     for row in rows:
         digest.update(b"\n" + dump(row).encode())
     return digest.hexdigest()
@@ -319,7 +315,7 @@ def _columns(page: Mapping[str, Any]) -> list[list[Any]]:
 
 def _sent(data: Mapping[str, Any], rows: Sequence[Sequence[Any]], path: Path) -> Sent:
     labels, views = data["labels"], data["views"]
-    found = _digest(data["model"], data["rules"], labels, data["known"], views, map(list, rows))
+    found = _digest(data["model"], data["rules"], labels, views, map(list, rows))
     if data["id"] != found:
         raise InputError(f"{str(path)!r} was changed: its data do not fit its id")
     documents = {}

@@ -102,7 +102,14 @@ const Card = (() => {
     const doc = Data.of(index);
     const name = `d${index}`;
     const said = make("p", { class: "said" });
-    const link = make("a", { href: `#${new URLSearchParams({ doc: doc.id })}`, class: "permalink" }, make("bdi", {}, doc.id));
+    const follow = event => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault(); // the address keeps what is listed
+      Filter.at(doc.id);
+      List.go(index);
+    };
+    const address = { href: `#${new URLSearchParams({ doc: doc.id })}`, class: "permalink", on: { click: follow } };
+    const link = make("a", address, make("bdi", {}, doc.id));
     const heading = make("h3", { id: name }, link);
     const blocks = doc.texts.map((text, source) => {
       const options = { class: "text", dir: "auto", data: { document: index, source } };
@@ -111,6 +118,7 @@ const Card = (() => {
     });
     const aloud = make("p", { class: "aloud" });
     const cut = make("p", { class: "cut", hidden: true });
+    const printed = make("p", { class: "printed" });
     const spans = make("ul", { class: "marks", "aria-label": "Words that you marked" });
     const act = (patch, group) => Actions.change(index, patch, group);
 
@@ -150,7 +158,7 @@ const Card = (() => {
     const element = make(
       "article",
       { class: "document", tabindex: -1, "aria-labelledby": name, "aria-posinset": place, "aria-setsize": count, data: { index } },
-      make("header", {}, heading, said), ...pairs, aloud, cut, spans, marking, comment,
+      make("header", {}, heading, said), ...pairs, aloud, cut, spans, printed, marking, comment,
     );
 
     const pieces = blocks.map((block, source) => {
@@ -192,7 +200,9 @@ const Card = (() => {
       const parts = [];
       if (hidden) parts.push(make("span", { class: "quiet" }, "The model\u2019s view is hidden until you have marked."));
       else {
-        const sure = doc.confidence === null ? "" : ` ${Numbers.percent(doc.confidence)}`;
+        // A model without probabilities gives a number.
+        const score = found && found.target === doc.predicted && found.contrast === null ? ` ${Numbers.signed(found.logit)}` : "";
+        const sure = doc.confidence === null ? score : ` ${Numbers.percent(doc.confidence)}`;
         parts.push(make("span", { class: "predicted" }, label(doc.predicted), sure));
         if (doc.label !== null) {
           const wrong = doc.label !== doc.predicted;
@@ -229,6 +239,9 @@ const Card = (() => {
       element.classList.toggle("working", Mode.active === index);
       spans.replaceChildren(...state.rationales.map(span => chip(index, span)));
       spans.hidden = !state.rationales.length;
+      const verdictText = VERDICTS.find(([each]) => each === state.verdict)?.[1];
+      const labelText = state.label === null ? null : `right label: ${state.label}`;
+      printed.textContent = [verdictText, labelText].filter(Boolean).join(", ");
       paint();
     };
 

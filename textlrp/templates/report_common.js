@@ -30,23 +30,21 @@ const Name = (() => {
     field.select();
   };
 
-  dialog.addEventListener("close", () => {
+  byId("name-form").addEventListener("submit", event => {
+    event.preventDefault();
     const name = field.value.trim().normalize("NFC");
-    const next = then;
-    then = null;
-    if (dialog.returnValue !== "save" || !name) return;
+    if (!name) {
+      field.focus();
+      return;
+    }
+    dialog.close();
     if (name !== Marks.name) {
       if (!keep.hidden && keep.querySelector("input").checked) Marks.rename(name);
       else Marks.enter(name);
     }
-    next?.();
+    then?.();
   });
-  byId("name-form").addEventListener("submit", event => {
-    if (field.value.trim()) return;
-    event.preventDefault();
-    field.focus();
-  });
-  byId("name-cancel").addEventListener("click", () => dialog.close("cancel"));
+  byId("name-cancel").addEventListener("click", () => dialog.close());
   byId("name").addEventListener("click", () => open(null));
 
   return { open };

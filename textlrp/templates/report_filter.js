@@ -83,6 +83,7 @@ const Filter = (() => {
   const guard = () => {
     const on = secret();
     form.classList.toggle("secret", on);
+    form.classList.toggle("unseen", on && Data.columns.id.every(id => Marks.hidden(id)));
     fields.sort.querySelectorAll("[data-open]").forEach(option => (option.disabled = on));
     if (on) {
       for (const name of MODEL) values[name] = DEFAULTS[name];

@@ -87,14 +87,14 @@ const List = (() => {
   };
 
   /** Bring a document into view and make it the current one; false where it is not listed. */
-  const go = (index, focus = true) => {
+  const go = (index, focus = true, block = "start") => {
     const place = order.indexOf(index);
     if (place < 0) return false;
     const number = Math.floor(place / SIZE);
     for (const near of [number - 1, number, number + 1]) if (chunks[near]) fill(chunks[near]);
     select(index);
     const card = cards.get(index);
-    card.element.scrollIntoView({ block: "start" });
+    card.element.scrollIntoView({ block });
     if (focus) card.element.focus({ preventScroll: true });
     return true;
   };

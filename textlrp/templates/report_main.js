@@ -27,7 +27,7 @@ const Actions = (() => {
     if (id === null) return Say.aloud(`There is nothing to ${what}.`);
     if (conflict) return Say.aloud(`\u201c${id}\u201d was changed in another tab since: its marks are left as they are.`);
     const index = Data.places.get(id);
-    if (List.listed(index)) List.go(index, Mode.active === null);
+    if (List.listed(index)) List.go(index, Mode.active === null, "nearest");
     return null;
   };
 

@@ -1,0 +1,161 @@
+"""The numbers of faithfulness, from what a model makes of perturbed texts. It needs no torch."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+#: The shares of a text, in percent, at which comprehensiveness and sufficiency are taken (DeYoung et al. 2020).
+BINS = (1, 5, 10, 20, 50)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a model makes of a text as more and more of it is perturbed.
+
+    Attributes:
+        shares: the share of the text's units that is perturbed, rising from 0 to 1.
+        logits: the target's logit at each share.
+        probabilities: the target's probability at each share; empty where the model gives none (regression).
+    """
+
+    shares: tuple[float, ...]
+    logits: tuple[float, ...]
+    probabilities: tuple[float, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the curve as JSON-ready values."""
+        return {
+            "shares": list(self.shares),
+            "logits": list(self.logits),
+            "probabilities": list(self.probabilities),
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Curve:
+        """Rebuild a curve from :meth:`to_dict`."""
+        return cls(**{key: tuple(numbers) for key, numbers in values.items()})
+
+
+def order(relevances: Sequence[float], seed: str) -> tuple[int, ...]:
+    """Return the places of relevances, the highest first; equal ones are in random order, the same for a seed.
+
+    To break ties by position would favor texts that begin (or end) with what matters.
+    """
+    places = list(range(len(relevances)))
+    random.Random(seed).shuffle(places)
+    return tuple(sorted(places, key=lambda i: -relevances[i]))
+
+
+def counts(size: int, steps: int) -> tuple[int, ...]:
+    """Return how many of ``size`` units are perturbed at each step, from 0 to all: one more each time, or spread evenly
+    over ``steps`` steps where there are more units than that."""
+    number = min(size, steps)
+    return tuple((2 * i * size + number) // (2 * number) for i in range(number + 1))
+
+
+def at_percent(size: int, percent: int) -> int:
+    """Return how many of ``size`` units are that many percent, rounded up: at least one."""
+    return max(1, -(-size * percent // 100))
+
+
+def area(morf: Sequence[float], lerf: Sequence[float], shares: Sequence[float]) -> float:
+    """Return the area between two perturbation curves; more is better, and random relevance has zero on average.
+
+    ``A = integral of (LeRF(x) - MoRF(x)) dx`` over the perturbed share x from 0 to 1, with straight lines between the
+    steps; for equal steps, ``A = 1/S sum_(k=1)^(S-1) (LeRF_k - MoRF_k)``, the mean difference, in the unit of the
+    curves. The share takes the place of a count, so that short and long texts compare; a text of a single unit has 0.
+
+    Source: Samek et al. 2017, "Evaluating the Visualization of What a Deep Neural Network Has Learned", section III:
+    both curves, and the area over one of them (AOPC, eq. 12) as a mean over steps; here, that of MoRF minus that of
+    LeRF, which the unperturbed text drops out of.
+
+    Args:
+        morf: the logit (or probability) as the most relevant units are perturbed first.
+        lerf: the same as the least relevant ones are.
+        shares: the share of units that is perturbed, for each of both.
+    """
+    gaps = [low - high for low, high in zip(lerf, morf, strict=True)]
+    return math.fsum(
+        (one + other) / 2 * (after - before)
+        for (one, other), (before, after) in zip(pairwise(gaps), pairwise(shares), strict=True)
+    )
+
+
+def kendall(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Return Kendall's tau-b of two rankings, -1 to 1: do they put the same pairs in the same order?
+
+    ``tau_b = (C - D) / sqrt((P - T_1) (P - T_2))``, with C concordant and D discordant pairs out of P, and T pairs that
+    are tied on a side.
+
+    Source: Kendall 1945, "The Treatment of Ties in Ranking Problems".
+
+    Returns:
+        None where it is not defined: all values of a side are equal, or there are fewer than two.
+    """
+    total = different_one = different_other = 0
+    for i in range(len(one)):
+        for j in range(i):
+            a = (one[i] > one[j]) - (one[i] < one[j])
+            b = (other[i] > other[j]) - (other[i] < other[j])
+            total += a * b
+            different_one += abs(a)
+            different_other += abs(b)
+    if not different_one or not different_other:
+        return None
+    return total / math.sqrt(different_one * different_other)
+
+
+def infidelity(expected: Sequence[float], observed: Sequence[float]) -> float:
+    """Return the infidelity: ``mean((I . R - (f(x) - f(x_I)))^2)``, in squared logits; less is better, 0 is perfect.
+
+    ``I . R`` is the relevance of the perturbed units, and the bracket the change of the logit that perturbing them
+    makes.
+
+    Source: Yeh et al. 2019, "On the (In)fidelity and Sensitivity of Explanations", definition 2.1, with a removal to a
+    reference value as the perturbation: relevance is in logits, so its sum stands for the product of gradient and
+    change.
+
+    Args:
+        expected: for each random perturbation, the relevance of what is perturbed.
+        observed: for each, by how much the logit falls.
+    """
+    return math.fsum((a - b) ** 2 for a, b in zip(expected, observed, strict=True)) / len(expected)
+
+
+def scaled_infidelity(expected: Sequence[float], observed: Sequence[float]) -> float | None:
+    """Return the infidelity at the best positive scale of the relevance, as a share of the change: 0 (perfect) to 1.
+
+    ``min_(b >= 0) mean((b I . R - d)^2) / mean(d^2)`` with ``d = f(x) - f(x_I)``, so that methods whose scores are not
+    in logits (attention, norms of gradients) can be compared. A negative scale would reward scores of the wrong sign.
+
+    Source: Yeh et al. 2019, section 4 (the optimal scale).
+
+    Returns:
+        None where no perturbation changes the logit.
+    """
+    size = math.fsum(b * b for b in observed)
+    if not size:
+        return None
+    length = math.fsum(a * a for a in expected)
+    common = max(0.0, math.fsum(a * b for a, b in zip(expected, observed, strict=True)))
+    # Rounding must not make a perfect score negative.
+    return max(0.0, 1 - common * common / (length * size)) if length * size else 1.0
+
+
+def sample(size: int, number: int, seed: str) -> tuple[int, ...]:
+    """Return the places of at most ``number`` of ``size`` units: all, or a random sample, in order."""
+    return tuple(sorted(random.Random(seed).sample(range(size), min(size, number))))
+
+
+def draws(size: int, number: int, seed: str) -> list[frozenset[int]]:
+    """Return random sets of units to perturb: a size from 1 to all, each as likely, and then that many units.
+
+    A coin for each unit would leave long texts with sets of about half of them only.
+    """
+    generator = random.Random(seed)
+    return [frozenset(generator.sample(range(size), generator.randint(1, size))) for _ in range(number)]

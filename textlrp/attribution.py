@@ -48,5 +48,12 @@ class Scorer(Protocol):
     """A method that scores the tokens of a text for a label (default: the predicted one)."""
 
     def __call__(
-        self, explainer: Explainer, text: str, *, target: str | int | None = None, seed: int = 0
+        self,
+        explainer: Explainer,
+        text: str,
+        text_pair: str | None = None,
+        *,
+        target: str | int | None = None,
+        contrast: str | int | None = None,
+        seed: int = 0,
     ) -> Attribution: ...

@@ -1,0 +1,119 @@
+"""``textlrp evaluate``."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from textlrp.commands.shared import check_output, echo_json, load, show
+from textlrp.errors import InputError
+
+_EPILOG = """A corpus is the name of a bundled one, or a file, folder or data set as "textlrp report" takes them, with
+:SPLIT behind it where it has several. A method is a preset of rules, rules:FILE.json, or one of random, attention,
+rollout, gradient-norm, gradient-x-input, integrated-gradients[:STEPS], occlusion, lime and shapley. --model, --corpus,
+--method and --perturb may be given several times.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.option(
+    "--model", "models", multiple=True, help="A model folder or a hub name.  [default: the built-in classifier]"
+)
+@click.option("--corpus", "corpora", multiple=True, required=True, help="What to measure on.")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    help="What to compare; the others are compared with the first.  [default: attnlrp, cp-lrp, gradient-x-input, "
+    "integrated-gradients, rollout, occlusion, random]",
+)
+@click.option(
+    "--perturb",
+    multiple=True,
+    type=click.Choice(["mask", "delete", "zero"]),
+    help="How tokens are taken away.  [default: mask and zero: a table with one alone misleads]",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["token", "word"]),
+    default="token",
+    show_default=True,
+    help="What is taken away at a time.",
+)
+@click.option(
+    "--measures",
+    default="faithfulness,plausibility",
+    show_default=True,
+    help="Plausibility is measured where words are marked as reasons for the predicted label.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="How many documents to take of each corpus.  [default: all]")
+@click.option("--text", help="The column of the text.  [default: text, sentence, ...]")
+@click.option("--label", help="The column of the right label; an empty name takes none.  [default: label, ...]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What all that is random uses.")
+@click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
+@click.option(
+    "--output",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Keep results here as they come; the same command goes on where a run was stopped.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["terminal", "json", "html"]), default="terminal", show_default=True
+)
+@click.option(
+    "-o", "output", metavar="FILE", type=click.Path(path_type=Path), help="Write to a file, whole or not at all."
+)
+def evaluate(
+    models: tuple[str, ...],
+    corpora: tuple[str, ...],
+    methods: tuple[str, ...],
+    perturb: tuple[str, ...],
+    by: str,
+    measures: str,
+    limit: int | None,
+    text: str | None,
+    label: str | None,
+    seed: int,
+    device: str | None,
+    folder: Path | None,
+    form: str,
+    output: Path | None,
+) -> None:
+    """Measure which methods say what a model does, and which say what people would.
+
+    Every method explains the predicted label of every document. Faithfulness: tokens are taken from the text by their
+    relevance, and the model is asked again. Plausibility: the relevance is compared with the words that people marked.
+    The table has intervals, tests and costs.
+    """
+    from textlrp import evaluation
+    from textlrp.evaluation_data import read_corpora, short_names
+    from textlrp.explainer import DEMO_NAME
+
+    check_output(output)
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise InputError(f"--output is a folder, and {str(folder)!r} is a file; -o names a file for the table")
+    read = read_corpora(corpora, text=text, label=label, limit=limit)
+    named = zip(short_names(models, "model"), models, strict=True)
+    loaders = {name: partial(load, model, "--model", None, device, None) for name, model in named}
+    found = evaluation.evaluate(
+        loaders or {DEMO_NAME: partial(load, None, "--model", None, device, None)},
+        read,
+        methods or evaluation.METHODS,
+        perturb=perturb or evaluation.PERTURB,
+        by=by,
+        measures=tuple(measures.replace(",", " ").split()),
+        limit=limit,
+        seed=seed,
+        folder=folder,
+        progress=True,
+    )
+    if form == "json":
+        echo_json(found.to_json(output), output)
+    elif form == "html":
+        written = found.to_html(output)
+        echo_json(written, output)
+    else:
+        show(found, output)

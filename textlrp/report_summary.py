@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from textlrp.spans import Span
@@ -236,8 +237,10 @@ class _Tally:
         self.written[word.text] += 1
         self.documents.add(document)
         place = (word.relevance, document, number)
-        self.highest = _best([*self.highest, place], -1)
-        self.lowest = _best([*self.lowest, place], 1)
+        if len(self.highest) < 2 or word.relevance > self.highest[-1][0]:
+            self.highest = _best([*self.highest, place], -1)
+        if len(self.lowest) < 2 or word.relevance < self.lowest[-1][0]:
+            self.lowest = _best([*self.lowest, place], 1)
 
 
 def _best(places: list[tuple[float, int, int]], sign: int) -> list[tuple[float, int, int]]:
@@ -327,6 +330,7 @@ def _near(words: Sequence[str], after: bool) -> str:
     return ("… " if cut else "") + joined.lstrip()
 
 
+@lru_cache(maxsize=100_000)
 def _counts(text: str) -> bool:
     """Whether a word is more than white space and punctuation."""
     return any(unicodedata.category(char)[0] in "LNMS" for char in text)

@@ -34,9 +34,9 @@ const Paint = (() => {
 
   const inside = (list, at) => list.some(([start, end]) => start <= at && at < end);
 
-  /** Fill a block with a text in its colors. `cursor` is the range of pieces that the mark mode stands on, or null. */
+  /** Fill a block with a text in its colors; `separate` is whether each word gets an element of its own. */
   const draw = (block, text, pieces, options) => {
-    const { weights, mine, given, separate, cursor } = options;
+    const { weights, mine, given, separate } = options;
     const cuts = [...new Set([...mine, ...given].flat())];
     const runs = [];
     pieces.forEach((piece, number) => {
@@ -44,14 +44,14 @@ const Paint = (() => {
       const next = pieces[number + 1];
       const trailing = View.by === "sentence" && piece.blank && (!next || !weights || weights[next.word]?.unit !== own?.unit);
       const color = own && !trailing ? colorClass(own.weight) : "";
-      const edges = [piece.start, ...cuts.filter(at => at > piece.start && at < piece.end).sort((a, b) => a - b), piece.end];
+      const within = cuts.filter(at => at > piece.start && at < piece.end).sort((a, b) => a - b);
+      const edges = [piece.start, ...within, piece.end];
       for (let i = 0; i + 1 < edges.length; i++) {
         const classes = [
           color,
           inside(mine, edges[i]) ? "mine" : "",
           inside(given, edges[i]) ? "given" : "",
           weights && piece.word < 0 ? "unread" : "",
-          cursor && number >= cursor[0] && number <= cursor[1] ? "cursor" : "",
         ].filter(Boolean).join(" ");
         const group = `${classes} ${color ? own.unit : ""} ${separate && !piece.blank ? number : ""}`;
         const last = runs.at(-1);
@@ -63,6 +63,8 @@ const Paint = (() => {
         }
       }
     });
+    // With dir=auto, a browser finds the direction anew for each element that comes in: a long text takes seconds.
+    block.removeAttribute("dir");
     block.replaceChildren(
       ...runs.map(run => {
         const shown = Text.visible(text.slice(run.start, run.end));
@@ -70,6 +72,7 @@ const Paint = (() => {
         return make("span", { class: run.classes || null, title: run.title, data: run.data }, shown);
       }),
     );
+    block.setAttribute("dir", "auto");
   };
 
   /** The strongest words in one sentence, for those who do not see colors. */
@@ -184,10 +187,10 @@ const Card = (() => {
           mine: Paint.ranges(state.rationales, key, text),
           given: Paint.ranges(given, key, text),
           separate: Mode.active === index,
-          cursor: Mode.cursor(index, source),
         });
         Search.highlight(block);
       });
+      if (Mode.active === index) Mode.point();
       aloud.textContent = found ? Paint.words(doc, found) : "";
       const unread = hidden ? 0 : pieces.flat().filter(piece => piece.word < 0).reduce((sum, piece) => sum + piece.end - piece.start, 0);
       cut.hidden = !unread;

@@ -205,9 +205,17 @@ const Mode = (() => {
   const pieces = () => List.card(active).pieces[source];
   const span = () => [Math.min(anchor, here), Math.max(anchor, here)];
 
-  const paint = () => {
-    List.card(active).paint();
-    blockOf().querySelector(".cursor")?.scrollIntoView({ block: "nearest" });
+  /** Show which words the keys have reached. */
+  const point = () => {
+    const [from, to] = span();
+    List.card(active)?.blocks.forEach((block, which) => {
+      block.querySelectorAll(".cursor").forEach(word => word.classList.remove("cursor"));
+      if (which !== source) return;
+      for (let piece = from; piece <= to; piece++) {
+        block.querySelectorAll(`[data-piece="${piece}"]`).forEach(word => word.classList.add("cursor"));
+      }
+      block.querySelector(".cursor")?.scrollIntoView({ block: "nearest" });
+    });
   };
 
   const say = () => {
@@ -292,20 +300,20 @@ const Mode = (() => {
     if (steps[event.key]) {
       here = steps[event.key]();
       if (!event.shiftKey) anchor = here;
-      paint();
+      point();
       say();
     } else if (event.key === "Enter" || event.key === " ") {
       const own = pieces();
       const [from, to] = span();
       Spans.flip(active, source, [own[from].start, own[to].end]);
       anchor = here;
-      paint();
+      point();
       say();
     } else if (event.key === "Delete" || event.key === "Backspace") {
       const own = pieces();
       const [from, to] = span();
       Spans.drop(active, source, [own[from].start, own[to].end]);
-      paint();
+      point();
     } else if (event.key === "Escape") toggle(active);
     else return false;
     event.preventDefault();
@@ -324,12 +332,11 @@ const Mode = (() => {
     const [from, to] = span();
     Spans.flip(index, source, [own[from].start, own[to].end]);
     anchor = hit;
-    paint();
+    point();
   };
 
   return {
-    toggle, leave, press, tap,
-    cursor: (index, which) => (active === index && source === which ? span() : null),
+    toggle, leave, press, tap, point,
     get active() {
       return active;
     },

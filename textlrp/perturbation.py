@@ -176,7 +176,8 @@ class Perturbed:
             self._pads = False
             self._together &= not alike
             return self._read(variants)
-        self._checked.add(alike)
+        if len(variants) > 1:
+            self._checked.add(alike)
         if not bool(torch.isfinite(found).all()):
             raise NonFiniteError(f"the model's logits are not finite for a text perturbed by {self.perturb!r}")
         return list(found)

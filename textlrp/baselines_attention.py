@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from textlrp.baselines_gradients import lookups
 from textlrp.baselines_passes import Passes
-from textlrp.errors import LRPError, ModelError
+from textlrp.errors import ModelError
 
 
 def attention(passes: Passes, seed: int) -> list[float]:
@@ -61,13 +61,8 @@ def _attentions(passes: Passes) -> tuple[list[Tensor], Tensor]:
             f"classifier looks"
         )
     with passes.running() as inputs, eager_attention(model):
-        try:
-            with lookups(model):
-                output = model(**inputs, output_attentions=True, output_hidden_states=True, return_dict=True)
-        except LRPError:
-            raise
-        except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
-            raise ModelError(f"{name} does not return its attention weights: {error}") from error
+        with lookups(model):
+            output = model(**inputs, output_attentions=True, output_hidden_states=True, return_dict=True)
         logits = passes.ran(output)
         passes.found(logits[0])
         states = getattr(output, "hidden_states", None) or ()

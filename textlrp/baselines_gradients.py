@@ -22,12 +22,12 @@ from textlrp.errors import ModelError
 
 
 class Looked(NamedTuple):
-    """One lookup of the input ids.
+    """One lookup.
 
     Attributes:
         module: the table.
-        ids: ``[batch, sequence]``.
-        rows: the leaf, ``[batch, sequence, width]``.
+        ids: ``[batch, sequence]``, or the other way round.
+        rows: the leaf, ``[batch, sequence, width]`` or the other way round.
         whole: what the table returned, of the same shape.
     """
 
@@ -62,12 +62,14 @@ def lookups(model: nn.Module, change: Change | None = None) -> Iterator[list[Loo
             raise ModelError(f"the embedding table {type(module).__name__} returns other things than a row for each id")
         whole = output.detach()
         rows = whole if change is None else change(len(found), module, ids, whole)
-        found.append(Looked(module, ids, rows.detach().requires_grad_(torch.is_grad_enabled()), whole))
-        return found[-1].rows
+        leaf = rows.detach().requires_grad_(torch.is_grad_enabled())
+        found.append(Looked(module, ids, leaf, whole))
+        return leaf.clone()  # some models scale it in place
 
-    # Encoder and decoder can have a module each around one table.
-    weight = getattr(table, "weight", None)
-    own = [x for x in model.modules() if x is table or (isinstance(x, nn.Embedding) and x.weight is weight)]
+    # Encoder and decoder can have a table each, or a module each around one table. A table of positions that happens to
+    # be as large does no harm: it is not asked for ids that came from the text.
+    size = getattr(table, "num_embeddings", None)
+    own = [x for x in model.modules() if x is table or (isinstance(x, nn.Embedding) and x.num_embeddings == size)]
     hooks = [module.register_forward_hook(make_leaf, with_kwargs=True) for module in own]
     try:
         yield found
@@ -82,20 +84,20 @@ def lookups(model: nn.Module, change: Change | None = None) -> Iterator[list[Loo
 
 
 def origins(passes: Passes, inputs: dict[str, Tensor], found: list[Looked]) -> list[Tensor]:
-    """Return for each lookup the index of the id that each row belongs to, ``[sequence]``, or -1 for none.
+    """Return for each lookup of one text the index of the id that each row belongs to, flat, or -1 for none.
 
     A lookup of anything but the ids as they were given (a decoder's are shifted) is traced in a plain pass, which
     counts.
     """
     ids = inputs["input_ids"]
-    if all(looked.ids.shape[1:] == ids.shape[1:] and torch.equal(looked.ids[0], ids[0]) for looked in found):
+    if all(torch.equal(looked.ids, ids) for looked in found):
         return [torch.arange(ids.shape[1], device=ids.device)] * len(found)
     traced: list[Tensor] = []
 
     def note(_: int, module: nn.Module, looked: Tensor, rows: Tensor) -> Tensor:
         with torch._C.DisableTorchFunction():
             known = provenance.origin(looked)
-            traced.append(torch.full_like(looked[0], -1) if known is None else known[0])
+            traced.append((torch.full_like(looked, -1) if known is None else known).flatten())
         return rows
 
     with torch.no_grad(), lookups(passes.model, note), _Following():
@@ -121,7 +123,7 @@ def gradient_norm(passes: Passes, seed: int) -> list[float]:
         found, gradients = _gradients(passes, inputs)
         total = torch.zeros(inputs["input_ids"].shape[1], found[0].rows.shape[-1], dtype=torch.float64)
         for origin, gradient in zip(origins(passes, inputs, found), gradients, strict=True):
-            total += _credited(origin, gradient[0].double().cpu(), total.shape[0])
+            total += _credited(origin, gradient.double().flatten(0, 1).cpu(), total.shape[0])
     norms: list[float] = total.norm(dim=-1).tolist()
     return norms
 
@@ -131,7 +133,7 @@ def gradient_x_input(passes: Passes, seed: int) -> list[float]:
     with passes.running() as inputs:
         found, gradients = _gradients(passes, inputs)
         products = [
-            (looked.rows.detach()[0].double() * gradient[0].double()).sum(-1).cpu()
+            (looked.rows.detach().double() * gradient.double()).sum(-1).flatten().cpu()
             for looked, gradient in zip(found, gradients, strict=True)
         ]
         return _summed(passes, origins(passes, inputs, found), products)
@@ -156,10 +158,11 @@ def integrated_gradients(passes: Passes, seed: int, steps: int, reference: str |
         fixed = torch.tensor(passes.encoding.special, device=ids.device)
         differences = [_difference(looked, at, fixed, kind, replaced) for looked, at in zip(found, origin, strict=True)]
         totals = [torch.zeros_like(difference, dtype=torch.float64) for difference in differences]
+        # Rows can be shared out only where the texts of a batch come first.
+        together &= ids.shape[1] > 1 and all(looked.ids.shape[0] == 1 for looked in found)
         size = max(1, min(ROWS, IDS_BACK // ids.shape[1])) if together else 1
         for chosen in torch.arange(steps).split(size):
-            # The text is 1 - alpha steps away.
-            back = (1 - along[chosen]).to(ids.device)[:, None, None]
+            back, share = (x[chosen].to(ids.device)[:, None, None] for x in (1 - along, shares))
 
             def change(number: int, module: nn.Module, looked: Tensor, rows: Tensor, back: Tensor = back) -> Tensor:
                 return rows - back.to(rows.dtype) * differences[number]
@@ -167,21 +170,22 @@ def integrated_gradients(passes: Passes, seed: int, steps: int, reference: str |
             rows = {key: value.expand(len(chosen), -1) for key, value in inputs.items()}
             _, gradients = _gradients(passes, rows, change)
             for total, gradient in zip(totals, gradients, strict=True):
-                total += (shares[chosen].to(ids.device)[:, None, None] * gradient.double()).sum(0)
+                weighted = share * gradient.double()
+                total += weighted.sum(0, keepdim=True) if together else weighted
         products = [
-            (difference.double() * total).sum(-1).cpu() for difference, total in zip(differences, totals, strict=True)
+            (difference.double() * total).sum(-1).flatten().cpu()
+            for difference, total in zip(differences, totals, strict=True)
         ]
         return _summed(passes, origin, products)
 
 
 def _difference(looked: Looked, origin: Tensor, fixed: Tensor, kind: str, replaced: int | None) -> Tensor:
-    """Return the embeddings of a text less those of its reference, ``[sequence, width]``."""
-    moves = (origin >= 0) & ~fixed[origin.clamp_min(0)]
-    whole = looked.whole[0]
-    reference = torch.zeros_like(whole)
+    """Return the rows of a text less those of its reference, of the shape of its rows."""
+    moves = ((origin >= 0) & ~fixed[origin.clamp_min(0)]).view(*looked.ids.shape, 1)
+    reference = torch.zeros_like(looked.whole)
     if kind != "zero":
-        reference = looked.module.forward(torch.full_like(looked.ids[:1], int(replaced or 0)))[0].detach()
-    return (whole - reference) * moves[:, None]
+        reference = looked.module.forward(torch.full_like(looked.ids, int(replaced or 0))).detach()
+    return (looked.whole - reference) * moves
 
 
 def _gradients(

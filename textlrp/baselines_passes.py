@@ -19,7 +19,7 @@ from textlrp.attribution import Attribution
 from textlrp.baselines import REPLACEMENTS
 from textlrp.batches import buckets
 from textlrp.classifier import FORWARD_LIMITS, seeded
-from textlrp.errors import InputError, NonFiniteError
+from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError
 from textlrp.heads import Choice, Pick
 from textlrp.isolation import eagerly, undisturbed
 from textlrp.propagation import logits_of, precision_of
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: The most texts in a batch, and the most ids in one that is passed back, too.
 ROWS, IDS_BACK = 32, 2048
+
+_FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 #: Whether a model reads a text among others as it reads it alone: found out once, and no part of a method's cost.
 _reads_batches: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
@@ -140,13 +142,26 @@ class Passes:
         return _reads_batches[self.model]
 
     @contextmanager
-    def running(self, *, grad: bool = True) -> Iterator[dict[str, Tensor]]:
-        """Hold the model, frozen and in evaluation mode, for passes that a method makes itself; yield its inputs."""
+    def running(self) -> Iterator[dict[str, Tensor]]:
+        """Hold the model, frozen and in evaluation mode, for passes that a method makes itself; yield its inputs.
+
+        Raises:
+            ModelError: the model fails: some cannot be passed back in evaluation mode, say.
+        """
         inputs = self.classifier.inputs(self.classifier.pad([self.encoding]))
         with ExitStack() as stack:
-            for scope in (undisturbed(self.model), seeded(self.model), eagerly(), torch.set_grad_enabled(grad)):
+            for scope in (undisturbed(self.model), seeded(self.model), eagerly(), torch.enable_grad()):
                 stack.enter_context(scope)
-            yield inputs
+            try:
+                yield inputs
+            except LRPError:
+                raise
+            except _FAILURES as error:  # whatever a model may raise, on its way up or back
+                said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+                raise ModelError(
+                    f"{type(self.model).__name__} fails where a method looks into it: {type(error).__name__}"
+                    f"{': ' + said if said else ''}"
+                ) from error
 
     def ran(self, output: Any, batch: int = 1, *, back: bool = False) -> Tensor:
         """Count a pass that a method made itself, and return its logits, ``[batch, outputs]``."""

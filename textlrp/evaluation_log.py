@@ -119,6 +119,31 @@ class Result:
         return self.model, self.corpus, self.method, self.document
 
 
+def read(folder: Path) -> tuple[Plan, tuple[Result, ...]]:
+    """Return the plan of a run and the results that are there, whether it is finished or not.
+
+    Raises:
+        InputError: the folder holds no run, or something in it cannot be read.
+    """
+    plan = Plan.from_dict(read_json(folder / RUN))
+    try:
+        written = (folder / RESULTS).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {str(folder / RESULTS)!r}: {error.strerror or error}") from None
+    return plan, tuple(_results(written, folder / RESULTS))
+
+
+def _results(written: bytes, path: Path) -> list[Result]:
+    """Return the results of whole lines; what a killed process had begun to write ends without a newline."""
+    found = []
+    for number, line in enumerate(written[: written.rfind(b"\n") + 1].splitlines(), 1):
+        try:
+            found.append(Result(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{str(path)!r}, line {number} is no result: {error}") from None
+    return found
+
+
 class Log:
     """The results of a run, in memory and in a folder if there is one; used in a ``with`` block.
 
@@ -197,16 +222,10 @@ class Log:
             write_whole(folder / RUN, json.dumps(self.plan.to_dict(), indent=2, ensure_ascii=True) + "\n")
             return
         self.plan = _same(Plan.from_dict(read_json(folder / RUN)), self.plan, folder)
-        # What a killed process had begun to write ends without a newline.
+        self.results = {result.key: result for result in _results(written, folder / RESULTS)}
         whole = written.rfind(b"\n") + 1
         if whole < len(written):
             file.truncate(whole)
-        for number, line in enumerate(written[:whole].splitlines(), 1):
-            try:
-                result = Result(**json.loads(line))
-            except (ValueError, TypeError) as error:
-                raise InputError(f"{str(folder / RESULTS)!r}, line {number} is no result: {error}") from None
-            self.results[result.key] = result
 
 
 def _same(kept: Plan, asked: Plan, folder: Path) -> Plan:

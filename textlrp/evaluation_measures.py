@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from textlrp import plausibility as marked
+from textlrp import rationales
 from textlrp.faithfulness import assess, perturbed
 from textlrp.spans import TEXT
 
@@ -93,21 +93,19 @@ def faithfulness(
     return found.to_dict()
 
 
-def plausibility(attribution: Attribution, rationales: Sequence[tuple[int, int]]) -> dict[str, float]:
+def plausibility(attribution: Attribution, marks: Sequence[tuple[int, int]]) -> dict[str, float]:
     """Return the measures of :data:`PLAUSIBLE` against marked words; none where no word that was read is marked."""
-    words = [word for word in attribution.words if marked.is_word(word.text)]
-    theirs = marked.marked_words(words, [(start, end, TEXT) for start, end in rationales])
+    words = rationales.words(attribution)
+    theirs = marked.marked_words(words, [(start, end, TEXT) for start, end in marks])
     if not any(theirs):
         return {}
     relevances = [word.relevance for word in words]
     ours = marked.chosen_words(relevances, sum(theirs))
-    most = max(relevances)
-    first = [mark for mark, relevance in zip(theirs, relevances, strict=True) if relevance == most]
     return {
         "auprc": marked.auprc(relevances, theirs),
         "token_f1": marked.token_f1(ours, theirs),
         "iou_f1": marked.iou_f1(marked.runs(ours), marked.runs(theirs)),
-        "pointing": math.fsum(first) / len(first),
+        "pointing": rationales.pointing(relevances, theirs),
     }
 
 

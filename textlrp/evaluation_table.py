@@ -13,7 +13,7 @@ from rich.text import Text
 from textlrp import evaluation_measures as measured
 from textlrp.evaluation_log import Plan
 from textlrp.evaluation_measures import Measure
-from textlrp.evaluation_summary import Cell, Cost, Failure, Row, Section, Summary, Table
+from textlrp.evaluation_summary import Cell, Cost, Failure, Section, Summary, Table
 from textlrp.intervals import LEVEL, Interval
 from textlrp.wording import named, percent
 
@@ -30,10 +30,12 @@ def render(summary: Summary) -> RenderableType:
     for section in summary.sections:
         parts.append(Text(f"{named(section.model)} on {named(section.corpus)}", style="bold"))
         parts.append(Text(facts(section)))
-        parts += [_table(summary, table) for table in section.tables]
+        parts += [each for table in section.tables for each in (_first(summary, table), _others(table))]
         parts.append(_costs(section))
         parts += [Text(failure(each), style="bold") for each in section.failures]
     parts += [Text(sentence) for sentence in explained(summary)]
+    if len(summary.plan.methods) > 1:
+        parts.append(Text(f"A star marks a difference to {summary.plan.methods[0]} with p < {ALPHA}."))
     return Group(*(each for part in parts for each in (part, Text())))
 
 
@@ -111,14 +113,13 @@ def explained(summary: Summary) -> list[str]:
     plan = summary.plan
     tables = [table for section in summary.sections for table in section.tables]
     found = [
-        f"Means over documents, below them {LEVEL:.0%} bootstrap intervals. ↑: more is better; ↓: less is better. "
-        f"The label that the model predicts is explained."
+        f"Means over documents with {LEVEL:.0%} bootstrap intervals. ↑: more is better; ↓: less is better. The label "
+        f"that the model predicts is explained."
     ]
     if len(plan.methods) > 1:
         found.append(
             f"“vs {plan.methods[0]}” is the difference to {plan.methods[0]} on the documents that both have, with its "
-            f"interval, and the p of a paired sign-flip test by Holm’s correction for all comparisons of the table; a "
-            f"star marks p < {ALPHA} in the other columns."
+            f"interval, and the p of a paired sign-flip test by Holm’s correction for all comparisons of the table."
         )
     for faithful in (True, False):
         shown = next((table for table in tables if bool(table.perturb) is faithful), None)
@@ -133,58 +134,61 @@ def explained(summary: Summary) -> list[str]:
     return found
 
 
-def command(plan: Plan) -> str:
-    """Return the command that makes an evaluation again, with models and files by their short names."""
-    parts = ["textlrp", "evaluate"]
+def command(plan: Plan) -> tuple[str, ...]:
+    """Return the command that makes an evaluation again, in parts, with models and files by their short names."""
+    parts = ["textlrp evaluate"]
     for option, names in (
         ("--model", [model["name"] for model in plan.models if not model.get("built_in")]),
         ("--corpus", [corpus["name"] for corpus in plan.corpora]),
         ("--method", plan.methods),
         ("--perturb", plan.perturb),
     ):
-        parts += [part for name in names for part in (option, name)]
-    parts += ["--by", plan.by, "--measures", ",".join(plan.measures), "--seed", str(plan.seed)]
-    if plan.limit is not None:
-        parts += ["--limit", str(plan.limit)]
-    return shlex.join(parts)
+        parts += [shlex.join([option, name]) for name in names]
+    parts += [f"--by {plan.by}", f"--measures {','.join(plan.measures)}", f"--seed {plan.seed}"]
+    return (*parts, *([] if plan.limit is None else [f"--limit {plan.limit}"]))
 
 
-def _table(summary: Summary, table: Table) -> RichTable:
-    measures, reference = tested(table), summary.plan.methods[0]
-    made = _grid(title(table, summary.plan), ["method", heading(measures[0])])
-    for column in [f"vs {reference}", *(heading(measure) for measure in measures[1:])]:
-        made.add_column(column, justify="right")
+def _first(summary: Summary, table: Table) -> RichTable:
+    """The first measure: a line for each method with all that is known of it."""
+    measure, reference = tested(table)[0], summary.plan.methods[0]
+    columns = ["method", heading(measure), "interval"]
+    columns += [f"vs {reference}", "interval", "p"] if len(table.rows) > 1 else []
+    made = _grid(title(table, summary.plan), columns)
     for row in table.rows:
-        first = row.cells[measures[0].key]
-        made.add_row(
-            Text(row.method),
-            _mean(first, table),
-            _difference(first),
-            *(_compared(row.cells[measure.key], table) for measure in measures[1:]),
-        )
+        cell = row.cells[measure.key]
+        cells = [row.method, *((_mean(cell, table), _ends(cell.mean)) if cell.mean else (NOTHING, ""))]
+        if cell.difference is not None and cell.p is not None:
+            p = probability(cell.p).removeprefix("p ").removeprefix("= ")
+            cells += [signed(cell.difference.mean), _ends(cell.difference), p]
+        made.add_row(*map(Text, cells))
     return made
 
 
-def _mean(cell: Cell, table: Table) -> Text:
-    if cell.mean is None:
-        return Text(NOTHING)
-    fewer = f" ({cell.mean.count})" if cell.mean.count < table.documents else ""
-    return Text.assemble(number(cell.mean.mean) + fewer, "\n", (interval(cell.mean), "dim"))
+def _others(table: Table) -> RichTable:
+    """The other measures, with their intervals below and a star where the difference is beyond chance."""
+    measures = tested(table)[1:]
+    made = _grid("", ["method", *map(heading, measures)])
+    for row in table.rows:
+        cells = []
+        for cell in (row.cells[measure.key] for measure in measures):
+            if cell.mean is None:
+                cells.append(Text(NOTHING))
+                continue
+            star = "*" if cell.p is not None and cell.p < ALPHA else ""
+            cells.append(Text.assemble(_mean(cell, table) + star, "\n", (_ends(cell.mean), "dim")))
+        made.add_row(Text(row.method), *cells)
+    return made
 
 
-def _difference(cell: Cell) -> Text:
-    if cell.difference is None or cell.p is None:
-        return Text("")
-    return Text.assemble(
-        signed(cell.difference.mean), f", {probability(cell.p)}", "\n", (interval(cell.difference), "dim")
-    )
+def _ends(found: Interval) -> str:
+    return f"{number(found.low)}, {number(found.high)}"
 
 
-def _compared(cell: Cell, table: Table) -> Text:
-    """The mean, with a star where it differs from the first method's at a corrected p of 0.05."""
-    first, _, rest = _mean(cell, table).plain.partition("\n")
-    star = "*" if cell.p is not None and cell.p < ALPHA else ""
-    return Text.assemble(first + star, "\n", (rest, "dim")) if rest else Text(first)
+def _mean(cell: Cell, table: Table) -> str:
+    """The mean, with the number of documents where it is not that of all."""
+    assert cell.mean is not None
+    fewer = f" ({cell.mean.count:,})" if cell.mean.count < table.documents else ""
+    return number(cell.mean.mean) + fewer
 
 
 def _costs(section: Section) -> RichTable:
@@ -205,7 +209,7 @@ def cost_cells(cost: Cost) -> tuple[str, str]:
 def _grid(name: str, columns: Sequence[str]) -> RichTable:
     made = RichTable(
         box=box.SIMPLE_HEAD,
-        title=name,
+        title=name or None,
         title_justify="left",
         title_style="bold",
         padding=(0, 0, 0, 1),
@@ -215,11 +219,3 @@ def _grid(name: str, columns: Sequence[str]) -> RichTable:
     for i, column in enumerate(columns):
         made.add_column(column, justify="right" if i else "left", overflow="fold", no_wrap=not i)
     return made
-
-
-def best(rows: Sequence[Row], measure: Measure) -> str | None:
-    """Return the method with the best mean, or None where there is none."""
-    have = [(cell.mean.mean, row.method) for row in rows if (cell := row.cells[measure.key]).mean is not None]
-    if not have:
-        return None
-    return max(have, key=lambda each: each[0] if measure.more else -each[0])[1]

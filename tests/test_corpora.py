@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,7 @@ from hypothesis import strategies as st
 from textlrp import corpora
 from textlrp.errors import CorpusError
 
-DOMAINS = ("films", "food", "gadgets", "travel", "services")
-MINIMUM = {"plain": 1, "negation": 15, "irony": 15, "mixed": 15, "hedging": 15, "long": 15}
 GOOD = {"id": "a", "text": "Not bad at all.", "label": "POS", "rationales": [[0, 14]]}
-SENTENCE_END = re.compile(r"(?<=[.!?…])[”)]?\s+|\n+")
 
 
 @pytest.fixture(scope="module")
@@ -28,113 +24,6 @@ def reviews():
 def line(**changes):
     """A good line with these keys changed; a key set to ... is left out."""
     return json.dumps({key: value for key, value in {**GOOD, **changes}.items() if value is not ...})
-
-
-def sentences(text):
-    return [sentence for sentence in SENTENCE_END.split(text) if any(map(str.isalnum, sentence))]
-
-
-# The corpus that is shipped
-
-
-def test_reviews_are_balanced(reviews):
-    assert "reviews" in corpora.names()
-    assert reviews.name == "reviews"
-    assert reviews.labels == ("NEG", "POS")
-    assert len(reviews) >= 100
-    counts = Counter((document.domain, document.label) for document in reviews)
-    assert counts == {(domain, label): len(reviews) // 10 for domain in DOMAINS for label in ("NEG", "POS")}
-
-
-def test_reviews_have_every_kind_of_difficulty(reviews):
-    tags = Counter(tag for document in reviews for tag in document.tags)
-    assert set(tags) == set(MINIMUM)
-    assert all(tags[tag] >= least for tag, least in MINIMUM.items())
-    for document in reviews:
-        assert document.tags
-        assert "plain" not in document.tags or document.tags == ("plain",)
-        longest = max(len(sentence.split()) for sentence in sentences(document.text))
-        assert ("long" in document.tags) == (longest >= 40), document.id
-    texts = " ".join(document.text for document in reviews)
-    assert all(kind in texts for kind in ("café", "“", "’", "🍜", "💇‍♀️", "\n\n", "…", "—"))
-
-
-def test_reviews_are_short_and_all_different(reviews):
-    for document in reviews:
-        assert 1 <= len(sentences(document.text)) <= 5, document.id
-        assert document.text == document.text.strip()
-        assert re.fullmatch(rf"{document.domain}-\d{{3}}", document.id)
-    openings = Counter(" ".join(document.text.lower().split()[:3]) for document in reviews)
-    assert max(openings.values()) == 1
-
-
-def test_rationales_are_phrases(reviews):
-    for document in reviews:
-        assert document.rationales, document.id
-        previous = 0
-        for start, end in document.rationales:
-            assert previous <= start < end <= len(document.text)
-            phrase = document.text[start:end]
-            assert phrase == phrase.strip()
-            assert len(phrase.split()) <= 9
-            # whole words: no letter is cut from its word
-            assert not (document.text[start - 1 : start] + phrase[0]).isalnum() or start == 0
-            assert not (phrase[-1] + document.text[end : end + 1]).isalnum() or end == len(document.text)
-            previous = end
-
-
-@pytest.mark.parametrize(
-    ("opening", "label", "phrases"),
-    [
-        ("Not bad at all", "POS", ["Not bad at all", "hot", "wasn't greasy", "nobody hurried us"]),
-        ("Best ramen", "POS", ["Best ramen in town"]),
-        ("The lemon tart at this café", "POS", ["heavenly", "crisp", "went back the next morning"]),
-        ("Grandma's recipe", "POS", ["tender", "tasted of home", "packed us extra"]),
-        ("It's pricey, and the crème brûlée", "POS", ["cross the city on foot"]),
-        ("great haircut", "POS", ["great haircut", "great chat", "fair price"]),
-        ("“A feast for the senses,”", "NEG", ["a headache", "ringing ears"]),
-        ("Two hours of gray people", "NEG", ["Dull", "dull", "dull"]),
-        ("Sound quality: superb.", "NEG", ["snapped", "snapped", "done"]),
-        ("Don’t believe", "NEG", ["Don’t believe the photos", "no balcony", "isn’t one", "couldn’t sleep"]),
-        ("Five stars, it says", "NEG", ["through the hole in the ceiling"]),
-        ("Their website is clear", "NEG", ["galling", "never arrived", "had never been in stock"]),
-    ],
-)
-def test_marked_phrases_literally(reviews, opening, label, phrases):
-    (document,) = [document for document in reviews if document.text.startswith(opening)]
-    assert document.label == label
-    assert [document.text[start:end] for start, end in document.rationales] == phrases
-
-
-def test_the_card_counts_what_is_there(reviews):
-    def row(documents):
-        labels = Counter(document.label for document in documents)
-        words = [(document, word) for document in documents for word in re.finditer(r"\S+", document.text)]
-        marked = sum(any(s < w.end() and w.start() < e for s, e in document.rationales) for document, w in words)
-        each, share = len(words) / len(documents), marked / len(words)
-        return f"| {labels['NEG']} | {labels['POS']} | {len(documents)} | {each:.1f} | {share:.0%} |"
-
-    for domain in DOMAINS:
-        assert f"| {domain} {row([d for d in reviews if d.domain == domain])}\n" in reviews.card
-    for tag in MINIMUM:
-        assert f"| {tag} {row([d for d in reviews if tag in d.tags])} " in reviews.card
-    assert f"| **all** {row(list(reviews))}\n" in reviews.card
-    lengths = [len(document.text.split()) for document in reviews]
-    rationales = sum(len(document.rationales) for document in reviews)
-    assert f"There are {rationales} rationales; the shortest document has {min(lengths)} words" in reviews.card
-    assert f"the longest {max(lengths)}." in reviews.card
-    for word in ("maintainers", "language model", "November 2026", "No agreement", "Apache-2.0", "Not for training"):
-        assert word in reviews.card
-
-
-def test_the_shipped_file_is_plain_utf8():
-    path = Path(__file__).parents[1] / "corpora" / "reviews" / "reviews.jsonl"
-    text = path.read_bytes().decode("utf-8")
-    assert "\\u" not in text
-    assert "\r" not in text
-    assert text.endswith("}\n")
-    for values in map(json.loads, text.splitlines()):
-        assert list(values) == ["id", "domain", "text", "label", "tags", "rationales"]
 
 
 # Reading
@@ -188,6 +77,25 @@ def test_a_file_of_your_own(tmp_path, suffix, kind):
     assert [document.id for document in corpus] == ["a", "b"]
 
 
+def test_several_labels_and_a_language(tmp_path):
+    path = tmp_path / "several.jsonl"
+    lines = [
+        line(labels=["POS", "food"], language="en"),
+        line(id="b", label=..., labels=["travel", "food"], language=None),
+        line(id="c", label=None, labels=[]),
+        line(id="d", labels=None),
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    corpus = corpora.load(path)
+    assert [(document.label, document.labels, document.language) for document in corpus] == [
+        ("POS", ("POS", "food"), "en"),
+        (None, ("travel", "food"), None),
+        (None, (), None),
+        ("POS", (), None),
+    ]
+    assert corpus.labels == ("POS", "food", "travel")
+
+
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1).filter(str.strip)
 
 
@@ -197,9 +105,9 @@ def documents(draw):
     borders = sorted(draw(st.sets(st.integers(0, len(text)), max_size=8)))
     spans = tuple(zip(borders[::2], borders[1::2], strict=False))
     label, domain = draw(st.none() | TEXTS), draw(st.none() | TEXTS)
-    return corpora.Document(
-        draw(TEXTS), text, label, spans, domain, tuple(draw(st.lists(st.text("abc é"), max_size=3)))
-    )
+    tags, labels = draw(st.lists(st.text("abc é"), max_size=3)), draw(st.lists(TEXTS, max_size=3, unique=True))
+    language = draw(st.sampled_from([None, "en", "pt-BR"]))
+    return corpora.Document(draw(TEXTS), text, label, spans, domain, tuple(tags), tuple(labels), language)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
@@ -234,6 +142,12 @@ BAD_LINES = {
     line(id="\ud83d"): "{path}, line 2, document '\\ud83d': 'id' holds half of a surrogate pair; write the whole",
     line(id="b", label=1): "'label' is 1; make it a string that is not blank, or null.",
     line(id="b", domain=" "): "'domain' is \" \"; make it a string that is not blank, or null.",
+    line(id="b", language=["en"]): "'language' is [\"en\"]; make it a string that is not blank, or null.",
+    line(id="b", labels="food"): "document 'b': 'labels' is \"food\"; make it a list of strings that are not blank.",
+    line(id="b", labels=["food", 1]): "'labels' is [\"food\", 1]; make it a list of strings that are not blank.",
+    line(id="b", labels=["food", " "]): '\'labels\' is ["food", " "]; make it a list of strings that are not blank.',
+    line(id="b", labels=["a", "b", "a"]): "document 'b': 'labels' has \"a\" twice; name each label once.",
+    line(id="b", labels=["\ud83d"]): "document 'b': 'labels' holds half of a surrogate pair; write the whole",
     line(id="b", tags="irony"): "'tags' is \"irony\"; make it a list of strings.",
     line(id="b", tags=""): "'tags' is \"\"; make it a list of strings.",
     line(id="b", tags=[1]): "'tags' is [1]; make it a list of strings.",

@@ -18,6 +18,8 @@ from textlrp.batches import IDS
 from textlrp.errors import InputError, ModelError, NonFiniteError
 from textlrp.perturbation import PERTURBATIONS, Outcome, Perturbed
 
+pytestmark = pytest.mark.usefixtures("one_core")
+
 TEXT = "great film bad moving"  # [CLS] 1-4 [SEP]
 
 
@@ -182,7 +184,6 @@ def test_zero_rows_are_found_wherever_ids_are_looked_up() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["bert", "bart", "t5", "gpt2", "longformer", "gemma"])
-@pytest.mark.usefixtures("one_core")
 def test_a_zero_row_is_that_of_a_table_with_a_zero_row(architecture: str) -> None:
     tokenizer = fast_tokenizer("wordpiece")
     model = zoo.build(architecture)

@@ -70,9 +70,9 @@ def area(morf: Sequence[float], lerf: Sequence[float], shares: Sequence[float]) 
     steps; for equal steps, ``A = 1/S sum_(k=1)^(S-1) (LeRF_k - MoRF_k)``, the mean difference, in the unit of the
     curves. The share takes the place of a count, so that short and long texts compare; a text of a single unit has 0.
 
-    Source: Samek et al. 2017, "Evaluating the Visualization of What a Deep Neural Network Has Learned", section III:
-    both curves, and the area over one of them (AOPC, eq. 12) as a mean over steps; here, that of MoRF minus that of
-    LeRF, which the unperturbed text drops out of.
+    Source: Samek et al. 2017, "Evaluating the Visualization of What a Deep Neural Network Has Learned": the curves, and
+    the area between them (appendix, "ABPC"). There it is a mean over the steps from 0 to L, both ends included, where
+    the curves meet: ``S / (S + 1)`` of this one, which would make texts of few units look worse.
 
     Args:
         morf: the logit (or probability) as the most relevant units are perturbed first.
@@ -132,8 +132,11 @@ def scaled_infidelity(expected: Sequence[float], observed: Sequence[float]) -> f
 
     ``min_(b >= 0) mean((b I . R - d)^2) / mean(d^2)`` with ``d = f(x) - f(x_I)``, so that methods whose scores are not
     in logits (attention, norms of gradients) can be compared. A negative scale would reward scores of the wrong sign.
+    Where the logit falls with the number of units, whichever they are, a constant score is well below 1: it is the
+    number to compare with, not 1.
 
-    Source: Yeh et al. 2019, section 4 (the optimal scale).
+    Source: Yeh et al. 2019, whose published code scales so (captum: ``normalize=True``), by a scale of any sign and
+    without the denominator.
 
     Returns:
         None where no perturbation changes the logit.

@@ -187,7 +187,7 @@ class Perturbed:
         with ExitStack() as scope:
             if self.perturb == ZERO and any(each.removed for each in variants):
                 scope.enter_context(self._zeroed([each.removed for each in variants]))
-            found = self._classifier.logits(batch).double().cpu()
+            found = self._classifier.logits(batch).cpu().double()
         self.forwards += len(variants)
         return found
 

@@ -206,8 +206,7 @@ def ceiling(votes: Sequence[Sequence[bool]], breaks: Sequence[int] = ()) -> Mark
     pointing need a ranking: the number of the others who marked a word stands for its relevance. A method that finds
     what most people mark can be above the first two, as a group is above its members.
 
-    Source: DeYoung et al. 2020, section 3 (agreement of annotators with each other as the bound), with the measures of
-    section 4.1.
+    Source: DeYoung et al. 2020, which reports how far annotators agree beside its measures (sections 3 and 4.1).
 
     Returns:
         None where fewer than two annotators marked a word.

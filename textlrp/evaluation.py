@@ -19,7 +19,7 @@ from textlrp.evaluation_data import Corpus, method_names, model_facts, rules_fin
 from textlrp.evaluation_log import SCORES, Log, Plan, Result
 from textlrp.evaluation_summary import Summary, summarize
 from textlrp.progress import Bar
-from textlrp.sources import Source, match_labels
+from textlrp.sources import Source
 
 if TYPE_CHECKING:
     from textlrp.attribution import Attribution, Scorer
@@ -138,8 +138,7 @@ class _Run:
         return [each for each in found if each[1]]
 
     def __call__(self, explainer: Explainer) -> None:
-        labels = match_labels([each.label for each in self.corpus.documents], _labels(explainer))
-        right = dict(zip((each.id for each in self.corpus.documents), labels, strict=True))
+        right = self.corpus.right(_labels(explainer))
         warm: set[str] = set()
         for document, methods in self.pending():
             known: dict[str, Perturbed] = {}
@@ -147,18 +146,23 @@ class _Run:
                 if method not in warm:  # what is done once and never again is not part of the time
                     warm.add(method)
                     _attempt(self.scorers[method], explainer, document, self.log.plan.seed)
-                self.log.add(self._result(explainer, document, method, right[document.id], known))
+                self.log.add(self._result(explainer, document, method, right.get(document.id), known))
                 self.bar.advance()
 
     def _result(
-        self, explainer: Explainer, document: Source, method: str, label: str | None, known: dict[str, Perturbed]
+        self,
+        explainer: Explainer,
+        document: Source,
+        method: str,
+        right: Sequence[str] | None,
+        known: dict[str, Perturbed],
     ) -> Result:
         plan = self.log.plan
         which = (self.model, self.corpus.name, method, document.id)
         found = _attempt(self.scorers[method], explainer, document, plan.seed)
         if isinstance(found, LRPError):
             return Result(*which, failures={SCORES: _sentence(found)})
-        fits = None if label is None else found.target == label
+        fits = None if right is None else found.target in right
         faithfulness: dict[str, Mapping[str, Any]] = {}
         failures: dict[str, str] = {}
         for perturb in plan.perturb:
@@ -167,8 +171,8 @@ class _Run:
             except LRPError as error:
                 failures[perturb] = _sentence(error)
         plausibility: Mapping[str, float] = {}
-        # What people marked are reasons for the right label, and for no other.
-        if "plausibility" in plan.measures and fits is not False:
+        # What people marked are reasons for the right labels, and for no other.
+        if "plausibility" in plan.measures and (fits or not self.corpus.labels[document.id]):
             plausibility = measured.plausibility(found, document.rationales)
         return Result(
             *which,

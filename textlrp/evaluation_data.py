@@ -5,17 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textlrp import corpora
 from textlrp.errors import InputError
-from textlrp.sources import Source, read_documents
+from textlrp.rows import read_rows
+from textlrp.sources import Source, match_labels, read_documents
 
 if TYPE_CHECKING:
     from textlrp.explainer import Explainer
+
+#: The column of several labels.
+_LABELS = "labels"
 
 
 @dataclass(frozen=True)
@@ -25,16 +30,17 @@ class Corpus:
     Attributes:
         name: how tables call it.
         documents: at least one; every id is unique.
+        labels: for each document the labels that the data gives it, by its id: none, one or several.
     """
 
     name: str
     documents: tuple[Source, ...]
+    labels: Mapping[str, tuple[str, ...]]
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over ids, texts, labels and marked words, in order."""
-        listed = [[each.id, each.text, each.text_pair, each.label, each.rationales] for each in self.documents]
-        return _digest(listed)
+        return _digest([[d.id, d.text, d.text_pair, self.labels[d.id], d.rationales] for d in self.documents])
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a plan says of it."""
@@ -42,35 +48,77 @@ class Corpus:
             "name": self.name,
             "fingerprint": self.fingerprint,
             "documents": len(self.documents),
-            "labeled": sum(each.label is not None for each in self.documents),
+            "labeled": sum(bool(labels) for labels in self.labels.values()),
             "marked": sum(bool(each.rationales) for each in self.documents),
         }
 
+    def right(self, known: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return the labels of each document as a model calls them (:func:`textlrp.sources.match_labels`).
+
+        Where none of the corpus is one of the model's, there are none: it says nothing of the model.
+        """
+        listed = [label for each in self.documents for label in self.labels[each.id]]
+        names = dict(zip(listed, match_labels(listed, known), strict=True))
+        if not set(names.values()) & set(known):
+            return {}
+        return {id: tuple(str(names[label]) for label in labels) for id, labels in self.labels.items() if labels}
+
 
 def read_corpora(
-    names: Sequence[str], *, text: str | None = None, label: str | None = None, limit: int | None = None
+    names: Sequence[str],
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
 ) -> tuple[Corpus, ...]:
     """Read corpora for an evaluation.
 
     Args:
         names: bundled corpora, files, folders or data sets as :func:`textlrp.sources.read_documents` takes them, each
             with ``:`` and a split behind it if it has several.
-        text, label: columns, as there.
-        limit: how many documents to take of each: the first ones.
+        text, label: columns, as there; a document may also have several labels, in a column ``labels``.
+        limit: how many documents to take of each at most: drawn by the seed, as files are often sorted.
+        seed: what they are drawn by.
 
     Raises:
         InputError: one cannot be read, or is named twice.
     """
-    parted = [_parted(name) for name in names]
     short_names(names, "corpus")
+    parted = [_parted(name) for name in names]
     sources = list(dict.fromkeys(source for source, _ in parted))
     called = dict(zip(sources, short_names(sources, "corpus"), strict=True))
     found = []
     for source, split in parted:
-        name = called[source] + (f":{split}" if split else "")
-        documents = read_documents(source, text=text, label=label, limit=limit, split=split)
-        found.append(Corpus(name, tuple(documents)))
+        documents, labels = _read(source, split, text, label)
+        if limit is not None and limit < len(documents):
+            drawn = random.Random(f"documents {seed}").sample(range(len(documents)), limit)
+            documents = [documents[i] for i in sorted(drawn)]
+        own = {each.id: labels[each.id] for each in documents}
+        found.append(Corpus(called[source] + (f":{split}" if split else ""), tuple(documents), own))
     return tuple(found)
+
+
+def _read(
+    source: str, split: str | None, text: str | None, label: str | None
+) -> tuple[list[Source], dict[str, tuple[str, ...]]]:
+    """Return the documents of a corpus, and their labels by id."""
+    several: list[tuple[str, ...]] | None = None
+    if label is None:
+        rows = read_rows(source, split)
+        given = [values.get(_LABELS) for _, values in rows.rows]
+        if any(isinstance(each, (list, tuple)) and each for each in given):
+            names = rows.classes.get(_LABELS)
+            several = [tuple(_name(each, names) for each in labels or ()) for labels in given]
+            label = ""
+    documents = read_documents(source, text=text, label=label, split=split)
+    if several is not None:
+        return documents, {each.id: labels for each, labels in zip(documents, several, strict=True)}
+    return documents, {each.id: () if each.label is None else (each.label,) for each in documents}
+
+
+def _name(label: Any, names: Sequence[str] | None) -> str:
+    return names[label] if names is not None and isinstance(label, int) and 0 <= label < len(names) else str(label)
 
 
 def _parted(name: str) -> tuple[str, str | None]:

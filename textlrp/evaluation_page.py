@@ -30,7 +30,7 @@ class Scale:
     """Numbers to pixels.
 
     Attributes:
-        low, high: the ends of the numbers; different.
+        low, high: the ends of the numbers, which differ.
         start, end: the pixels that they are at.
         ticks: round numbers between the ends.
     """
@@ -188,7 +188,7 @@ def _view(summary: Summary, section: Section, table: Table, key: str) -> View:
     costs = {cost.method: evaluation_table.cost_cells(cost) for cost in section.costs}
     first = measures[0].key
     ends = [end for row in table.rows if (mean := row.cells[first].mean) for end in (mean.low, mean.high)]
-    scale = Scale.over(ends or [0.0], 4, _BAR_WIDTH - 4)
+    scale = Scale(min([0.0, *ends]), max([0.0, *ends]) or 1.0, 4, _BAR_WIDTH - 4, ())
     lines = tuple(
         Line(
             row.method,

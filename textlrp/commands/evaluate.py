@@ -48,7 +48,11 @@ rollout, gradient-norm, gradient-x-input, integrated-gradients[:STEPS], occlusio
     show_default=True,
     help="Plausibility is measured where words are marked as reasons for the predicted label.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="How many documents to take of each corpus.  [default: all]")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="How many documents to take of each corpus, drawn by the seed.  [default: all]",
+)
 @click.option("--text", help="The column of the text.  [default: text, sentence, ...]")
 @click.option("--label", help="The column of the right label; an empty name takes none.  [default: label, ...]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What all that is random uses.")
@@ -95,7 +99,7 @@ def evaluate(
     check_output(output)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise InputError(f"--output is a folder, and {str(folder)!r} is a file; -o names a file for the table")
-    read = read_corpora(corpora, text=text, label=label, limit=limit)
+    read = read_corpora(corpora, text=text, label=label, limit=limit, seed=seed)
     named = zip(short_names(models, "model"), models, strict=True)
     loaders = {name: partial(load, model, "--model", None, device, None) for name, model in named}
     found = evaluation.evaluate(

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.uint16]
 
 #: How many samples a bootstrap draws, and how many signs a permutation test, where it cannot try all.
 DRAWS = 10_000
@@ -20,7 +21,7 @@ DRAWS = 10_000
 #: The share of repeated samples whose interval covers the mean.
 LEVEL = 0.95
 
-_KEPT = 10_000_000  # numbers of one set of samples that are kept for the next mean over as many documents
+_KEPT = 50_000_000  # numbers of one set of samples that are kept for the next mean over as many documents
 _BLOCK = 2_000_000  # numbers that are drawn at once
 
 
@@ -131,25 +132,26 @@ def holm(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(corrected)
 
 
-def _samples(count: int, seed: int, draws: int) -> Iterator[Array]:
+def _samples(count: int, seed: int, draws: int) -> Iterator[Counts]:
     """Yield blocks of samples with replacement: how often each document is in each, ``[samples, documents]``."""
     if count * draws <= _KEPT:
-        yield _kept(count, seed, draws)
+        kept = _kept(count, seed, draws)
+        yield from (kept[start : start + _rows(count)] for start in range(0, draws, _rows(count)))
     else:
         yield from _drawn(count, seed, draws)
 
 
-@lru_cache(maxsize=4)
-def _kept(count: int, seed: int, draws: int) -> Array:
+@lru_cache(maxsize=2)
+def _kept(count: int, seed: int, draws: int) -> Counts:
     return np.concatenate(list(_drawn(count, seed, draws)))
 
 
-def _drawn(count: int, seed: int, draws: int) -> Iterator[Array]:
+def _drawn(count: int, seed: int, draws: int) -> Iterator[Counts]:
     generator = np.random.default_rng((seed, count))
     for start in range(0, draws, _rows(count)):
         rows = min(_rows(count), draws - start)
         chosen = generator.integers(0, count, (rows, count)) + count * np.arange(rows)[:, None]
-        yield np.bincount(chosen.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
+        yield np.bincount(chosen.ravel(), minlength=rows * count).reshape(rows, count).astype(np.uint16)
 
 
 def _rows(count: int) -> int:

@@ -80,7 +80,7 @@ def test_an_installed_wheel_explains_a_text(program: Path, tmp_path: Path) -> No
 
 def test_an_installed_wheel_reads_its_corpora(program: Path, tmp_path: Path) -> None:
     code = "from textlrp import corpora; print(corpora.names(), len(corpora.load('reviews')))"
-    assert run(program, "-c", code, cwd=tmp_path).strip() == "('reviews',) 100"
+    assert run(program, "-c", code, cwd=tmp_path).strip() == "('languages', 'news', 'reviews', 'tickets') 250"
 
 
 def test_a_saved_explanation_is_shown_without_torch(program: Path, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_every_import_is_a_declared_dependency() -> None:
     providers = metadata.packages_distributions()
     for path in (ROOT / "textlrp").rglob("*.py"):
         declared = named(PROJECT["dependencies"])
-        for extra in ("serve", "spacy"):
+        for extra in ("serve", "spacy", "captum"):
             if extra in path.stem:
                 declared |= named(PROJECT["optional-dependencies"][extra])
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -126,8 +126,8 @@ def test_a_missing_file_is_told_from_an_unknown_hub_name(tmp_path: Path, monkeyp
     with pytest.raises(InputError) as caught:
         read_documents("reveiws")
     assert str(caught.value) == (
-        "there is no file 'reveiws', nor a bundled corpus (those are reviews), and the hub gives no data set of that "
-        "name: Dataset 'x' doesn't exist on the Hub"
+        "there is no file 'reveiws', nor a bundled corpus (those are languages, news, reviews, tickets), and the hub "
+        "gives no data set of that name: Dataset 'x' doesn't exist on the Hub"
     )
     with pytest.raises(InputError, match=r"^there is no file 'some/one', and the hub gives no data set of that name"):
         read_documents("some/one")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from textlrp import __version__
-from textlrp.commands import check, explain, export, report, serve
+from textlrp.commands import check, evaluate, explain, export, report, serve
 from textlrp.commands.annotations import compare
 from textlrp.errors import InputError, LRPError
 
@@ -39,6 +39,7 @@ for command in (
     compare,
     export.export,
     serve.serve,
+    evaluate.evaluate,
     check.check,
 ):
     main.add_command(command)

@@ -125,6 +125,8 @@ def explained(summary: Summary) -> list[str]:
         shown = next((table for table in tables if bool(table.perturb) is faithful), None)
         if shown is not None:
             found.append("; ".join(f"{measure.name}: {measure.says}" for measure in tested(shown)) + ".")
+        if shown is not None and faithful and any(each.partition(":")[0] == "occlusion" for each in plan.methods):
+            found.append("Occlusion is leaving one out, so its tau is 1 where it takes tokens away in the same way.")
         if shown is not None and not faithful:
             found.append("Marked words count where the model predicts the label that they are reasons for.")
     found.append(

@@ -50,7 +50,7 @@ class Recipe:
     vocabulary: int
     positions: int  # ids that the model reads, special tokens included
     cuts: tuple[int, ...]  # for each round, how many ids of a text are read at most
-    shortest_cut: int = 1_000_000  # longer texts are cut at random to a length between this and the round's cut
+    shortest_cut: int = 128  # longer texts are cut at random to a length between this and the round's cut
     phrases_a_round: int = 0
     learning_rate: float = 6e-4
     batch_tokens: int = 2048

@@ -264,9 +264,9 @@ was scored once, at the end.
 
     python examples/train_classifiers.py --data FOLDER --output FOLDER --only {recipe} --seed {seed}{options}
 
-{minutes:.1f} minutes on {threads} threads of a CPU, with {versions}. {train:,} texts and {phrases:,} phrases to learn
-from, after every text of a validation or test part was removed; no text was masked. Word vectors begin as counts of
-neighbors; the weights are a moving average. Settings:
+{minutes:.1f} minutes on a CPU (threads: {threads}), with {versions}.
+{train:,} texts and {phrases:,} phrases to learn from, after every text of a validation or test part was removed; no
+text was masked. Word vectors begin as counts of neighbors; the weights are a moving average. Settings:
 
     {settings}
 

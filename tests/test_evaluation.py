@@ -251,3 +251,9 @@ def test_the_fingerprint_of_a_model_is_that_of_its_weights(folder: Path, tmp_pat
     with torch.no_grad():
         again.model.classifier.bias[0] += 1e-6
     assert model_fingerprint(again) != first
+
+
+def test_tickets_are_right_by_the_one_label_that_their_words_are_marked_for() -> None:
+    (found,) = read_corpora(["tickets"])
+    assert {len(labels) for labels in found.labels.values()} == {1}
+    assert len({label for labels in found.labels.values() for label in labels}) == 6

@@ -77,7 +77,7 @@ def read_corpora(
     Args:
         names: bundled corpora, files, folders or data sets as :func:`textlrp.sources.read_documents` takes them, each
             with ``:`` and a split behind it if it has several.
-        text, label: columns, as there; a document may also have several labels, in a column ``labels``.
+        text, label: columns, as there; without a column ``label``, a document may have several, in a column ``labels``.
         limit: how many documents to take of each at most: drawn by the seed, as files are often sorted.
         seed: what they are drawn by.
 
@@ -107,7 +107,9 @@ def _read(
     if label is None:
         rows = read_rows(source, split)
         given = [values.get(_LABELS) for _, values in rows.rows]
-        if any(isinstance(each, (list, tuple)) and each for each in given):
+        # Where there is one label, too, it is what people marked the words for.
+        single = any(values.get("label") is not None for _, values in rows.rows)
+        if not single and any(isinstance(each, (list, tuple)) and each for each in given):
             names = rows.classes.get(_LABELS)
             several = [tuple(_name(each, names) for each in labels or ()) for labels in given]
             label = ""

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import twins
+import zoo
 from probes import PRESETS
 from torch import nn
 from twins import IDS, Probe
@@ -259,3 +260,18 @@ def test_the_shares_are_those_of_the_twin():
 
 def one(t):
     return torch.eye(4, dtype=torch.float64)[t]
+
+
+@pytest.mark.parametrize("model_type", ["bert", "llama", "t5"])
+@pytest.mark.parametrize("rules", [textlrp.Rules(), textlrp.Rules(product=textlrp.Taylor())], ids=["uniform", "taylor"])
+def test_the_fused_kernel_gives_what_steps_give(model_type, rules):
+    """Relevances and every row of the ledgers, with a mask for padding."""
+    found = []
+    for attention in ("sdpa", "eager"):
+        model = zoo.build(model_type, dtype=torch.float64, attention=attention)
+        found.append(textlrp.propagate(model, 1, rules, **zoo.inputs(model, model_type)))
+    fused, steps = found
+    assert any("attention" in name for name, _ in fused.met)
+    torch.testing.assert_close(fused.relevance, steps.relevance, rtol=1e-9, atol=1e-12)
+    for one, other in zip(fused.ledgers, steps.ledgers, strict=True):
+        assert dict(one) == pytest.approx(dict(other), rel=1e-9, abs=1e-12)

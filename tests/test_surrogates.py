@@ -49,8 +49,8 @@ def elementwise(function, at_zero, slope):
 
 def attention(s, books, mask=None, **options):
     root = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    parts = ((s.q, 0.25, -1), (s.k, 0.25, -1), (s.v, 0.5, 1))
-    q, k, v = (surrogates.AttentionInput.apply(x, root, share, sign, books) for x, share, sign in parts)
+    parts = ((s.q, 0.25, -1, 0.0), (s.k, 0.25, -1, 0.0), (s.v, 0.5, 1, 0.0))
+    q, k, v = (surrogates.AttentionInput.apply(x, root, *rule, books) for x, *rule in parts)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, **options)
 
 

@@ -42,17 +42,26 @@ def _attention(met: Interception, func: Any, args: Any, kwargs: Any) -> Tensor:
     if not weights_carry:
         met.count(func, "plain gradient")
         return _kernel(func, q, k, v, options)
-    by_steps = not isinstance(met.rules.softmax, Taylor) or not isinstance(met.rules.product, Uniform)
+    product = met.rules.product
+    by_steps = not isinstance(met.rules.softmax, Taylor) or isinstance(product, Frozen)
     if not by_steps:
-        met.count(func, "Taylor, uniform")
+        met.count(func, f"Taylor, {'uniform' if isinstance(product, Uniform) else 'Taylor'}")
     biased = mask is not None and mask.is_floating_point() and (mask.requires_grad or not operations.is_blank(mask))
     if biased or by_steps or not met.fused:
         return _step_by_step(met, func, q, k, v, mask, scale, options)
-    half_v = 0.5 if v.requires_grad else 1.0
-    half_qk = 0.5 if q.requires_grad and k.requires_grad else 1.0
+    uniform, both_qk = isinstance(product, Uniform), q.requires_grad and k.requires_grad
+    half_qk = 0.5 if both_qk else 1.0
+    if uniform:
+        half_v = 0.5 if v.requires_grad else 1.0
+        shares, signs, left = (half_v * half_qk, half_v), (-1.0, 1.0), (0.0, 0.0)
+    else:  # each factor has all of the relevance; what that is too much, of PV and of QK^T, is posted
+        shares, signs = (1.0, 1.0), (-half_qk, 1.0)
+        left = (-0.5 if both_qk else 0.0, -1.0 if v.requires_grad else 0.0)
     q, k, v = (
-        surrogates.AttentionInput.apply(x, met.root, share, sign, met.books) if x.requires_grad or sign > 0 else x
-        for x, share, sign in ((q, half_v * half_qk, -1), (k, half_v * half_qk, -1), (v, half_v, 1))
+        surrogates.AttentionInput.apply(x, met.root, shares[i], signs[i], left[i], met.books)
+        if x.requires_grad or i
+        else x
+        for x, i in ((q, 0), (k, 0), (v, 1))
     )
     out = _kernel(func, q, k, v, options)
     met.mark_product(out, (q, k, v))

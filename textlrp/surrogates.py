@@ -299,13 +299,15 @@ class AttentionInput(Surrogate):
     With ``O = PV`` and ``S = QK^T``, the uniform rule leaves ``share`` of that gradient: 1/4 to queries and keys, 1/2
     to values (Achtibat et al. 2024, eqs. 13 and 14). The softmax row is ``sum(P c_P) - sum(S c_S)``, and because
     ``sum(V c_V) = sum(P c_P)`` and ``sum(Q c_Q) + sum(K c_K) = sum(S c_S)``, it is posted with ``sign`` +1 at the
-    values and -1 at the queries and keys: the weights themselves are never needed.
+    values and -1 at the queries and keys: the weights themselves are never needed. The Taylor rule leaves all of the
+    gradient; there ``sum(Q c_Q) = sum(K c_K) = sum(S c_S)``, each of which is posted by half, and ``left`` of the
+    relevance is posted as what the products leave over.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, root: Tensor, share: float, sign: int, books: Books) -> Any:
+    def forward(ctx: Any, x: Tensor, root: Tensor, share: float, sign: float, left: float, books: Books) -> Any:
         ctx.save_for_backward(x)
-        ctx.share, ctx.sign, ctx.books = share, sign, books
+        ctx.share, ctx.sign, ctx.left, ctx.books = share, sign, left, books
         return x.view_as(x)
 
     @staticmethod
@@ -313,8 +315,11 @@ class AttentionInput(Surrogate):
     def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
         (x,) = saved
         c_x = c * ctx.share
-        ctx.books.post(ledger.SOFTMAX, x * c_x if ctx.sign > 0 else -(x * c_x))
-        return (c_x if ctx.needs_input_grad[0] else None), None, None, None, None
+        relevance = x * c_x
+        ctx.books.post(ledger.SOFTMAX, relevance if ctx.sign == 1 else relevance * ctx.sign)
+        if ctx.left:
+            ctx.books.post(ledger.PRODUCTS, relevance * ctx.left)
+        return (c_x if ctx.needs_input_grad[0] else None), None, None, None, None, None
 
 
 class FrozenAttention(Surrogate):

@@ -32,7 +32,8 @@ def test_presets_are_those_of_the_papers():
     assert Rules.preset("lrp-0") == Rules.preset("attnlrp")
     assert Rules.preset("epsilon") == Rules(linear=Epsilon(1e-6))
     assert Rules.preset("gamma") == Rules(linear=Gamma(0.25))
-    assert set(rules.PRESETS) == {"attnlrp", "cp-lrp", "lrp-0", "epsilon", "gamma"}
+    assert Rules.preset("ln-lrp") == Rules(product=Taylor())
+    assert set(rules.PRESETS) == {"attnlrp", "cp-lrp", "ln-lrp", "lrp-0", "epsilon", "gamma"}
 
 
 def test_names():
@@ -90,7 +91,7 @@ def test_a_misspelled_preset_gets_a_hint(name, hint):
 
 
 def test_an_unknown_preset_gets_the_list():
-    with pytest.raises(InputError, match=r"the presets are attnlrp, cp-lrp, lrp-0, epsilon, gamma$"):
+    with pytest.raises(InputError, match=r"the presets are attnlrp, cp-lrp, ln-lrp, lrp-0, epsilon, gamma$"):
         Rules.preset("shapley")
 
 

@@ -61,6 +61,7 @@ METHODS = {
     "gradient-norm": Method("baselines_gradients", "gradient_norm"),
     "gradient-x-input": Method("baselines_gradients", "gradient_x_input"),
     "integrated-gradients": Method("baselines_gradients", "integrated_gradients", 20, "steps", ("mask", "pad", "zero")),
+    "lrp-path": Method("baselines_paths", "lrp_path", 2, "points", ("mask", "pad", "zero")),
     "occlusion": Method("baselines_sampling", "occlusion", choices=REPLACEMENTS),
     "lime": Method("baselines_sampling", "lime", 200, "samples", REPLACEMENTS, "captum"),
     "shapley": Method("baselines_sampling", "shapley", 20, "permutations", REPLACEMENTS, "captum"),
@@ -78,6 +79,8 @@ def scorer(name: str) -> Scorer:
     ``gradient-x-input``: that gradient times the embedding.
     ``integrated-gradients[:STEPS][:mask|pad|zero]``: from a reference where each token is the mask token (the default
     where the tokenizer has one), the padding token, or zero (the default otherwise); 20 steps.
+    ``lrp-path[:POINTS][:mask|pad|zero]``: the multipliers of the preset ``ln-lrp`` at points between such a reference
+    and the text, times their difference; 2 points.
     ``occlusion[:mask|pad|delete]``: what the logit loses when a token is replaced or left out.
     ``lime[:SAMPLES][:mask|pad|delete]``, ``shapley[:PERMUTATIONS][:mask|pad|delete]``: sampled, by captum
     (``pip install "textlrp[captum]"``).

@@ -41,12 +41,11 @@ class Looked(NamedTuple):
 Change = Callable[[int, nn.Module, Tensor, Tensor], Tensor]
 
 
-@contextmanager
-def lookups(model: nn.Module, change: Change | None = None) -> Iterator[list[Looked]]:
-    """Make what a model looks up for its input ids leaves of the graph, in the order of the lookups.
+def tables(model: nn.Module) -> list[nn.Module]:
+    """Return the modules that look input ids up.
 
     Raises:
-        ModelError: the model does not say which module looks its ids up, or does something else with it.
+        ModelError: the model does not say which they are.
     """
     table = word_table(model)
     if not isinstance(table, nn.Module):
@@ -54,6 +53,20 @@ def lookups(model: nn.Module, change: Change | None = None) -> Iterator[list[Loo
             f"{type(model).__name__} has no get_input_embeddings() that tells its table of input ids, so it has no "
             f"gradient by a token"
         )
+    # Encoder and decoder can have a table each, or a module each around one table. A table of positions that happens to
+    # be as large does no harm: it is not asked for ids that came from the text.
+    size = getattr(table, "num_embeddings", None)
+    return [x for x in model.modules() if x is table or (isinstance(x, nn.Embedding) and x.num_embeddings == size)]
+
+
+@contextmanager
+def lookups(model: nn.Module, change: Change | None = None) -> Iterator[list[Looked]]:
+    """Make what a model looks up for its input ids leaves of the graph, in the order of the lookups.
+
+    Raises:
+        ModelError: the model does not say which module looks its ids up, or does something else with it.
+    """
+    own = tables(model)
     found: list[Looked] = []
 
     def make_leaf(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Tensor:
@@ -66,10 +79,6 @@ def lookups(model: nn.Module, change: Change | None = None) -> Iterator[list[Loo
         found.append(Looked(module, ids, leaf, whole))
         return leaf.clone()  # some models scale it in place
 
-    # Encoder and decoder can have a table each, or a module each around one table. A table of positions that happens to
-    # be as large does no harm: it is not asked for ids that came from the text.
-    size = getattr(table, "num_embeddings", None)
-    own = [x for x in model.modules() if x is table or (isinstance(x, nn.Embedding) and x.num_embeddings == size)]
     hooks = [module.register_forward_hook(make_leaf, with_kwargs=True) for module in own]
     try:
         yield found
@@ -136,7 +145,7 @@ def gradient_x_input(passes: Passes, seed: int) -> list[float]:
             (looked.rows.detach().double() * gradient.double()).sum(-1).flatten().cpu()
             for looked, gradient in zip(found, gradients, strict=True)
         ]
-        return _summed(passes, origins(passes, inputs, found), products)
+        return summed(passes, origins(passes, inputs, found), products)
 
 
 def integrated_gradients(passes: Passes, seed: int, steps: int, reference: str | None) -> list[float]:
@@ -156,7 +165,7 @@ def integrated_gradients(passes: Passes, seed: int, steps: int, reference: str |
             passes.found(passes.ran(passes.model(**inputs))[0])
         origin = origins(passes, inputs, found)
         fixed = torch.tensor(passes.encoding.special, device=ids.device)
-        differences = [_difference(looked, at, fixed, kind, replaced) for looked, at in zip(found, origin, strict=True)]
+        differences = [difference(looked, at, fixed, kind, replaced) for looked, at in zip(found, origin, strict=True)]
         totals = [torch.zeros_like(difference, dtype=torch.float64) for difference in differences]
         # Rows can be shared out only where the texts of a batch come first.
         together &= ids.shape[1] > 1 and all(looked.ids.shape[0] == 1 for looked in found)
@@ -176,10 +185,10 @@ def integrated_gradients(passes: Passes, seed: int, steps: int, reference: str |
             (difference.double() * total).sum(-1).flatten().cpu()
             for difference, total in zip(differences, totals, strict=True)
         ]
-        return _summed(passes, origin, products)
+        return summed(passes, origin, products)
 
 
-def _difference(looked: Looked, origin: Tensor, fixed: Tensor, kind: str, replaced: int | None) -> Tensor:
+def difference(looked: Looked, origin: Tensor, fixed: Tensor, kind: str, replaced: int | None) -> Tensor:
     """Return the rows of a text less those of its reference, of the shape of its rows."""
     moves = ((origin >= 0) & ~fixed[origin.clamp_min(0)]).view(*looked.ids.shape, 1)
     reference = torch.zeros_like(looked.whole)
@@ -218,7 +227,7 @@ def _credited(origin: Tensor, values: Tensor, count: int) -> Tensor:
     return torch.zeros(count, *values.shape[1:], dtype=values.dtype).index_add(0, origin[own], values[own])
 
 
-def _summed(passes: Passes, origin: list[Tensor], products: list[Tensor]) -> list[float]:
+def summed(passes: Passes, origin: list[Tensor], products: list[Tensor]) -> list[float]:
     """Return the score of each id: the sum over the lookups."""
     total = torch.zeros(len(passes.encoding.input_ids), dtype=torch.float64)
     for at, values in zip(origin, products, strict=True):

@@ -335,9 +335,13 @@ class Rules:
         return cls.from_dict(read_json(source))
 
 
+#: Sets of rules by name. ``attnlrp``: Achtibat et al. 2024. ``cp-lrp``: Ali et al. 2022, attention weights and norms
+#: constant. ``ln-lrp``: of that, norms alone (their rule for LayerNorm), with the plain gradient of softmax and
+#: products, and the identity rule for non-linearities.
 PRESETS = {
     "attnlrp": Rules(),
     "cp-lrp": Rules(softmax=Frozen()),
+    "ln-lrp": Rules(product=Taylor()),
     "lrp-0": Rules(linear=LRP0()),
     "epsilon": Rules(linear=Epsilon()),
     "gamma": Rules(linear=Gamma()),

@@ -263,9 +263,11 @@ class Inside:
             value, way = x.detach(), x.view_as(x)
 
             def arrive(c: Tensor) -> None:
-                relevance = self._met.books.per_document(_relevance(value, c, self._met.books.dtype))
-                for state in passed:
-                    state.around.append(relevance)
+                books = self._met.books
+                if not books.muted:
+                    relevance = books.per_document(_relevance(value, c, books.dtype))
+                    for state in passed:
+                        state.around.append(relevance)
 
             way.register_hook(arrive)
         return way

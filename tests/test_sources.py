@@ -220,6 +220,13 @@ def test_rationales_are_read_in_order(tmp_path: Path, value: Any) -> None:
     assert [document.rationales for document in read_documents(path)] == [((0, 3), (4, 5)), ()]
 
 
+def test_a_range_without_a_character_marks_nothing(tmp_path: Path) -> None:
+    path = saved(tmp_path, [{"text": "abc d", "rationales": [[4, 5], [2, 1], [3, 3]]}])
+    assert [document.rationales for document in read_documents(path)] == [((4, 5),)]
+    with pytest.raises(InputError, match=r"has the rationale \[7, 6\], and its text has 5 characters"):
+        read_documents(saved(tmp_path, [{"text": "abc d", "rationales": [[7, 6]]}]))
+
+
 def test_a_column_split_is_chosen_from(tmp_path: Path) -> None:
     path = saved(tmp_path, [{"text": str(i), "split": "train" if i < 3 else "test"} for i in range(6)])
     assert [document.text for document in read_documents(path, split="test", limit=2)] == ["3", "4"]

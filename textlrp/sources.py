@@ -64,7 +64,8 @@ def read_documents(
 
     Returns:
         The documents, at least one, in order. A column ``rationales`` (lists of ``[start, end]`` characters of the
-        text) is read too.
+        text) is read too; a range without a character, whose end is at its start or before it, marks nothing (ERASER's
+        movie reviews have some).
 
     Raises:
         InputError: something is missing or cannot be read, a text is blank, or two documents have the same id. The
@@ -194,8 +195,14 @@ def _rationales(value: Any, text: str, place: str) -> tuple[tuple[int, int], ...
         spans = tuple(sorted((start, end) for start, end in listed))
     except (TypeError, ValueError):
         spans = tuple(tuple(span) for span in listed)
-    check_rationales(spans, text, place)
-    return spans
+    within = tuple(span for span in spans if not _is_empty(span, len(text)))
+    check_rationales(within, text, place)
+    return within
+
+
+def _is_empty(span: tuple[Any, ...], length: int) -> bool:
+    whole = len(span) == 2 and all(type(offset) is int for offset in span)
+    return whole and 0 <= span[1] <= span[0] <= length
 
 
 def _shown(value: Any) -> str:

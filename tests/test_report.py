@@ -215,6 +215,16 @@ def test_a_table_is_explained_and_reported(tmp_path: Path) -> None:
     assert read_report(tmp_path / "again.html") == read_report(output)
 
 
+def test_labels_that_are_numbers_are_the_models(tmp_path: Path) -> None:
+    with (tmp_path / "table.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), ("A wonderful film", "1"), ("A dull film", "0")])
+    done = run(str(tmp_path / "table.csv"), "-o", str(tmp_path / "report.html"))
+    assert done.exit_code == 0, done.exception
+    sent = read_report(tmp_path / "report.html")
+    assert [document.label for document in sent.documents.values()] == ["POS", "NEG"]
+    assert sent.labels == ("NEG", "POS")
+
+
 def test_where_nothing_can_be_explained_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("Dull, " * 600 + "\n")
     done = run(str(tmp_path / "texts.txt"), "-o", str(tmp_path / "report.html"), "--long", "error")

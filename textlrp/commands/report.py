@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +121,7 @@ def _explained(
     from textlrp.records import Record
     from textlrp.report import Failure
     from textlrp.rules import Rules
-    from textlrp.sources import read_documents
+    from textlrp.sources import match_labels, read_documents
 
     chosen = Rules.parse(how.pop("rules") or "attnlrp")
     documents = read_documents(source, text=text, pair=pair, label=label, id=identity, limit=limit, split=split)
@@ -137,7 +138,9 @@ def _explained(
     if not records:
         what = "the document" if len(documents) == 1 else f"none of the {len(documents):,} documents"
         raise InputError(f"{what} can{'not' if len(documents) == 1 else ''} be explained: {failures[0].reason}")
-    return records, failures
+    # Data often has 0 and 1 where the model has names.
+    named = match_labels([record.label for record in records], list(records[0].explanation.logits))
+    return [replace(record, label=each) for record, each in zip(records, named, strict=True)], failures
 
 
 def _explain(

@@ -13,7 +13,7 @@ from textlrp.annotations import AGREE, DISAGREE, UNSURE, Annotation
 from textlrp.comparison import Comparison, DocumentRow
 from textlrp.report_data import Sent, SentDocument
 from textlrp.spans import TEXT, TEXT_PAIR
-from textlrp.units import whole_units
+from textlrp.units import direction, whole_units
 
 _VERDICTS = {AGREE: "agrees", DISAGREE: "disagrees", UNSURE: "is unsure", None: "gave no verdict"}
 _LISTED = 100  # documents that are named in the list of differences
@@ -89,6 +89,7 @@ def page(annotations: Iterable[Annotation], report: Sent, found: Comparison) -> 
             differing_more=len(differing) - _LISTED,
             figures=_figures(found),
             table=comparison_table,
+            direction=direction,  # Chromium takes long to find it in a text of many spans
             version=__version__,
         )
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import re
 import secrets
 import socket
 from collections import OrderedDict
@@ -37,7 +36,6 @@ LIMIT = 5_000_000
 KEPT = 20
 
 _MISSING = 'textlrp serve needs starlette and uvicorn: pip install "textlrp[serve]"'
-_STYLE = re.compile("<style>.*?</style>\n?", re.DOTALL)
 # Seconds between two looks at whether a page still waits for its answer.
 _LOOK = 0.5
 
@@ -148,7 +146,7 @@ class Room:
             long=question.long,
         )
         # The page has the styles already, and its policy allows no others.
-        html = _STYLE.sub("", webpage.fragment(explanation, question.by), count=1)
+        html = webpage.fragment(explanation, question.by, styled=False)
         number = next(self._numbers)
         self._kept[number] = (explanation, question.by)
         while len(self._kept) > KEPT:

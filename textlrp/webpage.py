@@ -36,15 +36,21 @@ def page(explanation: Explanation, by: str = "word") -> str:
     return _render("explanation.html", explanation, by, sheet=sheet, policy=pages.policy(sheet))
 
 
-def fragment(explanation: Explanation, by: str = "word") -> str:
-    """Return an explanation as one element for a notebook, whose theme it follows and whose rest it leaves be."""
+def fragment(explanation: Explanation, by: str = "word", *, styled: bool = True) -> str:
+    """Return an explanation as one element for a notebook, whose theme it follows and whose rest it leaves be.
+
+    Args:
+        explanation: what to show.
+        by: what its text is colored by.
+        styled: whether the styles come with it; a page that has them already needs them no more.
+    """
     dark = f"{pages.DARK};{palette.css_variables(dark=True)}"
     hosts = ",".join(f"{host} .textlrp" for host in _DARK_HOSTS)
     sheet = Markup(
         f".textlrp{{{pages.LIGHT};{palette.css_variables()}}}\n@media screen{{{hosts}{{{dark}}}}}\n"
         f"{palette.css_rules('.textlrp')}\n{_styles(explanation)}"
     )
-    return _render("explanation_fragment.html", explanation, by, sheet=sheet)
+    return _render("explanation_fragment.html", explanation, by, sheet=sheet if styled else "")
 
 
 def _styles(e: Explanation) -> str:

@@ -70,7 +70,7 @@ def explanations(document: Document, source: Source) -> list[tuple[str, Explanat
             logits=logits,
             probabilities=probabilities,
             predicted=labels[max(range(len(scores)), key=scores.__getitem__)],
-            tokens=_spans((document.text, document.text_pair or ""), encoding, relevance),
+            tokens=spans((document.text, document.text_pair or ""), encoding, relevance),
             ledger=_whole(books, encoding, relevance, logit),
             truncated=truncated[0],
             truncated_pair=truncated[1],
@@ -126,7 +126,8 @@ def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("textlrp", "torch", "transformers")}
 
 
-def _spans(texts: tuple[str, str], encoding: Encoding, relevance: list[float]) -> tuple[Span, ...]:
+def spans(texts: tuple[str, str], encoding: Encoding, relevance: Sequence[float]) -> tuple[Span, ...]:
+    """Return one span for each id, given a text and the second one of a pair, and the relevance of each id."""
     rows = zip(encoding.offsets, relevance, encoding.special, encoding.pieces, encoding.parts, strict=True)
     sources = (TEXT, TEXT_PAIR)
     return tuple(

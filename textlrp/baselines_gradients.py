@@ -161,11 +161,7 @@ def integrated_gradients(passes: Passes, seed: int, steps: int, reference: str |
     together = passes.reads_batches
     with passes.running() as inputs:
         ids = inputs["input_ids"]
-        with torch.no_grad(), lookups(passes.model) as found:
-            passes.found(passes.ran(passes.model(**inputs))[0])
-        origin = origins(passes, inputs, found)
-        fixed = torch.tensor(passes.encoding.special, device=ids.device)
-        differences = [difference(looked, at, fixed, kind, replaced) for looked, at in zip(found, origin, strict=True)]
+        found, origin, differences = way(passes, inputs, kind, replaced)
         totals = [torch.zeros_like(difference, dtype=torch.float64) for difference in differences]
         # Rows can be shared out only where the texts of a batch come first.
         together &= ids.shape[1] > 1 and all(looked.ids.shape[0] == 1 for looked in found)
@@ -188,7 +184,19 @@ def integrated_gradients(passes: Passes, seed: int, steps: int, reference: str |
         return summed(passes, origin, products)
 
 
-def difference(looked: Looked, origin: Tensor, fixed: Tensor, kind: str, replaced: int | None) -> Tensor:
+def way(
+    passes: Passes, inputs: dict[str, Tensor], kind: str, replaced: int | None
+) -> tuple[list[Looked], list[Tensor], list[Tensor]]:
+    """Run the model once, and return its lookups, where their rows belong, and how far each is from its reference."""
+    with torch.no_grad(), lookups(passes.model) as found:
+        passes.found(passes.ran(passes.model(**inputs))[0])
+    origin = origins(passes, inputs, found)
+    fixed = torch.tensor(passes.encoding.special, device=inputs["input_ids"].device)
+    pairs = zip(found, origin, strict=True)
+    return found, origin, [_difference(looked, at, fixed, kind, replaced) for looked, at in pairs]
+
+
+def _difference(looked: Looked, origin: Tensor, fixed: Tensor, kind: str, replaced: int | None) -> Tensor:
     """Return the rows of a text less those of its reference, of the shape of its rows."""
     moves = ((origin >= 0) & ~fixed[origin.clamp_min(0)]).view(*looked.ids.shape, 1)
     reference = torch.zeros_like(looked.whole)

@@ -15,6 +15,7 @@ import numpy
 import torch
 from torch import Tensor, nn
 
+from textlrp.assembly import spans
 from textlrp.attribution import Attribution
 from textlrp.baselines import REPLACEMENTS
 from textlrp.batches import buckets
@@ -23,7 +24,6 @@ from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError
 from textlrp.heads import Choice, Pick
 from textlrp.isolation import eagerly, undisturbed
 from textlrp.propagation import logits_of, precision_of
-from textlrp.spans import TEXT, TEXT_PAIR, Span
 from textlrp.tokens import Encoding
 
 if TYPE_CHECKING:
@@ -228,18 +228,13 @@ class Passes:
             raise NonFiniteError(f"{method} gives a score that is not finite; try dtype=torch.float32")
         text, text_pair = self._texts
         encoding, labels = self.encoding, self.head.labels(self.logits.shape[0])
-        texts, sources = (text, text_pair or ""), (TEXT, TEXT_PAIR)
         truncated = (*encoding.truncated, None)
-        rows = zip(encoding.offsets, scores, encoding.special, encoding.pieces, encoding.parts, strict=True)
         return Attribution(
             text=text,
             target=labels[self.pick.target],
             contrast=None if self.pick.contrast is None else labels[self.pick.contrast],
             method=method,
-            tokens=tuple(
-                Span(start, end, texts[part][start:end], score, special, piece, sources[part])
-                for (start, end), score, special, piece, part in rows
-            ),
+            tokens=spans((text, text_pair or ""), encoding, scores),
             logit=logit,
             forwards=self.forwards,
             seconds=seconds - self.aside,

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from textlrp.baselines_gradients import difference, lookups, origins, summed, tables
+from textlrp.baselines_gradients import summed, tables, way
 from textlrp.baselines_passes import Passes
 from textlrp.propagation import propagate
 from textlrp.rules import PRESETS
@@ -28,14 +28,11 @@ def lrp_path(passes: Passes, seed: int, points: int, reference: str | None) -> l
     """
     kind, replaced = passes.replacement(reference, ("mask", "zero"))
     with passes.running() as inputs:
-        ids = inputs["input_ids"]
-        with torch.no_grad(), lookups(passes.model) as found:
-            passes.found(passes.ran(passes.model(**inputs))[0])
-        origin = origins(passes, inputs, found)
-        fixed = torch.tensor(passes.encoding.special, device=ids.device)
-        differences = [difference(looked, at, fixed, kind, replaced) for looked, at in zip(found, origin, strict=True)]
+        _, origin, differences = way(passes, inputs, kind, replaced)
         totals = [torch.zeros_like(each, dtype=torch.float64) for each in differences]
-        weights = torch.tensor(passes.head.weights(passes.pick, passes.logits.shape[0]), device=ids.device)
+        weights = torch.tensor(
+            passes.head.weights(passes.pick, passes.logits.shape[0]), device=inputs["input_ids"].device
+        )
         for point in range(points):
             back = 1 - (point + 0.5) / points
             for total, c in zip(totals, _multipliers(passes, inputs, weights, differences, back), strict=True):

@@ -9,6 +9,7 @@ import click
 from textlrp import __version__
 from textlrp.commands import check, evaluate, explain, export, report, serve
 from textlrp.commands.annotations import compare
+from textlrp.commands.shared import printable
 from textlrp.errors import InputError, LRPError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -21,9 +22,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(context)
         except LRPError as error:
-            # A label or a file name must not command the terminal.
-            message = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(error))
-            click.echo(f"Error: {message}", err=True)
+            click.echo(f"Error: {printable(str(error))}", err=True)
             context.exit(2 if isinstance(error, InputError) else 1)
 
 

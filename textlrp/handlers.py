@@ -214,10 +214,9 @@ def division(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     top, bottom = (1, 0) if operations.name(func) == "Tensor.__rtruediv__" else (0, 1)
     below = args[bottom] if len(args) == 2 else kwargs.get("other")
     if isinstance(met.rules.norm, Plain) and norms.is_statistic(below):
-        alone = not carries((args[top],))
-        return (norms.plain_statistic if alone else norms.plain_product)(
-            met, func, tuple(args), kwargs, *([] if alone else [1.0])
-        )
+        if not carries((args[top],)):
+            return norms.plain_statistic(met, func, tuple(args), kwargs)
+        return norms.plain_product(met, func, tuple(args), kwargs, 1.0)
     if len(args) == 2 and isinstance(args[bottom], Tensor):
         args[bottom] = args[bottom].detach()
     elif isinstance(kwargs.get("other"), Tensor):

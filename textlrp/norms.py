@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from textlrp import ledger, operations, surrogates
-from textlrp.arguments import carriers, carries, replace, tensors
+from textlrp.arguments import carriers, carries, replace
 from textlrp.rules import Plain
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def plain_product(met: Interception, func: Any, args: Any, kwargs: Any, share: f
     """
     met.count(func, "plain gradient")
     y = func(*args, **kwargs)
-    met.mark_product(y, tuple(tensors((args, kwargs))))
+    met.mark_product(y, (args, kwargs))
     met.post_constant(y, y.detach().clone(), ledger.NORMS, share)
     return y
 

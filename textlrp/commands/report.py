@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from textlrp.commands.shared import check_output, load
+from textlrp.commands.shared import check_output, load, printable
 from textlrp.errors import InputError, LRPError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def report(
     if len(failures) > _LISTED:
         _say(f"not explained: {len(failures) - _LISTED:,} more, which the report lists")
     pages = f" and {len(written) - 1} pages beside it" if len(written) > 1 else ""
-    click.echo(f"{_printable(str(output))}{pages}: {len(records):,} document{'s' if len(records) != 1 else ''}")
+    click.echo(f"{printable(str(output))}{pages}: {len(records):,} document{'s' if len(records) != 1 else ''}")
 
 
 def _explained(
@@ -194,9 +194,4 @@ def _title(source: str) -> str:
 
 
 def _say(line: str) -> None:
-    click.echo(_printable(line), err=True)
-
-
-def _printable(line: str) -> str:
-    """The line without what would command the terminal."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+    click.echo(printable(line), err=True)

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from textlrp.explainer import Explainer
 
 
+def printable(line: str) -> str:
+    """Return a line without what would command the terminal: a label or a file name may hold anything."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+
+
 def load(model: str | None, named: str, revision: str | None, device: str | None, dtype: str | None) -> Explainer:
     from textlrp.explainer import Explainer
 

@@ -26,7 +26,7 @@ lint: .venv/developed
 	$(BIN)/mypy
 
 bench: .venv/developed
-	$(BIN)/python tests/benchmarks/cost.py
+	$(BIN)/python tests/benchmarks/suite.py
 
 clean:
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache

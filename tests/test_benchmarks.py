@@ -86,6 +86,8 @@ def test_a_row_says_whether_its_aim_was_reached(claims: Any) -> None:
     assert [row.number for row in rows] == ["0.9", "0.9", "0.9", "not measured"]
     assert [row.interval for row in rows] == ["0.8 to 1", "0.8 to 1", "", ""]
     assert [str(row.aim) for row in rows] == ["<= 0.95", ">= 1.5", "<= 0.9", ">= 1"]
+    assert claims.summary(rows) == "Reached: 2 of 3 aims; not measured: 1."
+    assert claims.summary(rows[:2]) == "Reached: 1 of 2 aims."
     assert [claims.Row.of(json.loads(json.dumps(claims.asdict(row)))) for row in rows] == rows
 
 

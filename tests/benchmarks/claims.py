@@ -264,8 +264,18 @@ def finish(rows: Iterable[Row], options: argparse.Namespace) -> None:
     for line in machine(getattr(options, "device", "cpu")):
         console.print(line, highlight=False)
     console.print(table(rows))
+    console.print(summary(rows), highlight=False)
     if options.json is not None:
         options.json.write_text(json.dumps([asdict(row) for row in rows], allow_nan=False), encoding="utf-8")
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """Say how many of the aims were reached."""
+    unknown = sum(row.measured is None for row in rows)
+    return (
+        f"Reached: {sum(row.reached == 'yes' for row in rows)} of {len(rows) - unknown} aims"
+        f"{f'; not measured: {unknown}' if unknown else ''}."
+    )
 
 
 def table(rows: Iterable[Row]) -> Table:

@@ -129,8 +129,8 @@ def sampled(explains: Explainer, texts: Sequence[str], options: argparse.Namespa
     documents, looped = sum(map(len, chosen)), sum(map(len, singles))
     about = f"{'small bert' if options.quick else NAMES['base']}, {documents:,} of {len(texts):,} documents"
     note = (
-        f"{documents / sum(batch):.3g} against {documents / sum(loop):.3g}; {len(chosen)} of {len(parts)} batches, and "
-        f"{looped} of their documents one by one"
+        f"{documents / sum(batch):.3g} against {documents / sum(loop):.3g}; totals of {len(chosen)} of {len(parts)} "
+        f"batches, and of {looped} of their documents one by one"
     )
     yield _faster("base", about, ratio_of_sums(loop, batch), note)
     yield _same(about, apart, looped)

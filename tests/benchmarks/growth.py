@@ -20,11 +20,11 @@ from collections.abc import Iterator, Sequence
 
 import torch
 import transformers
-from claims import Measured, Row, asked, at_most, exact, finish, growth, parser, turns  # its neighbors
+from claims import Measured, Row, against, asked, at_most, exact, finish, growth, parser, turns  # its neighbors
 from cost import QUICK, inputs, peak_memory
 from torch import nn
 
-from textlrp import cost
+from textlrp import cost, tables
 from textlrp.cost import FORWARD, GRADIENT
 from textlrp.isolation import undisturbed
 from textlrp.propagation import propagate
@@ -47,6 +47,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     model = build(options.layers, options.quick).to(options.device)
     times: list[list[float]] = []
     peaks: list[dict[str, int]] = []
+    seconds: dict[str, list[float]] = {}
     for length in options.length:
         batch = inputs(model, (1, length), options.device)
         runs = {
@@ -69,17 +70,20 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
         times.append([mine / theirs for mine, theirs in zip(seconds[EXPLANATION], seconds[FORWARD], strict=True)])
     middles = [statistics.median(ratios) for ratios in times]
     measured = growth(times[-1], times[middles.index(min(middles))])
-    yield _row("time", options, FORWARD, measured, middles)
+    yield _row("time", options, FORWARD, measured, middles, against(seconds, EXPLANATION, FORWARD))
     for other in (FORWARD, GRADIENT):
         ratios = [found[EXPLANATION] / found[other] for found in peaks]
-        yield _row("peak memory", options, other, exact(ratios[-1] / min(ratios)), ratios)
+        last = f"{tables.size(peaks[-1][EXPLANATION])} against {tables.size(peaks[-1][other])}"
+        yield _row("peak memory", options, other, exact(ratios[-1] / min(ratios)), ratios, last)
 
 
-def _row(what: str, options: argparse.Namespace, other: str, measured: Measured, ratios: Sequence[float]) -> Row:
+def _row(
+    what: str, options: argparse.Namespace, other: str, measured: Measured, ratios: Sequence[float], last: str
+) -> Row:
     about = f"ModernBERT, {options.layers} layers of {QUICK['hidden_size'] if options.quick else 768}"
     claim = f"growth of the ratio of {what}: {about}, {options.length[0]:,} to {options.length[-1]:,} ids"
     listed = ", ".join(f"{length:,} ids {ratio:.2f}" for length, ratio in zip(options.length, ratios, strict=True))
-    return Row(claim, other, at_most(SAME), measured, listed)
+    return Row(claim, other, at_most(SAME), measured, f"{listed} ({last})")
 
 
 def main(line: list[str] | None = None) -> None:

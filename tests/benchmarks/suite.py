@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from claims import Row, machine, table  # its neighbor
+from claims import Row, machine, summary, table  # its neighbor
 from rich.console import Console
 
 HERE = Path(__file__).resolve().parent
@@ -66,7 +66,7 @@ def measure(name: str, options: argparse.Namespace, console: Console) -> list[Ro
         return [Row.of(values) for values in json.loads(file.read_text(encoding="utf-8"))]
 
 
-def markdown(rows: Iterable[Row], missing: Sequence[str], options: argparse.Namespace) -> str:
+def markdown(rows: Sequence[Row], missing: Sequence[str], options: argparse.Namespace) -> str:
     """Return the results as a page."""
     lines = [
         "# What was measured",
@@ -76,6 +76,8 @@ def markdown(rows: Iterable[Row], missing: Sequence[str], options: argparse.Name
         "",
         "Each number is from repeats in turn with what it is measured against; it is the median of their ratios where "
         "the note says nothing else, with a 95 % bootstrap interval. Bytes and counts are the same each time.",
+        "",
+        summary(rows),
         "",
     ]
     if options.quick:
@@ -137,6 +139,7 @@ def main(line: Sequence[str] | None = None) -> None:
         if options.output is not None:  # after each part: a run takes long, and may be stopped
             options.output.write_text(markdown(rows, missing, options), encoding="utf-8")
     console.print(table(rows))
+    console.print(summary(rows), highlight=False)
     if failed:
         sys.exit(f"Error: {', '.join(failed)} failed")
 

@@ -495,7 +495,7 @@ def test_what_met_which_rule_is_counted(bert):
     assert met["F.embedding", "relevance of tokens"] == 1
     assert met["F.layer_norm", "statistics constant"] == 5
     assert met["F.linear", "LRP-0"] == 14
-    assert met["GELUActivation", "identity"] == 2
+    assert met["F.gelu", "identity"] == 2
 
 
 def test_epsilon_absorbs_little_when_it_is_small(bert):

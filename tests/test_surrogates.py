@@ -49,8 +49,8 @@ def elementwise(function, at_zero, slope):
 
 def attention(s, books, mask=None, **options):
     root = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    parts = ((s.q, 0.25, -1, 0.0), (s.k, 0.25, -1, 0.0), (s.v, 0.5, 1, 0.0))
-    q, k, v = (surrogates.AttentionInput.apply(x, root, *rule, books) for x, *rule in parts)
+    parts = ((True, 0.25, -1, 0.0), (True, 0.25, -1, 0.0), (True, 0.5, 1, 0.0))
+    q, k, v = surrogates.AttentionInputs.apply(s.q, s.k, s.v, root, parts, books)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, **options)
 
 

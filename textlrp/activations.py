@@ -16,17 +16,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from textlrp import graph
+from textlrp import graph, operations
+from textlrp.arguments import tensors
 
 #: Whether modules of a signature are an elementwise function: a trial takes longer than a small layer.
 _verdicts: dict[Any, bool] = {}
-_MOST_VERDICTS = 1000
+#: ``f(0)`` and ``f'(0)`` of functions and of modules of a signature.
+_anchors: dict[Any, tuple[float | None, float]] = {}
+_MOST = 1000
 
 
 def composed_activations(modules: Iterable[nn.Module]) -> list[nn.Module]:
     """Return the modules that are an elementwise function written in Python.
 
-    Modules of torch itself need no such care: each calls a single torch function, which has its rule.
+    Modules that call a single torch function need no such care, as those of torch itself do: it has its rule.
     """
     return [module for module in modules if _may_be_elementwise(module) and _verdict(module)]
 
@@ -48,11 +51,7 @@ def _verdict(module: nn.Module) -> bool:
     key = _signature(module)
     if key is None:
         return _is_elementwise(module)
-    if key not in _verdicts:
-        if len(_verdicts) >= _MOST_VERDICTS:
-            _verdicts.clear()
-        _verdicts[key] = _is_elementwise(module)
-    return _verdicts[key]
+    return bool(_remembered(_verdicts, key, lambda: _is_elementwise(module)))
 
 
 def _signature(module: nn.Module) -> Any:
@@ -86,7 +85,7 @@ def _is_elementwise(module: nn.Module) -> bool:
                 return False
             if any(_reaches(probe, x, y, others) for others in _halves(x)):
                 return False
-        return not _hides_something(probe, x)
+        return _is_composed(probe, x)
     except Exception:  # whatever a module that is no activation does with this input
         return False
 
@@ -106,8 +105,12 @@ def _reaches(module: nn.Module, x: Tensor, y: Tensor, others: Tensor) -> bool:
     return not torch.equal(changed[~others], y[~others])
 
 
-def _hides_something(module: nn.Module, x: Tensor) -> bool:
-    """Whether a module runs what no interception sees: a scripted function, a custom function of unknown origin."""
+def _is_composed(module: nn.Module, x: Tensor) -> bool:
+    """Whether an elementwise module has to be taken whole, and can be.
+
+    Where it calls one function that has its own rule, it need not be. Where it runs what no interception sees (a
+    scripted function, a custom function of unknown origin), it cannot be.
+    """
     with torch._C.DisableTorchFunction(), torch.enable_grad():
         start = x.clone().requires_grad_()
         x = start * 1.0
@@ -115,42 +118,49 @@ def _hides_something(module: nn.Module, x: Tensor) -> bool:
     with torch.enable_grad(), recorder:
         y = module(x)
     if y.grad_fn is None:
-        return True
+        return False
+    calls = [operations.KINDS.get(func) for func in recorder.calls if func not in operations.READ]
+    if calls == ["nonlinearity"]:
+        return False
     known = recorder.visible | graph.between(x.grad_fn, set())
-    return bool(graph.unseen(y.grad_fn, known))
+    return not graph.unseen(y.grad_fn, known)
 
 
-class Anchors:
-    """``f(0)`` and ``f'(0)`` of elementwise functions, computed once for each."""
+def anchor_of_function(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], like: Tensor
+) -> tuple[float | None, float]:
+    """Return ``f(0)``, or None where it is not finite, and ``f'(0)`` of a torch function."""
 
-    def __init__(self) -> None:
-        self._known: dict[Any, tuple[float | None, float]] = {}
+    def find() -> tuple[float | None, float]:
+        return _anchor(lambda zero: function(zero, *args, **kwargs), like)
 
-    def of_function(
-        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], like: Tensor
-    ) -> tuple[float | None, float]:
-        """Return ``f(0)``, or None where it is not finite, and ``f'(0)`` of a torch function."""
-        try:
-            key = (function, args, tuple(sorted(kwargs.items())))
-            known = self._known.get(key)
-        except TypeError:
-            key, known = None, None
-        if known is None:
-            known = _anchor(lambda zero: function(zero, *args, **kwargs), like)
-            if key is not None:
-                self._known[key] = known
-        return known
+    key = (function, args, tuple(sorted(kwargs.items())), like.dtype, like.device)
+    try:
+        hash(key)
+    except TypeError:
+        return find()
+    # What is in a tensor can change.
+    return find() if any(True for _ in tensors((args, kwargs))) else _remembered(_anchors, key, find)
 
-    def of_module(self, module: nn.Module, like: Tensor) -> tuple[float, float]:
-        """Return ``f(0)`` and ``f'(0)`` of an activation module."""
-        key = _signature(module)
-        if key is None or key not in self._known:
-            at_zero, slope = _anchor(module.forward, like)
-            if key is None:
-                return at_zero or 0.0, slope
-            self._known[key] = (at_zero, slope)
-        at_zero, slope = self._known[key]
-        return at_zero or 0.0, slope
+
+def anchor_of_module(module: nn.Module, like: Tensor) -> tuple[float, float]:
+    """Return ``f(0)`` and ``f'(0)`` of an activation module."""
+    signature = _signature(module)
+    if signature is None:
+        at_zero, slope = _anchor(module.forward, like)
+    else:
+        key = (signature, like.dtype, like.device)
+        at_zero, slope = _remembered(_anchors, key, lambda: _anchor(module.forward, like))
+    return at_zero or 0.0, slope
+
+
+def _remembered(known: dict[Any, Any], key: Any, find: Callable[[], Any]) -> Any:
+    """Look up what was found under a key, or find it; a dict that has grown large begins again."""
+    if key not in known:
+        if len(known) >= _MOST:
+            known.clear()
+        known[key] = find()
+    return known[key]
 
 
 def _anchor(function: Callable[[Tensor], Tensor], like: Tensor) -> tuple[float | None, float]:

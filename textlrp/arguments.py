@@ -38,7 +38,8 @@ def carriers(args: Any, kwargs: dict[str, Any] | None = None) -> list[Tensor]:
             if value.requires_grad:
                 found.append(value)
         elif isinstance(value, (list, tuple)):
-            found += carriers(value)
+            if value and not isinstance(value[0], int):  # sizes are the most frequent, and hold no tensor
+                found += carriers(value)
         elif isinstance(value, dict):
             found += carriers((), value)
     return found + carriers(tuple(kwargs.values())) if kwargs else found

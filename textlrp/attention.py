@@ -49,20 +49,15 @@ def _attention(met: Interception, func: Any, args: Any, kwargs: Any) -> Tensor:
     biased = mask is not None and mask.is_floating_point() and (mask.requires_grad or not operations.is_blank(mask))
     if biased or by_steps or not met.fused:
         return _step_by_step(met, func, q, k, v, mask, scale, options)
-    uniform, both_qk = isinstance(product, Uniform), q.requires_grad and k.requires_grad
-    half_qk = 0.5 if both_qk else 1.0
-    if uniform:
+    half_qk = 0.5 if q.requires_grad and k.requires_grad else 1.0
+    if isinstance(product, Uniform):
         half_v = 0.5 if v.requires_grad else 1.0
-        shares, signs, left = (half_v * half_qk, half_v), (-1.0, 1.0), (0.0, 0.0)
+        of_qk, of_v = (half_v * half_qk, -1.0, 0.0), (half_v, 1.0, 0.0)
     else:  # each factor has all of the relevance; what that is too much, of PV and of QK^T, is posted
-        shares, signs = (1.0, 1.0), (-half_qk, 1.0)
-        left = (-0.5 if both_qk else 0.0, -1.0 if v.requires_grad else 0.0)
-    q, k, v = (
-        surrogates.AttentionInput.apply(x, met.root, shares[i], signs[i], left[i], met.books)
-        if x.requires_grad or i
-        else x
-        for x, i in ((q, 0), (k, 0), (v, 1))
-    )
+        of_qk = (1.0, -half_qk, -0.5 if half_qk == 0.5 else 0.0)
+        of_v = (1.0, 1.0, -1.0 if v.requires_grad else 0.0)
+    parts = ((q.requires_grad, *of_qk), (k.requires_grad, *of_qk), (True, *of_v))
+    q, k, v = surrogates.AttentionInputs.apply(q, k, v, met.root, parts, met.books)
     out = _kernel(func, q, k, v, options)
     met.mark_product(out, (q, k, v))
     return out

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+#: From so many elements a document on, products are added up document by document, without a tensor of them.
+_LARGE = 4096
+
 
 class Books:
     """Collects what each heading received, one number a document, while the multipliers flow back.
@@ -16,23 +19,26 @@ class Books:
     Attributes:
         mixed: whether something could not be told apart by document.
         muted: whether nothing is posted, while a part of the graph is passed for another purpose.
+        mapped: whether the pass is mapped over several targets.
+        final: whether no other pass comes through the graph, so that what was kept for this one may be written over.
     """
 
     def __init__(self, batch: int, dtype: torch.dtype) -> None:
         self.batch = batch
         self.dtype = dtype
-        self.mixed = False
-        self.muted = False
+        self.mixed = self.muted = self.mapped = self.final = False
         self._posted: dict[str, list[Tensor]] = {}
+        self._zeros: dict[tuple[torch.Size, torch.dtype], Tensor] = {}
 
     def clear(self) -> None:
         """Forget what was posted."""
         self._posted.clear()
+        self._zeros.clear()
 
     def post(self, heading: str, values: Tensor) -> None:
         """Add up ``values`` within each document and credit the heading with it."""
         if not self.muted:
-            self._posted.setdefault(heading, []).append(self.per_document(values))
+            self._posted.setdefault(heading, []).append(self._rows(values).sum(1, keepdim=True))
 
     def post_product(self, heading: str, multiplier: Tensor, constant: Tensor | float) -> None:
         """Credit the heading with ``sum(multiplier * constant)``: the relevance of an added constant."""
@@ -41,37 +47,84 @@ class Books:
         if multiplier.is_complex():  # the gradient of a complex number is conjugate
             self.post(heading, (multiplier.conj() * constant).real)
             return
-        multiplier = multiplier.to(self.dtype)
+        multiplier = self._wide(multiplier)
         if not isinstance(constant, Tensor) or constant.dim() == 0:
-            total = self.per_document(multiplier) * constant
-            self._posted.setdefault(heading, []).append(total.to(self.dtype))
+            total = self._rows(multiplier).sum(1, keepdim=True) * constant
+            self._posted.setdefault(heading, []).append(self._wide(total))
             return
-        constant = constant.to(self.dtype)
+        constant = self._wide(constant)
         if constant.dim() == 1 and multiplier.dim() > 1 and constant.shape[0] == multiplier.shape[-1]:
-            # One matrix-vector product reads the multiplier once and allocates a value a row.
+            # One matrix-vector product reads the multiplier once; its rows are added up at the end, with all others.
             rows = multiplier.reshape(-1, constant.shape[0]).mv(constant)
-            self.post(heading, rows if self.batch == 1 else rows.reshape(multiplier.shape[:-1]))
+            rows = self._rows(rows if self.batch == 1 else rows.view(multiplier.shape[:-1]))
+            self._posted.setdefault(heading, []).append(rows)
         else:
             # What has the multiplier zero has no relevance, be it the infinity of a mask or memory never written to.
             self.post(heading, torch.where(multiplier == 0, 0.0, multiplier * constant))
 
+    def post_inner(self, heading: str, x: Tensor, c: Tensor, share: float) -> None:
+        """Credit the heading with ``share * sum(x c)``: a part of the relevance of activations."""
+        if self.muted:
+            return
+        flat = None if self.mapped or x.dtype != self.dtype or c.dtype != self.dtype else _flat(x, c)
+        if flat is None or (self.batch > 1 and (x.shape[0] != self.batch or not x.is_cpu)):
+            self.post(heading, x * (c * share))
+            return
+        if self.batch == 1:
+            total = torch.dot(*flat)
+        elif x.numel() < _LARGE * self.batch:
+            self.post(heading, x * (c * share))
+            return
+        else:
+            pairs = zip(*(each.view(self.batch, -1) for each in flat), strict=True)
+            total = torch.stack([torch.dot(left, right) for left, right in pairs])
+        self._posted.setdefault(heading, []).append((total * share).view(self.batch, 1))
+
+    def zeros(self, like: Tensor) -> Tensor:
+        """Return zeros to read from, of the shape and dtype of ``like``; they are made once a pass."""
+        key = (like.shape, like.dtype)
+        if key not in self._zeros:
+            self._zeros = {key: torch.zeros(like.shape, dtype=like.dtype, device=like.device)}
+        return self._zeros[key]
+
     def per_document(self, values: Tensor) -> Tensor:
-        """Sum ``values`` over everything but the document; shape ``[batch]``.
+        """Sum ``values`` over everything but the document; shape ``[batch]``."""
+        return self._rows(values).sum(1)
+
+    def rows(self) -> dict[str, Tensor]:
+        """Return what each heading received, shape ``[batch]`` each."""
+        return {
+            heading: (torch.cat(posts, 1) if len(posts) > 1 else posts[0]).sum(1)
+            for heading, posts in self._posted.items()
+        }
+
+    def _wide(self, values: Tensor) -> Tensor:
+        return values if values.dtype == self.dtype else values.to(self.dtype)
+
+    def _rows(self, values: Tensor) -> Tensor:
+        """Return ``values`` as a row for each document, ``[batch, values of a document]``.
 
         The document is the first dimension, alone or merged with others behind it (``batch * heads``), or the second
         one where time comes first. A wrong guess cannot stay hidden: the ledgers of the documents would not balance,
         and propagation then takes the documents one at a time.
         """
-        values = values.to(self.dtype)
+        values = self._wide(values)
         if self.batch == 1:
-            return values.sum().reshape(1)
+            return values.reshape(1, -1)
         if values.dim() > 1 and values.shape[0] != self.batch and values.shape[1] == self.batch:
-            return values.transpose(0, 1).flatten(1).sum(1)
+            return values.transpose(0, 1).flatten(1)
         if values.dim() > 0 and values.shape[0] % self.batch == 0:
-            return values.reshape(self.batch, -1).sum(1)
+            return values.reshape(self.batch, -1)
         self.mixed = True
-        return values.new_zeros(self.batch)
+        return values.new_zeros(self.batch, 1)
 
-    def rows(self) -> dict[str, Tensor]:
-        """Return what each heading received, shape ``[batch]`` each."""
-        return {heading: torch.stack(posts).sum(0) for heading, posts in self._posted.items()}
+
+def _flat(x: Tensor, c: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Return two tensors of one shape as vectors in the same order without a copy, or None where that cannot be."""
+    if x.is_contiguous() and c.is_contiguous():
+        return x.view(-1), c.view(-1)
+    if x.dim() == 4:  # heads apart, but behind the positions in memory
+        x, c = x.transpose(1, 2), c.transpose(1, 2)
+        if x.is_contiguous() and c.is_contiguous():
+            return x.view(-1), c.view(-1)
+    return None

@@ -92,13 +92,28 @@ def ruleless(root: Any, products: set[Any]) -> list[Any]:
     while stack:
         node = stack.pop()
         children = [child for child, _ in node.next_functions]
-        if node not in products and not _accounted(node, children):
+        sort = type(node)
+        passes = sort in _linear or _is_linear(node, sort) or node in products or _accounted(node, children)
+        if not passes:
             found.append(node)
         for child in children:
             if child is not None and child not in seen:
                 seen.add(child)
                 stack.append(child)
     return found
+
+
+#: The types of nodes that pass wherever they stand.
+_linear: set[type] = set()
+
+
+def _is_linear(node: Any, sort: type) -> bool:
+    """Whether a node passes wherever it stands; its type is noted where that names it."""
+    forward = getattr(sort, "_forward_cls", None)
+    passes = issubclass(forward, Surrogate) if forward is not None else _operation(node.name()) in _LINEAR
+    if passes and (forward is not None or sort.__name__ == node.name()):
+        _linear.add(sort)
+    return passes
 
 
 def unseen(root: Any, visible: set[Any]) -> list[Any]:
@@ -125,12 +140,9 @@ def between(top: Any, bottom: set[Any]) -> set[Any]:
 
 
 def _accounted(node: Any, children: list[Any]) -> bool:
-    forward = getattr(type(node), "_forward_cls", None)
-    if forward is not None:
-        return issubclass(forward, Surrogate)
+    if hasattr(type(node), "_forward_cls"):
+        return False  # a custom function of the model's
     operation = kind(node)
-    if operation in _LINEAR:
-        return True
     if operation in _BILINEAR:
         carriers = [i for i in _BILINEAR[operation] if i < len(children) and children[i] is not None]
         return not carriers if operation in _DIVISIONS else len(carriers) <= 1
@@ -152,13 +164,15 @@ def record(visible: set[Any], meet: Callable[..., Any], func: Any, args: Any, kw
 
 
 class Recorder(TorchFunctionMode):
-    """Notes the nodes of every torch function that is called, and changes nothing."""
+    """Notes every torch function that is called, and its nodes, and changes nothing."""
 
     def __init__(self) -> None:
         super().__init__()
         self.visible: set[Any] = set()
+        self.calls: list[Any] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls.append(func)
         return record(self.visible, lambda f, xs, options: f(*xs, **options), func, args, kwargs or {})
 
 

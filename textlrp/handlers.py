@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from textlrp import ledger, maps, norms, operations, provenance, surrogates
+from textlrp import activations, gates, ledger, maps, norms, operations, provenance, shortcuts, surrogates
 from textlrp.arguments import carries, replace, tensors
 from textlrp.rules import Frozen, Gradient, Plain, Uniform
 
@@ -94,6 +94,9 @@ def lookup(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
 
 def linear(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     """``y = Wx + b``: the linear rule; with weights computed from activations, a product."""
+    out = shortcuts.linear(met, func, args, kwargs) if torch.is_grad_enabled() else NotImplemented
+    if out is not NotImplemented:
+        return out
     named = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
     bias = named.get("bias")
     if carries((named["weight"], bias)):
@@ -156,6 +159,11 @@ def product(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     if not isinstance(met.rules.product, Uniform):
         return product_by_rule(met, func, args, kwargs, carriers)
     met.count(func, "uniform")
+    gated = gates.unit(func, args, kwargs) if met.gates and torch.is_grad_enabled() else None
+    if gated is not None:
+        opened, gate, other = gated
+        y = func(gate.detach(), other.detach())
+        return gates.Gate.apply(opened.x, other, y, opened.function, opened.slope)
     if operations.is_matmul(func) and len(args) == 2 and min(x.dim() for x in args) > 1 and torch.is_grad_enabled():
         return surrogates.Matmul.apply(*args)
     y = func(*args, **kwargs)
@@ -287,10 +295,13 @@ def nonlinearity(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
         return elementwise(met, x, y, 0.0, 1.0, operations.name(func))
     if operations.is_clamp(func) and any(bound.numel() > 1 for bound in tensors(rest)):
         return clamp(met, func, x, y, *rest)
-    at_zero, slope = met.anchors.of_function(func, rest[0], rest[1], x)
+    at_zero, slope = activations.anchor_of_function(func, rest[0], rest[1], x)
     if at_zero is None:
         raise met.unsupported(f"{operations.name(func)}, which has no finite value at zero,")
-    return elementwise(met, x, y, at_zero, slope, operations.name(func))
+    out = elementwise(met, x, y, at_zero, slope, operations.name(func))
+    if met.gates and at_zero == 0:
+        gates.note(out, x, lambda x: func(x, *rest[0], **rest[1]), slope)
+    return out
 
 
 def clamp(met: Interception, func: Any, x: Tensor, y: Tensor, args: Any, kwargs: Any) -> Tensor:

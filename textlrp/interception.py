@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -28,19 +29,32 @@ from textlrp import (
     overrides,
     provenance,
 )
-from textlrp.activations import Anchors, composed_activations
+from textlrp.activations import anchor_of_module, composed_activations
 from textlrp.arguments import carriers, carries, tensors
 from textlrp.books import Books
 from textlrp.errors import UnsupportedOperationError
 from textlrp.inside import Inside
 from textlrp.isolation import Parts
 from textlrp.latent import Watch
-from textlrp.rules import Gradient, Plain, Rules
+from textlrp.linear import Sparsity
+from textlrp.rules import LRP0, Constant, Gradient, Identity, Plain, Rules
+from textlrp.shortcuts import SHORTCUTS
 
 _HANDLERS = handlers.HANDLERS | {
     "attention": attention.scaled_dot_product_attention,
     "multi_head": attention.multi_head_attention,
 }
+
+
+class Usual:
+    """Which kinds of operations follow the rules of the presets in the whole model, so that a shortcut knows them."""
+
+    __slots__ = ("linear", "nonlinearity", "norm")
+
+    def __init__(self, everywhere: bool, rules: Rules) -> None:
+        self.linear = everywhere and type(rules.linear) is LRP0
+        self.norm = everywhere and type(rules.norm) is Constant
+        self.nonlinearity = everywhere and type(rules.nonlinearity) is Identity
 
 
 class Interception(TorchFunctionMode):
@@ -55,6 +69,7 @@ class Interception(TorchFunctionMode):
         fused: whether attention goes through the backward of the fused kernel, or step by step.
         watch: what looks at the outputs of modules, or None.
         inside: what looks at the hidden states, or None.
+        frugal: whether rules may keep what the model holds anyway in place of a copy; it must not write over it then.
 
     Attributes:
         input_ids: a copy of the ids to run the model with: it is known as the source of the tokens.
@@ -64,7 +79,6 @@ class Interception(TorchFunctionMode):
         looked_up: whether the ids were looked up in a table.
         sampled: whether the model drew random numbers.
         products: the autograd nodes of products that met their rule.
-        met: how often each operation met which rule.
         running: whether the model is on its way up, in the pass that is explained.
         visible: set this to a set, and it collects the autograd nodes of every function that was seen.
     """
@@ -79,24 +93,31 @@ class Interception(TorchFunctionMode):
         fused: bool = True,
         watch: Watch | None = None,
         inside: Inside | None = None,
+        frugal: bool = True,
     ) -> None:
         super().__init__()
         self.fused, self._watch, self.inside = fused, watch, inside
         self.parts, self.model = parts, parts.model
+        self.sparsity = Sparsity()
         self._rules = [rules]
         self._own_rules = overrides.resolve(parts.model, rules)
+        self._plain_norms = any(isinstance(each.norm, Plain) for each in (rules, *self._own_rules.values()))
+        # Whoever looks at the output of a gate's non-linearity has to find its multiplier there.
+        self.gates = frugal and watch is None and inside is None
+        self.usual = Usual(not self._own_rules, rules)
+        self._short = inside is None and not widen and not self._plain_norms
+        self.constants = {id(p): p.dim() for p in parts.parameters if type(p) is nn.Parameter}
         self.books = Books(input_ids.shape[0], dtype)
         self.input_ids = provenance.mark_ids(input_ids)
         self.root = torch.zeros((), dtype=dtype, device=input_ids.device, requires_grad=True)
         self.relevance: Tensor
+        self._mapping = False
         self._start()
         self.looked_up = self.sampled = False
         self.products: set[Any] = set()
-        self.met: dict[tuple[str, str], int] = {}
-        self.anchors = Anchors()
+        self.counts: dict[tuple[Any, str], int] = defaultdict(int)
         self.tracing = 0
         self.running = False
-        self._mapping = False
         self.visible: set[Any] | None = None
         self.widen = widen
         self._hooks: list[Any] = []
@@ -172,13 +193,26 @@ class Interception(TorchFunctionMode):
             y = y.clone() if y._is_view() else y
             if isinstance(self.rules.nonlinearity, Gradient):
                 return handlers.gradient(self, module.forward, x, type(module).__name__)
-            anchor = self.anchors.of_module(module, x)
+            anchor = anchor_of_module(module, x)
             return handlers.elementwise(self, x, y, *anchor, type(module).__name__)
 
     # -- dispatch ------------------------------------------------------------------------------------------------
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in operations.READ:
+            return func(*args, **kwargs or {})
         kwargs = kwargs or {}
+        shortcut = SHORTCUTS.get(func)
+        if (
+            shortcut is not None
+            and self._short
+            and self.visible is None
+            and torch.is_grad_enabled()
+            and torch._C._functorch.peek_interpreter_stack() is None
+        ):
+            out = shortcut(self, func, args, kwargs)
+            if out is not NotImplemented:
+                return out
         if self.widen:
             func, args, kwargs = operations.widened(func, args, kwargs)
         meet = self._meet if self.inside is None else functools.partial(self.inside.meet, self._meet)
@@ -199,10 +233,10 @@ class Interception(TorchFunctionMode):
         transform = torch._C._functorch.peek_interpreter_stack()
         if transform is not None:
             self._check_transform(transform, func, found)
-        if not self._relevant(found):
+        if not found or not self._relevant(found):
             return self._without_relevance(func, kind, args, kwargs)
         out = self._with_relevance(func, kind, args, kwargs)
-        if isinstance(self.rules.norm, Plain):
+        if self._plain_norms and isinstance(self.rules.norm, Plain):
             norms.follow(args, kwargs, out)
         if not torch.is_grad_enabled():
             provenance.mark_cut(out)
@@ -290,6 +324,7 @@ class Interception(TorchFunctionMode):
         """Clear what an earlier backward pass brought."""
         self.relevance = torch.zeros(self.input_ids.numel(), dtype=self.books.dtype, device=self.input_ids.device)
         self.books.clear()
+        self.sparsity.start(watched=not self._mapping)
         if self.inside is not None:
             self.inside.start()
 
@@ -309,6 +344,7 @@ class Interception(TorchFunctionMode):
         """
         several = len(weights) > 1
         self.running = False
+        self.books.mapped, self.books.final = several, last and not several and self.inside is None
 
         def carry(multiplier: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             self._start()
@@ -331,21 +367,29 @@ class Interception(TorchFunctionMode):
             if not several:
                 relevance, rows = carry(weights[0].to(logits.dtype))
                 return relevance[None], {heading: row[None] for heading, row in rows.items()}
-            self._mapping = True
+            self._mapping, short, self._short = True, self._short, False
             try:
                 with mapping.quietly():
                     found: tuple[Tensor, dict[str, Tensor]] = torch.vmap(carry)(torch.stack(weights).to(logits.dtype))
                     return found
             finally:
-                self._mapping = False
+                self._mapping, self._short = False, short
                 self._start()  # nothing that was mapped outlives the map
 
     # -- what handlers ask for -----------------------------------------------------------------------------------
 
     def count(self, func: Any, rule: str) -> None:
         """Note that an operation met a rule."""
-        key = (operations.name(func), rule)
-        self.met[key] = self.met.get(key, 0) + 1
+        self.counts[func, rule] += 1
+
+    @property
+    def met(self) -> dict[tuple[str, str], int]:
+        """How often each operation met which rule."""
+        found: dict[tuple[str, str], int] = {}
+        for (func, rule), count in self.counts.items():
+            key = (operations.name(func), rule)
+            found[key] = found.get(key, 0) + count
+        return found
 
     def unsupported(self, what: str) -> UnsupportedOperationError:
         """Return the error that names an operation and the module that called it."""

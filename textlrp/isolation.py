@@ -6,7 +6,8 @@ import contextlib
 import operator
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -16,7 +17,16 @@ from torch import Tensor, nn
 _locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _guard = threading.Lock()
 
-_CONTAINERS = (dict, list, set)
+
+class _Holding(dict[type, bool]):
+    """Whether values of a type hold others."""
+
+    def __missing__(self, kind: type) -> bool:
+        found = self[kind] = issubclass(kind, (dict, list, set))
+        return found
+
+
+_holding = _Holding()
 
 
 class Parts(NamedTuple):
@@ -30,10 +40,15 @@ class Parts(NamedTuple):
 
 def parts_of(model: nn.Module) -> Parts:
     """List a model's parts."""
-    modules = tuple(model.modules())
+    modules, seen = [model], {model}
+    for module in modules:  # which grows on the way; nn.Module.modules() takes several times as long
+        for child in module._modules.values():
+            if child is not None and child not in seen:
+                seen.add(child)
+                modules.append(child)
     parameters = {id(p): p for module in modules for p in module._parameters.values() if p is not None}
-    buffers = {id(b): b for module in modules for b in module._buffers.values() if b is not None}
-    return Parts(model, modules, tuple(parameters.values()), tuple(buffers.values()))
+    buffers = {id(b): b for module in modules if module._buffers for b in module._buffers.values() if b is not None}
+    return Parts(model, tuple(modules), tuple(parameters.values()), tuple(buffers.values()))
 
 
 @contextlib.contextmanager
@@ -50,7 +65,7 @@ def undisturbed(model: nn.Module) -> Iterator[Parts]:
         lock = _locks.setdefault(model, threading.RLock())
     with lock:
         parts = parts_of(model)
-        states = [_Snapshot(module) for module in parts.modules]
+        state = _Snapshot(parts.modules)
         config = getattr(model, "config", None)
         settings = dict(vars(config)) if hasattr(config, "__dict__") else None
         trainable = [parameter for parameter in parts.parameters if parameter.requires_grad]
@@ -66,8 +81,7 @@ def undisturbed(model: nn.Module) -> Iterator[Parts]:
         finally:
             for parameter in trainable:
                 parameter.requires_grad_(True)
-            for state in states:
-                state.restore()
+            state.restore()
             if settings is not None:
                 vars(config).clear()
                 vars(config).update(settings)
@@ -82,30 +96,46 @@ def eagerly() -> contextlib.AbstractContextManager[object]:
 
 
 class _Snapshot:
-    """What a module was: its attributes, and what its containers held (tables, hooks, caches)."""
+    """What modules were: their attributes, and what these attributes' containers held (tables, hooks, caches).
 
-    __slots__ = ("attributes", "empty", "full", "module")
+    All that is taken down and compared is in flat lists: an explanation of a small model takes a millisecond or two,
+    and a look at each attribute of each module would be a good part of it.
+    """
 
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self.attributes = dict(vars(module))
-        containers = [value for value in self.attributes.values() if isinstance(value, _CONTAINERS)]
-        self.empty = [container for container in containers if not container]  # most: hooks that nobody has set
-        self.full = [(container, container.copy()) for container in containers if container]
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        self._owners = [vars(module) for module in modules]
+        self._names = list(chain.from_iterable(self._owners))
+        self._sizes = list(map(len, self._owners))
+        self._values = self._now()
+        containers = [value for value in self._values if _holding[type(value)]]
+        self._empty = [container for container in containers if not container]  # most: hooks that nobody has set
+        self._full = [container for container in containers if container]
+        self._held = [container.copy() for container in self._full]
+
+    def _now(self) -> list[Any]:
+        return list(chain.from_iterable([own.values() for own in self._owners]))
 
     def restore(self) -> None:
-        """Give the module back what it had."""
-        for container in self.empty:
-            if container:
+        """Give the modules back what they had."""
+        if any(self._empty):
+            for container in self._empty:
                 container.clear()
-        for container, held in self.full:
+        for container, held in zip(self._full, self._held, strict=True):
             if not _holds(container, held):
                 container.clear()
                 (container.extend if isinstance(container, list) else container.update)(held)
-        own = vars(self.module)
-        if list(own) != list(self.attributes) or not all(map(operator.is_, own.values(), self.attributes.values())):
-            own.clear()
-            own.update(self.attributes)
+        if (
+            list(map(len, self._owners)) == self._sizes
+            and list(chain.from_iterable(self._owners)) == self._names
+            and all(map(operator.is_, self._now(), self._values))
+        ):
+            return
+        pairs = zip(self._names, self._values, strict=True)
+        for own, size in zip(self._owners, self._sizes, strict=True):
+            before = dict(islice(pairs, size))
+            if list(own) != list(before) or not all(map(operator.is_, own.values(), before.values())):
+                own.clear()
+                own.update(before)
 
 
 def _holds(container: Any, held: Any) -> bool:

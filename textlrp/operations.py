@@ -143,6 +143,15 @@ LOOKUP_NAMES: dict[Any, tuple[str, ...]] = {
 }
 LAYER_NORM_NAMES = ("input", "normalized_shape", "weight", "bias", "eps")
 
+_READ = """
+dim size numel nelement ndimension stride storage_offset is_contiguous is_floating_point is_complex is_signed
+element_size get_device is_same_size __len__
+""".split()
+_READ_ATTRIBUTES = "shape dtype device ndim layout itemsize nbytes is_cuda is_cpu is_meta is_sparse is_quantized".split()
+#: What a tensor is, not what is in it.
+READ = frozenset(getattr(Tensor, _name) for _name in _READ) | {
+    getattr(Tensor, _attribute).__get__ for _attribute in _READ_ATTRIBUTES
+}
 #: Derivatives: what a model computes of itself changes with the gradients of its operations.
 DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
 #: Where numbers leave torch, and come back as constants that nobody can trace.

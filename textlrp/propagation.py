@@ -24,6 +24,9 @@ from textlrp.targets import Target, Targets, weights_of
 #: holds the multipliers of one layer for them, tens of MiB in a base model; long documents go back one by one.
 _AT_ONCE = 1024
 
+#: What autograd says where a model has written over what was kept for the backward pass.
+_WRITTEN = "modified by an inplace operation"
+
 
 @dataclass(frozen=True)
 class Propagation:
@@ -216,20 +219,26 @@ def _run(call: _Call) -> tuple[Propagation, ...] | None:
                 )
             weights = call.weights(logits, interception.relevance.dtype)
             ruleless = logits.requires_grad and graph.ruleless(logits.grad_fn, interception.products)
-        met = dict(interception.met)
+        met = interception.met
+        written = False
         at_once = 1 if call.layers else max(1, _AT_ONCE // call.input_ids.numel())
         while len(found) < len(weights) and not ruleless:
             several = weights[len(found) : len(found) + at_once]
             last = len(found) + len(several) == len(weights)
             try:
                 arrived, rows = interception.backward(logits, several, last)
-            except RuntimeError:
+            except RuntimeError as error:
+                if len(several) == 1 and call.frugal and _WRITTEN in str(error):
+                    written = True
+                    break
                 if len(several) == 1:
                     raise
                 at_once = 1  # no number came of what torch could not map; an error of the pass itself comes again
                 continue
             with torch._C.DisableTorchFunction():
                 found += _close(call, logits, several, arrived, rows, met, () if looking is None else looking.found())
+    if written:
+        return _run(replace(call, frugal=False))
     if ruleless:
         raise diagnosis.hidden_operations(model, model_inputs, call.interception()) or UnsupportedOperationError(
             "an operation of the model met no rule, and a second run did not show which"
@@ -334,6 +343,7 @@ class _Call:
     layers: bool = False
     row: tuple[int, int] | None = None  # the place of a document that is taken alone, and the size of its batch
     fused: bool = True
+    frugal: bool = True  # whether rules may keep what the model holds, which it must not write over then
 
     @property
     def input_ids(self) -> Tensor:
@@ -348,7 +358,7 @@ class _Call:
         """Return a fresh interception for this call."""
         double = self.precision == "float64"
         dtype = torch.float64 if double else torch.float32
-        return Interception(self.parts, self.rules, self.input_ids, dtype, double, self.fused, watch, looking)
+        return Interception(self.parts, self.rules, self.input_ids, dtype, double, self.fused, watch, looking, self.frugal)
 
     def alone(self, i: int) -> _Call:
         """Return the call for one document, padded as it is in the batch."""

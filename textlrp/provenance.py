@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from textlrp import ledger, operations
 from textlrp.arguments import tensors
 
 _MARK = "_textlrp_mark"
 _CUT = "cut"
+#: The headings of tables: to go through the names of a deep model takes as long as one of its layers.
+_headings = WeakIdKeyDictionary()
 # Functions that take shape and dtype of their argument, not its values.
 _FRESH = (
     {f"{kind}_like" for kind in ("zeros", "ones", "full", "empty", "rand", "randn", "randint")}
@@ -84,10 +87,10 @@ def common_heading(values: Any) -> str:
 
 def table_heading(model: nn.Module, table: Tensor) -> str:
     """Tell token type tables from position tables by the parameter's own name: no sum depends on it."""
-    for name, parameter in model.named_parameters():
-        if parameter is table:
-            return ledger.TOKEN_TYPES if "type" in name or "segment" in name else ledger.POSITIONS
-    return ledger.POSITIONS
+    if table not in _headings:
+        name = next((name for name, parameter in model.named_parameters() if parameter is table), "")
+        _headings[table] = ledger.TOKEN_TYPES if "type" in name or "segment" in name else ledger.POSITIONS
+    return _headings[table]
 
 
 def follow(func: Any, kind: Any, args: Any, kwargs: Any, out: Tensor) -> bool:

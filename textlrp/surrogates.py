@@ -19,6 +19,9 @@ from textlrp import ledger
 from textlrp.books import Books
 
 Saved = tuple[Any, ...]
+AttentionParts = tuple[tuple[bool, float, float, float], ...]
+
+_layer_norm_backward = torch.ops.aten.native_layer_norm_backward.default
 
 #: Largest block of attention weights that the frozen rule recomputes at once, in elements.
 _BLOCK = 1 << 24
@@ -47,6 +50,11 @@ def plainly(function: Callable[..., Any]) -> Callable[..., Any]:
 
 class Surrogate(torch.autograd.Function):
     """The base that tells textlrp's own nodes in the autograd graph from a model's custom functions."""
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """Apply the surrogate, past what ``torch.autograd.Function.apply`` does for transforms that never get here."""
+        return super(torch.autograd.Function, cls).apply(*args)
 
 
 class Lookup(Surrogate):
@@ -99,7 +107,9 @@ class Elementwise(Surrogate):
         ratio, constant = saved
         if ctx.at_zero:
             ctx.books.post_product(ledger.CONSTANTS, c, ctx.at_zero if constant is None else constant)
-        return (c * ratio).to(ctx.dtype), None, None, None, None
+        # The ratio was made for this node alone: the last pass through the graph writes over it.
+        c_x = ratio.mul_(c) if ctx.books.final and ratio.dtype == c.dtype else c * ratio
+        return c_x.to(ctx.dtype), None, None, None, None
 
 
 class Gradient(Surrogate):
@@ -235,18 +245,25 @@ class LayerNorm(Surrogate):
         books: Books,
     ) -> Any:
         y, _, rstd = torch.native_layer_norm(x, shape, weight, bias, eps)
-        ctx.save_for_backward(rstd, weight, bias)
-        ctx.dims, ctx.books = tuple(range(-len(shape), 0)), books
+        ctx.save_for_backward(rstd)
+        ctx.weight, ctx.bias, ctx.shape, ctx.books = weight, bias, shape, books
         return y
 
     @staticmethod
     @plainly
     def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
-        rstd, weight, bias = saved
-        if bias is not None:
-            ctx.books.post_product(ledger.NORMS, c, bias)
-        scaled = c * weight if weight is not None else c
-        c_x = (scaled - scaled.mean(ctx.dims, keepdim=True)) * rstd.to(c.dtype)
+        (rstd,) = saved
+        weight, books = ctx.weight, ctx.books
+        if ctx.bias is not None:
+            books.post_product(ledger.NORMS, c, ctx.bias)
+        if not books.mapped and c.dtype == rstd.dtype and (weight is None or weight.dtype == c.dtype):
+            # torch's own kernel, at an input that is its mean: what the spread would add is zero there.
+            at_mean, mean, mask = books.zeros(c), torch.zeros_like(rstd), [True, False, False]
+            c_x, _, _ = _layer_norm_backward(c, at_mean, ctx.shape, mean, rstd, weight, ctx.bias, mask)
+        else:
+            dims = tuple(range(-len(ctx.shape), 0))
+            scaled = c * weight if weight is not None else c
+            c_x = (scaled - scaled.mean(dims, keepdim=True)) * rstd.to(c.dtype)
         return c_x, None, None, None, None, None
 
 
@@ -293,33 +310,43 @@ class Matmul(Surrogate):
         return (half @ right.mT).sum_to_size(a.shape), (left.mT @ half).sum_to_size(b.shape)
 
 
-class AttentionInput(Surrogate):
-    """A query, key or value on its way into the fused kernel, whose own backward gives it the plain gradient.
+class AttentionInputs(Surrogate):
+    """Query, key and value on their way into the fused kernel, whose own backward gives them the plain gradient.
 
-    With ``O = PV`` and ``S = QK^T``, the uniform rule leaves ``share`` of that gradient: 1/4 to queries and keys, 1/2
-    to values (Achtibat et al. 2024, eqs. 13 and 14). The softmax row is ``sum(P c_P) - sum(S c_S)``, and because
-    ``sum(V c_V) = sum(P c_P)`` and ``sum(Q c_Q) + sum(K c_K) = sum(S c_S)``, it is posted with ``sign`` +1 at the
+    With ``O = PV`` and ``S = QK^T``, the uniform rule leaves a share of that gradient: 1/4 to queries and keys, 1/2 to
+    values (Achtibat et al. 2024, eqs. 13 and 14). The softmax row is ``sum(P c_P) - sum(S c_S)``, and because
+    ``sum(V c_V) = sum(P c_P)`` and ``sum(Q c_Q) + sum(K c_K) = sum(S c_S)``, it is posted with the sign +1 at the
     values and -1 at the queries and keys: the weights themselves are never needed. The Taylor rule leaves all of the
-    gradient; there ``sum(Q c_Q) = sum(K c_K) = sum(S c_S)``, each of which is posted by half, and ``left`` of the
-    relevance is posted as what the products leave over.
+    gradient; there ``sum(Q c_Q) = sum(K c_K) = sum(S c_S)``, each of which is posted by half, and what the products
+    leave over is posted, too.
+
+    ``parts`` has for each of the three, in their order, whether it carries relevance, its share, the sign with which
+    its relevance goes to the row of the softmax, and the part of it that the products leave over.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, root: Tensor, share: float, sign: float, left: float, books: Books) -> Any:
-        ctx.save_for_backward(x)
-        ctx.share, ctx.sign, ctx.left, ctx.books = share, sign, left, books
-        return x.view_as(x)
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, root: Tensor, parts: AttentionParts, books: Books) -> Any:
+        ctx.save_for_backward(q, k, v)
+        ctx.parts, ctx.books = parts, books
+        return q.view_as(q), k.view_as(k), v.view_as(v)
 
     @staticmethod
     @plainly
-    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
-        (x,) = saved
-        c_x = c * ctx.share
-        relevance = x * c_x
-        ctx.books.post(ledger.SOFTMAX, relevance if ctx.sign == 1 else relevance * ctx.sign)
-        if ctx.left:
-            ctx.books.post(ledger.PRODUCTS, relevance * ctx.left)
-        return (c_x if ctx.needs_input_grad[0] else None), None, None, None, None, None
+    def backward(ctx: Any, saved: Saved, *multipliers: Tensor) -> Any:
+        books = ctx.books
+        arrived: list[Tensor | None] = []
+        for x, c, (posts, share, sign, left) in zip(saved, multipliers, ctx.parts, strict=True):
+            if posts:
+                books.post_inner(ledger.SOFTMAX, x, c, share * sign)
+                if left:
+                    books.post_inner(ledger.PRODUCTS, x, c, share * left)
+            if not ctx.needs_input_grad[len(arrived)]:
+                arrived.append(None)
+            elif share == 1.0:
+                arrived.append(c)
+            else:  # the multiplier comes fresh from the kernel, for this node alone
+                arrived.append(c.mul_(share) if books.final and not c._is_view() else c * share)
+        return *arrived, None, None, None
 
 
 class FrozenAttention(Surrogate):

@@ -1,0 +1,99 @@
+"""The short way to a rule, for the calls that a model makes most.
+
+An explanation of a short text is a thousand small steps, and to look at each call with all that could be unusual about
+it would take longer than the model. A shortcut takes the usual form of a call, where nothing else is going on, and
+turns down any other, which then goes the long way to the same rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from textlrp import gates, operations
+from textlrp.activations import anchor_of_function
+from textlrp.linear import Linear
+from textlrp.surrogates import Elementwise, LayerNorm
+
+if TYPE_CHECKING:
+    from textlrp.interception import Interception
+
+
+def carries(x: Any) -> bool:
+    """Whether a tensor carries relevance for sure: it came of activations, and is no parameter."""
+    return isinstance(x, Tensor) and x.requires_grad and not x.is_leaf
+
+
+def move(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """A function that moves the values of its first argument."""
+    if not args or not carries(args[0]):
+        return NotImplemented
+    met.counts[func, "plain gradient"] += 1
+    return func(*args, **kwargs)
+
+
+def add(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """A sum of two activations."""
+    if kwargs or len(args) != 2 or not carries(args[0]) or not carries(args[1]):
+        return NotImplemented
+    met.counts[func, "plain gradient"] += 1
+    return func(*args)
+
+
+def linear(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """``F.linear`` with the model's own weights by LRP-0."""
+    if kwargs or len(args) != 3 or not met.usual.linear:
+        return NotImplemented
+    x, weight, bias = args
+    constants = met.constants
+    if not carries(x) or constants.get(id(weight)) != 2 or (bias is not None and id(bias) not in constants):
+        return NotImplemented
+    if x.dim() < 2:
+        return NotImplemented
+    met.counts[func, "LRP-0"] += 1
+    return Linear.apply(x, weight, bias, met.books, met.sparsity)
+
+
+def layer_norm(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """``F.layer_norm`` as ``nn.LayerNorm`` calls it, with constant statistics."""
+    if len(args) != 2 or len(kwargs) != 3 or not met.usual.norm or not carries(args[0]):
+        return NotImplemented
+    weight, bias, constants = kwargs.get("weight"), kwargs.get("bias"), met.constants
+    known = (weight is None or id(weight) in constants) and (bias is None or id(bias) in constants)
+    if not known or "eps" not in kwargs:
+        return NotImplemented
+    met.counts[func, "statistics constant"] += 1
+    return LayerNorm.apply(args[0], tuple(args[1]), weight, bias, kwargs["eps"], met.books)
+
+
+def elementwise(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """A function of each element of one activation, by the identity rule."""
+    if len(args) != 1 or not carries(args[0]) or not met.usual.nonlinearity or kwargs.get("inplace"):
+        return NotImplemented
+    x = args[0]
+    if "inplace" in kwargs:
+        kwargs = {key: value for key, value in kwargs.items() if key != "inplace"}
+    at_zero, slope = anchor_of_function(func, (), kwargs, x)
+    if at_zero is None:
+        return NotImplemented
+    met.counts[func, "identity"] += 1
+    y: Tensor = Elementwise.apply(x, func(x.detach(), **kwargs), at_zero, slope, met.books)
+    if met.gates and at_zero == 0:
+        gates.note(y, x, partial(func, **kwargs), slope)
+    return y
+
+
+#: A shortcut for each function that has one; it returns NotImplemented where the call is none of the usual form.
+SHORTCUTS: dict[Any, Callable[[Interception, Any, Any, Any], Any]] = {
+    **{func: move for func, kind in operations.KINDS.items() if kind is operations.TRANSPORT},
+    **dict.fromkeys((Tensor.add, torch.add), add),
+    F.linear: linear,
+    F.layer_norm: layer_norm,
+    **dict.fromkeys((F.gelu, F.silu, torch.tanh, Tensor.tanh, torch.sigmoid, Tensor.sigmoid), elementwise),
+}
+del SHORTCUTS[Tensor.detach]  # which cuts the values off

@@ -12,8 +12,9 @@ import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textlrp import rules, surrogates
+from textlrp import kernels, rules, surrogates
 from textlrp.books import Books
+from textlrp.linear import Sparsity
 from textlrp.redistribution import Redistribution
 
 CPU = {"max_examples": 15, "deadline": None}
@@ -50,7 +51,7 @@ def elementwise(function, at_zero, slope):
 def attention(s, books, mask=None, **options):
     root = torch.zeros((), dtype=torch.float64, requires_grad=True)
     parts = ((True, 0.25, -1, 0.0), (True, 0.25, -1, 0.0), (True, 0.5, 1, 0.0))
-    q, k, v = surrogates.AttentionInputs.apply(s.q, s.k, s.v, root, parts, books)
+    q, k, v = kernels.AttentionInputs.apply(s.q, s.k, s.v, root, parts, books)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, **options)
 
 
@@ -58,7 +59,7 @@ def frozen_attention(s, books, mask=None, causal=False):
     with torch.no_grad():
         y = F.scaled_dot_product_attention(s.q, s.k, s.v, mask, is_causal=causal, enable_gqa=True)
     scale = 1 / math.sqrt(s.q.shape[-1])
-    return surrogates.FrozenAttention.apply(s.v, y, s.q.detach(), s.k.detach(), mask, causal, scale)
+    return kernels.FrozenAttention.apply(s.v, y, s.q.detach(), s.k.detach(), mask, causal, scale, Sparsity(False))
 
 
 def some_seen(s):
@@ -360,7 +361,7 @@ def test_attention(causal):
     "kind", ["full", "causal", "boolean mask", "additive mask", "mask of keys", "a query that sees nothing"]
 )
 def test_frozen_attention(kind, monkeypatch):
-    monkeypatch.setattr(surrogates, "_BLOCK", 8)  # two queries at a time
+    monkeypatch.setattr(kernels, "_BLOCK", 8)  # two queries at a time
     q, k, v, r = leaf(random(1, 5, 3)), leaf(random(1, 4, 3, seed=1)), leaf(random(1, 4, 2, seed=2)), random(1, 5, 2)
     mask = {
         "boolean mask": random(5, 4, seed=4) > -0.5,
@@ -374,7 +375,7 @@ def test_frozen_attention(kind, monkeypatch):
     elif mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
     weights = scores.softmax(-1).nan_to_num(0.0)
-    y = surrogates.FrozenAttention.apply(v, weights @ v.detach(), q, k, mask, kind == "causal", 0.5)
+    y = kernels.FrozenAttention.apply(v, weights @ v.detach(), q, k, mask, kind == "causal", 0.5, Sparsity(False))
     safe = torch.where(y.detach() == 0, 1.0, y.detach())
     y.backward(r / safe)
     seen = weights.sum(-1) > 0

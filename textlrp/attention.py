@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from textlrp import handlers, operations, surrogates
+from textlrp import handlers, kernels
 from textlrp.rules import Frozen, Taylor, Uniform
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _attention(met: Interception, func: Any, args: Any, kwargs: Any) -> Tensor:
         q, k, mask = q.detach(), k.detach(), None if mask is None else mask.detach()
         y = _kernel(func, q, k, v.detach(), options | {"attn_mask": mask})
         causal = bool(named.get("is_causal", False))
-        out: Tensor = surrogates.FrozenAttention.apply(v, y, q, k, mask, causal, scale)
+        out: Tensor = kernels.FrozenAttention.apply(v, y, q, k, mask, causal, scale, met.sparsity)
         return out
     if not weights_carry:
         met.count(func, "plain gradient")
@@ -46,9 +46,13 @@ def _attention(met: Interception, func: Any, args: Any, kwargs: Any) -> Tensor:
     by_steps = not isinstance(met.rules.softmax, Taylor) or isinstance(product, Frozen)
     if not by_steps:
         met.count(func, f"Taylor, {'uniform' if isinstance(product, Uniform) else 'Taylor'}")
-    biased = mask is not None and mask.is_floating_point() and (mask.requires_grad or not operations.is_blank(mask))
+    biased = mask is not None and mask.is_floating_point() and (mask.requires_grad or not met.masks.is_blank(mask))
     if biased or by_steps or not met.fused:
         return _step_by_step(met, func, q, k, v, mask, scale, options)
+    if isinstance(product, Uniform):
+        flash = kernels.flash_attention(met, q, k, v, options)
+        if flash is not None:
+            return flash
     half_qk = 0.5 if q.requires_grad and k.requires_grad else 1.0
     if isinstance(product, Uniform):
         half_v = 0.5 if v.requires_grad else 1.0
@@ -57,7 +61,7 @@ def _attention(met: Interception, func: Any, args: Any, kwargs: Any) -> Tensor:
         of_qk = (1.0, -half_qk, -0.5 if half_qk == 0.5 else 0.0)
         of_v = (1.0, 1.0, -1.0 if v.requires_grad else 0.0)
     parts = ((q.requires_grad, *of_qk), (k.requires_grad, *of_qk), (True, *of_v))
-    q, k, v = surrogates.AttentionInputs.apply(q, k, v, met.root, parts, met.books)
+    q, k, v = kernels.AttentionInputs.apply(q, k, v, met.root, parts, met.books)
     out = _kernel(func, q, k, v, options)
     met.mark_product(out, (q, k, v))
     return out

@@ -67,18 +67,14 @@ class Books:
         if self.muted:
             return
         flat = None if self.mapped or x.dtype != self.dtype or c.dtype != self.dtype else _flat(x, c)
-        if flat is None or (self.batch > 1 and (x.shape[0] != self.batch or not x.is_cpu)):
-            self.post(heading, x * (c * share))
-            return
-        if self.batch == 1:
+        if flat is not None and self.batch == 1:
             total = torch.dot(*flat)
-        elif x.numel() < _LARGE * self.batch:
-            self.post(heading, x * (c * share))
-            return
-        else:
+        elif flat is not None and x.shape[0] == self.batch and x.is_cpu and x.numel() >= _LARGE * self.batch:
             pairs = zip(*(each.view(self.batch, -1) for each in flat), strict=True)
             total = torch.stack([torch.dot(left, right) for left, right in pairs])
-        self._posted.setdefault(heading, []).append((total * share).view(self.batch, 1))
+        else:
+            total = self._rows(self._wide(x) * self._wide(c)).sum(1)
+        self._posted.setdefault(heading, []).append((total * share).reshape(self.batch, 1))
 
     def zeros(self, like: Tensor) -> Tensor:
         """Return zeros to read from, of the shape and dtype of ``like``; they are made once a pass."""

@@ -8,16 +8,20 @@ and ``f(x)`` is computed again in the backward in less time than a plain gradien
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from textlrp import operations
+from textlrp import operations, surrogates
 from textlrp.surrogates import Saved, Surrogate, plainly
 
+if TYPE_CHECKING:
+    from textlrp.interception import Interception
+
 _MARK = "_textlrp_gate"
-_PRODUCTS = frozenset(
+#: The products of each element with its counterpart.
+PRODUCTS = frozenset(
     function for function in operations.KINDS if operations.name(function).split(".")[-1] in ("mul", "multiply", "__mul__")
 )
 
@@ -38,24 +42,6 @@ class Opened(NamedTuple):
     version: int
 
 
-def note(y: Tensor, x: Tensor, function: Callable[[Tensor], Tensor], slope: float) -> None:
-    """Remember that ``y = f(x)``, for the case that it gates something."""
-    setattr(y, _MARK, Opened(x, function, slope, y._version))
-
-
-def unit(func: Any, args: Any, kwargs: Any) -> tuple[Opened, Tensor, Tensor] | None:
-    """Return how the gate of a gated unit came about, the gate, and what it gates; None for any other product."""
-    if kwargs or len(args) != 2 or func not in _PRODUCTS:
-        return None
-    for gate, gated in (args, args[::-1]):
-        opened = getattr(gate, _MARK, None)
-        if opened is None or gate._version != opened.version or not isinstance(gated, Tensor):
-            continue
-        if gated.requires_grad and gated.shape == gate.shape and gated.dtype == gate.dtype == opened.x.dtype:
-            return opened, gate, gated
-    return None
-
-
 class Gate(Surrogate):
     """``y = f(x) g``: half of the relevance to each, ``c_g = c f(x) / 2`` and ``c_x = c g / 2 f(x) / x``.
 
@@ -73,9 +59,62 @@ class Gate(Surrogate):
     @plainly
     def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
         x, g = saved
-        half = c * 0.5
         with torch.no_grad():
             value = ctx.function(x)
-        c_g = half * value
-        ratio = value.div_(x).nan_to_num_(nan=ctx.slope, posinf=torch.inf, neginf=-torch.inf)
-        return (ratio * g) * half, c_g, None, None, None
+        none = c.new_zeros(())
+        c_g = torch.addcmul(none, c, value, value=0.5)
+        ratio = surrogates.ratio(value, x, ctx.slope).mul_(g)
+        return torch.addcmul(none, c, ratio, value=0.5), c_g, None, None, None
+
+
+class Reopened(Surrogate):
+    """The identity rule for ``y = f(x)`` with ``f(0) = 0`` where ``y`` is likely to become the gate of a unit.
+
+    It keeps ``x`` and no ratio: what :class:`Gate` takes over, nobody asks it for.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, function: Callable[[Tensor], Tensor], slope: float) -> Any:
+        ctx.save_for_backward(x)
+        ctx.function, ctx.slope = function, slope
+        ctx.mark_dirty(y)
+        return y
+
+    @staticmethod
+    @plainly
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        (x,) = saved
+        with torch.no_grad():
+            ratio = surrogates.ratio(ctx.function(x), x, ctx.slope)
+        return c * ratio, None, None, None
+
+
+def elementwise(met: Interception, x: Tensor, y: Tensor, function: Callable[[Tensor], Tensor], slope: float) -> Tensor:
+    """Apply the identity rule to a function of each element that is zero at zero and may gate something."""
+    if not met.gates:
+        plain: Tensor = surrogates.Elementwise.apply(x, y, 0.0, slope, met.books)
+        return plain
+    out: Tensor
+    if met.gating and y.dtype == x.dtype:  # the one before did: the layers of a model are alike
+        out = Reopened.apply(x, y, function, slope)
+    else:
+        out = surrogates.Elementwise.apply(x, y, 0.0, slope, met.books)
+    met.gating = False
+    setattr(out, _MARK, Opened(x, function, slope, out._version))
+    return out
+
+
+def unit(met: Interception, func: Any, args: Any, kwargs: Any) -> Tensor | None:
+    """Apply its rules to a gated unit; None for any other product."""
+    if not met.gates or kwargs or len(args) != 2 or func not in PRODUCTS or not torch.is_grad_enabled():
+        return None
+    for gate, gated in (args, args[::-1]):
+        opened = getattr(gate, _MARK, None)
+        if opened is None or gate._version != opened.version or not isinstance(gated, Tensor):
+            continue
+        if gated.requires_grad and gated.shape == gate.shape and gated.dtype == gate.dtype == opened.x.dtype:
+            met.gating = True
+            y = func(gate.detach(), gated.detach())
+            out: Tensor = Gate.apply(opened.x, gated, y, opened.function, opened.slope)
+            return out
+    return None

@@ -159,11 +159,9 @@ def product(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     if not isinstance(met.rules.product, Uniform):
         return product_by_rule(met, func, args, kwargs, carriers)
     met.count(func, "uniform")
-    gated = gates.unit(func, args, kwargs) if met.gates and torch.is_grad_enabled() else None
+    gated = gates.unit(met, func, args, kwargs)
     if gated is not None:
-        opened, gate, other = gated
-        y = func(gate.detach(), other.detach())
-        return gates.Gate.apply(opened.x, other, y, opened.function, opened.slope)
+        return gated
     if operations.is_matmul(func) and len(args) == 2 and min(x.dim() for x in args) > 1 and torch.is_grad_enabled():
         return surrogates.Matmul.apply(*args)
     y = func(*args, **kwargs)
@@ -298,10 +296,10 @@ def nonlinearity(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     at_zero, slope = activations.anchor_of_function(func, rest[0], rest[1], x)
     if at_zero is None:
         raise met.unsupported(f"{operations.name(func)}, which has no finite value at zero,")
-    out = elementwise(met, x, y, at_zero, slope, operations.name(func))
-    if met.gates and at_zero == 0:
-        gates.note(out, x, lambda x: func(x, *rest[0], **rest[1]), slope)
-    return out
+    if at_zero == 0:
+        met.count(func, "identity")
+        return gates.elementwise(met, x, y, lambda x: func(x, *rest[0], **rest[1]), slope)
+    return elementwise(met, x, y, at_zero, slope, operations.name(func))
 
 
 def clamp(met: Interception, func: Any, x: Tensor, y: Tensor, args: Any, kwargs: Any) -> Tensor:

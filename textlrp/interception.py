@@ -35,9 +35,10 @@ from textlrp.books import Books
 from textlrp.errors import UnsupportedOperationError
 from textlrp.inside import Inside
 from textlrp.isolation import Parts
+from textlrp.kernels import Masks
 from textlrp.latent import Watch
 from textlrp.linear import Sparsity
-from textlrp.rules import LRP0, Constant, Gradient, Identity, Plain, Rules
+from textlrp.rules import LRP0, Constant, Frozen, Gradient, Identity, Plain, Rules, Uniform
 from textlrp.shortcuts import SHORTCUTS
 
 _HANDLERS = handlers.HANDLERS | {
@@ -49,10 +50,11 @@ _HANDLERS = handlers.HANDLERS | {
 class Usual:
     """Which kinds of operations follow the rules of the presets in the whole model, so that a shortcut knows them."""
 
-    __slots__ = ("linear", "nonlinearity", "norm")
+    __slots__ = ("linear", "nonlinearity", "norm", "product")
 
     def __init__(self, everywhere: bool, rules: Rules) -> None:
         self.linear = everywhere and type(rules.linear) is LRP0
+        self.product = everywhere and type(rules.product) is Uniform
         self.norm = everywhere and type(rules.norm) is Constant
         self.nonlinearity = everywhere and type(rules.nonlinearity) is Identity
 
@@ -98,11 +100,13 @@ class Interception(TorchFunctionMode):
         super().__init__()
         self.fused, self._watch, self.inside = fused, watch, inside
         self.parts, self.model = parts, parts.model
-        self.sparsity = Sparsity()
+        self.sparsity = Sparsity(by_columns=isinstance(rules.softmax, Frozen))
         self._rules = [rules]
         self._own_rules = overrides.resolve(parts.model, rules)
         self._plain_norms = any(isinstance(each.norm, Plain) for each in (rules, *self._own_rules.values()))
         # Whoever looks at the output of a gate's non-linearity has to find its multiplier there.
+        self.masks = Masks()
+        self.gating = False
         self.gates = frugal and watch is None and inside is None
         self.usual = Usual(not self._own_rules, rules)
         self._short = inside is None and not widen and not self._plain_norms
@@ -154,6 +158,7 @@ class Interception(TorchFunctionMode):
         if self.inside is not None:
             self.inside.close()
         self.products.clear()
+        self.masks.forget()
         self.visible = None
         for parameter in self._frozen:
             parameter.requires_grad_(True)

@@ -82,16 +82,28 @@ def elementwise(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     if at_zero is None:
         return NotImplemented
     met.counts[func, "identity"] += 1
-    y: Tensor = Elementwise.apply(x, func(x.detach(), **kwargs), at_zero, slope, met.books)
-    if met.gates and at_zero == 0:
-        gates.note(y, x, partial(func, **kwargs), slope)
-    return y
+    y = func(x.detach(), **kwargs)
+    if at_zero == 0:
+        return gates.elementwise(met, x, y, partial(func, **kwargs), slope)
+    return Elementwise.apply(x, y, at_zero, slope, met.books)
+
+
+def product(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """A product of two activations by the uniform rule, one of which gates the other."""
+    if kwargs or len(args) != 2 or not met.usual.product or not carries(args[0]) or not carries(args[1]):
+        return NotImplemented
+    out = gates.unit(met, func, args, kwargs)
+    if out is None:
+        return NotImplemented
+    met.counts[func, "uniform"] += 1
+    return out
 
 
 #: A shortcut for each function that has one; it returns NotImplemented where the call is none of the usual form.
 SHORTCUTS: dict[Any, Callable[[Interception, Any, Any, Any], Any]] = {
     **{func: move for func, kind in operations.KINDS.items() if kind is operations.TRANSPORT},
     **dict.fromkeys((Tensor.add, torch.add), add),
+    **dict.fromkeys(gates.PRODUCTS, product),
     F.linear: linear,
     F.layer_norm: layer_norm,
     **dict.fromkeys((F.gelu, F.silu, torch.tanh, Tensor.tanh, torch.sigmoid, Tensor.sigmoid), elementwise),

@@ -19,12 +19,8 @@ from textlrp import ledger
 from textlrp.books import Books
 
 Saved = tuple[Any, ...]
-AttentionParts = tuple[tuple[bool, float, float, float], ...]
 
 _layer_norm_backward = torch.ops.aten.native_layer_norm_backward.default
-
-#: Largest block of attention weights that the frozen rule recomputes at once, in elements.
-_BLOCK = 1 << 24
 
 #: Entries of this size and below were set by a mask: no activation of a working model comes near.
 MASKED = -1e4
@@ -73,6 +69,11 @@ class Lookup(Surrogate):
     def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
         ctx.arrive(ctx.again(), c)
         return None, None, None
+
+
+def ratio(y: Tensor, x: Tensor, slope: float) -> Tensor:
+    """Return ``y / x``, with the limit ``slope`` in place of 0/0; it is written over ``y``."""
+    return y.div_(x).nan_to_num_(nan=slope, posinf=torch.inf, neginf=-torch.inf)
 
 
 class Elementwise(Surrogate):
@@ -308,86 +309,6 @@ class Matmul(Surrogate):
         else:
             half, left, right = c, a * 0.5, b * 0.5
         return (half @ right.mT).sum_to_size(a.shape), (left.mT @ half).sum_to_size(b.shape)
-
-
-class AttentionInputs(Surrogate):
-    """Query, key and value on their way into the fused kernel, whose own backward gives them the plain gradient.
-
-    With ``O = PV`` and ``S = QK^T``, the uniform rule leaves a share of that gradient: 1/4 to queries and keys, 1/2 to
-    values (Achtibat et al. 2024, eqs. 13 and 14). The softmax row is ``sum(P c_P) - sum(S c_S)``, and because
-    ``sum(V c_V) = sum(P c_P)`` and ``sum(Q c_Q) + sum(K c_K) = sum(S c_S)``, it is posted with the sign +1 at the
-    values and -1 at the queries and keys: the weights themselves are never needed. The Taylor rule leaves all of the
-    gradient; there ``sum(Q c_Q) = sum(K c_K) = sum(S c_S)``, each of which is posted by half, and what the products
-    leave over is posted, too.
-
-    ``parts`` has for each of the three, in their order, whether it carries relevance, its share, the sign with which
-    its relevance goes to the row of the softmax, and the part of it that the products leave over.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, root: Tensor, parts: AttentionParts, books: Books) -> Any:
-        ctx.save_for_backward(q, k, v)
-        ctx.parts, ctx.books = parts, books
-        return q.view_as(q), k.view_as(k), v.view_as(v)
-
-    @staticmethod
-    @plainly
-    def backward(ctx: Any, saved: Saved, *multipliers: Tensor) -> Any:
-        books = ctx.books
-        arrived: list[Tensor | None] = []
-        for x, c, (posts, share, sign, left) in zip(saved, multipliers, ctx.parts, strict=True):
-            if posts:
-                books.post_inner(ledger.SOFTMAX, x, c, share * sign)
-                if left:
-                    books.post_inner(ledger.PRODUCTS, x, c, share * left)
-            if not ctx.needs_input_grad[len(arrived)]:
-                arrived.append(None)
-            elif share == 1.0:
-                arrived.append(c)
-            else:  # the multiplier comes fresh from the kernel, for this node alone
-                arrived.append(c.mul_(share) if books.final and not c._is_view() else c * share)
-        return *arrived, None, None, None
-
-
-class FrozenAttention(Surrogate):
-    """Attention with constant weights, ``c_V = P^T c_O`` (Ali et al. 2022, eq. 9): no query or key backward.
-
-    The weights are computed again in the backward, block by block of queries, from the queries and keys.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, v: Tensor, y: Tensor, q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float
-    ) -> Any:
-        ctx.save_for_backward(q, k, mask)
-        ctx.causal, ctx.scale, ctx.shape = causal, scale, v.shape
-        ctx.mark_dirty(y)
-        return y
-
-    @staticmethod
-    @plainly
-    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
-        q, k, mask = saved
-        keys, queries = k.shape[-2], q.shape[-2]
-        groups = q.shape[-3] // k.shape[-3] if q.dim() > 3 else 1
-        if groups > 1:
-            k = k.repeat_interleave(groups, -3)
-        c_v = c.new_zeros(())
-        step = max(1, _BLOCK // max(1, keys * c[..., 0, 0].numel()))
-        for start in range(0, queries, step):
-            rows = slice(start, min(start + step, queries))
-            scores = (q[..., rows, :] * ctx.scale) @ k.mT
-            if ctx.causal:
-                future = torch.ones(queries, keys, dtype=torch.bool, device=q.device).triu_(1)
-                scores.masked_fill_(future[rows], -torch.inf)
-            if mask is not None:
-                part = mask[..., rows, :] if mask.shape[-2] == queries else mask
-                scores = scores.masked_fill(~part, -torch.inf) if part.dtype == torch.bool else scores + part
-            weights = scores.softmax(-1).nan_to_num_(0.0)
-            c_v = c_v + weights.mT @ c[..., rows, :]
-        if groups > 1:
-            c_v = c_v.unflatten(-3, (-1, groups)).sum(-3)
-        return c_v.sum_to_size(ctx.shape), None, None, None, None, None, None
 
 
 class Constant(Surrogate):

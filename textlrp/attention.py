@@ -50,7 +50,7 @@ def _attention(met: Interception, func: Any, args: Any, kwargs: Any) -> Tensor:
     if biased or by_steps or not met.fused:
         return _step_by_step(met, func, q, k, v, mask, scale, options)
     if isinstance(product, Uniform):
-        flash = kernels.flash_attention(met, q, k, v, options)
+        flash = kernels.flash_attention(met, q, k, v, **options)
         if flash is not None:
             return flash
     half_qk = 0.5 if q.requires_grad and k.requires_grad else 1.0

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import torch
 from torch import Tensor
 
 #: From so many elements a document on, products are added up document by document, without a tensor of them.
 _LARGE = 4096
+#: How many kinds of zeros are kept.
+_MOST_ZEROS = 3
 
 
 class Books:
@@ -27,7 +31,7 @@ class Books:
         self.batch = batch
         self.dtype = dtype
         self.mixed = self.muted = self.mapped = self.final = False
-        self._posted: dict[str, list[Tensor]] = {}
+        self._posted: dict[str, list[Tensor]] = defaultdict(list)
         self._zeros: dict[tuple[torch.Size, torch.dtype], Tensor] = {}
 
     def clear(self) -> None:
@@ -38,7 +42,7 @@ class Books:
     def post(self, heading: str, values: Tensor) -> None:
         """Add up ``values`` within each document and credit the heading with it."""
         if not self.muted:
-            self._posted.setdefault(heading, []).append(self._rows(values).sum(1, keepdim=True))
+            self._posted[heading].append(self._rows(values).sum(-1, keepdim=True))
 
     def post_product(self, heading: str, multiplier: Tensor, constant: Tensor | float) -> None:
         """Credit the heading with ``sum(multiplier * constant)``: the relevance of an added constant."""
@@ -49,18 +53,26 @@ class Books:
             return
         multiplier = self._wide(multiplier)
         if not isinstance(constant, Tensor) or constant.dim() == 0:
-            total = self._rows(multiplier).sum(1, keepdim=True) * constant
-            self._posted.setdefault(heading, []).append(self._wide(total))
+            total = self._rows(multiplier).sum(-1, keepdim=True) * constant
+            self._posted[heading].append(self._wide(total))
             return
         constant = self._wide(constant)
         if constant.dim() == 1 and multiplier.dim() > 1 and constant.shape[0] == multiplier.shape[-1]:
-            # One matrix-vector product reads the multiplier once; its rows are added up at the end, with all others.
-            rows = multiplier.reshape(-1, constant.shape[0]).mv(constant)
-            rows = self._rows(rows if self.batch == 1 else rows.view(multiplier.shape[:-1]))
-            self._posted.setdefault(heading, []).append(rows)
+            self.post_rows(heading, multiplier, constant)
         else:
             # What has the multiplier zero has no relevance, be it the infinity of a mask or memory never written to.
             self.post(heading, torch.where(multiplier == 0, 0.0, multiplier * constant))
+
+    def post_rows(self, heading: str, multiplier: Tensor, constant: Tensor) -> None:
+        """Credit the heading with ``sum(multiplier * constant)`` for a constant of each channel, the last dimension."""
+        if self.muted:
+            return
+        # One matrix-vector product reads the multiplier once; its rows are added up at the end, with all others.
+        width = multiplier.shape[-1]
+        rows = self._wide(multiplier).reshape(-1, width).mv(self._wide(constant))
+        if self.batch > 1:
+            rows = self._rows(rows.view(multiplier.shape[:-1]))
+        self._posted[heading].append(rows)
 
     def post_inner(self, heading: str, x: Tensor, c: Tensor, share: float) -> None:
         """Credit the heading with ``share * sum(x c)``: a part of the relevance of activations."""
@@ -73,32 +85,34 @@ class Books:
             pairs = zip(*(each.view(self.batch, -1) for each in flat), strict=True)
             total = torch.stack([torch.dot(left, right) for left, right in pairs])
         else:
-            total = self._rows(self._wide(x) * self._wide(c)).sum(1)
-        self._posted.setdefault(heading, []).append((total * share).reshape(self.batch, 1))
+            total = self._rows(self._wide(x) * self._wide(c)).sum(-1)
+        self._posted[heading].append((total * share).reshape(1 if self.batch == 1 else (self.batch, 1)))
 
     def zeros(self, like: Tensor) -> Tensor:
         """Return zeros to read from, of the shape and dtype of ``like``; they are made once a pass."""
         key = (like.shape, like.dtype)
-        if key not in self._zeros:
-            self._zeros = {key: torch.zeros(like.shape, dtype=like.dtype, device=like.device)}
-        return self._zeros[key]
+        found = self._zeros.get(key)
+        if found is None:
+            if len(self._zeros) > _MOST_ZEROS:
+                self._zeros.clear()
+            found = self._zeros[key] = torch.zeros(like.shape, dtype=like.dtype, device=like.device)
+        return found
 
     def per_document(self, values: Tensor) -> Tensor:
         """Sum ``values`` over everything but the document; shape ``[batch]``."""
-        return self._rows(values).sum(1)
+        return self._rows(values).sum(-1).reshape(self.batch)
 
     def rows(self) -> dict[str, Tensor]:
         """Return what each heading received, shape ``[batch]`` each."""
         return {
-            heading: (torch.cat(posts, 1) if len(posts) > 1 else posts[0]).sum(1)
-            for heading, posts in self._posted.items()
+            heading: torch.cat(posts, -1).sum(-1).reshape(self.batch) for heading, posts in self._posted.items()
         }
 
     def _wide(self, values: Tensor) -> Tensor:
         return values if values.dtype == self.dtype else values.to(self.dtype)
 
     def _rows(self, values: Tensor) -> Tensor:
-        """Return ``values`` as a row for each document, ``[batch, values of a document]``.
+        """Return ``values`` as a row for each document, ``[batch, values of a document]``; a single one as a vector.
 
         The document is the first dimension, alone or merged with others behind it (``batch * heads``), or the second
         one where time comes first. A wrong guess cannot stay hidden: the ledgers of the documents would not balance,
@@ -106,7 +120,7 @@ class Books:
         """
         values = self._wide(values)
         if self.batch == 1:
-            return values.reshape(1, -1)
+            return values.reshape(-1)
         if values.dim() > 1 and values.shape[0] != self.batch and values.shape[1] == self.batch:
             return values.transpose(0, 1).flatten(1)
         if values.dim() > 0 and values.shape[0] % self.batch == 0:

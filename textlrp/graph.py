@@ -87,19 +87,18 @@ def ruleless(root: Any, products: set[Any]) -> list[Any]:
         products: the nodes of products that met their rule.
     """
     found = []
-    seen = {root}
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        children = [child for child, _ in node.next_functions]
+    seen, nodes = {root}, [root]
+    for node in nodes:  # which grows on the way
         sort = type(node)
-        passes = sort in _linear or _is_linear(node, sort) or node in products or _accounted(node, children)
-        if not passes:
+        following = node.next_functions
+        if not (
+            sort in _linear or _is_linear(node, sort) or node in products or _accounted(node, [x for x, _ in following])
+        ):
             found.append(node)
-        for child in children:
+        for child, _ in following:
             if child is not None and child not in seen:
                 seen.add(child)
-                stack.append(child)
+                nodes.append(child)
     return found
 
 

@@ -38,7 +38,7 @@ from textlrp.isolation import Parts
 from textlrp.kernels import Masks
 from textlrp.latent import Watch
 from textlrp.linear import Sparsity
-from textlrp.rules import LRP0, Constant, Frozen, Gradient, Identity, Plain, Rules, Uniform
+from textlrp.rules import LRP0, Constant, Frozen, Gradient, Identity, Plain, Rules, Taylor, Uniform
 from textlrp.shortcuts import SHORTCUTS
 
 _HANDLERS = handlers.HANDLERS | {
@@ -50,11 +50,12 @@ _HANDLERS = handlers.HANDLERS | {
 class Usual:
     """Which kinds of operations follow the rules of the presets in the whole model, so that a shortcut knows them."""
 
-    __slots__ = ("linear", "nonlinearity", "norm", "product")
+    __slots__ = ("attention", "linear", "nonlinearity", "norm", "product")
 
     def __init__(self, everywhere: bool, rules: Rules) -> None:
         self.linear = everywhere and type(rules.linear) is LRP0
         self.product = everywhere and type(rules.product) is Uniform
+        self.attention = self.product and type(rules.softmax) is Taylor
         self.norm = everywhere and type(rules.norm) is Constant
         self.nonlinearity = everywhere and type(rules.nonlinearity) is Identity
 
@@ -106,6 +107,7 @@ class Interception(TorchFunctionMode):
         self._plain_norms = any(isinstance(each.norm, Plain) for each in (rules, *self._own_rules.values()))
         # Whoever looks at the output of a gate's non-linearity has to find its multiplier there.
         self.masks = Masks()
+        self.anchors: dict[Any, tuple[float | None, float]] = {}
         self.gating = False
         self.gates = frugal and watch is None and inside is None
         self.usual = Usual(not self._own_rules, rules)

@@ -7,7 +7,7 @@ import operator
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, starmap
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -104,38 +104,47 @@ class _Snapshot:
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         self._owners = [vars(module) for module in modules]
-        self._names = list(chain.from_iterable(self._owners))
-        self._sizes = list(map(len, self._owners))
-        self._values = self._now()
+        self._sizes, self._names, self._values = _look(self._owners)
         containers = [value for value in self._values if _holding[type(value)]]
         self._empty = [container for container in containers if not container]  # most: hooks that nobody has set
         self._full = [container for container in containers if container]
         self._held = [container.copy() for container in self._full]
-
-    def _now(self) -> list[Any]:
-        return list(chain.from_iterable([own.values() for own in self._owners]))
+        self._tables = [container for container in self._full if isinstance(container, dict)]
+        self._others = [(x, held) for x, held in zip(self._full, self._held, strict=True) if not isinstance(x, dict)]
+        self._inside = _look(self._tables)
 
     def restore(self) -> None:
         """Give the modules back what they had."""
         if any(self._empty):
             for container in self._empty:
                 container.clear()
-        for container, held in zip(self._full, self._held, strict=True):
-            if not _holds(container, held):
-                container.clear()
-                (container.extend if isinstance(container, list) else container.update)(held)
-        if (
-            list(map(len, self._owners)) == self._sizes
-            and list(chain.from_iterable(self._owners)) == self._names
-            and all(map(operator.is_, self._now(), self._values))
-        ):
+        if not _same(_look(self._tables), self._inside) or not all(starmap(_holds, self._others)):
+            for container, held in zip(self._full, self._held, strict=True):
+                if not _holds(container, held):
+                    container.clear()
+                    (container.extend if isinstance(container, list) else container.update)(held)
+        before = self._sizes, self._names, self._values
+        if _same(_look(self._owners), before):
             return
         pairs = zip(self._names, self._values, strict=True)
         for own, size in zip(self._owners, self._sizes, strict=True):
-            before = dict(islice(pairs, size))
-            if list(own) != list(before) or not all(map(operator.is_, own.values(), before.values())):
+            mine = dict(islice(pairs, size))
+            if list(own) != list(mine) or not all(map(operator.is_, own.values(), mine.values())):
                 own.clear()
-                own.update(before)
+                own.update(mine)
+
+
+def _look(tables: list[dict[str, Any]]) -> tuple[list[int], list[Any], list[Any]]:
+    """Return the sizes, the keys and the values of tables."""
+    values = chain.from_iterable([table.values() for table in tables])
+    return list(map(len, tables)), list(chain.from_iterable(tables)), list(values)
+
+
+def _same(now: tuple[list[int], list[Any], list[Any]], before: tuple[list[int], list[Any], list[Any]]) -> bool:
+    """Whether tables have the sizes, the keys and, by identity, the values that they had."""
+    if now[0] != before[0] or now[1] != before[1]:
+        return False
+    return all(map(operator.is_, now[2], before[2]))
 
 
 def _holds(container: Any, held: Any) -> bool:

@@ -185,23 +185,39 @@ def _rows(
     return c, q, k, v, y, norm, mask, by._replace(causal=False)
 
 
-def flash_attention(met: Interception, q: Tensor, k: Tensor, v: Tensor, options: dict[str, Any]) -> Tensor | None:
-    """Call the kernel, or return None where torch would choose another one or something is unusual."""
-    mask, causal, scale = options.get("attn_mask"), bool(options.get("is_causal")), options.get("scale")
+def flash_attention(
+    met: Interception,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor | None:
+    """Call the CPU's kernel; return None where torch would choose another one, or something is unusual."""
+    mask = attn_mask
+    if not (met.fused and q.is_cpu and q.requires_grad and k.requires_grad and v.requires_grad) or dropout_p:
+        return None
+    if mask is not None and (
+        is_causal
+        or mask.dim() != 4
+        or mask.requires_grad
+        or not (mask.dtype == torch.bool or (mask.dtype == q.dtype and met.masks.is_blank(mask)))
+    ):
+        return None
     if (
         _forward is None
-        or not q.is_cpu
         or q.dim() != 4
-        or not (q.requires_grad and k.requires_grad and v.requires_grad and torch.is_grad_enabled())
-        or options.get("dropout_p")
         or not q.shape[:2] == k.shape[:2] == v.shape[:2]
-        or (mask is not None and (causal or mask.dim() != 4 or (mask.dtype != torch.bool and mask.dtype != q.dtype)))
-        or torch._fused_sdp_choice(q, k, v, mask, 0.0, causal, scale=scale) != _FLASH
+        or not torch.is_grad_enabled()
+        or torch._fused_sdp_choice(q, k, v, mask, 0.0, is_causal, scale=scale) != _FLASH
     ):
         return None
     if mask is not None and mask.dtype == torch.bool:
         mask = met.masks.additive(mask, q.dtype)
-    out: Tensor = FlashAttention.apply(q, k, v, mask, Setting(causal, scale), met)
+    out: Tensor = FlashAttention.apply(q, k, v, mask, Setting(is_causal, scale), met)
     return out
 
 

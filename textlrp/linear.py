@@ -104,7 +104,7 @@ class Linear(Surrogate):
         with torch._C.DisableTorchFunction():
             weight, bias = ctx.weight, ctx.bias
             if bias is not None:
-                ctx.books.post_product(ledger.BIASES, c, bias)
+                ctx.books.post_rows(ledger.BIASES, c, bias)
             c = c.reshape(-1, c.shape[-1])
             if weight.dtype != c.dtype:  # under autocast
                 weight = weight.to(c.dtype)

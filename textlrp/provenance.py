@@ -15,7 +15,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 from textlrp import ledger, operations
 from textlrp.arguments import tensors
 
-_MARK = "_textlrp_mark"
+#: The attribute of a tensor that holds its mark.
+MARK = "_textlrp_mark"
 _CUT = "cut"
 #: The headings of tables: to go through the names of a deep model takes as long as one of its layers.
 _headings = WeakIdKeyDictionary()
@@ -44,7 +45,7 @@ class Ids(NamedTuple):
 def mark_ids(input_ids: Tensor) -> Tensor:
     """Return a marked copy of the input ids."""
     marked = input_ids.clone()
-    setattr(marked, _MARK, Ids(torch.arange(input_ids.numel(), device=input_ids.device).view(input_ids.shape)))
+    setattr(marked, MARK, Ids(torch.arange(input_ids.numel(), device=input_ids.device).view(input_ids.shape)))
     return marked
 
 
@@ -52,22 +53,22 @@ def mark_cut(results: Any) -> None:
     """Mark what was computed from activations and carries no relevance: detached values."""
     for tensor in tensors(results):
         if tensor.is_floating_point() and not tensor.requires_grad:
-            setattr(tensor, _MARK, _CUT)
+            setattr(tensor, MARK, _CUT)
 
 
 def is_cut(value: Any) -> bool:
     """Whether a value was computed from activations and carries no relevance."""
-    return getattr(value, _MARK, None) == _CUT
+    return getattr(value, MARK, None) == _CUT
 
 
 def mark_heading(constant: Tensor, heading: str) -> None:
     """Mark a constant with the ledger heading that it belongs to."""
-    setattr(constant, _MARK, heading)
+    setattr(constant, MARK, heading)
 
 
 def origin(index: Any) -> Tensor | None:
     """Return the sources of ids, or None for integers that are no input ids."""
-    mark = getattr(index, _MARK, None)
+    mark = getattr(index, MARK, None)
     return mark.origin if isinstance(mark, Ids) else None
 
 
@@ -75,7 +76,7 @@ def heading(constant: Any) -> str:
     """Return the ledger heading for an added constant."""
     if isinstance(constant, nn.Parameter):
         return ledger.BIASES
-    mark = getattr(constant, _MARK, None)
+    mark = getattr(constant, MARK, None)
     return mark if isinstance(mark, str) and mark != _CUT else ledger.CONSTANTS
 
 
@@ -99,13 +100,13 @@ def follow(func: Any, kind: Any, args: Any, kwargs: Any, out: Tensor) -> bool:
     Returns:
         Whether that worked: False where input ids picked from a float table by other means than an embedding lookup.
     """
-    marks = [mark for tensor in tensors((args, kwargs)) if (mark := getattr(tensor, _MARK, None)) is not None]
+    marks = [mark for tensor in tensors((args, kwargs)) if (mark := getattr(tensor, MARK, None)) is not None]
     if not marks:
         return True
     ids = next((mark for mark in marks if isinstance(mark, Ids)), None)
     if ids is None:
         if out.is_floating_point():
-            setattr(out, _MARK, _CUT if _CUT in marks else marks[0])
+            setattr(out, MARK, _CUT if _CUT in marks else marks[0])
         return True
     if out.is_floating_point() or out.is_complex():
         return getattr(func, "__name__", "") not in _FLOAT_LOOKUPS
@@ -117,7 +118,7 @@ def follow(func: Any, kind: Any, args: Any, kwargs: Any, out: Tensor) -> bool:
     except (RuntimeError, TypeError, IndexError):
         return False
     if moved is not None and moved.shape == out.shape:
-        setattr(out, _MARK, Ids(moved))
+        setattr(out, MARK, Ids(moved))
     return True
 
 
@@ -148,7 +149,7 @@ def _writable_origin(target: Tensor) -> Tensor:
     base = target if target._base is None else target._base
     whole = torch.full(base.shape, -1, device=base.device) if origin(base) is None else origin(base)
     assert whole is not None
-    setattr(base, _MARK, Ids(whole))
+    setattr(base, MARK, Ids(whole))
     if base is target:
         return whole
     return whole.contiguous().as_strided(target.size(), target.stride(), target.storage_offset())

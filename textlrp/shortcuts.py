@@ -15,13 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from textlrp import gates, operations
+from textlrp import gates, kernels, operations, provenance
 from textlrp.activations import anchor_of_function
 from textlrp.linear import Linear
 from textlrp.surrogates import Elementwise, LayerNorm
 
 if TYPE_CHECKING:
     from textlrp.interception import Interception
+
+_WRITES = frozenset(func for func in operations.KINDS if operations.is_in_place(func))
+#: The types of arguments that hold no tensor.
+_SINGLE = frozenset({int, float, bool, type(None), str, torch.dtype, torch.device})
 
 
 def carries(x: Any) -> bool:
@@ -30,11 +34,16 @@ def carries(x: Any) -> bool:
 
 
 def move(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
-    """A function that moves the values of its first argument."""
-    if not args or not carries(args[0]):
+    """A function that moves the values of its first argument, of activations or of a constant that nobody follows."""
+    if not args:
         return NotImplemented
-    met.counts[func, "plain gradient"] += 1
-    return func(*args, **kwargs)
+    x = args[0]
+    if carries(x):
+        met.counts[func, "plain gradient"] += 1
+        return func(*args, **kwargs)
+    if kwargs or not isinstance(x, Tensor) or x.requires_grad or hasattr(x, provenance.MARK) or func in _WRITES:
+        return NotImplemented
+    return func(*args) if all(type(each) in _SINGLE for each in args[1:]) else NotImplemented
 
 
 def add(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
@@ -78,24 +87,57 @@ def elementwise(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     x = args[0]
     if "inplace" in kwargs:
         kwargs = {key: value for key, value in kwargs.items() if key != "inplace"}
-    at_zero, slope = anchor_of_function(func, (), kwargs, x)
+    key = (func, x.dtype, *kwargs.items())
+    anchor = met.anchors.get(key)
+    if anchor is None:
+        anchor = met.anchors[key] = anchor_of_function(func, (), kwargs, x)
+    at_zero, slope = anchor
     if at_zero is None:
         return NotImplemented
     met.counts[func, "identity"] += 1
     y = func(x.detach(), **kwargs)
     if at_zero == 0:
-        return gates.elementwise(met, x, y, partial(func, **kwargs), slope)
+        return gates.elementwise(met, x, y, partial(func, **kwargs) if kwargs else func, slope)
     return Elementwise.apply(x, y, at_zero, slope, met.books)
 
 
 def product(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
-    """A product of two activations by the uniform rule, one of which gates the other."""
-    if kwargs or len(args) != 2 or not met.usual.product or not carries(args[0]) or not carries(args[1]):
+    """A product with a constant, or a gated unit by the uniform rule."""
+    if kwargs or len(args) != 2:
         return NotImplemented
-    out = gates.unit(met, func, args, kwargs)
+    x, y = args
+    if carries(x):
+        if not isinstance(y, Tensor) or not y.requires_grad:
+            met.counts[func, "plain gradient"] += 1
+            return func(x, y)
+        if not met.usual.product or y.is_leaf:
+            return NotImplemented
+        out = gates.unit(met, func, args, kwargs)
+        if out is not None:
+            met.counts[func, "uniform"] += 1
+            return out
+    elif carries(y) and not (isinstance(x, Tensor) and x.requires_grad):
+        met.counts[func, "plain gradient"] += 1
+        return func(x, y)
+    return NotImplemented
+
+
+def cat(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """Activations, and nothing else, put together."""
+    if not args or not isinstance(args[0], (list, tuple)) or "out" in kwargs or not all(map(carries, args[0])):
+        return NotImplemented
+    met.counts[func, "plain gradient"] += 1
+    return func(*args, **kwargs)
+
+
+def attention(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """Attention by the rules of the presets through the kernel that is called by name."""
+    if len(args) != 3 or not met.usual.attention:
+        return NotImplemented
+    out = kernels.flash_attention(met, *args, **kwargs)
     if out is None:
         return NotImplemented
-    met.counts[func, "uniform"] += 1
+    met.counts[func, "Taylor, uniform"] += 1
     return out
 
 
@@ -104,6 +146,8 @@ SHORTCUTS: dict[Any, Callable[[Interception, Any, Any, Any], Any]] = {
     **{func: move for func, kind in operations.KINDS.items() if kind is operations.TRANSPORT},
     **dict.fromkeys((Tensor.add, torch.add), add),
     **dict.fromkeys(gates.PRODUCTS, product),
+    torch.cat: cat,
+    F.scaled_dot_product_attention: attention,
     F.linear: linear,
     F.layer_norm: layer_norm,
     **dict.fromkeys((F.gelu, F.silu, torch.tanh, Tensor.tanh, torch.sigmoid, Tensor.sigmoid), elementwise),

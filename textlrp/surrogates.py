@@ -21,6 +21,7 @@ from textlrp.books import Books
 Saved = tuple[Any, ...]
 
 _layer_norm_backward = torch.ops.aten.native_layer_norm_backward.default
+_OF_INPUT = [True, False, False]
 
 #: Entries of this size and below were set by a mask: no activation of a working model comes near.
 MASKED = -1e4
@@ -256,11 +257,11 @@ class LayerNorm(Surrogate):
         (rstd,) = saved
         weight, books = ctx.weight, ctx.books
         if ctx.bias is not None:
-            books.post_product(ledger.NORMS, c, ctx.bias)
+            (books.post_rows if ctx.bias.dim() == 1 else books.post_product)(ledger.NORMS, c, ctx.bias)
         if not books.mapped and c.dtype == rstd.dtype and (weight is None or weight.dtype == c.dtype):
             # torch's own kernel, at an input that is its mean: what the spread would add is zero there.
-            at_mean, mean, mask = books.zeros(c), torch.zeros_like(rstd), [True, False, False]
-            c_x, _, _ = _layer_norm_backward(c, at_mean, ctx.shape, mean, rstd, weight, ctx.bias, mask)
+            at_mean, mean = books.zeros(c), books.zeros(rstd)
+            c_x = _layer_norm_backward(c, at_mean, ctx.shape, mean, rstd, weight, ctx.bias, _OF_INPUT)[0]
         else:
             dims = tuple(range(-len(ctx.shape), 0))
             scaled = c * weight if weight is not None else c

@@ -95,7 +95,9 @@ def elementwise(met: Interception, x: Tensor, y: Tensor, function: Callable[[Ten
         plain: Tensor = surrogates.Elementwise.apply(x, y, 0.0, slope, met.books)
         return plain
     out: Tensor
-    if met.gating and y.dtype == x.dtype:  # the one before did: the layers of a model are alike
+    # The one before did, and the layers of a model are alike. Where hooks keep the tensors (a checkpoint's), what runs
+    # again has to keep the same ones, whatever came before it.
+    if met.gating and y.dtype == x.dtype and torch._C._autograd._top_saved_tensors_default_hooks(True) is None:
         out = Reopened.apply(x, y, function, slope)
     else:
         out = surrogates.Elementwise.apply(x, y, 0.0, slope, met.books)

@@ -122,7 +122,7 @@ class Inside:
     def install(self, met: Interception) -> list[Any]:
         """Begin to look, and return the hooks to be removed at the end."""
         self._met = met
-        return [_Wrapped(module, partial(self._run, block)) for module, block in self._blocks.items()]
+        return [stacks.Wrapped(module, partial(self._run, block)) for module, block in self._blocks.items()]
 
     def close(self) -> None:
         """Let go of the graph."""
@@ -291,21 +291,6 @@ class Inside:
                 paths["other"] = total - torch.stack(list(paths.values())).sum(0)
             relevance = _without_padding(_by_position(product, met.input_ids.shape), met.input_ids.shape[1])
             state.measured = (relevance, rows, paths)
-
-
-class _Wrapped:
-    """A module whose forward is wrapped, called by whatever way (some models call ``layer.forward``), until removed."""
-
-    def __init__(self, module: nn.Module, run: Callable[..., Any]) -> None:
-        self._module, self._before = module, module.__dict__.get("forward")
-        module.forward = partial(run, module.forward)
-
-    def remove(self) -> None:
-        """Restore the module's own forward."""
-        if self._before is None:
-            del self._module.__dict__["forward"]
-        else:
-            self._module.forward = self._before
 
 
 def join(alone: Sequence[tuple[Hidden, ...]]) -> tuple[Hidden, ...]:

@@ -32,6 +32,7 @@ from textlrp import (
 from textlrp.activations import anchor_of_module, composed_activations
 from textlrp.arguments import carriers, carries, tensors
 from textlrp.books import Books
+from textlrp.checkpoints import Checkpoints
 from textlrp.errors import UnsupportedOperationError
 from textlrp.inside import Inside
 from textlrp.isolation import Parts
@@ -45,6 +46,10 @@ _HANDLERS = handlers.HANDLERS | {
     "attention": attention.scaled_dot_product_attention,
     "multi_head": attention.multi_head_attention,
 }
+
+
+# Bound once: they are called with each of a model's operations.
+_is_grad_enabled, _transform = torch.is_grad_enabled, torch._C._functorch.peek_interpreter_stack
 
 
 class Usual:
@@ -73,6 +78,7 @@ class Interception(TorchFunctionMode):
         watch: what looks at the outputs of modules, or None.
         inside: what looks at the hidden states, or None.
         frugal: whether rules may keep what the model holds anyway in place of a copy; it must not write over it then.
+        checkpoints: what lets blocks forget their activations, or None.
 
     Attributes:
         input_ids: a copy of the ids to run the model with: it is known as the source of the tokens.
@@ -97,9 +103,10 @@ class Interception(TorchFunctionMode):
         watch: Watch | None = None,
         inside: Inside | None = None,
         frugal: bool = True,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         super().__init__()
-        self.fused, self._watch, self.inside = fused, watch, inside
+        self.fused, self._watch, self.inside, self._checkpoints = fused, watch, inside, checkpoints
         self.parts, self.model = parts, parts.model
         self.sparsity = Sparsity(by_columns=isinstance(rules.softmax, Frozen))
         self._rules = [rules]
@@ -142,7 +149,7 @@ class Interception(TorchFunctionMode):
         for module, own in self._own_rules.items():  # a module leaves its rules when it is through with all else
             self._hooks.append(module.register_forward_pre_hook(functools.partial(self._enter_module, own)))
             self._hooks.append(module.register_forward_hook(self._leave_module, always_call=True))
-        for looking in (self._watch, self.inside):
+        for looking in (self._watch, self.inside, self._checkpoints):
             if looking is not None:
                 self._hooks += looking.install(self)
         self.running = True
@@ -214,8 +221,8 @@ class Interception(TorchFunctionMode):
             shortcut is not None
             and self._short
             and self.visible is None
-            and torch.is_grad_enabled()
-            and torch._C._functorch.peek_interpreter_stack() is None
+            and _is_grad_enabled()
+            and _transform() is None
         ):
             out = shortcut(self, func, args, kwargs)
             if out is not NotImplemented:
@@ -237,7 +244,7 @@ class Interception(TorchFunctionMode):
         found = carriers(args, kwargs)
         if kind is None and func in operations.DERIVATIVES:
             raise self.unsupported(f"{operations.name(func)}, a derivative that is taken while the model runs,")
-        transform = torch._C._functorch.peek_interpreter_stack()
+        transform = _transform()
         if transform is not None:
             self._check_transform(transform, func, found)
         if not found or not self._relevant(found):

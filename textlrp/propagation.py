@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import CheckpointError
 
 from textlrp import diagnosis, graph, inside, latent
+from textlrp.checkpoints import Checkpoints, asked_for, without_cache
 from textlrp.errors import InputError, ModelError, NonFiniteError, UnbalancedLedgerError, UnsupportedOperationError
 from textlrp.inside import Hidden, Inside
 from textlrp.interception import Interception
@@ -59,6 +61,7 @@ def propagate(
     special_tokens_mask: Tensor | None = None,
     at: At = (),
     layers: bool = False,
+    checkpointing: bool | None = None,
     **model_inputs: Any,
 ) -> Propagation:
     """Carry the relevance of a logit back to the input ids.
@@ -75,6 +78,9 @@ def propagate(
             mapping, each with the channels (of the last dimension) or the mask whose relevance goes on from there;
             the rest of it goes to the ledger's row ``masked`` (concept relevance propagation, Achtibat et al. 2023).
         layers: whether to look at the hidden states between the blocks (``layers``), with balanced books at each.
+        checkpointing: whether blocks forget their activations and compute them again on the way back, for less memory
+            and half as much time again; default: whether the model was told so
+            (``model.gradient_checkpointing_enable()``), and neither ``at`` nor ``layers`` looks into the blocks.
         **model_inputs: ``input_ids`` ``[batch, sequence]`` and whatever else the model takes. Padding gets no
             relevance: what a model takes from it all the same (a convolution at the edge of a document, say) goes to
             the row for special tokens.
@@ -85,7 +91,7 @@ def propagate(
         UnbalancedLedgerError: the ledger of a document does not add up to its logit.
         NonFiniteError: a NaN or an infinity turned up.
     """
-    (found,) = _propagate(model, (target,), rules, special_tokens_mask, at, layers, model_inputs)
+    (found,) = _propagate(model, (target,), rules, special_tokens_mask, at, layers, checkpointing, model_inputs)
     return found
 
 
@@ -96,6 +102,7 @@ def propagate_targets(
     *,
     special_tokens_mask: Tensor | None = None,
     layers: bool = False,
+    checkpointing: bool | None = None,
     **model_inputs: Any,
 ) -> tuple[Propagation, ...]:
     """Carry the relevance of several logits back to the input ids, in one forward pass.
@@ -109,6 +116,7 @@ def propagate_targets(
         rules: as :func:`propagate` takes them.
         special_tokens_mask: as :func:`propagate` takes it.
         layers: as :func:`propagate` takes it; the targets then go back one by one.
+        checkpointing: as :func:`propagate` takes it; the targets then go back one by one, and blocks run again for each.
         **model_inputs: as :func:`propagate` takes them.
 
     Returns:
@@ -117,7 +125,7 @@ def propagate_targets(
     Raises:
         LRPError: as :func:`propagate` raises it.
     """
-    return _propagate(model, targets, rules, special_tokens_mask, (), layers, model_inputs)
+    return _propagate(model, targets, rules, special_tokens_mask, (), layers, checkpointing, model_inputs)
 
 
 def _propagate(
@@ -127,16 +135,22 @@ def _propagate(
     special_tokens_mask: Tensor | None,
     at: At,
     layers: bool,
+    checkpointing: bool | None,
     model_inputs: dict[str, Any],
 ) -> tuple[Propagation, ...]:
     rules = as_rules(rules)
     input_ids = _check_inputs(special_tokens_mask, model_inputs)
-    with torch.inference_mode(False), undisturbed(model) as parts:
+    if checkpointing and (at or layers):
+        raise InputError("checkpointing=True lets go of what is inside the blocks, where at= and layers= look")
+    with torch.inference_mode(False), undisturbed(model) as parts, without_cache(parts):
         if any(parameter.is_inference() for parameter in parts.parameters):
             raise ModelError(
                 "the model's weights were made in torch.inference_mode, where nothing can be explained: load it outside"
             )
-        call = _Call(parts, targets, rules, special_tokens_mask, _outside_inference(model_inputs), at, layers)
+        if checkpointing is None:
+            checkpointing = not at and not layers and asked_for(parts)
+        inputs = _outside_inference(model_inputs)
+        call = _Call(parts, targets, rules, special_tokens_mask, inputs, at, layers, checkpointing)
         state = torch.get_rng_state()
         found = _run(call)
         if found is not None:
@@ -220,7 +234,7 @@ def _run(call: _Call) -> tuple[Propagation, ...] | None:
             weights = call.weights(logits, interception.relevance.dtype)
             ruleless = logits.requires_grad and graph.ruleless(logits.grad_fn, interception.products)
         met = interception.met
-        written = False
+        again = None
         at_once = 1 if call.layers else max(1, _AT_ONCE // call.input_ids.numel())
         while len(found) < len(weights) and not ruleless:
             several = weights[len(found) : len(found) + at_once]
@@ -228,8 +242,11 @@ def _run(call: _Call) -> tuple[Propagation, ...] | None:
             try:
                 arrived, rows = interception.backward(logits, several, last)
             except RuntimeError as error:
+                if len(several) == 1 and call.checkpointing and isinstance(error, CheckpointError):
+                    again = replace(call, checkpointing=False)
+                    break
                 if len(several) == 1 and call.frugal and _WRITTEN in str(error):
-                    written = True
+                    again = replace(call, frugal=False)
                     break
                 if len(several) == 1:
                     raise
@@ -237,8 +254,8 @@ def _run(call: _Call) -> tuple[Propagation, ...] | None:
                 continue
             with torch._C.DisableTorchFunction():
                 found += _close(call, logits, several, arrived, rows, met, () if looking is None else looking.found())
-    if written:
-        return _run(replace(call, frugal=False))
+    if again is not None:
+        return _run(again)
     if ruleless:
         raise diagnosis.hidden_operations(model, model_inputs, call.interception()) or UnsupportedOperationError(
             "an operation of the model met no rule, and a second run did not show which"
@@ -253,6 +270,8 @@ def _run(call: _Call) -> tuple[Propagation, ...] | None:
         except NonFiniteError as error:
             raise NonFiniteError(f"the backward pass overflowed: {error}; try dtype=torch.float32") from None
         except UnbalancedLedgerError as error:
+            if call.checkpointing:  # a block that does something else when it runs again
+                return _run(replace(call, checkpointing=False))
             if call.fused and any("attention" in name for name, _ in met):
                 return _run(replace(call, fused=False))
             hidden = diagnosis.hidden_operations(model, model_inputs, call.interception())
@@ -341,6 +360,7 @@ class _Call:
     model_inputs: dict[str, Any]
     at: At = ()
     layers: bool = False
+    checkpointing: bool = False
     row: tuple[int, int] | None = None  # the place of a document that is taken alone, and the size of its batch
     fused: bool = True
     frugal: bool = True  # whether rules may keep what the model holds, which it must not write over then
@@ -358,7 +378,9 @@ class _Call:
         """Return a fresh interception for this call."""
         double = self.precision == "float64"
         dtype = torch.float64 if double else torch.float32
-        return Interception(self.parts, self.rules, self.input_ids, dtype, double, self.fused, watch, looking, self.frugal)
+        checkpoints = Checkpoints(self.parts.model) if self.checkpointing else None
+        options = (self.fused, watch, looking, self.frugal, checkpoints)
+        return Interception(self.parts, self.rules, self.input_ids, dtype, double, *options)
 
     def alone(self, i: int) -> _Call:
         """Return the call for one document, padded as it is in the batch."""

@@ -7,8 +7,10 @@ block. What it puts out is a hidden state of the model.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -66,3 +68,18 @@ def _members(stack: nn.Module) -> Iterator[nn.Module]:
     for block in stack.children():
         if not isinstance(block, (nn.ModuleList, torch.jit.ScriptModule)):
             yield block
+
+
+class Wrapped:
+    """A module whose forward is wrapped, called by whatever way (some models call ``layer.forward``), until removed."""
+
+    def __init__(self, module: nn.Module, run: Callable[..., Any]) -> None:
+        self._module, self._before = module, module.__dict__.get("forward")
+        module.forward = partial(run, module.forward)
+
+    def remove(self) -> None:
+        """Restore the module's own forward."""
+        if self._before is None:
+            del self._module.__dict__["forward"]
+        else:
+            self._module.forward = self._before

@@ -104,9 +104,7 @@ class Books:
 
     def rows(self) -> dict[str, Tensor]:
         """Return what each heading received, shape ``[batch]`` each."""
-        return {
-            heading: torch.cat(posts, -1).sum(-1).reshape(self.batch) for heading, posts in self._posted.items()
-        }
+        return {heading: torch.cat(posts, -1).sum(-1).reshape(self.batch) for heading, posts in self._posted.items()}
 
     def _wide(self, values: Tensor) -> Tensor:
         return values if values.dtype == self.dtype else values.to(self.dtype)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 _MARK = "_textlrp_gate"
 #: The products of each element with its counterpart.
 PRODUCTS = frozenset(
-    function for function in operations.KINDS if operations.name(function).split(".")[-1] in ("mul", "multiply", "__mul__")
+    function
+    for function in operations.KINDS
+    if operations.name(function).split(".")[-1] in ("mul", "multiply", "__mul__")
 )
 
 

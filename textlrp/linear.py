@@ -51,7 +51,6 @@ class Sparsity:
         self._patience -= 1
         return None
 
-
     def queries(self, c: Tensor) -> Tensor | None:
         """Return the places of the queries that ``c`` ``[batch, heads, queries, channels]`` reaches, None for all."""
         count = c.shape[2]

@@ -147,7 +147,9 @@ _READ = """
 dim size numel nelement ndimension stride storage_offset is_contiguous is_floating_point is_complex is_signed
 element_size get_device is_same_size __len__
 """.split()
-_READ_ATTRIBUTES = "shape dtype device ndim layout itemsize nbytes is_cuda is_cpu is_meta is_sparse is_quantized".split()
+_READ_ATTRIBUTES = (
+    "shape dtype device ndim layout itemsize nbytes is_cuda is_cpu is_meta is_sparse is_quantized".split()
+)
 #: What a tensor is, not what is in it.
 READ = frozenset(getattr(Tensor, _name) for _name in _READ) | {
     getattr(Tensor, _attribute).__get__ for _attribute in _READ_ATTRIBUTES

@@ -224,7 +224,7 @@ def _run(call: _Call) -> tuple[Propagation, ...] | None:
             del output  # caches and hidden states need not outlive the forward pass
             if interception.sampled and batch > 1:
                 return None
-            if not bool(torch.isfinite(logits).all()):
+            if not logits.isfinite().all():
                 raise NonFiniteError(diagnosis.non_finite(model, model_inputs))
             if not interception.looked_up:
                 raise UnsupportedOperationError(
@@ -294,26 +294,34 @@ def _close(
     """Add up what arrived at the ids and what was posted: for each target, one ledger for each document."""
     logits = logits.detach()
     arrived = arrived.reshape(-1, *call.input_ids.shape)
-    explained = [(logits.to(arrived.dtype) * each).sum(-1).tolist() for each in weights]
     padding, special_tokens_mask = call.padding(), call.special_tokens_mask
-    rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (arrived * padding).sum(-1)
-    relevance = arrived.masked_fill(padding, 0.0)
-    special = special_tokens_mask.to(relevance).bool() if special_tokens_mask is not None else None
-    rows[TOKENS] = relevance.sum(-1) if special is None else (relevance * ~special).sum(-1)
-    if special is not None:
+    relevance, apart = arrived, padding
+    if padding is not None:
+        rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (arrived * padding).sum(-1)
+        relevance = arrived.masked_fill(padding, 0.0)
+    if special_tokens_mask is None:
+        rows[TOKENS] = relevance.sum(-1)
+    else:
+        special = special_tokens_mask.to(relevance).bool()
+        apart = special if padding is None else padding | special
+        rows[TOKENS] = relevance.masked_fill(special, 0.0).sum(-1)
         rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (relevance * special).sum(-1)
-    values = {heading: row.tolist() for heading, row in rows.items()}
+    explained = torch.stack([(logits.to(arrived.dtype) * each).sum(-1) for each in weights])
+    # What is read comes to the host in one piece: on an accelerator, each number by itself would be waited for.
+    read = torch.stack([explained, arrived.abs().sum(-1), *rows.values()]).tolist()
+    (explained_values, magnitudes), values = read[:2], dict(zip(rows, read[2:], strict=True))
     tolerance = TOLERANCES[call.precision]
-    magnitudes = arrived.abs().sum(-1).tolist()
-    apart = padding if special is None else padding | special
     if layers:
-        layers = tuple(each.close(explained[0], tolerance, apart) for each in layers)
+        nowhere = torch.zeros_like(relevance[0], dtype=torch.bool)
+        layers = tuple(
+            each.close(explained_values[0], tolerance, nowhere if apart is None else apart) for each in layers
+        )
     return [
         Propagation(
             relevance[t],
             tuple(
                 Ledger({heading: row[t][i] for heading, row in values.items()}, logit, tolerance, magnitudes[t][i])
-                for i, logit in enumerate(explained[t])
+                for i, logit in enumerate(explained_values[t])
             ),
             logits,
             each,
@@ -401,8 +409,11 @@ class _Call:
         found = [weights_of(target, rows, dtype) for target in targets]
         return found if self.row is None else [each[self.row[0] : self.row[0] + 1] for each in found]
 
-    def padding(self) -> Tensor:
-        """Return where padding stands at the ends of the documents, ``[batch, sequence]``."""
+    def padding(self) -> Tensor | None:
+        """Return where padding stands at the ends of the documents, ``[batch, sequence]``, or None where it does not.
+
+        On an accelerator, that there is none is not noticed: the host would have to wait for it.
+        """
         mask = self.model_inputs.get("attention_mask")
         if isinstance(mask, Tensor) and mask.shape == self.input_ids.shape:
             kept = mask != 0
@@ -410,6 +421,8 @@ class _Call:
             config = getattr(self.parts.model, "config", None)
             pad = getattr(getattr(config, "get_text_config", lambda: config)(), "pad_token_id", None)
             kept = self.input_ids != (-1 if pad is None else pad)
+        if kept.is_cpu and bool(kept.all()):
+            return None
         kept = kept.int()
         within = kept.cummax(-1).values * kept.flip(-1).cummax(-1).values.flip(-1)
         return within == 0

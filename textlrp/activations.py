@@ -38,13 +38,14 @@ def composed_activations(modules: Iterable[nn.Module]) -> list[nn.Module]:
 def _may_be_elementwise(module: nn.Module) -> bool:
     """Whether a module is worth a trial: it has no parts, and at most single numbers for parameters."""
     # A wrapper around one torch activation calls that function; its own module is seen in its turn.
-    if module._modules or module._buffers or _excluded(type(module)):
+    sort: Any = type(module)
+    if module._modules or module._buffers or _excluded(sort):
         return False
     return not any(p is not None and p.numel() > 1 for p in module._parameters.values())
 
 
 @cache
-def _excluded(sort: type) -> bool:
+def _excluded(sort: Any) -> bool:
     """Whether modules of a type need no trial: those of torch itself, and those that cannot be tried."""
     return sort.__module__.startswith("torch.nn.") or issubclass(sort, torch.jit.ScriptModule)
 

@@ -19,11 +19,11 @@ from textlrp.assembly import spans
 from textlrp.attribution import Attribution
 from textlrp.baselines import REPLACEMENTS
 from textlrp.batches import buckets
+from textlrp.calls import logits_of, precision_of
 from textlrp.classifier import FORWARD_LIMITS, seeded
 from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError
 from textlrp.heads import Choice, Pick
 from textlrp.isolation import eagerly, undisturbed
-from textlrp.propagation import logits_of, precision_of
 from textlrp.tokens import Encoding
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from textlrp.calls import precision_of
 from textlrp.classifier import FORWARD_LIMITS, Classifier
 from textlrp.errors import LRPError, ModelError
 from textlrp.heads import Head, Pick
 from textlrp.inside import Hidden
 from textlrp.ledger import Ledger, mean
 from textlrp.progress import Bar
-from textlrp.propagation import precision_of
 from textlrp.rules import Rules
 from textlrp.tokens import Batch, Encoding
 

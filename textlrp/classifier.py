@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from textlrp.calls import logits_of
 from textlrp.errors import InputError, ModelError
 from textlrp.isolation import undisturbed
-from textlrp.propagation import Propagation, logits_of, propagate_targets
+from textlrp.propagation import Propagation, propagate_targets
 from textlrp.rules import Rules
 from textlrp.targets import Targets
 from textlrp.tokens import Batch, Encoding, encode, pad

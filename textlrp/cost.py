@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from textlrp.calls import logits_of
 from textlrp.classifier import word_table
 from textlrp.errors import InputError, ModelError
 from textlrp.isolation import undisturbed
-from textlrp.propagation import logits_of, propagate
+from textlrp.propagation import propagate
 from textlrp.rules import Rules, as_rules
 
 FORWARD = "forward pass"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import threading
 from collections import defaultdict
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,8 +21,6 @@ from textlrp import (
     foreign,
     graph,
     handlers,
-    ledger,
-    mapping,
     norms,
     operations,
     overrides,
@@ -31,14 +28,13 @@ from textlrp import (
 )
 from textlrp.activations import anchor_of_module, composed_activations
 from textlrp.arguments import carriers, carries, tensors
-from textlrp.books import Books
 from textlrp.checkpoints import Checkpoints
 from textlrp.errors import UnsupportedOperationError
 from textlrp.inside import Inside
 from textlrp.isolation import Parts
 from textlrp.kernels import Masks
 from textlrp.latent import Watch
-from textlrp.linear import Sparsity
+from textlrp.passes import Pass
 from textlrp.rules import LRP0, Constant, Frozen, Gradient, Identity, Plain, Rules, Taylor, Uniform
 from textlrp.shortcuts import SHORTCUTS
 
@@ -65,7 +61,7 @@ class Usual:
         self.nonlinearity = everywhere and type(rules.nonlinearity) is Identity
 
 
-class Interception(TorchFunctionMode):
+class Interception(TorchFunctionMode, Pass):
     """Meets every torch function with its rule while the model runs, in this thread alone.
 
     Args:
@@ -82,13 +78,14 @@ class Interception(TorchFunctionMode):
 
     Attributes:
         input_ids: a copy of the ids to run the model with: it is known as the source of the tokens.
-        root: what every looked-up row hangs on in the autograd graph; the backward pass goes there.
-        relevance: what arrived at each id, flat.
-        books: what arrived elsewhere.
         looked_up: whether the ids were looked up in a table.
         sampled: whether the model drew random numbers.
-        products: the autograd nodes of products that met their rule.
-        running: whether the model is on its way up, in the pass that is explained.
+        counts: how often each function met which rule.
+        masks: what is known of the attention mask that was used last.
+        anchors: the values and slopes at zero of the functions that were met.
+        gates: whether a gated unit may be taken as one, and ``gating`` whether the last non-linearity gated something.
+        usual: which kinds of operations have the same rule everywhere.
+        constants: the model's own parameters by their identity, with their numbers of dimensions.
         visible: set this to a set, and it collects the autograd nodes of every function that was seen.
     """
 
@@ -105,32 +102,25 @@ class Interception(TorchFunctionMode):
         frugal: bool = True,
         checkpoints: Checkpoints | None = None,
     ) -> None:
-        super().__init__()
-        self.fused, self._watch, self.inside, self._checkpoints = fused, watch, inside, checkpoints
+        TorchFunctionMode.__init__(self)
+        Pass.__init__(self, input_ids, dtype, inside, by_columns=isinstance(rules.softmax, Frozen))
+        self.fused, self._watch, self._checkpoints = fused, watch, checkpoints
         self.parts, self.model = parts, parts.model
-        self.sparsity = Sparsity(by_columns=isinstance(rules.softmax, Frozen))
         self._rules = [rules]
         self._own_rules = overrides.resolve(parts.model, rules)
         self._plain_norms = any(isinstance(each.norm, Plain) for each in (rules, *self._own_rules.values()))
-        # Whoever looks at the output of a gate's non-linearity has to find its multiplier there.
         self.masks = Masks()
         self.anchors: dict[Any, tuple[float | None, float]] = {}
         self.gating = False
+        # Whoever looks at the output of a gate's non-linearity has to find its multiplier there.
         self.gates = frugal and watch is None and inside is None
         self.usual = Usual(not self._own_rules, rules)
         self._short = inside is None and not widen and not self._plain_norms
         self.constants = {id(p): p.dim() for p in parts.parameters if type(p) is nn.Parameter}
-        self.books = Books(input_ids.shape[0], dtype)
         self.input_ids = provenance.mark_ids(input_ids)
-        self.root = torch.zeros((), dtype=dtype, device=input_ids.device, requires_grad=True)
-        self.relevance: Tensor
-        self._mapping = False
-        self._start()
         self.looked_up = self.sampled = False
-        self.products: set[Any] = set()
         self.counts: dict[tuple[Any, str], int] = defaultdict(int)
         self.tracing = 0
-        self.running = False
         self.visible: set[Any] | None = None
         self.widen = widen
         self._hooks: list[Any] = []
@@ -220,6 +210,7 @@ class Interception(TorchFunctionMode):
         if (
             shortcut is not None
             and self._short
+            and not self.mapping
             and self.visible is None
             and _is_grad_enabled()
             and _transform() is None
@@ -236,7 +227,7 @@ class Interception(TorchFunctionMode):
 
     def _meet(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Let a function meet its rule."""
-        if self._mapping:
+        if self.mapping:
             raise RuntimeError(
                 "the model runs on the way back (a checkpoint, a hook), where its rules cannot be mapped"
             )
@@ -332,64 +323,6 @@ class Interception(TorchFunctionMode):
                 self._frozen.append(tensor)
         return relevant
 
-    # -- the way back --------------------------------------------------------------------------------------------
-
-    def _start(self) -> None:
-        """Clear what an earlier backward pass brought."""
-        self.relevance = torch.zeros(self.input_ids.numel(), dtype=self.books.dtype, device=self.input_ids.device)
-        self.books.clear()
-        self.sparsity.start(watched=not self._mapping)
-        if self.inside is not None:
-            self.inside.start()
-
-    def backward(self, logits: Tensor, weights: list[Tensor], last: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """Carry the relevance of several targets back in one pass, whose operations are mapped over the targets.
-
-        Args:
-            logits: ``[batch, labels]``.
-            weights: of the logits, ``[batch, labels]`` for each target.
-            last: whether the graph can go as soon as it is passed; where several targets pass, it stays.
-
-        Returns:
-            What arrived at each id, ``[targets, ids]``, and what each heading received, ``[targets, batch]``.
-
-        Raises:
-            RuntimeError: torch cannot map the pass over several targets. They can still pass one by one.
-        """
-        several = len(weights) > 1
-        self.running = False
-        self.books.mapped, self.books.final = several, last and not several and self.inside is None
-
-        def carry(multiplier: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            self._start()
-            if logits.requires_grad:
-                # Straight to autograd's engine: torch.autograd.backward would hand itself to the interception, which is
-                # off while it handles a function, and checkpoints that run parts of the forward pass again need it.
-                with torch._C._EnableTorchFunction():
-                    torch.autograd.Variable._execution_engine.run_backward(
-                        (logits,),
-                        (multiplier,),
-                        several or not last,
-                        False,
-                        (self.root,),
-                        allow_unreachable=True,
-                        accumulate_grad=False,
-                    )
-            return self.relevance, self.books.rows()
-
-        with torch._C.DisableTorchFunction():
-            if not several:
-                relevance, rows = carry(weights[0].to(logits.dtype))
-                return relevance[None], {heading: row[None] for heading, row in rows.items()}
-            self._mapping, short, self._short = True, self._short, False
-            try:
-                with mapping.quietly():
-                    found: tuple[Tensor, dict[str, Tensor]] = torch.vmap(carry)(torch.stack(weights).to(logits.dtype))
-                    return found
-            finally:
-                self._mapping, self._short = False, short
-                self._start()  # nothing that was mapped outlives the map
-
     # -- what handlers ask for -----------------------------------------------------------------------------------
 
     def count(self, func: Any, rule: str) -> None:
@@ -416,57 +349,3 @@ class Interception(TorchFunctionMode):
         """Name the innermost module on the call stack, with its class."""
         found = callers.innermost(self.model)
         return "the model" if found is None else f"{found[0] or 'the model'} ({type(found[1]).__name__})"
-
-    def arrive(self, origin: Tensor, x: Tensor, c: Tensor) -> None:
-        """Credit each input id with ``sum(x c)`` of its row; rows of no input id (a decoder's start) are special."""
-        relevance = (x.to(self.relevance.dtype) * c.to(self.relevance.dtype)).sum(-1)
-        known = origin >= 0
-        where, what = origin.clamp_min(0).reshape(-1), (relevance * known).reshape(-1)
-        self.relevance = self.relevance.index_add(0, where, what)
-        self.books.post(ledger.SPECIAL_TOKENS, relevance * ~known)
-
-    def post_constant(self, y: Tensor, constant: Any, heading: str, sign: float = 1.0) -> None:
-        """Post the share of a constant that was added to ``y``, when the multiplier of ``y`` is known."""
-        if not y.requires_grad:  # computed under no_grad: a constant itself
-            return
-        books = self.books
-        value = constant if sign == 1.0 else constant * sign
-
-        self.attach(y, lambda c: books.post_product(heading, c, value))
-
-    def mark_product(self, y: Tensor, operands: Any) -> None:
-        """Remember the nodes of a product as met by its rule."""
-        self.products |= graph.between(y.grad_fn, {x.grad_fn for x in tensors(operands) if x.requires_grad})
-
-    def scale_multiplier(self, y: Tensor, share: float) -> None:
-        """Scale the multiplier of ``y``."""
-        self.attach(y, lambda c: c * share)
-
-    def attach(self, y: Tensor, function: Callable[[Tensor], Tensor | None]) -> None:
-        """Call a function with the multiplier of a fresh result; what it returns takes its place.
-
-        Some functionals return a view of their result (``F.linear`` of three dimensions can). A hook on a view is lost
-        when the view is written in place later, so it goes to the base, which nobody else knows.
-        """
-        base = y._base if y._is_view() else None
-        if base is None or base.numel() != y.numel() or not base.is_contiguous() or not base.requires_grad:
-
-            def hook(c: Tensor) -> Tensor | None:
-                with torch._C.DisableTorchFunction():
-                    return function(c)
-
-            y.register_hook(hook)
-            return
-        size, stride = y.size(), y.stride()
-
-        def on_base(c: Tensor) -> Tensor | None:
-            with torch._C.DisableTorchFunction():
-                plain = c.contiguous()
-                changed = function(plain.as_strided(size, stride))
-                if changed is None:
-                    return None
-                written = torch.empty_like(plain)
-                written.as_strided(size, stride).copy_(changed)
-                return written
-
-        base.register_hook(on_base)

@@ -103,7 +103,7 @@ class FrozenAttention(Surrogate):
             mask = mask.index_select(-2, live) if mask is not None and mask.shape[-2] > 1 else mask
         groups = q.shape[-3] // k.shape[-3] if q.dim() > 3 else 1
         k = k.repeat_interleave(groups, -3) if groups > 1 else k
-        c_v = None
+        c_v: Any = None
         step = max(1, _BLOCK // max(1, k.shape[-2] * c[..., 0, 0].numel()))
         for start in range(0, q.shape[-2], step):
             rows = slice(start, start + step)

@@ -99,7 +99,7 @@ class Linear(Surrogate):
         return torch.ops.aten._unsafe_view.default(y, y.shape) if y._is_view() else y
 
     @staticmethod
-    def backward(ctx: Any, c: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, c: Tensor) -> Any:
         with torch._C.DisableTorchFunction():
             weight, bias = ctx.weight, ctx.bias
             if bias is not None:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from textlrp.batches import IDS, PADDING, buckets
+from textlrp.calls import precision_of
 from textlrp.classifier import FORWARD_LIMITS, word_table
 from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError
 from textlrp.heads import Choice, Pick
 from textlrp.isolation import eagerly, undisturbed
-from textlrp.propagation import precision_of
 from textlrp.tokens import Encoding
 
 if TYPE_CHECKING:

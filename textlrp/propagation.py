@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,15 +11,15 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointError
 
 from textlrp import diagnosis, graph, inside, latent
-from textlrp.checkpoints import Checkpoints, asked_for, without_cache
+from textlrp.calls import Call, logits_of
+from textlrp.checkpoints import asked_for, without_cache
 from textlrp.errors import InputError, ModelError, NonFiniteError, UnbalancedLedgerError, UnsupportedOperationError
 from textlrp.inside import Hidden, Inside
-from textlrp.interception import Interception
-from textlrp.isolation import Parts, eagerly, undisturbed
+from textlrp.isolation import eagerly, undisturbed
 from textlrp.latent import At, Latent, Watch
 from textlrp.ledger import SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
 from textlrp.rules import Rules, as_rules
-from textlrp.targets import Target, Targets, weights_of
+from textlrp.targets import Target, Targets
 
 #: How many ids times targets pass back at once: beyond a few hundred rows, matrix products run at full speed. The pass
 #: holds the multipliers of one layer for them, tens of MiB in a base model; long documents go back one by one.
@@ -116,7 +115,8 @@ def propagate_targets(
         rules: as :func:`propagate` takes them.
         special_tokens_mask: as :func:`propagate` takes it.
         layers: as :func:`propagate` takes it; the targets then go back one by one.
-        checkpointing: as :func:`propagate` takes it; the targets then go back one by one, and blocks run again for each.
+        checkpointing: as :func:`propagate` takes it; the targets then go back one by one, and blocks run again for
+            each.
         **model_inputs: as :func:`propagate` takes them.
 
     Returns:
@@ -150,7 +150,7 @@ def _propagate(
         if checkpointing is None:
             checkpointing = not at and not layers and asked_for(parts)
         inputs = _outside_inference(model_inputs)
-        call = _Call(parts, targets, rules, special_tokens_mask, inputs, at, layers, checkpointing)
+        call = Call(parts, targets, rules, special_tokens_mask, inputs, at, layers, checkpointing)
         state = torch.get_rng_state()
         found = _run(call)
         if found is not None:
@@ -210,7 +210,7 @@ def _outside_inference(model_inputs: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _run(call: _Call) -> tuple[Propagation, ...] | None:
+def _run(call: Call) -> tuple[Propagation, ...] | None:
     """Explain a batch, or return None if its documents have to be taken one at a time."""
     model, model_inputs, batch = call.parts.model, call.model_inputs, call.input_ids.shape[0]
     watch = Watch(model, call.at) if call.at else None
@@ -224,7 +224,8 @@ def _run(call: _Call) -> tuple[Propagation, ...] | None:
             del output  # caches and hidden states need not outlive the forward pass
             if interception.sampled and batch > 1:
                 return None
-            if not logits.isfinite().all():
+            # On an accelerator this waits for the end of the pass, where the host waits anyway.
+            if (logits.is_cpu or callable(call.targets)) and not logits.isfinite().all():
                 raise NonFiniteError(diagnosis.non_finite(model, model_inputs))
             if not interception.looked_up:
                 raise UnsupportedOperationError(
@@ -261,6 +262,8 @@ def _run(call: _Call) -> tuple[Propagation, ...] | None:
             "an operation of the model met no rule, and a second run did not show which"
         )
     ledgers = [ledger for each in found for ledger in each.ledgers]
+    if not all(math.isfinite(ledger.logit) for ledger in ledgers):
+        raise NonFiniteError(diagnosis.non_finite(model, model_inputs))
     ledgers += [ledger for each in found for layer in each.layers for ledger in layer.ledgers]
     if batch > 1 and (interception.books.mixed or not all(ledger.balanced for ledger in ledgers)):
         return None
@@ -283,7 +286,7 @@ def _run(call: _Call) -> tuple[Propagation, ...] | None:
 
 
 def _close(
-    call: _Call,
+    call: Call,
     logits: Tensor,
     weights: list[Tensor],
     arrived: Tensor,
@@ -330,99 +333,3 @@ def _close(
         )
         for t, each in enumerate(weights)
     ]
-
-
-def precision_of(parameters: Iterable[Tensor]) -> str:
-    """Return the coarsest float dtype among a model's parameters, such as ``"float32"``: it decides the tolerance."""
-    names = {str(dtype).removeprefix("torch.") for dtype in {parameter.dtype for parameter in parameters}}
-    return max(names & TOLERANCES.keys(), key=TOLERANCES.__getitem__, default="float32")
-
-
-def logits_of(output: Any, batch: int) -> Tensor:
-    """Return the logits ``[batch, labels]`` among what a model returned.
-
-    Raises:
-        ModelError: there are none of that shape.
-    """
-    logits = getattr(output, "logits", output)
-    if isinstance(logits, dict):
-        logits = logits.get("logits")
-    if isinstance(logits, (list, tuple)):
-        logits = logits[0] if logits else None
-    if isinstance(logits, Tensor) and logits.dim() == 1 and logits.shape[0] == batch:
-        logits = logits.unsqueeze(-1)
-    if not isinstance(logits, Tensor) or logits.dim() != 2 or logits.shape[0] != batch:
-        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ModelError(f"a text classifier returns logits [batch, labels]; this model returned {shape}")
-    return logits
-
-
-@dataclass(frozen=True)
-class _Call:
-    """What :func:`propagate_targets` was asked for."""
-
-    parts: Parts
-    targets: Targets
-    rules: Rules
-    special_tokens_mask: Tensor | None
-    model_inputs: dict[str, Any]
-    at: At = ()
-    layers: bool = False
-    checkpointing: bool = False
-    row: tuple[int, int] | None = None  # the place of a document that is taken alone, and the size of its batch
-    fused: bool = True
-    frugal: bool = True  # whether rules may keep what the model holds, which it must not write over then
-
-    @property
-    def input_ids(self) -> Tensor:
-        ids: Tensor = self.model_inputs["input_ids"]
-        return ids
-
-    @cached_property
-    def precision(self) -> str:
-        return precision_of(self.parts.parameters)
-
-    def interception(self, watch: Watch | None = None, looking: Inside | None = None) -> Interception:
-        """Return a fresh interception for this call."""
-        double = self.precision == "float64"
-        dtype = torch.float64 if double else torch.float32
-        checkpoints = Checkpoints(self.parts.model) if self.checkpointing else None
-        options = (self.fused, watch, looking, self.frugal, checkpoints)
-        return Interception(self.parts, self.rules, self.input_ids, dtype, double, *options)
-
-    def alone(self, i: int) -> _Call:
-        """Return the call for one document, padded as it is in the batch."""
-        batch = self.input_ids.shape[0]
-
-        def part(value: Any) -> Any:
-            shared = not isinstance(value, Tensor) or value.dim() == 0 or value.shape[0] != batch
-            return value if shared else value[i : i + 1]
-
-        inputs = {key: part(value) for key, value in self.model_inputs.items()}
-        return replace(self, special_tokens_mask=part(self.special_tokens_mask), model_inputs=inputs, row=(i, batch))
-
-    def weights(self, logits: Tensor, dtype: torch.dtype) -> list[Tensor]:
-        """Return the weight of each logit for each target, ``[batch, labels]``."""
-        # Targets are made for the whole batch: a document that is taken alone stands in for the others.
-        rows = logits if self.row is None else logits.expand(self.row[1], -1)
-        targets = self.targets(rows.detach()) if callable(self.targets) else self.targets
-        found = [weights_of(target, rows, dtype) for target in targets]
-        return found if self.row is None else [each[self.row[0] : self.row[0] + 1] for each in found]
-
-    def padding(self) -> Tensor | None:
-        """Return where padding stands at the ends of the documents, ``[batch, sequence]``, or None where it does not.
-
-        On an accelerator, that there is none is not noticed: the host would have to wait for it.
-        """
-        mask = self.model_inputs.get("attention_mask")
-        if isinstance(mask, Tensor) and mask.shape == self.input_ids.shape:
-            kept = mask != 0
-        else:
-            config = getattr(self.parts.model, "config", None)
-            pad = getattr(getattr(config, "get_text_config", lambda: config)(), "pad_token_id", None)
-            kept = self.input_ids != (-1 if pad is None else pad)
-        if kept.is_cpu and bool(kept.all()):
-            return None
-        kept = kept.int()
-        within = kept.cummax(-1).values * kept.flip(-1).cummax(-1).values.flip(-1)
-        return within == 0

@@ -91,7 +91,7 @@ def table_heading(model: nn.Module, table: Tensor) -> str:
     if table not in _headings:
         name = next((name for name, parameter in model.named_parameters() if parameter is table), "")
         _headings[table] = ledger.TOKEN_TYPES if "type" in name or "segment" in name else ledger.POSITIONS
-    return _headings[table]
+    return str(_headings[table])
 
 
 def follow(func: Any, kind: Any, args: Any, kwargs: Any, out: Tensor) -> bool:

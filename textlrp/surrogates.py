@@ -51,7 +51,7 @@ class Surrogate(torch.autograd.Function):
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Apply the surrogate, past what ``torch.autograd.Function.apply`` does for transforms that never get here."""
-        return super(torch.autograd.Function, cls).apply(*args)
+        return super(torch.autograd.Function, cls).apply(*args)  # type: ignore[misc]
 
 
 class Lookup(Surrogate):

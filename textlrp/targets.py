@@ -35,7 +35,7 @@ def weights_of(target: Target, logits: Tensor, dtype: torch.dtype) -> Tensor:
         indices = logits.argmax(-1)
     else:
         try:
-            indices = torch.as_tensor(target, device=logits.device)
+            indices = torch.as_tensor(target)  # checked where it is, so that an accelerator need not be waited for
         except (TypeError, ValueError, RuntimeError):
             indices = torch.empty(0)
         if indices.is_floating_point() or indices.dtype == torch.bool or indices.shape not in ((), (1,), (batch,)):
@@ -44,5 +44,5 @@ def weights_of(target: Target, logits: Tensor, dtype: torch.dtype) -> Tensor:
             )
         if bool((indices >= labels).any()) or bool((indices < 0).any()):
             raise InputError(f"target {target!r} is out of range: the model has labels 0 to {labels - 1}")
-        indices = indices.long().expand(batch)
+        indices = indices.to(logits.device, torch.long).expand(batch)
     return torch.zeros(batch, labels, dtype=dtype, device=logits.device).scatter_(1, indices[:, None], 1.0)

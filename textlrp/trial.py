@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from textlrp import cost
+from textlrp.calls import precision_of
 from textlrp.classifier import FORWARD_LIMITS
 from textlrp.errors import LRPError
 from textlrp.explainer import Explainer
 from textlrp.ledger import TOLERANCES, Ledger
-from textlrp.propagation import Propagation, precision_of
+from textlrp.propagation import Propagation
 from textlrp.rules import Rules
 from textlrp.targets import Target
 from textlrp.tokens import Batch, Encoding, pad

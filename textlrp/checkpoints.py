@@ -22,7 +22,7 @@ from textlrp.isolation import Parts
 
 
 def asked_for(parts: Parts) -> bool:
-    """Whether a model was set to checkpoint, as ``model.gradient_checkpointing_enable()`` of transformers does."""
+    """Whether a model was set to checkpoint, as ``activation_checkpointing_enable()`` of transformers does."""
     return any(vars(module).get("gradient_checkpointing") is True for module in parts.modules)
 
 

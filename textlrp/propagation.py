@@ -79,7 +79,7 @@ def propagate(
         layers: whether to look at the hidden states between the blocks (``layers``), with balanced books at each.
         checkpointing: whether blocks forget their activations and compute them again on the way back, for less memory
             and half as much time again; default: whether the model was told so
-            (``model.gradient_checkpointing_enable()``), and neither ``at`` nor ``layers`` looks into the blocks.
+            (``activation_checkpointing_enable()`` of transformers), and neither ``at`` nor ``layers`` looks into them.
         **model_inputs: ``input_ids`` ``[batch, sequence]`` and whatever else the model takes. Padding gets no
             relevance: what a model takes from it all the same (a convolution at the edge of a document, say) goes to
             the row for special tokens.

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 AttentionParts = tuple[tuple[bool, float, float, float], ...]
 
-#: Largest block of attention weights that the frozen rule recomputes at once, in elements: what a cache holds.
-_BLOCK = 1 << 19
+#: Largest block of attention weights that the frozen rule recomputes at once, in elements: what a cache holds, and what
+#: keeps an accelerator busy.
+_BLOCK, _BLOCK_OF_ACCELERATOR = 1 << 19, 1 << 26
 
 _FLASH = 1
 _forward = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
@@ -104,7 +105,8 @@ class FrozenAttention(Surrogate):
         groups = q.shape[-3] // k.shape[-3] if q.dim() > 3 else 1
         k = k.repeat_interleave(groups, -3) if groups > 1 else k
         c_v: Any = None
-        step = max(1, _BLOCK // max(1, k.shape[-2] * c[..., 0, 0].numel()))
+        block = _BLOCK if q.is_cpu else _BLOCK_OF_ACCELERATOR
+        step = max(1, block // max(1, k.shape[-2] * c[..., 0, 0].numel()))
         for start in range(0, q.shape[-2], step):
             rows = slice(start, start + step)
             scores = (q[..., rows, :] * ctx.scale) @ k.mT

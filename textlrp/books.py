@@ -84,8 +84,8 @@ class Books:
         elif flat is not None and x.shape[0] == self.batch and x.is_cpu and x.numel() >= _LARGE * self.batch:
             pairs = zip(*(each.view(self.batch, -1) for each in flat), strict=True)
             total = torch.stack([torch.dot(left, right) for left, right in pairs])
-        elif flat is not None and x.shape[0] == self.batch and not x.is_cpu:
-            total = torch.bmm(flat[0].view(self.batch, 1, -1), flat[1].view(self.batch, -1, 1)).view(self.batch)
+        elif x.shape[0] == self.batch and x.dim() > 1:  # no reshape, which would copy what lies in another order
+            total = (self._wide(x) * self._wide(c)).sum(tuple(range(1, x.dim())))
         else:
             total = self._rows(self._wide(x) * self._wide(c)).sum(-1)
         self._posted[heading].append((total * share).reshape(1 if self.batch == 1 else (self.batch, 1)))

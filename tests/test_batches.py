@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from textlrp import Explainer, Explanation
-from textlrp.batches import buckets
+from textlrp.batches import Engine, buckets
 from textlrp.errors import BatchError, InputError, LRPError, ModelError
 
 LENGTHS = st.lists(st.integers(1, 600), max_size=60)
@@ -226,3 +226,22 @@ def test_options_that_cannot_be_used_are_said_so(explainer: Explainer, options: 
 def test_no_texts_are_no_explanations(explainer: Explainer) -> None:
     assert explainer.explain_batch([]) == []
     assert explainer.explain_batch(iter(())) == []
+
+
+def test_the_first_batches_are_tried_and_then_one_in_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With padding and without; a batch that is tried costs a forward pass more."""
+    tokenizer = fast_tokenizer("wordpiece")
+    explainer = Explainer(bert(len(tokenizer)), tokenizer)
+    tried: list[bool] = []
+
+    def same(self: Engine, windows: Any, logits: Any) -> bool:
+        tried.append(len({len(window.indices) for window in windows}) > 1)
+        return True
+
+    monkeypatch.setattr(Engine, "_same_alone", same)
+    explainer.explain_batch(["dull film"] * 40, batch_size=2)  # 20 batches without padding
+    assert tried == [False] * 6
+    tried.clear()
+    texts = [text for _ in range(12) for text in ("the plot is never dull and the film is great", "x " * 8 + "dull")]
+    explainer.explain_batch(texts, batch_size=24)
+    assert tried == [True], "padding is something new"

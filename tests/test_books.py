@@ -89,3 +89,31 @@ def test_half_precision_is_summed_in_single():
     books.post_product("norms", torch.full((1, 3, 2), 300.0, dtype=torch.float16), torch.full((2,), 300.0).half())
     assert rows(books) == {"biases": [4096.25], "norms": [540000.0]}
     assert books.rows()["norms"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("width", [3, 5000], ids=["small", "large"])
+@pytest.mark.parametrize("order", ["as it is", "heads behind positions", "different"])
+def test_inner_products(batch, width, order):
+    """Whatever lies where in memory, and however it is added up: ``share * sum(x c)`` of each document."""
+    x, c = (torch.randn(batch, 2, 4, width, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    if order != "as it is":
+        x = x.transpose(1, 2).contiguous().transpose(1, 2)
+    if order == "heads behind positions":
+        c = c.transpose(1, 2).contiguous().transpose(1, 2)
+    books = Books(batch, torch.float32)
+    books.post_inner("softmax", x, c, -0.25)
+    books.muted = True
+    books.post_inner("softmax", x, c, 100.0)
+    expected = -0.25 * (x.double() * c.double()).sum((1, 2, 3))
+    torch.testing.assert_close(books.rows()["softmax"].double(), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_zeros_are_made_once_a_pass_and_not_kept():
+    books = Books(1, torch.float32)
+    first = books.zeros(torch.ones(2, 3))
+    assert first.tolist() == [[0, 0, 0], [0, 0, 0]]
+    assert books.zeros(torch.ones(2, 3)) is first
+    assert books.zeros(torch.ones(2, 3, dtype=torch.float64)).dtype == torch.float64
+    books.clear()
+    assert books.zeros(torch.ones(2, 3)) is not first

@@ -27,6 +27,8 @@ def pieces_of(tokenizer: Any, ids: list[int]) -> tuple[str, ...]:
 def trim(text: str, start: int, end: int) -> Range:
     """Leave out the white space around a token, unless it is all there is."""
     inside = text[start:end]
+    if not inside or not (inside[0].isspace() or inside[-1].isspace()):  # nearly always
+        return start, end
     if not inside.strip():
         return start, end
     return end - len(inside.lstrip()), start + len(inside.rstrip())

@@ -26,6 +26,9 @@ PADDING = 0.1
 #: The most ids in a batch of several texts, padding included: what bounds its memory.
 IDS = 4096
 
+#: How many batches with padding, and how many without, are tried first; after that, one in so many.
+_TRIED_FIRST, _TRIED_THEN = 4, 8
+
 
 class Found(NamedTuple):
     """The hidden states of a window.
@@ -107,14 +110,16 @@ class Engine:
 
     Most models read a text in a batch as they read it alone. Some do not: their convolutions or their hashing reach
     into the padding, they look for another padding id than the tokenizer's, or their experts are shared out among the
-    texts. One text of each batch is classified alone to notice that; from then on only texts of the same length share
-    a batch, or none do.
+    texts. One text of a batch is classified alone to notice that; from then on only texts of the same length share a
+    batch, or none do. Where the first batches have passed, padded ones among them, only some of the others are tried.
     """
 
     def __init__(self, classifier: Classifier, head: Head) -> None:
         self._classifier, self._head = classifier, head
         self._pads = getattr(classifier.tokenizer, "pad_token_id", None) is not None
         self._takes_batches = True
+        self._passed = {True: 0, False: 0}  # how many batches with and without padding have passed
+        self._untried = 0
 
     def run(self, documents: Sequence[Document], rules: Rules, batch_size: int, bar: Bar, layers: bool = False) -> None:
         """Explain documents; what comes out, or why nothing does, is noted in each of them."""
@@ -197,27 +202,39 @@ class Engine:
             ]
 
         found = self._classifier.propagate(batch, targets, asked.rules, asked.layers)
-        if found and len(windows) > 1 and not self._same_alone(windows, found[0].logits):
+        if found and len(windows) > 1 and self._is_due(windows) and not self._same_alone(windows, found[0].logits):
             return False
+        if not found:
+            for window in windows:
+                window.document.picked = []
+            return True
+        logits = found[0].logits.double().cpu()
+        relevances = [each.relevance.double().cpu() for each in found]
         for row, (window, place) in enumerate(zip(windows, batch.places, strict=True)):
             document = window.document
-            if not found:
-                document.picked = []
-                continue
-            logits = found[0].logits[row].double().cpu()
             document.picked = document.picked or document.choose(found[0].logits[row])
-            document.logits = document.logits + logits
+            document.logits = document.logits + logits[row]
             indices = torch.tensor(window.indices)
             for i, each in enumerate(found):
                 if len(document.ledgers) <= i:
                     document.ledgers.append([])
                     document.relevance.append(torch.zeros(len(document.encoding.input_ids), dtype=torch.float64))
-                document.relevance[i].index_add_(0, indices, each.relevance[row, place].double().cpu())
+                document.relevance[i].index_add_(0, indices, relevances[i][row, place])
                 document.ledgers[i].append(each.ledgers[row])
             if asked.layers:
                 hidden = tuple(state.alone(row) for state in found[0].layers)
                 document.hidden.append(Found(hidden, window.indices, place, found[0].relevance.shape[1]))
         return True
+
+    def _is_due(self, windows: Sequence[_Window]) -> bool:
+        """Whether a batch is tried: all until some have passed, then one in so many."""
+        padded = len({len(window.indices) for window in windows}) > 1
+        self._untried += 1
+        due = self._passed[padded] < _TRIED_FIRST or self._untried >= _TRIED_THEN
+        if due:
+            self._untried = 0
+            self._passed[padded] += 1  # where it does not pass, nothing of its kind comes again
+        return due
 
     def _same_alone(self, windows: Sequence[_Window], logits: Tensor) -> bool:
         """Whether the text with the most padding has the logits that it has alone."""

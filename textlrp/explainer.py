@@ -212,7 +212,7 @@ class Explainer:
         self,
         texts: Iterable[Any],
         targets: str | int | Iterable[Any] | None = None,
-        batch_size: int = 16,
+        batch_size: int = 32,
         progress: bool = False,
         *,
         contrast: str | int | None = None,

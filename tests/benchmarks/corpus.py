@@ -190,7 +190,7 @@ def main(line: list[str] | None = None) -> None:
         "--batches", type=int, help="of the documents that are explained on the BERT-base shape; default: 25"
     )
     found.add_argument("--alone", type=int, default=3, help="documents of each of these that are explained one by one")
-    found.add_argument("--batch-size", type=int, default=16, help="the most documents in a batch")
+    found.add_argument("--batch-size", type=int, default=32, help="the most documents in a batch")
     options = asked(found, line)
     options.documents = options.documents or (24 if options.quick else 2000)
     options.batches = options.batches or (2 if options.quick else 25)

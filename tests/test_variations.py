@@ -205,6 +205,20 @@ def test_weights_stored_as_bytes(rules):
     assert_same(explain(stored, inputs, rules), explain(rounded, inputs, rules))
 
 
+@PRESETS
+@pytest.mark.parametrize("name", ["bert", "modernbert", "llama", "gpt2"])
+def test_autocast(name, rules):
+    """What is cast on the way is held to the tolerance of what it is cast to."""
+    model = zoo.build(name)
+    inputs = zoo.inputs(model, name)
+    expected = textlrp.propagate(model, 0, rules, **inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = textlrp.propagate(model, 0, rules, **inputs)
+    assert {ledger.tolerance for ledger in found.ledgers} == {TOLERANCES["bfloat16"]}
+    assert sweep.difference(found.relevance, expected.relevance) < 0.2
+    assert found.relevance.dtype == torch.float32
+
+
 # -- checkpointed, compiled, on a GPU ---------------------------------------------------------------------------------
 
 

@@ -69,7 +69,12 @@ class Call:
 
     @cached_property
     def precision(self) -> str:
-        return precision_of(self.parts.parameters)
+        """The coarsest float dtype that the model computes in: of its parameters, or what it is cast to on the way."""
+        found, kind = precision_of(self.parts.parameters), self.input_ids.device.type
+        if found == "float64" or not torch.is_autocast_enabled(kind):
+            return found
+        cast = str(torch.get_autocast_dtype(kind)).removeprefix("torch.")
+        return max(found, cast, key=lambda name: TOLERANCES.get(name, 0.0))
 
     def interception(self, watch: Watch | None = None, looking: Inside | None = None) -> Interception:
         """Return a fresh interception for this call."""

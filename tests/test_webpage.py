@@ -223,7 +223,7 @@ def test_the_text_is_all_there(text: str, by: str) -> None:
 def test_the_command_names_a_model_and_a_label_whatever_they_are_called(model: str, label: str) -> None:
     words = shlex.split(command(explanation("film", model=model, target=label, rules="cp-lrp"), "token"))
     expected = ["textlrp", "explain", "--file", "text.txt"]
-    expected += ["--model", model] if model else []
+    expected += ["--model", model] if model not in ("", BUILT_IN) else []  # the built-in one is the default
     expected += ["--target", label] if label else []
     assert words == [*expected, "--rules", "cp-lrp", "--by", "token"]
 

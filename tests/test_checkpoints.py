@@ -24,7 +24,20 @@ def assert_same(found, expected):
         assert dict(left.rows) == pytest.approx(dict(right.rows), rel=1e-5, abs=1e-6)
 
 
-MODELS = ["bert", "modernbert", "albert", "gpt2", "llama", "t5", "bart", "mixtral", "funnel", "zamba2", "reformer"]
+MODELS = [
+    "bert",
+    "modernbert",
+    "albert",
+    "gpt2",
+    "llama",
+    "t5",
+    "bart",
+    "mixtral",
+    "funnel",
+    "zamba2",
+    "reformer",
+    "xlm",
+]
 
 
 @PRESETS

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import CheckpointError
 
 from textlrp import diagnosis, graph, inside, latent
 from textlrp.calls import Call, logits_of
@@ -217,6 +216,7 @@ def _run(call: Call) -> tuple[Propagation, ...] | None:
     looking = Inside(model) if call.layers else None
     interception = call.interception(watch, looking)
     found: list[Propagation] = []
+    state = torch.get_rng_state()
     with torch.enable_grad(), eagerly(), interception:
         output = model(**{**model_inputs, "input_ids": interception.input_ids})
         with torch._C.DisableTorchFunction():
@@ -242,21 +242,21 @@ def _run(call: Call) -> tuple[Propagation, ...] | None:
             last = len(found) + len(several) == len(weights)
             try:
                 arrived, rows = interception.backward(logits, several, last)
-            except RuntimeError as error:
-                if len(several) == 1 and call.checkpointing and isinstance(error, CheckpointError):
+            except Exception as error:
+                if len(several) == 1 and call.checkpointing:  # a block that cannot run again, whatever it says of it
                     again = replace(call, checkpointing=False)
                     break
                 if len(several) == 1 and call.frugal and _WRITTEN in str(error):
                     again = replace(call, frugal=False)
                     break
-                if len(several) == 1:
+                if len(several) == 1 or not isinstance(error, RuntimeError):
                     raise
                 at_once = 1  # no number came of what torch could not map; an error of the pass itself comes again
                 continue
             with torch._C.DisableTorchFunction():
                 found += _close(call, logits, several, arrived, rows, met, () if looking is None else looking.found())
     if again is not None:
-        return _run(again)
+        return _again(again, state)
     if ruleless:
         raise diagnosis.hidden_operations(model, model_inputs, call.interception()) or UnsupportedOperationError(
             "an operation of the model met no rule, and a second run did not show which"
@@ -274,15 +274,21 @@ def _run(call: Call) -> tuple[Propagation, ...] | None:
             raise NonFiniteError(f"the backward pass overflowed: {error}; try dtype=torch.float32") from None
         except UnbalancedLedgerError as error:
             if call.checkpointing:  # a block that does something else when it runs again
-                return _run(replace(call, checkpointing=False))
+                return _again(replace(call, checkpointing=False), state)
             if call.fused and any("attention" in name for name, _ in met):
-                return _run(replace(call, fused=False))
+                return _again(replace(call, fused=False), state)
             hidden = diagnosis.hidden_operations(model, model_inputs, call.interception())
             if hidden is not None:
                 raise hidden from None
             rules_met = sorted({f"{name}: {rule}" for name, rule in met})
             raise UnbalancedLedgerError(f"{error}. Operations met: {'; '.join(rules_met)}") from None
     return tuple(found) if watch is None else tuple(replace(each, latent=watch.found()) for each in found)
+
+
+def _again(call: Call, state: Tensor) -> tuple[Propagation, ...] | None:
+    """Explain a batch in another way, with the random numbers of the first."""
+    torch.set_rng_state(state)
+    return _run(call)
 
 
 def _close(

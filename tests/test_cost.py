@@ -187,7 +187,7 @@ def test_ratios_are_paired_within_each_repeat(
         run()
         return seconds[order[-1]] * 10.0**repeat
 
-    monkeypatch.setattr(cost, "_timed", timed)
+    monkeypatch.setattr(cost, "timed", timed)
     measured = cost.measure(model, inputs, repeats=3)
     names = list(seconds)
     assert order == [*names, *names, *names[1:], *names[:1], *names[2:], *names[:2]]

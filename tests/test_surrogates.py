@@ -50,7 +50,7 @@ def elementwise(function, at_zero, slope):
 
 def attention(s, books, mask=None, **options):
     root = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    parts = ((True, 0.25, -1, 0.0), (True, 0.25, -1, 0.0), (True, 0.5, 1, 0.0))
+    parts = [kernels.AttentionPart(True, *rest) for rest in ((0.25, -1, 0.0), (0.25, -1, 0.0), (0.5, 1, 0.0))]
     q, k, v = kernels.AttentionInputs.apply(s.q, s.k, s.v, root, parts, books)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, **options)
 

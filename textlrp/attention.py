@@ -60,7 +60,8 @@ def _attention(met: Interception, func: Any, args: Any, kwargs: Any) -> Tensor:
     else:  # each factor has all of the relevance; what that is too much, of PV and of QK^T, is posted
         of_qk = (1.0, -half_qk, -0.5 if half_qk == 0.5 else 0.0)
         of_v = (1.0, 1.0, -1.0 if v.requires_grad else 0.0)
-    parts = ((q.requires_grad, *of_qk), (k.requires_grad, *of_qk), (True, *of_v))
+    carry = ((q.requires_grad, of_qk), (k.requires_grad, of_qk), (True, of_v))
+    parts = tuple(kernels.AttentionPart(posts, *rest) for posts, rest in carry)
     q, k, v = kernels.AttentionInputs.apply(q, k, v, met.root, parts, met.books)
     out = _kernel(func, q, k, v, options)
     met.mark_product(out, (q, k, v))

@@ -134,7 +134,7 @@ def measure(
     for i in range(repeats):
         for name in names[i % len(names) :] + names[: i % len(names)]:
             with scope(name):
-                seconds[name].append(_timed(candidates[name], device))
+                seconds[name].append(timed(candidates[name], device))
 
     def ratio(name: str, to: str) -> Spread:
         return Spread.of([mine / theirs for mine, theirs in zip(seconds[name], seconds[to], strict=True)])
@@ -158,8 +158,9 @@ def _explanation(model: nn.Module, inputs: dict[str, Any], rules: Rules) -> Call
     return lambda: propagate(model, None, rules, **inputs)
 
 
-def _timed(run: Callable[[], Any], device: torch.device) -> float:
+def timed(run: Callable[[], Any], device: torch.device | str = "cpu") -> float:
     """Return the seconds that a call takes, up to the end of what it started on an accelerator."""
+    device = torch.device(device)
     _synchronize(device)
     start = time.perf_counter()
     run()

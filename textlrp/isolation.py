@@ -129,7 +129,7 @@ class _Snapshot:
         pairs = zip(self._names, self._values, strict=True)
         for own, size in zip(self._owners, self._sizes, strict=True):
             mine = dict(islice(pairs, size))
-            if list(own) != list(mine) or not all(map(operator.is_, own.values(), mine.values())):
+            if not _holds(own, mine):
                 own.clear()
                 own.update(mine)
 

@@ -20,7 +20,31 @@ from textlrp.surrogates import Saved, Surrogate, plainly
 if TYPE_CHECKING:
     from textlrp.interception import Interception
 
-AttentionParts = tuple[tuple[bool, float, float, float], ...]
+
+class AttentionPart(NamedTuple):
+    """What becomes of the plain gradient of a query, key or value.
+
+    Attributes:
+        posts: whether it carries relevance.
+        share: what it keeps of the gradient.
+        sign: with which its relevance goes to the row of the softmax.
+        left: the part of its relevance that the products leave over.
+    """
+
+    posts: bool
+    share: float
+    sign: float
+    left: float
+
+
+AttentionParts = tuple[AttentionPart, ...]
+
+#: Queries, keys and values by the uniform rule, each of which carries relevance.
+_UNIFORM = (
+    AttentionPart(True, 0.25, -1.0, 0.0),
+    AttentionPart(True, 0.25, -1.0, 0.0),
+    AttentionPart(True, 0.5, 1.0, 0.0),
+)
 
 #: Largest block of attention weights that the frozen rule recomputes at once, in elements: what a cache holds, and what
 #: keeps an accelerator busy.
@@ -41,8 +65,7 @@ class AttentionInputs(Surrogate):
     gradient; there ``sum(Q c_Q) = sum(K c_K) = sum(S c_S)``, each of which is posted by half, and what the products
     leave over is posted, too.
 
-    ``parts`` has for each of the three, in their order, whether it carries relevance, its share, the sign with which
-    its relevance goes to the row of the softmax, and the part of it that the products leave over.
+    ``parts`` are those of the three, in their order.
     """
 
     @staticmethod
@@ -56,18 +79,25 @@ class AttentionInputs(Surrogate):
     def backward(ctx: Any, saved: Saved, *multipliers: Tensor) -> Any:
         books = ctx.books
         arrived: list[Tensor | None] = []
-        for x, c, (posts, share, sign, left) in zip(saved, multipliers, ctx.parts, strict=True):
-            if posts:
-                books.post_inner(ledger.SOFTMAX, x, c, share * sign)
-                if left:
-                    books.post_inner(ledger.PRODUCTS, x, c, share * left)
-            if not ctx.needs_input_grad[len(arrived)]:
-                arrived.append(None)
-            elif share == 1.0:
-                arrived.append(c)
-            else:  # the multiplier comes fresh from the kernel, for this node alone
-                arrived.append(c.mul_(share) if books.final and not c._is_view() else c * share)
+        for x, c, part in zip(saved, multipliers, ctx.parts, strict=True):
+            # The multiplier comes fresh from the kernel, for this node alone.
+            passed = _share_of(x, c, part, books, fresh=books.final and not c._is_view())
+            arrived.append(passed if ctx.needs_input_grad[len(arrived)] else None)
         return *arrived, None, None, None
+
+
+def _share_of(x: Tensor, c: Tensor, part: AttentionPart, books: Books, fresh: bool) -> Tensor:
+    """Post what is not for an input of the kernel, and return its share of the plain gradient ``c``.
+
+    A multiplier that is ``fresh`` is written over.
+    """
+    if part.posts:
+        books.post_inner(ledger.SOFTMAX, x, c, part.share * part.sign)
+        if part.left:
+            books.post_inner(ledger.PRODUCTS, x, c, part.share * part.left)
+    if part.share == 1.0:
+        return c
+    return c.mul_(part.share) if fresh else c * part.share
 
 
 class FrozenAttention(Surrogate):
@@ -161,10 +191,8 @@ class FlashAttention(Surrogate):
         else:
             some, c_k, c_v = _pass(*_rows(live, c, q, k, v, y, norm, mask, ctx.setting))
             c_q = torch.zeros_like(q).index_copy_(2, live, some)
-        for x, each, sign in ((q, c_q, -0.25), (k, c_k, -0.25), (v, c_v, 0.5)):
-            books.post_inner(ledger.SOFTMAX, x, each, sign)
-            each.mul_(abs(sign))
-        return c_q, c_k, c_v, None, None, None
+        arrived = zip((q, k, v), (c_q, c_k, c_v), _UNIFORM, strict=True)
+        return *(_share_of(x, each, part, books, fresh=True) for x, each, part in arrived), None, None, None
 
 
 def _pass(

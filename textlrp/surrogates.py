@@ -74,7 +74,12 @@ class Lookup(Surrogate):
 
 def ratio(y: Tensor, x: Tensor, slope: float) -> Tensor:
     """Return ``y / x``, with the limit ``slope`` in place of 0/0; it is written over ``y``."""
-    return y.div_(x).nan_to_num_(nan=slope, posinf=torch.inf, neginf=-torch.inf)
+    return _with_limit(y.div_(x), slope)
+
+
+def _with_limit(ratio: Tensor, slope: float) -> Tensor:
+    """Write the limit of a ratio where it is 0/0."""
+    return ratio.nan_to_num_(nan=slope, posinf=torch.inf, neginf=-torch.inf)
 
 
 class Elementwise(Surrogate):
@@ -97,7 +102,7 @@ class Elementwise(Surrogate):
                 constant = torch.where(masked, y, at_zero)
         else:
             ratio = y / x
-        ratio.nan_to_num_(nan=slope, posinf=torch.inf, neginf=-torch.inf)
+        _with_limit(ratio, slope)
         ctx.save_for_backward(ratio, constant if isinstance(constant, Tensor) else None)
         ctx.at_zero, ctx.books, ctx.dtype = at_zero, books, x.dtype
         ctx.mark_dirty(y)

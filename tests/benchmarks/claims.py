@@ -25,6 +25,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from torch import nn
+
+from textlrp.cost import timed
+from textlrp.isolation import undisturbed
 
 Array = npt.NDArray[np.float64]
 
@@ -198,20 +202,12 @@ def turns(
     return found
 
 
-def timed(run: Callable[[], object], device: str = "cpu") -> float:
-    """Return the seconds that a call takes, up to the end of what it started on an accelerator."""
-    synchronize(device)
-    start = time.perf_counter()
-    run()
-    synchronize(device)
-    return time.perf_counter() - start
+def freezing(model: nn.Module, *names: str) -> Callable[[str], contextlib.AbstractContextManager[object]]:
+    """Return the scope of candidates, of which those of these names find the model frozen.
 
-
-def synchronize(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    elif device.startswith("mps"):
-        torch.mps.synchronize()
+    An explanation freezes it for itself, which is a part of what it costs.
+    """
+    return lambda name: undisturbed(model) if name in names else contextlib.nullcontext()
 
 
 def against(seconds: Mapping[str, Sequence[float]], one: str, other: str) -> str:

@@ -14,19 +14,29 @@ that the long texts take seconds. Run it on a machine that does nothing else:
 from __future__ import annotations
 
 import argparse
-import contextlib
 import statistics
 from collections.abc import Iterator, Sequence
 
 import torch
 import transformers
-from claims import Measured, Row, against, asked, at_most, exact, finish, growth, parser, turns  # its neighbors
+from claims import (  # its neighbors
+    Measured,
+    Row,
+    against,
+    asked,
+    at_most,
+    exact,
+    finish,
+    freezing,
+    growth,
+    parser,
+    turns,
+)
 from cost import QUICK, inputs, peak_memory
 from torch import nn
 
 from textlrp import cost, tables
 from textlrp.cost import FORWARD, GRADIENT
-from textlrp.isolation import undisturbed
 from textlrp.propagation import propagate
 
 EXPLANATION = "explanation"
@@ -55,11 +65,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
             FORWARD: lambda batch=batch: cost.forward(model, batch),
             GRADIENT: lambda batch=batch: cost.gradient_x_input(model, batch),
         }
-
-        # An explanation freezes the model for itself, which is a part of what it costs.
-        def scope(name: str) -> contextlib.AbstractContextManager[object]:
-            return contextlib.nullcontext() if name == EXPLANATION else undisturbed(model)
-
+        scope = freezing(model, FORWARD, GRADIENT)
         found = {}
         for name, run in runs.items():
             with scope(name):

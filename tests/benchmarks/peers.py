@@ -31,10 +31,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from claims import Row, against, asked, at_least, finish, median_ratio, parser, timed, turns  # its neighbors
+from claims import Row, against, asked, at_least, finish, median_ratio, parser, turns  # its neighbors
 from cost import MODELS, QUICK, build, inputs, shape
 from torch import Tensor, nn
 
+from textlrp.cost import timed
 from textlrp.isolation import undisturbed
 from textlrp.propagation import propagate
 

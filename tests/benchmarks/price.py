@@ -16,17 +16,15 @@ Run it on a machine that does nothing else:
 from __future__ import annotations
 
 import argparse
-import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from claims import Row, against, asked, at_most, exact, finish, median_ratio, parser, turns  # its neighbors
+from claims import Row, against, asked, at_most, exact, finish, freezing, median_ratio, parser, turns  # its neighbors
 from cost import Shape, build, inputs, peak_memory, shape
 from torch import nn
 
 from textlrp import cost, tables
 from textlrp.cost import GRADIENT
-from textlrp.isolation import undisturbed
 from textlrp.propagation import propagate
 
 CLAIMS = ("cost", "checkpointing", "overhead")
@@ -97,11 +95,7 @@ class _Compared:
         runs: dict[str, Callable[[], Any]] = {GRADIENT: lambda: cost.gradient_x_input(model, batch)}
         for name, way in ways.items():
             runs[name] = lambda way=way: propagate(model, None, **way, **batch)
-
-        # An explanation freezes the model for itself, which is a part of what it costs.
-        def scope(name: str) -> contextlib.AbstractContextManager[object]:
-            return undisturbed(model) if name == GRADIENT else contextlib.nullcontext()
-
+        scope = freezing(model, GRADIENT)
         self._kept, self._peaks = {}, {}
         for name, run in runs.items() if memory else ():
             with scope(name):

@@ -19,12 +19,13 @@ from unittest import mock
 
 import torch
 import transformers
-from claims import Row, against, asked, at_most, finish, median_ratio, parser, timed, turns  # its neighbors
+from claims import Row, against, asked, at_most, finish, median_ratio, parser, turns  # its neighbors
 from cost import inputs, peak_memory, shape
 from rich.console import Console
 from torch import nn
 
 from textlrp import propagation, tables
+from textlrp.cost import timed
 
 MODELS = {
     "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128},

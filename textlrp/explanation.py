@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textlrp.errors import InputError
-from textlrp.files import json_text, read_json, write_whole
+from textlrp.files import read_json, write_whole
 from textlrp.grouped import Grouped
+from textlrp.jsontext import json_text
 from textlrp.layers import Layer
 from textlrp.ledger import Ledger
 from textlrp.spans import Span

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from textlrp.errors import InputError
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 def read_json(source: str | Path) -> Any:
@@ -32,37 +29,6 @@ def read_json(source: str | Path) -> Any:
         return json.loads(written)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{place} is no JSON: {error}") from None
-
-
-def json_text(values: Mapping[str, Any]) -> str:
-    """Return an object as JSON, with what lists and objects in it hold on a line each.
-
-    That is short where a text has a hundred thousand words, and each of them is written by json's fast encoder, which
-    knows no indents. Lists may be iterators: what they yield is held as text alone.
-
-    Raises:
-        ValueError: there is a NaN or an infinity in it.
-    """
-    pieces = ["{\n"]
-    for i, (key, value) in enumerate(values.items()):
-        pieces.append(f"{',' + chr(10) if i else ''}  {_ENCODER.encode(key)}: ")
-        if isinstance(value, Mapping):
-            _listed(pieces, (f"{_ENCODER.encode(name)}: {_ENCODER.encode(each)}" for name, each in value.items()), "{}")
-        elif isinstance(value, (list, tuple, Iterator)):
-            _listed(pieces, map(_ENCODER.encode, value), "[]")
-        else:
-            pieces.append(_ENCODER.encode(value))
-    pieces.append("\n}\n")
-    return "".join(pieces)
-
-
-def _listed(pieces: list[str], values: Iterable[str], around: str) -> None:
-    pieces.append(around[0])
-    start = len(pieces)
-    for value in values:
-        pieces.append(",\n    " if len(pieces) > start else "\n    ")
-        pieces.append(value)
-    pieces.append(f"\n  {around[1]}" if len(pieces) > start else around[1])
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from samples import explanation
 
 from textlrp import Explanation
-from textlrp.files import json_text
+from textlrp.jsontext import json_text
 
 
 def test_what_a_list_or_an_object_holds_has_a_line_each() -> None:

@@ -68,7 +68,8 @@ def undisturbed(model: nn.Module) -> Iterator[Parts]:
         state = _Snapshot(parts.modules)
         config = getattr(model, "config", None)
         settings = dict(vars(config)) if hasattr(config, "__dict__") else None
-        trainable = [parameter for parameter in parts.parameters if parameter.requires_grad]
+        # Weights made in inference mode can be frozen, and never be made trainable again.
+        trainable = [p for p in parts.parameters if p.requires_grad and not p.is_inference()]
         devices = sorted({p.device.index for p in parts.parameters if p.is_cuda})
         try:
             for module in parts.modules:

@@ -27,7 +27,7 @@ from textlrp import (
     sessions,
 )
 from textlrp.activations import anchor_of_module, composed_activations
-from textlrp.arguments import carriers, carries, tensors
+from textlrp.arguments import carriers, carries, replace, tensors
 from textlrp.checkpoints import Checkpoints
 from textlrp.errors import UnsupportedOperationError
 from textlrp.inside import Inside
@@ -127,7 +127,6 @@ class Interception(TorchFunctionMode, Pass):
         self.visible: set[Any] | None = None
         self.widen, self.draws = widen, draws
         self._hooks: list[Any] = []
-        self._frozen: list[Tensor] = []
         self._within: list[Tensor | None] = []
         self._thread = threading.get_ident()
 
@@ -150,7 +149,9 @@ class Interception(TorchFunctionMode, Pass):
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        super().__exit__(*exception)
+        # An interrupt inside torch can have taken the mode off the stack already.
+        if torch.overrides._get_current_function_mode() is self:
+            super().__exit__(*exception)
         sessions.leave(self._depth)
         for hook in self._hooks:
             hook.remove()
@@ -161,8 +162,6 @@ class Interception(TorchFunctionMode, Pass):
         self.products.clear()
         self.masks.forget()
         self.visible = None
-        for parameter in self._frozen:
-            parameter.requires_grad_(True)
 
     @property
     def rules(self) -> Rules:
@@ -237,7 +236,10 @@ class Interception(TorchFunctionMode, Pass):
         transform = _transform()
         if transform is not None:
             self._check_transform(transform, func, found)
-        if not found or not self._relevant(found):
+        if any(self._is_foreign(tensor) for tensor in found):
+            args, kwargs = replace(args, self._frozen), replace(kwargs, self._frozen)
+            found = carriers(args, kwargs)
+        if not found:
             return self._without_relevance(func, kind, args, kwargs)
         out = self._with_relevance(func, kind, args, kwargs)
         if self._plain_norms and isinstance(self.rules.norm, Plain):
@@ -297,20 +299,15 @@ class Interception(TorchFunctionMode, Pass):
             raise self.unsupported(f"{operations.name(func)} of a table by the input ids")
         return out
 
-    def _relevant(self, found: list[Tensor]) -> bool:
-        """Tell whether any of the tensors that require grad carries relevance.
+    def _is_foreign(self, tensor: Tensor) -> bool:
+        """Whether a tensor that requires grad carries no relevance: a parameter that the model has not registered.
 
-        What does not is frozen: parameters that a model makes while it runs (BigBird does).
+        Some are made while the model runs (BigBird does), some are reached past the modules of the copy.
         """
-        relevant = False
-        for tensor in found:
-            if not tensor.is_leaf or tensor is self.root:
-                relevant = True
-                continue
-            tensor.requires_grad_(False)
-            if isinstance(tensor, nn.Parameter):
-                self._frozen.append(tensor)
-        return relevant
+        return tensor.is_leaf and tensor is not self.root
+
+    def _frozen(self, tensor: Tensor) -> Tensor:
+        return tensor.detach() if tensor.requires_grad and self._is_foreign(tensor) else tensor
 
     # -- what handlers ask for -----------------------------------------------------------------------------------
 

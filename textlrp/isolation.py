@@ -35,12 +35,18 @@ def copied(model: nn.Module) -> Iterator[Parts]:
     """
     copy = working_copy.take(model)
     versions = copy.versions()
-    yield copy.parts
+    failed: Exception | None = None
+    try:
+        yield copy.parts
+    except Exception as error:
+        failed = error
     if copy.versions() != versions:
         raise ModelError(
             f"the weights of {type(model).__name__} were changed while it ran, by another thread that trains it or by "
             f"the model itself, so nothing that was computed holds: wait for the other thread, or explain a copy"
-        )
+        ) from failed
+    if failed is not None:
+        raise failed
     working_copy.give_back(model, copy)
 
 
@@ -107,7 +113,7 @@ class _ThreadState:
 
     def __init__(self) -> None:
         self._sessions = sessions.depth()
-        self._modes = torch._C._len_torch_function_stack()
+        self._modes = torch.overrides._get_current_function_mode_stack()
         self._function_state = _get_function_state()
         self._depth = _functorch.get_dynamic_layer_stack_depth()
         self._gradients = torch.is_grad_enabled()
@@ -125,8 +131,11 @@ class _ThreadState:
         """Restore what a ``with`` that an interrupt cut off has not."""
         if _functorch.get_dynamic_layer_stack_depth() > self._depth:
             _functorch.pop_dynamic_layer_stack_and_undo_to_depth(self._depth)
-        while torch._C._len_torch_function_stack() > self._modes:
-            torch._C._pop_torch_function_stack()
+        if torch.overrides._get_current_function_mode_stack() != self._modes:
+            while torch._C._len_torch_function_stack():
+                torch._C._pop_torch_function_stack()
+            for mode in self._modes:
+                torch._C._push_on_torch_function_stack(mode)
         _set_function_state(self._function_state)
         sessions.leave(self._sessions)
         if self._inference is not None:

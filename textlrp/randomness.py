@@ -154,6 +154,11 @@ class DrawsApart(TorchFunctionMode):
         super().__init__()
         self.draws = draws
 
+    def __exit__(self, *exception: Any) -> None:
+        # An interrupt inside torch can have taken the mode off the stack already.
+        if torch.overrides._get_current_function_mode() is self:
+            super().__exit__(*exception)
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if operations.draws(func, args, kwargs):

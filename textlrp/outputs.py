@@ -82,9 +82,10 @@ def check_outputs(
     _check_standard_output(sources)
     if not force:
         for output in outputs:
-            for path in (output.path, *_first_pages(output)):
-                if not output.kept:
-                    check_replaced(path, output.run)
+            if not output.kept:
+                check_replaced(output.path, output.run)
+            if output.pages:
+                check_pages(output.path, _first_pages(output.path))
 
 
 def check_replaced(path: Path, run: bool = False) -> None:
@@ -102,6 +103,19 @@ def check_replaced(path: Path, run: bool = False) -> None:
         raise InputError(f"{str(path)!r} exists, and is {found.value}: name another file, or add --force")
     if run and found is not Kind.RUN:
         raise InputError(f"{str(path)!r} exists, and is no saved run: name another file, or add --force")
+
+
+def check_pages(report: Path, pages: Iterable[Path]) -> None:
+    """Fail where a page of a report would replace a file that must not be replaced.
+
+    Raises:
+        InputError: it would.
+    """
+    for page in pages:
+        try:
+            check_replaced(page)
+        except InputError as error:
+            raise InputError(f"the report {str(report)!r} may have pages beside it: {error}") from None
 
 
 def identity(path: Path) -> Identity | None:
@@ -230,10 +244,9 @@ def _beside(path: Path) -> list[str]:
         return []
 
 
-def _first_pages(output: Output) -> list[Path]:
+def _first_pages(report: Path) -> list[Path]:
     """Every report of several files has these, so that it is known early whether they may be replaced."""
-    path = output.path
-    return [path.with_name(f"{path.stem}-00{i}{path.suffix}") for i in (1, 2)] if output.pages else []
+    return [report.with_name(f"{report.stem}-00{i}{report.suffix}") for i in (1, 2)]
 
 
 def _is_read_in(folder: Path, path: Path, runs: bool) -> bool:

@@ -12,7 +12,7 @@ import click
 
 from textlrp.commands.shared import echo, load, printable, rules_file, writes
 from textlrp.errors import InputError, LRPError
-from textlrp.outputs import Output, check_outputs, check_replaced
+from textlrp.outputs import Output, check_outputs, check_pages
 
 if TYPE_CHECKING:
     from textlrp.explainer import Explainer
@@ -97,8 +97,8 @@ def report(
         write_run(save, records)
 
     def check(files: Sequence[Path]) -> None:
-        for file in () if force else files[1:]:
-            check_replaced(file)
+        if not force:
+            check_pages(output, files[1:])
 
     written = write_report(records, output, title=title or _title(source), blind=blind, failures=failures, check=check)
     for failure in failures[:_LISTED]:

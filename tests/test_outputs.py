@@ -201,14 +201,17 @@ def test_a_file_that_textlrp_did_not_write_is_replaced_by_force_alone(place: Pat
         assert run(*options) == (0, "")
 
 
+def with_model(command: list[str], model: bool, folder: Path) -> list[str]:
+    if command[0] == "check":
+        return ["check", str(folder), *command[1:]]
+    return [*command, "--model", str(folder)] if model else command
+
+
 @pytest.mark.parametrize(("command", "model"), COMMANDS.values(), ids=COMMANDS)
 def test_every_command_asks_and_replaces_its_own_output(
     command: list[str], model: bool, place: Path, folder: Path
 ) -> None:
-    name = command[-1]
-    options = [*command, *(["--model", str(folder)] if model and command[0] != "check" else [])]
-    if command[0] == "check":
-        options[1:1] = [str(folder)]
+    name, options = command[-1], with_model(command, model, folder)
     (place / name).write_text("mine")
     status, said = run(*options)
     assert (status, (place / name).read_text()) == (2, "mine")
@@ -275,3 +278,45 @@ def test_the_rule_is_in_the_help_of_each_command(command: str) -> None:
     shown = " ".join(CliRunner().invoke(main, [command, "--help"]).stdout.split())
     assert RULE in shown
     assert shown.count("--force") == 1
+
+
+@pytest.mark.parametrize(("command", "model"), COMMANDS.values(), ids=COMMANDS)
+def test_a_full_disk_and_a_long_name_end_in_one_sentence(
+    command: list[str], model: bool, place: Path, folder: Path
+) -> None:
+    before = contents(place)
+    for output, reason in (("/dev/full", "No space left on device"), ("x" * 300, "File name too long")):
+        options = with_model([*command[:-1], output], model, folder)
+        assert run(*options) == (1, f"Error: cannot write {output!r}: {reason}\n")
+        (place / "saved.html").unlink(missing_ok=True)
+    assert contents(place) == before
+
+
+def test_whatever_cannot_be_written_ends_in_one_sentence() -> None:
+    command = [*STRICT, str(Path(__file__).parent / "reliability" / "outputs.py"), "--count", "12", "--seed", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    figures = "12 outputs that cannot be written: 0 end in another way than with one sentence\n"
+    assert (done.stdout, done.stderr, done.returncode) == (figures, "", 0)
+
+
+def test_what_was_done_before_is_kept(place: Path, folder: Path) -> None:
+    status, said = run("report", "table.csv", "--model", folder, "-o", "/dev/full", "--save", "new.jsonl")
+    assert (status, said) == (1, "Error: cannot write '/dev/full': No space left on device\n")
+    assert run("report", "new.jsonl", "-o", "new.html") == (0, "")
+    options = ["evaluate", "--corpus", "table.csv", "--method", "random", "--perturb", "zero", "--model", folder]
+    status, said = run(*options, "--output", "kept", "-o", "/dev/full")
+    assert (status, said) == (1, "Error: cannot write '/dev/full': No space left on device\n")
+    results = (place / "kept" / RESULTS).read_bytes()
+    assert results.count(b"\n") == 2
+    assert run(*options, "--output", "kept", "-o", "table.txt") == (0, "")
+    assert (place / "kept" / RESULTS).read_bytes() == results
+
+
+def test_standard_output_that_is_closed_is_said_so(place: Path) -> None:
+    command = [*PROGRAM, "export", "run.jsonl", "--to", "csv"]
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (closed.returncode, closed.stderr) == (1, "Error: cannot write to standard output: it is closed\n")
+    deaf = subprocess.run(["sh", "-c", 'exec "$@" >/dev/full 2>/dev/full', "sh", *command], check=False)
+    assert deaf.returncode == 1

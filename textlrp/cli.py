@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -9,8 +10,8 @@ import click
 from textlrp import __version__
 from textlrp.commands import check, evaluate, explain, export, report, serve
 from textlrp.commands.annotations import compare
-from textlrp.commands.shared import printable
-from textlrp.errors import InputError, LRPError
+from textlrp.commands.shared import drop, printable
+from textlrp.errors import FileError, InputError, LRPError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -22,8 +23,26 @@ class _Commands(click.Group):
         try:
             return super().invoke(context)
         except LRPError as error:
-            click.echo(f"Error: {printable(str(error))}", err=True)
-            context.exit(2 if isinstance(error, InputError) else 1)
+            _complain(str(error))
+            context.exit(2 if isinstance(error, InputError) and not isinstance(error, FileError) else 1)
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().main(*arguments, **options)
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            # Standard output or standard error cannot be written to: here --help and --version end, too.
+            drop(sys.stdout)
+            _complain(f"cannot write what was to be shown: {error.strerror or error}")
+            sys.exit(1)
+
+
+def _complain(sentence: str) -> None:
+    try:
+        click.echo(f"Error: {printable(sentence)}", err=True)
+    except OSError:  # nobody can be told, but for the exit status
+        drop(sys.stderr)
 
 
 @click.group(cls=_Commands, context_settings=_CONTEXT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from textlrp import __version__, palette
 from textlrp.errors import InputError
-from textlrp.files import write_whole
+from textlrp.files import write_together, write_whole
 from textlrp.pages import environment, policy, source, themes
 from textlrp.report_data import ReportData, Row, build, dump, pages_of, whole
 from textlrp.report_summary import LABELS, Summary, summarize
@@ -54,6 +54,7 @@ def write_report(
     failures: Sequence[Failure] = (),
     page_documents: int = PAGE_DOCUMENTS,
     page_size: int = PAGE_SIZE,
+    check: Callable[[Sequence[Path]], None] | None = None,
 ) -> list[Path]:
     """Write a report: one HTML file that needs nothing else, or where it is large, an index and pages beside it.
 
@@ -65,6 +66,7 @@ def write_report(
         failures: documents that could not be explained; they are listed.
         page_documents: the most documents in a file.
         page_size: the most bytes of data in a file.
+        check: is given the files before the first one is written; what it raises ends the work.
 
     Returns:
         The files written, the one to open first.
@@ -82,27 +84,33 @@ def write_report(
     made = _made_with(records)
     common: dict[str, Any] = {"made": made, "title": title or "Report", "blind": blind, "data": data}
     summary = summarize(records)
-    if len(parts) == 1:
-        html = _html(data.page(data.rows, **head), **common, summary=summary, failures=failures)
-        write_whole(path, html)
-        return [path]
-    names = [_name(path, number_, len(parts)) for number_ in range(1, len(parts) + 1)]
+    names = [_name(path, number_, len(parts)) for number_ in range(1, len(parts) + 1)] if len(parts) > 1 else []
+    written = [path, *(path.with_name(name) for name in names)]
+    if check is not None:
+        check(written)
+    if not names:
+        write_whole(path, _html(data.page(data.rows, **head), **common, summary=summary, failures=failures))
+        return written
     links = _links(parts, names)
-    for i, (rows, name) in enumerate(zip(parts, names, strict=True)):
-        values = {"number": i + 1, "count": len(parts), "index": path.name}
-        page = {
-            **values,
-            **links[i],
-            "index_link": _address(path.name),
-            "previous_link": _address(names[i - 1]) if i else None,
-            "next_link": _address(names[i + 1]) if i + 1 < len(names) else None,
-        }
-        write_whole(path.with_name(name), _html(data.page(rows, **head, page=values), **common, page=page))
-    ids = [[row[0] for row in rows] for rows in parts]
-    inside = {**data.head(), **head, "pages": names, "ids": ids}
-    # The index comes last: it is whole only when all its pages are there.
-    write_whole(path, _html(inside, **common, summary=summary, failures=failures, links=links))
-    return [path, *(path.with_name(name) for name in names)]
+
+    def pages() -> Iterator[tuple[Path, str]]:
+        for i, (rows, name) in enumerate(zip(parts, names, strict=True)):
+            values = {"number": i + 1, "count": len(parts), "index": path.name}
+            page = {
+                **values,
+                **links[i],
+                "index_link": _address(path.name),
+                "previous_link": _address(names[i - 1]) if i else None,
+                "next_link": _address(names[i + 1]) if i + 1 < len(names) else None,
+            }
+            yield path.with_name(name), _html(data.page(rows, **head, page=values), **common, page=page)
+        ids = [[row[0] for row in rows] for rows in parts]
+        inside = {**data.head(), **head, "pages": names, "ids": ids}
+        # The index comes last: it is whole only when all its pages are there.
+        yield path, _html(inside, **common, summary=summary, failures=failures, links=links)
+
+    write_together(pages())
+    return written
 
 
 def _html(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from textlrp.commands.shared import check_output, load, printable
+from textlrp.commands.shared import echo, load, printable, rules_file, writes
 from textlrp.errors import InputError, LRPError
+from textlrp.outputs import Output, check_outputs, check_pages
 
 if TYPE_CHECKING:
     from textlrp.explainer import Explainer
@@ -31,9 +32,7 @@ _DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
 
 @click.command(epilog=_EPILOG)
 @click.argument("source", metavar="INPUT")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default="report.html", show_default=True, help="The file."
-)
+@writes("-o", "--output", default="report.html", show_default=True)
 @click.option("--text", help="The column of the text.  [default: text, sentence, ...]")
 @click.option("--pair", help="The column of the second text.")
 @click.option("--label", help="The column of the right label; an empty name takes none.  [default: label, ...]")
@@ -65,6 +64,7 @@ _DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
 def report(
     source: str,
     output: Path,
+    force: bool,
     limit: int | None,
     title: str | None,
     blind: bool,
@@ -79,10 +79,13 @@ def report(
     from textlrp.records import read_run, write_run
     from textlrp.report import write_report
 
-    check_output(output)
-    check_output(save)
+    outputs = [Output("-o", output, pages=True)]
+    outputs += [Output("--save", save, run=True)] if save is not None else []
+    is_run = _is_run(source)
+    read = [source, rules_file(options["rules"]), options["model"]]
+    check_outputs(outputs, read, force=force, runs=is_run)
     failures: Sequence[Failure] = ()
-    if _is_run(source):
+    if is_run:
         given = [name for name, value in options.items() if value not in (None, ())]
         if given:
             name = {"identity": "id", "targets": "target"}.get(given[0], given[0])
@@ -92,13 +95,18 @@ def report(
         records, failures = _explained(source, limit, **options)
     if save is not None:
         write_run(save, records)
-    written = write_report(records, output, title=title or _title(source), blind=blind, failures=failures)
+
+    def check(files: Sequence[Path]) -> None:
+        if not force:
+            check_pages(output, files[1:])
+
+    written = write_report(records, output, title=title or _title(source), blind=blind, failures=failures, check=check)
     for failure in failures[:_LISTED]:
         _say(f"not explained: {failure.id}: {failure.reason}")
     if len(failures) > _LISTED:
         _say(f"not explained: {len(failures) - _LISTED:,} more, which the report lists")
     pages = f" and {len(written) - 1} pages beside it" if len(written) > 1 else ""
-    click.echo(f"{printable(str(output))}{pages}: {len(records):,} document{'s' if len(records) != 1 else ''}")
+    echo(f"{printable(str(output))}{pages}: {len(records):,} document{'s' if len(records) != 1 else ''}")
 
 
 def _explained(

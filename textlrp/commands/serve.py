@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from textlrp.commands.shared import load
+from textlrp.commands.shared import echo, load
 
 
 @click.command()
@@ -48,9 +48,8 @@ def serve(
 
 
 def _say(address: str, opened: bool | None) -> None:
-    click.echo(address)
+    echo(address)
     click.echo("Ctrl-C ends it.", err=True)
-    sys.stdout.flush()
     if opened or (opened is None and sys.stdout.isatty()):
         import webbrowser
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from textlrp.errors import NonFiniteError, UnbalancedLedgerError
+from textlrp.saved import ROUNDING, Fields, no_explanation
 
 TOKENS = "tokens"
 SPECIAL_TOKENS = "special tokens"
@@ -129,7 +130,43 @@ class Ledger(Mapping[str, float]):
             "logit": self.logit,
             "tolerance": self.tolerance,
             "magnitude": self.magnitude,
+            "residue": self.residue,
         }
+
+    @classmethod
+    def from_dict(cls, values: object, where: str = "the ledger") -> Ledger:
+        """Rebuild a ledger from :meth:`to_dict`; sentences call it ``where``.
+
+        The residue follows from the rest; where it was written and does not, one of them was changed.
+
+        Raises:
+            InputError: the values are no ledger.
+        """
+        fields = Fields(values, where)
+        rows = fields.numbered("rows")
+        unknown = next((heading for heading in rows if heading not in HEADINGS), None)
+        if unknown is not None:
+            raise no_explanation(f"{where} has the row {unknown!r}, and the rows are {', '.join(HEADINGS)}")
+        books = cls(
+            rows,
+            fields.number("logit"),
+            fields.number("tolerance", cls.tolerance),
+            fields.number("magnitude", cls.magnitude),
+        )
+        residue = fields.number("residue", None) if "residue" in fields else None
+        fields.end()
+        if books.magnitude < 0:
+            raise no_explanation(f"{where} has {books.magnitude!r} for magnitude, a sum of absolute values")
+        if residue is not None and not books.leaves(residue):
+            raise no_explanation(
+                f"the rows of {where} leave {books.residue!r} of its logit {books.logit!r}, and its residue is "
+                f"{residue!r}"
+            )
+        return books
+
+    def leaves(self, residue: float) -> bool:
+        """Whether a residue is what the rows leave over, to a few roundings of them."""
+        return abs(self.residue - residue) <= ROUNDING * (math.fsum(map(abs, self.rows.values())) + abs(self.logit))
 
 
 def mean(ledgers: Sequence[Ledger]) -> Ledger:

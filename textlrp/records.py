@@ -13,6 +13,7 @@ from typing import Any
 from textlrp.errors import InputError
 from textlrp.explanation import Explanation
 from textlrp.files import write_whole
+from textlrp.saved import check_digest, sealed
 
 _FORMAT = 1
 _SUFFIXES = (".json", ".jsonl")
@@ -71,21 +72,23 @@ class Record:
         return self.explanation.predicted
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as JSON-ready values."""
-        return {
-            "format": _FORMAT,
-            "id": self.id,
-            "label": self.label,
-            "rationales": [list(span) for span in self.rationales],
-            "explanations": [explanation.to_dict() for explanation in self.explanations],
-        }
+        """Return the record as JSON-ready values, with a digest of them."""
+        return sealed(
+            {
+                "format": _FORMAT,
+                "id": self.id,
+                "label": self.label,
+                "rationales": [list(span) for span in self.rationales],
+                "explanations": [explanation.to_dict() for explanation in self.explanations],
+            }
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Record:
         """Rebuild a record from :meth:`to_dict`.
 
         Raises:
-            InputError: the values are no record, or not one that this version reads.
+            InputError: the values are no record, not one that this version reads, or one that was changed.
         """
         if values.get("format") != _FORMAT:
             found = values.get("format", "none")
@@ -98,12 +101,14 @@ class Record:
             raise InputError("this is no record saved by textlrp: 'explanations' must be a list of objects")
         if not isinstance(rationales, list) or not all(isinstance(span, list) for span in rationales):
             raise InputError("this is no record saved by textlrp: 'rationales' must be a list of [start, end]")
-        return cls(
+        record = cls(
             identity,
             tuple(Explanation.from_dict(each) for each in explanations),
             label,
             tuple(tuple(span) for span in rationales),
         )
+        check_digest(values, "record")
+        return record
 
 
 def check_rationales(spans: Iterable[tuple[int, ...]], text: str, whose: str) -> None:

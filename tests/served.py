@@ -5,6 +5,7 @@ python served.py      prints the address and serves until it is interrupted
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import time
@@ -42,7 +43,7 @@ def explain(text: str, pair: str | None = None, **options: Any) -> Explanation:
         target=target,
         contrast=options.get("contrast"),
         predicted=target,
-        logits={target: 1.5, other: -1.0},
+        logits={target: 1.5, other: 1.5 - math.log(3)},
         probabilities={target: 0.75, other: 0.25},
         rules=options["rules"].name,
         model="by hand",

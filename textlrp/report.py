@@ -18,6 +18,7 @@ from textlrp.files import write_whole
 from textlrp.pages import environment, policy, source, themes
 from textlrp.report_data import ReportData, Row, build, dump, pages_of, whole
 from textlrp.report_summary import LABELS, Summary, summarize
+from textlrp.saved import sealed_page
 from textlrp.wording import number, percent
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _html(
     links: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     sheet, script = _sheet(), _script(_INDEX_SCRIPTS if links else _SCRIPTS)
-    return (
+    html = (
         environment()
         .get_template("report.html")
         .render(
@@ -143,6 +144,7 @@ def _html(
             shade=_shade,
         )
     )
+    return sealed_page(html)
 
 
 def _made_with(records: Iterable[Record]) -> str:

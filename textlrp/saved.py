@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -23,6 +24,8 @@ DIGEST = "digest"
 ROUNDING = 2.0**-48
 
 _MISSING: Any = object()
+
+_SEAL = re.compile(r"<!-- sha256 ([^ ]*) -->\s*\Z")
 
 
 def no_explanation(reason: str) -> InputError:
@@ -180,3 +183,18 @@ def _spelled(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _spelled(each) for key, each in value.items()}
     return [_spelled(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def sealed_page(html: str) -> str:
+    """Return a page with the digest of all of it in a comment at its end."""
+    return f"{html}<!-- sha256 {_page_digest(html)} -->\n"
+
+
+def is_as_written(html: str) -> bool:
+    """Whether a page is the one that its digest was made of, or has none; line ends may be other ones."""
+    found = _SEAL.search(html)
+    return found is None or found[1] == _page_digest(html[: found.start()])
+
+
+def _page_digest(html: str) -> str:
+    return hashlib.sha256(html.replace("\r\n", "\n").encode()).hexdigest()

@@ -47,6 +47,16 @@ def check(e: Explanation, words: Sequence[Span] | None = None, sentences: Sequen
         raise _changed("its numbers are so large that their sum is infinite") from None
 
 
+def check_windows(e: Explanation) -> None:
+    """Check that an explanation which says how it was read is in windows only where that was asked for.
+
+    Raises:
+        InputError: it is not.
+    """
+    if e.windows > 1 and e.reading.get("long") != "windows":
+        raise _changed(f"it was read in {e.windows} windows, and windows were not asked for")
+
+
 def _check(e: Explanation, words: Sequence[Span] | None, sentences: Sequence[Span] | None) -> None:
     _check_labels(e)
     _check_probabilities(e)
@@ -149,8 +159,6 @@ def _check_texts(e: Explanation) -> None:
         start, end = truncated
         if not 0 <= start < end <= len(text) or (start > 0 and end < len(text)):
             raise _changed(f"characters {start} to {end} were not read, and its text has {len(text)} characters")
-    if e.windows > 1 and e.reading and e.reading.get("long") != "windows":
-        raise _changed(f"it was read in {e.windows} windows, and windows were not asked for")
 
 
 def _check_span(span: Span, texts: Mapping[str, tuple[str, object]], what: str) -> None:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textlrp.consistency import check
+from textlrp.consistency import check, check_windows
 from textlrp.errors import InputError
 from textlrp.files import read_json, write_whole
 from textlrp.grouped import Grouped
 from textlrp.layers import Layer
 from textlrp.ledger import Ledger
-from textlrp.saved import DIGEST, Fields, check_digest, no_explanation, sealed, shown
+from textlrp.saved import DIGEST, Fields, check_digest, is_format, no_explanation, sealed, shown
 from textlrp.spans import Span
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Explanation(Grouped):
         Raises:
             InputError: the values are no explanation, not one that this version reads, or one that was changed.
         """
-        if values.get("format") != _FORMAT:
+        if not is_format(values.get("format"), _FORMAT):
             found = values.get("format", "none")
             raise InputError(
                 f"this has format {found}, and this version of textlrp reads explanations of format {_FORMAT}"
@@ -183,6 +183,8 @@ class Explanation(Grouped):
             fields.take(key, None)
         fields.end()
         check(explanation, words, sentences)
+        if "reading" in fields:  # which older versions did not write
+            check_windows(explanation)
         check_digest(values, "explanation")
         return explanation
 

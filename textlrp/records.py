@@ -13,7 +13,7 @@ from typing import Any
 from textlrp.errors import InputError
 from textlrp.explanation import Explanation
 from textlrp.files import write_whole
-from textlrp.saved import check_digest, sealed
+from textlrp.saved import check_digest, is_format, sealed
 
 _FORMAT = 1
 _SUFFIXES = (".json", ".jsonl")
@@ -90,7 +90,7 @@ class Record:
         Raises:
             InputError: the values are no record, not one that this version reads, or one that was changed.
         """
-        if values.get("format") != _FORMAT:
+        if not is_format(values.get("format"), _FORMAT):
             found = values.get("format", "none")
             raise InputError(f"this has format {found}, and this version of textlrp reads records of format {_FORMAT}")
         identity, label = values.get("id"), values.get("label")

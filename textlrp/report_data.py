@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from textlrp import report_checks
 from textlrp.errors import InputError
 from textlrp.report_checks import STEPS
-from textlrp.saved import is_as_written
+from textlrp.saved import is_as_written, is_format
 from textlrp.spans import TEXT, TEXT_PAIR, Span
 
 if TYPE_CHECKING:
@@ -302,7 +302,7 @@ def _block(path: Path, html: str) -> dict[str, Any]:
         data = None
     if not isinstance(data, dict):
         raise InputError(f"{str(path)!r} is no report of textlrp: it holds no data")
-    if data.get("format") != _FORMAT:
+    if not is_format(data.get("format"), _FORMAT):
         raise InputError(
             f"{str(path)!r} has format {data.get('format')}, and this version of textlrp reads reports of format "
             f"{_FORMAT}"

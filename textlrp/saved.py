@@ -25,7 +25,7 @@ ROUNDING = 2.0**-48
 
 _MISSING: Any = object()
 
-_SEAL = re.compile(r"<!-- sha256 ([^ ]*) -->\s*\Z")
+_SEAL = re.compile(r"<!-- digest (.*?) -->\s*\Z")
 
 
 def no_explanation(reason: str) -> InputError:
@@ -137,6 +137,11 @@ class Fields:
         raise no_explanation(f"{self._where} has {shown(value)} for {key}, and {expected} was expected")
 
 
+def is_format(value: object, number: int) -> bool:
+    """Whether a file says that it has the format of that number."""
+    return type(value) is int and value == number  # True is 1 to Python
+
+
 def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values with their digest behind them.
 
@@ -187,7 +192,7 @@ def _spelled(value: Any) -> Any:
 
 def sealed_page(html: str) -> str:
     """Return a page with the digest of all of it in a comment at its end."""
-    return f"{html}<!-- sha256 {_page_digest(html)} -->\n"
+    return f"{html}<!-- digest {_page_digest(html)} -->\n"
 
 
 def is_as_written(html: str) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from textlrp.errors import InputError, LRPError
 from textlrp.ledger import SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
-from textlrp.saved import ROUNDING
+from textlrp.saved import SUMMED
 from textlrp.spans import Span, gather, read_range
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ def _check(e: Explanation, words: Sequence[Span] | None, sentences: Sequence[Spa
     _check_probabilities(e)
     _check_texts(e)
     _check_ledger(e.ledger, e, "the ledger")
-    relevances = [span.relevance for span in e.tokens]
     ordinary = [span.relevance for span in e.tokens if not span.special]
     _equal(math.fsum(ordinary), e.ledger[TOKENS], ordinary, "the relevances of the tokens", "the ledger's row 'tokens'")
     special = _size(span.relevance for span in e.tokens if span.special)
@@ -71,7 +70,7 @@ def _check(e: Explanation, words: Sequence[Span] | None, sentences: Sequence[Spa
         raise _changed(
             f"its special tokens have relevances of {special!r} in all, and the ledger has no row {SPECIAL_TOKENS!r}"
         )
-    _check_magnitude(e.ledger, relevances, e.windows, "the ledger")
+    _check_magnitude(e.ledger, [span.relevance for span in e.tokens], e, "the ledger")
     for spans, what in ((words, "words"), (sentences, "sentences")):
         if spans is not None:
             _check_units(e, spans, what)
@@ -207,17 +206,20 @@ def _check_ledger(books: Ledger, e: Explanation, what: str) -> None:
         raise _changed(f"{what} does not hold: {error}") from None
 
 
-def _check_magnitude(books: Ledger, relevances: Sequence[float], windows: int, what: str) -> None:
-    """Check the sum of the absolute relevances, which the model's device has summed up, with what padding took.
+def _check_magnitude(books: Ledger, relevances: Sequence[float], e: Explanation, what: str) -> None:
+    """Check the sum of the absolute relevances, of all tokens or without special ones, as the model's device has it.
 
     In windows, it is the mean of the sums of each, which is larger where they cancel.
     """
-    size = _size(relevances)
-    room = max(books.tolerance, ROUNDING) * max(size, books.magnitude)
-    low, high = size - room, math.inf if windows > 1 else size + room
-    if books.magnitude and not low <= books.magnitude <= high:
+    sizes = [_size(relevances)]
+    if len(relevances) == len(e.tokens):
+        sizes.append(_size(value for value, span in zip(relevances, e.tokens, strict=True) if not span.special))
+    room = max(books.tolerance, SUMMED) * max([*sizes, books.magnitude])
+    near = min(abs(size - books.magnitude) for size in sizes) <= room
+    larger = e.windows > 1 and books.magnitude >= min(sizes)
+    if books.magnitude and not (near or larger):
         raise _changed(
-            f"the absolute relevances add up to {size!r}, and the magnitude of {what} is {books.magnitude!r}"
+            f"the absolute relevances add up to {sizes[0]!r}, and the magnitude of {what} is {books.magnitude!r}"
         )
 
 
@@ -239,7 +241,7 @@ def _check_layer(layer: Layer, e: Explanation, what: str) -> None:
             f"{books[TOKENS]!r}"
         )
     if relevances:
-        _check_magnitude(books, relevances, e.windows, f"the ledger of {what}")
+        _check_magnitude(books, relevances, e, f"the ledger of {what}")
     if relevances and layer.paths:
         found = math.fsum(layer.paths.values())
         room = min(PATHS, 10 * books.tolerance) * (_size(relevances) + _size(layer.paths.values()))
@@ -250,7 +252,7 @@ def _check_layer(layer: Layer, e: Explanation, what: str) -> None:
 
 
 def _equal(found: float, written: float, parts: Sequence[float], what: str, whole: str) -> None:
-    if not abs(found - written) <= ROUNDING * max(_size(parts), abs(written)) + SMALLEST:
+    if not abs(found - written) <= SUMMED * max(_size(parts), abs(written)) + SMALLEST:
         verb = "add up to" if len(parts) > 1 else "is"
         raise _changed(f"{what} {verb} {found!r}, and {whole} is {written!r}")
 

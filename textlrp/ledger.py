@@ -5,12 +5,13 @@ This module knows nothing of torch: a finished explanation is read, shown and sa
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from textlrp.errors import NonFiniteError, UnbalancedLedgerError
-from textlrp.saved import ROUNDING, Fields, no_explanation
+from textlrp.saved import SUMMED, Fields, no_explanation
 
 TOKENS = "tokens"
 SPECIAL_TOKENS = "special tokens"
@@ -147,16 +148,13 @@ class Ledger(Mapping[str, float]):
         unknown = next((heading for heading in rows if heading not in HEADINGS), None)
         if unknown is not None:
             raise no_explanation(f"{where} has the row {unknown!r}, and the rows are {', '.join(HEADINGS)}")
-        books = cls(
-            rows,
-            fields.number("logit"),
-            fields.number("tolerance", cls.tolerance),
-            fields.number("magnitude", cls.magnitude),
-        )
+        sizes = {each.name: fields.number(each.name, each.default) for each in dataclasses.fields(cls)[2:]}
+        books = cls(rows, fields.number("logit"), **sizes)
         residue = fields.number("residue", None) if "residue" in fields else None
         fields.end()
-        if books.magnitude < 0:
-            raise no_explanation(f"{where} has {books.magnitude!r} for magnitude, a sum of absolute values")
+        below = next((name for name, size in sizes.items() if size < 0), None)
+        if below is not None:
+            raise no_explanation(f"{where} has {sizes[below]!r} for {below}, which is never below zero")
         if residue is not None and not books.leaves(residue):
             raise no_explanation(
                 f"the rows of {where} leave {books.residue!r} of its logit {books.logit!r}, and its residue is "
@@ -166,7 +164,7 @@ class Ledger(Mapping[str, float]):
 
     def leaves(self, residue: float) -> bool:
         """Whether a residue is what the rows leave over, to a few roundings of them."""
-        return abs(self.residue - residue) <= ROUNDING * (math.fsum(map(abs, self.rows.values())) + abs(self.logit))
+        return abs(self.residue - residue) <= SUMMED * (math.fsum(map(abs, self.rows.values())) + abs(self.logit))
 
 
 def mean(ledgers: Sequence[Ledger]) -> Ledger:

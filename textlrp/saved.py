@@ -21,7 +21,7 @@ DIGEST = "digest"
 
 #: How far a sum may be from what is written of it, relative to the sum of the absolute values. Files hold numbers as
 #: exactly as Python does, each rounded by 2**-53 at most: this is room for 32 such roundings, in whatever order.
-ROUNDING = 2.0**-48
+SUMMED = 2.0**-48
 
 _MISSING: Any = object()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from textlrp import options
 from textlrp.errors import InputError
 
 
@@ -42,7 +43,7 @@ def pair(value: Any) -> tuple[Any, Any]:
 
 def single(value: Any) -> bool:
     """Whether a value is one label, a name or an index, and not several."""
-    return isinstance(value, str) or (hasattr(value, "__index__") and not getattr(value, "shape", ()))
+    return isinstance(value, (str, bool)) or options.as_whole(value) is not None
 
 
 def each(targets: Any, count: int) -> list[Any]:

@@ -14,7 +14,7 @@ from textlrp.files import read_json, write_whole
 from textlrp.grouped import Grouped
 from textlrp.layers import Layer
 from textlrp.ledger import Ledger
-from textlrp.saved import DIGEST, Fields, check_digest, is_format, no_explanation, sealed, shown
+from textlrp.saved import DIGEST, Fields, check_digest, is_format, no_explanation, plain, sealed, shown
 from textlrp.spans import Span
 
 if TYPE_CHECKING:
@@ -97,16 +97,16 @@ class Explanation(Grouped):
             "target": self.target,
             "contrast": self.contrast,
             "predicted": self.predicted,
-            "logit": self.logit,
-            "logits": dict(self.logits),
-            "probabilities": dict(self.probabilities),
+            "logit": plain(self.logit),
+            "logits": {label: plain(value) for label, value in self.logits.items()},
+            "probabilities": {label: plain(value) for label, value in self.probabilities.items()},
             "tokens": [span.to_dict() for span in self.tokens],
             "ledger": self.ledger.to_dict(),
             "words": [_brief(span) for span in self.words],
             "sentences": [_brief(span) for span in self.sentences],
-            "truncated": list(self.truncated) if self.truncated else None,
-            "truncated_pair": list(self.truncated_pair) if self.truncated_pair else None,
-            "windows": self.windows,
+            "truncated": list(map(plain, self.truncated)) if self.truncated else None,
+            "truncated_pair": list(map(plain, self.truncated_pair)) if self.truncated_pair else None,
+            "windows": plain(self.windows),
             "rules": self.rules,
             "model": self.model,
             "revision": self.revision,

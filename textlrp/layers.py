@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from textlrp.ledger import Ledger
-from textlrp.saved import Fields
+from textlrp.saved import Fields, plain
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class Layer:
         """Return the layer as JSON-ready values."""
         return {
             "name": self.name,
-            "relevance": list(self.relevance),
+            "relevance": list(map(plain, self.relevance)),
             "ledger": self.ledger.to_dict(),
-            "heads": {path: list(values) for path, values in self.heads.items()},
-            "paths": dict(self.paths),
+            "heads": {path: list(map(plain, values)) for path, values in self.heads.items()},
+            "paths": {path: plain(value) for path, value in self.paths.items()},
             "aligned": self.aligned,
         }
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from textlrp.errors import NonFiniteError, UnbalancedLedgerError
-from textlrp.saved import SUMMED, Fields, no_explanation
+from textlrp.saved import SUMMED, Fields, no_explanation, plain
 
 TOKENS = "tokens"
 SPECIAL_TOKENS = "special tokens"
@@ -127,11 +127,11 @@ class Ledger(Mapping[str, float]):
     def to_dict(self) -> dict[str, object]:
         """Return the ledger as JSON-ready values."""
         return {
-            "rows": dict(self.rows),
-            "logit": self.logit,
-            "tolerance": self.tolerance,
-            "magnitude": self.magnitude,
-            "residue": self.residue,
+            "rows": {heading: plain(value) for heading, value in self.rows.items()},
+            "logit": plain(self.logit),
+            "tolerance": plain(self.tolerance),
+            "magnitude": plain(self.magnitude),
+            "residue": plain(self.residue),
         }
 
     @classmethod

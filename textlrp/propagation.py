@@ -17,8 +17,9 @@ from textlrp.inside import Hidden, Inside
 from textlrp.isolation import eagerly, undisturbed
 from textlrp.latent import At, Latent, Watch
 from textlrp.ledger import SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
+from textlrp.options import brief
 from textlrp.rules import Rules, as_rules
-from textlrp.targets import Target, Targets
+from textlrp.targets import Target, Targets, several
 
 #: How many ids times targets pass back at once: beyond a few hundred rows, matrix products run at full speed. The pass
 #: holds the multipliers of one layer for them, tens of MiB in a base model; long documents go back one by one.
@@ -137,7 +138,9 @@ def _propagate(
     checkpointing: bool | None,
     model_inputs: dict[str, Any],
 ) -> tuple[Propagation, ...]:
-    rules = as_rules(rules)
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"what is explained is a torch module, not {brief(model)}")
+    rules, targets = as_rules(rules), targets if callable(targets) else several(targets)
     input_ids = _check_inputs(special_tokens_mask, model_inputs)
     if checkpointing and (at or layers):
         raise InputError("checkpointing=True lets go of what is inside the blocks, where at= and layers= look")
@@ -193,11 +196,13 @@ def _check_inputs(special_tokens_mask: Tensor | None, model_inputs: dict[str, An
         raise InputError(
             f"input_ids must be a tensor of integers [batch, sequence], not {type(input_ids).__name__}{shape}"
         )
-    if special_tokens_mask is not None and special_tokens_mask.shape != input_ids.shape:
-        raise InputError(
-            f"special_tokens_mask must have the shape of input_ids, {list(input_ids.shape)}, not "
-            f"{list(special_tokens_mask.shape)}"
-        )
+    if special_tokens_mask is not None:
+        is_tensor = isinstance(special_tokens_mask, Tensor)
+        if not is_tensor or special_tokens_mask.shape != input_ids.shape:
+            given = list(special_tokens_mask.shape) if is_tensor else brief(special_tokens_mask)
+            raise InputError(
+                f"special_tokens_mask must have the shape of input_ids, {list(input_ids.shape)}, not {given}"
+            )
     return input_ids
 
 

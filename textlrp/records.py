@@ -13,6 +13,7 @@ from typing import Any
 from textlrp.errors import InputError
 from textlrp.explanation import Explanation
 from textlrp.files import write_whole
+from textlrp.options import as_whole
 from textlrp.saved import check_digest, is_format, sealed
 
 _FORMAT = 1
@@ -46,6 +47,7 @@ class Record:
             raise InputError(f"document {self.id!r} has no explanation: a record needs one or more")
         if len({(e.text, e.text_pair) for e in self.explanations}) > 1:
             raise InputError(f"document {self.id!r} has explanations of different texts: make a record of each text")
+        object.__setattr__(self, "rationales", tuple(map(_offsets, self.rationales)))
         targets = [(e.target, e.contrast) for e in self.explanations]
         if len(set(targets)) < len(targets):
             raise InputError(f"document {self.id!r} has two explanations of the same target: keep one of them")
@@ -109,6 +111,13 @@ class Record:
         )
         check_digest(values, "record")
         return record
+
+
+def _offsets(span: Any) -> Any:
+    """Return a character range with numbers of NumPy or torch as Python's; what is none is left to be refused."""
+    if not isinstance(span, Iterable) or isinstance(span, str):
+        return (span,)
+    return tuple(offset if (whole := as_whole(offset)) is None else whole for offset in span)
 
 
 def check_rationales(spans: Iterable[tuple[int, ...]], text: str, whose: str) -> None:

@@ -12,8 +12,7 @@ from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
-from textlrp import __version__, palette
-from textlrp.errors import InputError
+from textlrp import __version__, options, palette
 from textlrp.files import write_whole
 from textlrp.pages import environment, policy, source, themes
 from textlrp.report_data import ReportData, Row, build, dump, pages_of, whole
@@ -73,8 +72,8 @@ def write_report(
     Raises:
         InputError: there are no records, two have the same id, a limit is less than 1, or a file cannot be written.
     """
-    if page_documents < 1 or page_size < 1:
-        raise InputError("a page of a report has at least one document and one byte: give larger limits")
+    page_documents = options.whole(page_documents, "page_documents is a number of documents, 1 or more", 1)
+    page_size = options.whole(page_size, "page_size is a number of bytes, 1 or more", 1)
     path = Path(path)
     records = list(records)
     data = build(records)

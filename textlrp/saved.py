@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from textlrp.errors import InputError, NonFiniteError
+from textlrp.options import as_whole, brief
 
 #: The key of the digest of everything else in an object.
 DIGEST = "digest"
@@ -137,6 +138,37 @@ class Fields:
         raise no_explanation(f"{self._where} has {shown(value)} for {key}, and {expected} was expected")
 
 
+def plain(value: Any) -> Any:
+    """Return a number as JSON takes it: one of NumPy or torch becomes Python's own.
+
+    Raises:
+        InputError: it is no number.
+        NonFiniteError: it is a NaN or an infinity, which JSON cannot hold.
+    """
+    if type(value) is float or type(value) is int:
+        found = value
+    elif (whole := as_whole(value)) is not None:
+        return whole
+    elif hasattr(value, "__float__") and not isinstance(value, bool):
+        found = _number(value)
+    else:
+        raise InputError(f"an explanation has {brief(value)} where a number belongs: it cannot be saved")
+    if not math.isfinite(found):
+        raise _not_finite()
+    return found
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise InputError(f"an explanation has {brief(value)} where a number belongs: it cannot be saved") from None
+
+
+def _not_finite() -> NonFiniteError:
+    return NonFiniteError("an explanation with a NaN or an infinity cannot be saved: a number is missing")
+
+
 def is_format(value: object, number: int) -> bool:
     """Whether a file says that it has the format of that number."""
     return type(value) is int and value == number  # True is 1 to Python
@@ -164,7 +196,7 @@ def digest(values: Mapping[str, Any]) -> str:
     try:
         written = json.dumps(own, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except ValueError:
-        raise NonFiniteError("an explanation with a NaN or an infinity cannot be saved: a number is missing") from None
+        raise _not_finite() from None
     return hashlib.sha256(written.encode()).hexdigest()
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from textlrp.saved import Fields
+from textlrp.saved import Fields, plain
 
 TEXT, TEXT_PAIR = "text", "text_pair"
 
@@ -38,10 +38,10 @@ class Span:
     def to_dict(self) -> dict[str, Any]:
         """Return the span as JSON-ready values."""
         return {
-            "start": self.start,
-            "end": self.end,
+            "start": plain(self.start),
+            "end": plain(self.end),
             "text": self.text,
-            "relevance": self.relevance,
+            "relevance": plain(self.relevance),
             "special": self.special,
             "piece": self.piece,
             "source": self.source,

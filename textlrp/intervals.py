@@ -66,7 +66,10 @@ def mean_interval(values: Sequence[float], seed: int = 0, draws: int = DRAWS, le
     array = _checked(values)
     seed, draws = _drawing(seed, draws)
     level = options.real(level, "level is a share of the samples, from 0 to 1", 0, 1)
-    means = np.concatenate([counts @ array for counts in _samples(len(array), seed, draws)]) / len(array)
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = np.concatenate([counts @ array for counts in _samples(len(array), seed, draws)]) / len(array)
+    if not np.isfinite(means).all():
+        raise InputError("the values are so large that their sum is infinite")
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     mean = float(array.mean())
     # Rounding must not put the mean of equal values outside.
@@ -109,9 +112,12 @@ def paired_p(one: Sequence[float], other: Sequence[float], seed: int = 0, draws:
     count = len(differences)
     if not count:
         return 1.0
-    observed = abs(float(differences.sum()))
+    with np.errstate(over="ignore", invalid="ignore"):
+        observed, size = abs(float(differences.sum())), float(np.abs(differences).sum())
+    if not np.isfinite(size):
+        raise InputError("the values are so large that their sum is infinite")
     # Sums in another order differ by rounding: equal ones must count as equal.
-    least = observed - 1e-9 * float(np.abs(differences).sum())
+    least = observed - 1e-9 * size
     if 2**count <= draws:
         signs = 1.0 - 2.0 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
         return float(np.mean(np.abs(signs @ differences) >= least))

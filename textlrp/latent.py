@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from textlrp import ledger
 from textlrp.arguments import tensors
 from textlrp.errors import InputError
-from textlrp.options import brief
+from textlrp.options import brief, plain
 from textlrp.overrides import near
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _mask(path: str, condition: Any, value: Tensor) -> Tensor | None:
     if condition is None:
         return None
     try:
-        chosen = torch.as_tensor(condition, device=value.device)
+        chosen = torch.as_tensor(plain(condition), device=value.device)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         chosen = torch.empty(0)
     if chosen.dtype == torch.bool:
@@ -125,13 +125,14 @@ def _mask(path: str, condition: Any, value: Tensor) -> Tensor | None:
             ) from None
     width = value.shape[-1]
     sound = not (chosen.is_floating_point() or chosen.is_complex()) and chosen.dim() <= 1 and chosen.numel()
+    chosen = chosen.long() if sound else chosen
     if not sound or bool((chosen < -width).any()) or bool((chosen >= width).any()):
         raise InputError(
             f"the condition at {path!r} is a list of channels from 0 to {width - 1}, or a mask of True and False, not "
             f"{brief(condition)}"
         )
     mask = torch.zeros(width, dtype=torch.bool, device=value.device)
-    mask[chosen.long()] = True
+    mask[chosen] = True
     return mask.expand(value.shape)
 
 

@@ -72,6 +72,13 @@ def choice(value: Any, among: Iterable[str], says: str) -> str:
     raise InputError(f"{says}, not {brief(value)}")
 
 
+def plain(values: Any) -> Any:
+    """Return a list or tuple with numbers and arrays of other libraries as Python's own; else what was given."""
+    if not isinstance(values, (list, tuple)):
+        return values
+    return [value.tolist() if hasattr(value, "tolist") else value for value in values]
+
+
 def brief(value: object) -> str:
     """Return a value as a sentence can hold it: on one line, cut where it is long."""
     if isinstance(value, int) and abs(value) > LARGEST:

@@ -13,7 +13,7 @@ from typing import Any
 from textlrp.errors import InputError
 from textlrp.explanation import Explanation
 from textlrp.files import write_whole
-from textlrp.options import as_whole
+from textlrp.options import as_whole, brief
 from textlrp.saved import check_digest, is_format, sealed
 
 _FORMAT = 1
@@ -131,8 +131,8 @@ def check_rationales(spans: Iterable[tuple[int, ...]], text: str, whose: str) ->
         # bool is an int to Python, but True is no offset
         if len(span) != 2 or not all(type(offset) is int for offset in span) or not 0 <= span[0] < span[1] <= len(text):
             raise InputError(
-                f"{whose} has the rationale {list(span)}, and its text has {len(text)} characters: give [start, end] "
-                f"with 0 <= start < end <= {len(text)}"
+                f"{whose} has the rationale {brief(list(span))}, and its text has {len(text)} characters: give "
+                f"[start, end] with 0 <= start < end <= {len(text)}"
             )
     for before, after in pairwise(listed):
         if after[0] < before[1]:

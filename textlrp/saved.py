@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from textlrp.errors import InputError, NonFiniteError
-from textlrp.options import as_whole, brief
+from textlrp.options import as_real, as_whole, brief
 
 #: The key of the digest of everything else in an object.
 DIGEST = "digest"
@@ -145,24 +145,14 @@ def plain(value: Any) -> Any:
         InputError: it is no number.
         NonFiniteError: it is a NaN or an infinity, which JSON cannot hold.
     """
-    if type(value) is float or type(value) is int:
-        found = value
-    elif (whole := as_whole(value)) is not None:
-        return whole
-    elif hasattr(value, "__float__") and not isinstance(value, bool):
-        found = _number(value)
-    else:
+    if type(value) is float:
+        if not math.isfinite(value):
+            raise _not_finite()
+        return value
+    real, whole = as_real(value), as_whole(value)
+    if real is None:
         raise InputError(f"an explanation has {brief(value)} where a number belongs: it cannot be saved")
-    if not math.isfinite(found):
-        raise _not_finite()
-    return found
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise InputError(f"an explanation has {brief(value)} where a number belongs: it cannot be saved") from None
+    return real if whole is None else whole
 
 
 def _not_finite() -> NonFiniteError:

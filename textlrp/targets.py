@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from textlrp.errors import InputError
-from textlrp.options import brief
+from textlrp.options import brief, plain
 
 #: A label index, one for each document, weights of the logits, or a function from logits to such weights.
 Target = int | Sequence[int] | Tensor | Callable[[Tensor], Tensor] | None
@@ -39,7 +39,7 @@ def weights_of(target: Target, logits: Tensor, dtype: torch.dtype) -> Tensor:
     if target is None:
         indices = logits.argmax(-1)
     else:
-        found = _tensor(target)  # checked where it is, so that an accelerator need not be waited for
+        found = _tensor(plain(target))  # checked where it is, so that an accelerator need not be waited for
         indices = torch.empty(0) if found is None or found.dtype not in _WHOLE else found.long()
         if indices.is_floating_point() or indices.shape not in ((), (1,), (batch,)):
             raise InputError(

@@ -5,11 +5,13 @@ python served.py      prints the address and serves until it is interrupted
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import time
 from typing import Any
 
+from consistent import consistent
 from exported import explanation
 from hostile import STRINGS
 
@@ -29,22 +31,24 @@ def explain(text: str, pair: str | None = None, **options: Any) -> Explanation:
     if text == "broken":
         raise RuntimeError("index out of range in self\nmore")
     target = options.get("target") or "POS"
+    other = options.get("contrast") or "other"
     spans = []
     for source, each in (("text", text), ("text_pair", pair or "")):
         for i, match in enumerate(re.finditer(r"\S+", each)):
             spans.append(Span(match.start(), match.end(), match.group(), (-1.0) ** i / (i + 1), source=source))
-    return explanation(
+    made = explanation(
         text,
         pair,
         tokens=tuple(spans),
         target=target,
         contrast=options.get("contrast"),
         predicted=target,
-        logits={target: 1.5, "other": -1.0},
-        probabilities={target: 0.75, "other": 0.25},
+        logits={target: 1.5, other: 1.5 - math.log(3)},
+        probabilities={target: 0.75, other: 0.25},
         rules=options["rules"].name,
         model="by hand",
     )
+    return consistent(made)
 
 
 def explain_slowly(text: str, pair: str | None = None, **options: Any) -> Explanation:

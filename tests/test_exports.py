@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 from conftest import STRICT
+from consistent import consistent
 from exported import TEXTS, TRICKY, explanation, record, words
 from hypothesis import given
 from hypothesis import strategies as st
@@ -340,7 +341,7 @@ def test_nothing_here_needs_torch(tmp_path: Path) -> None:
     from textlrp.records import write_run
 
     run = tmp_path / "run.jsonl"
-    write_run(run, [record("a good text")])
+    write_run(run, [Record("1", (consistent(explanation("a good text")),))])
     program = (
         "import sys; from textlrp import exports; from textlrp.records import read_run\n"
         "for to in exports.FORMATS: exports.export(read_run(sys.argv[1]), to, sys.argv[2] + to)\n"
@@ -357,7 +358,7 @@ def test_the_command(tmp_path: Path) -> None:
     from textlrp.records import write_run
 
     run = tmp_path / "run.jsonl"
-    write_run(run, [record("a good text")])
+    write_run(run, [Record("1", (consistent(explanation("a good text")),))])
     result = CliRunner().invoke(export, [str(run), "--to", "doccano", "--top", "1"])
     assert result.exit_code == 0, result.output
     assert re.search(r'"label": \[\[\d, \d+, "(for|against) POS"\]\]', result.stdout)

@@ -18,7 +18,7 @@ from textlrp.latent import At, Watch
 from textlrp.ledger import TOLERANCES
 from textlrp.randomness import Draws
 from textlrp.rules import Rules
-from textlrp.targets import Targets, weights_of
+from textlrp.targets import Targets, several, weights_of
 from textlrp.working_copy import Parts
 
 
@@ -102,7 +102,7 @@ class Call:
         # Targets are made for the whole batch: a document that is taken alone stands in for the others.
         rows = logits if self.row is None else logits.expand(self.row[1], -1)
         targets = self.targets(rows.detach()) if callable(self.targets) else self.targets
-        found = [weights_of(target, rows, dtype) for target in targets]
+        found = [weights_of(target, rows, dtype) for target in several(targets)]
         return found if self.row is None else [each[self.row[0] : self.row[0] + 1] for each in found]
 
     def padding(self) -> Tensor | None:

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from textlrp import options
 from textlrp.calls import logits_of
 from textlrp.classifier import word_table
-from textlrp.errors import InputError, ModelError
+from textlrp.errors import ModelError
 from textlrp.isolation import copied
 from textlrp.propagation import propagate
 from textlrp.rules import Rules, as_rules
@@ -110,8 +111,7 @@ def measure(
         ModelError: gradient x input cannot be had from the model; the message says why.
         LRPError: the model cannot be explained.
     """
-    if repeats < 1:
-        raise InputError(f"repeats must be 1 or more, not {repeats}")
+    repeats = options.whole(repeats, "repeats must be 1 or more", 1)
     device = inputs["input_ids"].device
     with copied(model) as parts:
         return _measured(model, parts.model, inputs, rules, repeats, device)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textlrp import evaluation_measures as measured
+from textlrp import options
 from textlrp.errors import InputError, LRPError
 from textlrp.evaluation_data import Corpus, method_names, model_facts, rules_fingerprints
 from textlrp.evaluation_log import SCORES, Log, Plan, Result
@@ -70,6 +71,9 @@ def evaluate(
     from textlrp import baselines
 
     _check(models, corpora, methods, perturb, by, measures)
+    if limit is not None:
+        limit = options.whole(limit, "limit is a number of documents, 1 or more", 1)
+    seed = options.whole(seed, "seed is a whole number, 0 or more", 0)
     scorers = dict(zip(method_names(methods), map(baselines.scorer, methods), strict=True))
     loader = _Loader(models)
     plan = Plan(

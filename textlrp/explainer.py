@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from textlrp import columns, loading
+from textlrp import columns, loading, options
 from textlrp.assembly import Source, explanations
 from textlrp.batches import Document, Engine
 from textlrp.classifier import Classifier
-from textlrp.errors import BatchError, InputError, LRPError, ModelError
+from textlrp.errors import BatchError, LRPError, ModelError
 from textlrp.explanation import Explanation
 from textlrp.heads import MULTI, RUNNER_UP, Choice, Head, Pick, Several, kind_of
 from textlrp.progress import Bar
@@ -64,7 +64,7 @@ class Explainer:
         dtype: str | torch.dtype | None = None,
         revision: str | None = None,
         problem_type: str | None = None,
-        **options: Any,
+        **more: Any,
     ) -> Explainer:
         """Load a classifier and its tokenizer from a folder or from the hub.
 
@@ -74,13 +74,13 @@ class Explainer:
             dtype: the dtype of the weights (``torch.float32``, ``"float32"``, ``"auto"``); default: as stored.
             revision: a branch, tag or commit of the hub's repository.
             problem_type: what the model's outputs are; see :class:`Explainer`.
-            **options: passed on to ``AutoModelForSequenceClassification.from_pretrained``.
+            **more: passed on to ``AutoModelForSequenceClassification.from_pretrained``.
 
         Raises:
             InputError: there is no folder of that name, or the device, dtype or problem_type is none.
             ModelError: the model cannot be loaded, or it is no text classifier.
         """
-        model, tokenizer = loading.load(str(name), device=device, dtype=dtype, revision=revision, **options)
+        model, tokenizer = loading.load(str(name), device=device, dtype=dtype, revision=revision, **more)
         explainer = cls(model, tokenizer, str(name), problem_type=problem_type)
         explainer.revision = explainer.revision or revision or ""
         return explainer
@@ -199,8 +199,8 @@ class Explainer:
             InputError: as in :meth:`explain`, or a threshold is given to a model without probabilities.
             LRPError: the model cannot be explained; the message says why.
         """
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise InputError(f"threshold is a probability from 0 to 1, not {threshold!r}")
+        if threshold is not None:
+            threshold = options.real(threshold, "threshold is a probability from 0 to 1", 0, 1)
         named: Any = targets
         if not (isinstance(targets, str) and targets in ("all", "predicted")):
             named = (targets,) if columns.single(targets) else tuple(columns.column(targets, "targets"))
@@ -241,10 +241,8 @@ class Explainer:
             InputError: an option cannot be used as given.
             BatchError: some texts cannot be explained; it names them, and has the explanations of the others.
         """
-        if errors not in ("raise", "return"):
-            raise InputError(f"errors is 'raise' or 'return', not {errors!r}")
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise InputError(f"batch_size is a number of texts, 1 or more, not {batch_size!r}")
+        options.choice(errors, ("raise", "return"), "errors is 'raise' or 'return'")
+        batch_size = options.whole(batch_size, "batch_size is a number of texts, 1 or more", 1)
         rules, reading = as_rules(rules), Reading(long, window, stride)
         values = list(columns.column(texts, "texts"))
         choices = [Choice(target, contrast) for target in columns.each(targets, len(values))]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from textlrp import options
 from textlrp.batches import IDS, PADDING, buckets
 from textlrp.calls import precision_of
 from textlrp.classifier import FORWARD_LIMITS, word_table
@@ -86,7 +87,7 @@ class Perturbed:
         text_pair: str | None = None,
         perturb: str = MASK,
     ) -> None:
-        if perturb not in PERTURBATIONS:
+        if not isinstance(perturb, str) or perturb not in PERTURBATIONS:
             raise InputError(f"a text is perturbed by {', '.join(PERTURBATIONS)}, not by {perturb!r}")
         self._classifier, self._head = explainer.classifier, explainer.head
         choice = Choice(target, contrast)
@@ -117,7 +118,8 @@ class Perturbed:
             ModelError: the model fails on a perturbed text, or does not look its ids up as ``"zero"`` needs.
             NonFiniteError: a logit is NaN or infinite.
         """
-        asked = [frozenset(removed) for removed in removals]
+        says = "a set of tokens to take from the text holds their indices"
+        asked = [frozenset(options.whole(i, says) for i in removed) for removed in removals]
         places = {i for i, special in enumerate(self.special) if not special}
         for removed in asked:
             if not removed <= places:

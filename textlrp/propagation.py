@@ -18,9 +18,10 @@ from textlrp.inside import Hidden, Inside
 from textlrp.isolation import contained, copied
 from textlrp.latent import At, Latent, Watch
 from textlrp.ledger import SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
+from textlrp.options import brief
 from textlrp.randomness import Draws
 from textlrp.rules import Rules, as_rules
-from textlrp.targets import Target, Targets
+from textlrp.targets import Target, Targets, several
 
 #: How many ids times targets pass back at once: beyond a few hundred rows, matrix products run at full speed. The pass
 #: holds the multipliers of one layer for them, tens of MiB in a base model; long documents go back one by one.
@@ -144,7 +145,9 @@ class Options:
 
 def run(model: nn.Module, targets: Targets, options: Options, model_inputs: dict[str, Any]) -> tuple[Propagation, ...]:
     """Do what :func:`propagate_targets` says."""
-    rules = as_rules(options.rules)
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"what is explained is a torch module, not {brief(model)}")
+    rules, targets = as_rules(options.rules), targets if callable(targets) else several(targets)
     _check_inputs(options.special_tokens_mask, model_inputs)
     if options.checkpointing and (options.at or options.layers):
         raise InputError("checkpointing=True lets go of what is inside the blocks, where at= and layers= look")
@@ -206,11 +209,13 @@ def _check_inputs(special_tokens_mask: Tensor | None, model_inputs: dict[str, An
         raise InputError(
             f"input_ids must be a tensor of integers [batch, sequence], not {type(input_ids).__name__}{shape}"
         )
-    if special_tokens_mask is not None and special_tokens_mask.shape != input_ids.shape:
-        raise InputError(
-            f"special_tokens_mask must have the shape of input_ids, {list(input_ids.shape)}, not "
-            f"{list(special_tokens_mask.shape)}"
-        )
+    if special_tokens_mask is not None:
+        is_tensor = isinstance(special_tokens_mask, Tensor)
+        if not is_tensor or special_tokens_mask.shape != input_ids.shape:
+            given = list(special_tokens_mask.shape) if is_tensor else brief(special_tokens_mask)
+            raise InputError(
+                f"special_tokens_mask must have the shape of input_ids, {list(input_ids.shape)}, not {given}"
+            )
     return input_ids
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from textlrp.errors import InputError
 from textlrp.explanation import Explanation
 from textlrp.files import write_whole
+from textlrp.options import as_whole, brief
+from textlrp.saved import check_digest, is_format, sealed
 
 _FORMAT = 1
 _SUFFIXES = (".json", ".jsonl")
@@ -45,6 +47,7 @@ class Record:
             raise InputError(f"document {self.id!r} has no explanation: a record needs one or more")
         if len({(e.text, e.text_pair) for e in self.explanations}) > 1:
             raise InputError(f"document {self.id!r} has explanations of different texts: make a record of each text")
+        object.__setattr__(self, "rationales", tuple(map(_offsets, self.rationales)))
         targets = [(e.target, e.contrast) for e in self.explanations]
         if len(set(targets)) < len(targets):
             raise InputError(f"document {self.id!r} has two explanations of the same target: keep one of them")
@@ -71,23 +74,25 @@ class Record:
         return self.explanation.predicted
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as JSON-ready values."""
-        return {
-            "format": _FORMAT,
-            "id": self.id,
-            "label": self.label,
-            "rationales": [list(span) for span in self.rationales],
-            "explanations": [explanation.to_dict() for explanation in self.explanations],
-        }
+        """Return the record as JSON-ready values, with a digest of them."""
+        return sealed(
+            {
+                "format": _FORMAT,
+                "id": self.id,
+                "label": self.label,
+                "rationales": [list(span) for span in self.rationales],
+                "explanations": [explanation.to_dict() for explanation in self.explanations],
+            }
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Record:
         """Rebuild a record from :meth:`to_dict`.
 
         Raises:
-            InputError: the values are no record, or not one that this version reads.
+            InputError: the values are no record, not one that this version reads, or one that was changed.
         """
-        if values.get("format") != _FORMAT:
+        if not is_format(values.get("format"), _FORMAT):
             found = values.get("format", "none")
             raise InputError(f"this has format {found}, and this version of textlrp reads records of format {_FORMAT}")
         identity, label = values.get("id"), values.get("label")
@@ -98,12 +103,21 @@ class Record:
             raise InputError("this is no record saved by textlrp: 'explanations' must be a list of objects")
         if not isinstance(rationales, list) or not all(isinstance(span, list) for span in rationales):
             raise InputError("this is no record saved by textlrp: 'rationales' must be a list of [start, end]")
-        return cls(
+        record = cls(
             identity,
             tuple(Explanation.from_dict(each) for each in explanations),
             label,
             tuple(tuple(span) for span in rationales),
         )
+        check_digest(values, "record")
+        return record
+
+
+def _offsets(span: Any) -> Any:
+    """Return a character range with numbers of NumPy or torch as Python's; what is none is left to be refused."""
+    if not isinstance(span, Iterable) or isinstance(span, str):
+        return (span,)
+    return tuple(offset if (whole := as_whole(offset)) is None else whole for offset in span)
 
 
 def check_rationales(spans: Iterable[tuple[int, ...]], text: str, whose: str) -> None:
@@ -117,8 +131,8 @@ def check_rationales(spans: Iterable[tuple[int, ...]], text: str, whose: str) ->
         # bool is an int to Python, but True is no offset
         if len(span) != 2 or not all(type(offset) is int for offset in span) or not 0 <= span[0] < span[1] <= len(text):
             raise InputError(
-                f"{whose} has the rationale {list(span)}, and its text has {len(text)} characters: give [start, end] "
-                f"with 0 <= start < end <= {len(text)}"
+                f"{whose} has the rationale {brief(list(span))}, and its text has {len(text)} characters: give "
+                f"[start, end] with 0 <= start < end <= {len(text)}"
             )
     for before, after in pairwise(listed):
         if after[0] < before[1]:

@@ -12,12 +12,12 @@ from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
-from textlrp import __version__, palette
-from textlrp.errors import InputError
+from textlrp import __version__, options, palette
 from textlrp.files import write_together, write_whole
 from textlrp.pages import environment, policy, source, themes
 from textlrp.report_data import ReportData, Row, build, dump, pages_of, whole
 from textlrp.report_summary import LABELS, Summary, summarize
+from textlrp.saved import sealed_page
 from textlrp.wording import number, percent
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def write_report(
     Raises:
         InputError: there are no records, two have the same id, a limit is less than 1, or a file cannot be written.
     """
-    if page_documents < 1 or page_size < 1:
-        raise InputError("a page of a report has at least one document and one byte: give larger limits")
+    page_documents = options.whole(page_documents, "page_documents is a number of documents, 1 or more", 1)
+    page_size = options.whole(page_size, "page_size is a number of bytes, 1 or more", 1)
     path = Path(path)
     records = list(records)
     data = build(records)
@@ -126,7 +126,7 @@ def _html(
     links: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     sheet, script = _sheet(), _script(_INDEX_SCRIPTS if links else _SCRIPTS)
-    return (
+    html = (
         environment()
         .get_template("report.html")
         .render(
@@ -151,6 +151,7 @@ def _html(
             shade=_shade,
         )
     )
+    return sealed_page(html)
 
 
 def _made_with(records: Iterable[Record]) -> str:

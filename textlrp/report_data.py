@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textlrp import report_checks
 from textlrp.errors import InputError
+from textlrp.report_checks import STEPS
+from textlrp.saved import is_as_written, is_format
 from textlrp.spans import TEXT, TEXT_PAIR, Span
 
 if TYPE_CHECKING:
@@ -38,9 +41,6 @@ COLUMNS = (
     "rationales",
     "explained",
 )
-
-#: The strongest word of an explanation has this relevance in its units: four digits, whatever the scale.
-STEPS = 10_000
 
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _BLOCK = re.compile(r'<script type="application/json" id="textlrp-data">(.*?)</script>', re.DOTALL)
@@ -189,7 +189,8 @@ def read_report(path: str | Path) -> Sent:
         InputError: a file is missing, is no report, or was changed.
     """
     path = Path(path)
-    data = _block(path)
+    files = {path: _html(path)}
+    data = _block(path, files[path])
     page = data.get("page")
     if page is not None:
         raise InputError(
@@ -197,11 +198,25 @@ def read_report(path: str | Path) -> Sent:
             f"{page.get('index')!r}"
         )
     names = data.get("pages")
-    pages = [data] if names is None else [_page(path, name, data) for name in _names(names, path)]
+    pages = [data]
+    if names is not None:
+        files |= {path.with_name(name): _html(path.with_name(name)) for name in _names(names, path)}
+        pages = [_page(path, path.with_name(name), files[path.with_name(name)], data) for name in names]
     try:
-        return _sent(data, [row for each in pages for row in zip(*_columns(each), strict=True)], path)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        rows = [list(row) for each in pages for row in zip(*_columns(each), strict=True)]
+        if data["id"] != _digest(data["model"], data["rules"], data["labels"], data["views"], rows):
+            raise InputError("its data do not fit its id")
+        found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+        report_checks.check(data, [] if names is None else pages, found)
+        sent = _sent(data, found)
+    except InputError as error:
+        raise InputError(f"{str(path)!r} was changed: {error}") from None
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
         raise InputError(f"{str(path)!r} was changed: what is inside is no report any more") from None
+    for file, html in files.items():
+        if not is_as_written(html):
+            raise InputError(f"{str(file)!r} was changed: it is not as textlrp wrote it, for its digest does not fit")
+    return sent
 
 
 def _row(record: Record, labels: Mapping[str, int], views: Mapping[tuple[int, int | None], int]) -> Row:
@@ -230,7 +245,8 @@ def _row(record: Record, labels: Mapping[str, int], views: Mapping[tuple[int, in
 def _explained(e: Explanation, view: int) -> list[Any]:
     relevances = [word.relevance for word in e.words]
     unit = _rounded(max(map(abs, relevances), default=0.0) / STEPS, 6)
-    steps = [round(value / unit) if unit else 0 for value in relevances]
+    # A unit that is almost zero has few digits left.
+    steps = [max(-STEPS, min(STEPS, round(value / unit))) if unit else 0 for value in relevances]
     return [view, _rounded(e.logit), _rounded(e.probabilities.get(e.target)), unit, steps]
 
 
@@ -269,13 +285,16 @@ def _digest(model: Any, rules: Any, labels: Any, views: Any, rows: Iterable[Sequ
     return digest.hexdigest()
 
 
-def _block(path: Path) -> dict[str, Any]:
+def _html(path: Path) -> str:
     try:
-        html = path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError:
         raise InputError(f"{str(path)!r} is no report of textlrp: it is not UTF-8") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise InputError(f"cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _block(path: Path, html: str) -> dict[str, Any]:
     found = _BLOCK.search(html)
     try:
         data = json.loads(found[1]) if found else None
@@ -283,7 +302,7 @@ def _block(path: Path) -> dict[str, Any]:
         data = None
     if not isinstance(data, dict):
         raise InputError(f"{str(path)!r} is no report of textlrp: it holds no data")
-    if data.get("format") != _FORMAT:
+    if not is_format(data.get("format"), _FORMAT):
         raise InputError(
             f"{str(path)!r} has format {data.get('format')}, and this version of textlrp reads reports of format "
             f"{_FORMAT}"
@@ -302,10 +321,10 @@ def _names(names: Any, path: Path) -> list[str]:
     return names
 
 
-def _page(index: Path, name: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    page = _block(index.with_name(name))
+def _page(index: Path, path: Path, html: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    page = _block(path, html)
     if page.get("id") != data.get("id"):
-        raise InputError(f"{str(index.with_name(name))!r} belongs to another report than {str(index)!r}")
+        raise InputError(f"{str(path)!r} belongs to another report than {str(index)!r}")
     return page
 
 
@@ -313,22 +332,18 @@ def _columns(page: Mapping[str, Any]) -> list[list[Any]]:
     return [page["documents"][name] for name in COLUMNS]
 
 
-def _sent(data: Mapping[str, Any], rows: Sequence[Sequence[Any]], path: Path) -> Sent:
+def _sent(data: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Sent:
     labels, views = data["labels"], data["views"]
-    found = _digest(data["model"], data["rules"], labels, views, map(list, rows))
-    if data["id"] != found:
-        raise InputError(f"{str(path)!r} was changed: its data do not fit its id")
     documents = {}
     for row in rows:
-        values = dict(zip(COLUMNS, row, strict=True))
-        view, _, _, unit, relevances = values["explained"][0][:5]
-        documents[values["id"]] = SentDocument(
-            values["id"],
-            values["text"],
-            values["text_pair"],
-            None if values["label"] is None else labels[values["label"]],
-            labels[values["predicted"]],
-            _words(values, unit, relevances),
+        view, _, _, unit, relevances = row["explained"][0][:5]
+        documents[row["id"]] = SentDocument(
+            row["id"],
+            row["text"],
+            row["text_pair"],
+            None if row["label"] is None else labels[row["label"]],
+            labels[row["predicted"]],
+            _words(row, unit, relevances),
             labels[views[view][0]],
         )
     return Sent(data["id"], data["model"], tuple(labels), documents)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from textlrp import serve_page, webpage
+from textlrp import options, serve_page, webpage
 from textlrp.errors import InputError
 from textlrp.explanation import Explanation
 from textlrp.grouped import UNITS
@@ -98,8 +98,7 @@ class Question:
             raise InputError("this request is no JSON object")
         found = {key: _string(values, key) for key in ("page", "text", "pair", "target", "contrast", "rules")}
         model, by, long = values.get("model", 0), values.get("by", "word"), values.get("long", "truncate")
-        if isinstance(model, bool) or not isinstance(model, int) or not 0 <= model < models:
-            raise InputError(f"there is no model {model!r}: this page has {models}, numbered from 0")
+        model = options.whole(model, f"this page has {models} models, numbered from 0", 0, models - 1)
         if by not in UNITS:
             raise InputError(f"a text is shown by {', '.join(UNITS)}, not by {by!r}")
         if long not in ("truncate", "windows"):
@@ -261,8 +260,7 @@ def bind(port: int) -> socket.socket:
     Raises:
         InputError: the port is in use, or is none.
     """
-    if not 0 <= port <= 65535:
-        raise InputError(f"--port is 1 to 65535, or 0 for any free one, not {port}")
+    port = options.whole(port, "--port is 1 to 65535, or 0 for any free one", 0, 65535)
     # With the protocol named, asyncio turns Nagle's algorithm off, which would hold each answer back for 40 ms.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:

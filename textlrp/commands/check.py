@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from textlrp.commands.shared import check_output, echo_json, load, read_texts, show
+from textlrp.commands.shared import check_output, echo_json, load, read_texts, show, trust_option
 
 
 @click.command()
@@ -16,6 +16,7 @@ from textlrp.commands.shared import check_output, echo_json, load, read_texts, s
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
 @click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
 @click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]")
+@trust_option
 @click.option("--rules", multiple=True, default=("attnlrp", "cp-lrp"), show_default=True, help="May be given twice.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, and nothing else.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file, whole or not at all.")
@@ -28,6 +29,7 @@ def check(
     revision: str | None,
     device: str | None,
     dtype: str | None,
+    trusted: bool,
     rules: tuple[str, ...],
     as_json: bool,
     output: Path | None,
@@ -46,7 +48,7 @@ def check(
     for document in documents or ():
         check_text(document)
     check_output(output)
-    explainer = load(model, "MODEL", revision, device, dtype)
+    explainer = load(model, "MODEL", revision, device, dtype, trusted)
     from textlrp.audit import audit
 
     found = audit(explainer, documents, chosen)

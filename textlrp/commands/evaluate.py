@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from textlrp.commands.shared import check_output, echo_json, load, show
+from textlrp.commands.shared import check_output, echo_json, load, show, trust_option
 from textlrp.errors import InputError
 
 _EPILOG = """A corpus is the name of a bundled one, or a file, folder or data set as "textlrp report" takes them, with
@@ -57,6 +57,7 @@ rollout, gradient-norm, gradient-x-input, integrated-gradients[:STEPS], occlusio
 @click.option("--label", help="The column of the right label; an empty name takes none.  [default: label, ...]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What all that is random uses.")
 @click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
+@trust_option
 @click.option(
     "--output",
     "folder",
@@ -82,6 +83,7 @@ def evaluate(
     label: str | None,
     seed: int,
     device: str | None,
+    trusted: bool,
     folder: Path | None,
     form: str,
     output: Path | None,
@@ -101,9 +103,9 @@ def evaluate(
         raise InputError(f"--output is a folder, and {str(folder)!r} is a file; -o names a file for the table")
     read = read_corpora(corpora, text=text, label=label, limit=limit, seed=seed)
     named = zip(short_names(models, "model"), models, strict=True)
-    loaders = {name: partial(load, model, "--model", None, device, None) for name, model in named}
+    loaders = {name: partial(load, model, "--model", None, device, None, trusted) for name, model in named}
     found = evaluation.evaluate(
-        loaders or {DEMO_NAME: partial(load, None, "--model", None, device, None)},
+        loaders or {DEMO_NAME: partial(load, None, "--model", None, device, None, trusted)},
         read,
         methods or evaluation.METHODS,
         perturb=perturb or evaluation.PERTURB,

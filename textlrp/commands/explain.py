@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from textlrp.commands.shared import check_output, echo_json, load, read_text, show
+from textlrp.commands.shared import check_output, echo_json, load, read_text, show, trust_option
 
 _EPILOG = """Colors follow the terminal: 16 million, 256, 16, or marks such as [++good] where there are none (NO_COLOR,
 a pipe). TEXTLRP_BACKGROUND=light or dark tells the background where the terminal does not."""
@@ -19,6 +19,7 @@ a pipe). TEXTLRP_BACKGROUND=light or dark tells the background where the termina
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
 @click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
 @click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]")
+@trust_option
 @click.option("--pair", metavar="TEXT", help="The second text of a pair: a hypothesis, a passage to rank.")
 @click.option("--target", help="The label to explain, by name or index.  [default: the predicted one]")
 @click.option("--contrast", help="Explain the difference to this label, or to the runner-up.")
@@ -50,6 +51,7 @@ def explain(
     revision: str | None,
     device: str | None,
     dtype: str | None,
+    trusted: bool,
     pair: str | None,
     target: str | None,
     contrast: str | None,
@@ -69,7 +71,7 @@ def explain(
     document = read_text(text, file)
     chosen = Rules.parse(rules)
     check_output(output)
-    explainer = load(model, "--model", revision, device, dtype)
+    explainer = load(model, "--model", revision, device, dtype, trusted)
     explanation = explainer.explain(
         document,
         pair,

@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from textlrp import __version__
+from textlrp.characters import printable
 from textlrp.commands import check, evaluate, explain, export, report, serve
 from textlrp.commands.annotations import compare
-from textlrp.commands.shared import printable
 from textlrp.errors import InputError, LRPError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class _Commands(click.Group):
-    """Turns every error of textlrp into one sentence: exit status 2 for usage, 1 for failure."""
+    """Turns every error into one sentence that a terminal can show: exit status 2 for usage, 1 for failure."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        with _printed():
+            return super().parse_args(context, args)
 
     def invoke(self, context: click.Context) -> Any:
         try:
-            return super().invoke(context)
+            with _printed():
+                return super().invoke(context)
         except LRPError as error:
             click.echo(f"Error: {printable(str(error))}", err=True)
             context.exit(2 if isinstance(error, InputError) else 1)
+
+
+@contextmanager
+def _printed() -> Iterator[None]:
+    """Keep what click repeats of an argument, a file's name perhaps, from commanding the terminal."""
+    try:
+        yield
+    except click.ClickException as error:
+        vars(error)["message"] = printable(error.message, "\n")  # which is typed as final
+        raise
 
 
 @click.group(cls=_Commands, context_settings=_CONTEXT)

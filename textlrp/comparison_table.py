@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textlrp.annotations import VERDICTS
+from textlrp.characters import printable
 from textlrp.wording import named
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def render(found: Comparison) -> RenderableType:
         parts.append(_table("agreement on words", ("annotators", *WORDS), word_rows(found)))
     parts.append(_table("the model's words", ("against", *MODEL), model_rows(found)))
     parts += [Text(note) for note in explained(found)]
-    parts += [Text(note, style="bold") for note in found.notes]
+    parts += [Text(printable(note), style="bold") for note in found.notes]
     return Group(*(each for part in parts for each in (part, Text())))
 
 
@@ -65,7 +66,7 @@ def headline(found: Comparison) -> str:
     marked = sum(count for number, count in found.covered if number)
     model = f" of {named(found.model)}" if found.model else ""
     return (
-        f"{people} {'annotator' if people == 1 else 'annotators'} of report {found.report[:12]}{model}: "
+        f"{people} {'annotator' if people == 1 else 'annotators'} of report {named(found.report[:12])}{model}: "
         f"{marked:,} of {found.size:,} documents marked" + (f" ({', '.join(covered)})" if people > 1 else "")
     )
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from textlrp.commands.shared import check_output, load, printable, trust_option
+from textlrp.characters import printable
+from textlrp.commands.shared import check_output, load, trust_option
 from textlrp.errors import InputError, LRPError
 
 if TYPE_CHECKING:

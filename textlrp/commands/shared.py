@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from textlrp.explainer import Explainer
 
 
-def printable(line: str) -> str:
-    """Return a line without what would command the terminal: a label or a file name may hold anything."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
-
-
 #: The consent to run what a model brings along; every command that loads a model has it.
 trust_option = click.option(
     "--trust-remote-code",

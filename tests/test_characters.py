@@ -7,6 +7,7 @@ import json
 import re
 import unicodedata
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def test_pieces_are_the_whole(text: str, data: Any) -> None:
     cuts = data.draw(st.lists(st.integers(0, len(text)), max_size=4).map(sorted))
     cuts = [0, *(cut for cut in cuts if text[cut - 1 : cut + 1] != "\r\n"), len(text)]
     found = Printable(text)
-    pieces = [piece for start, end in zip(cuts, cuts[1:], strict=False) for piece, _ in found.pieces(start, end)]
+    pieces = [piece for start, end in pairwise(cuts) for piece, _ in found.pieces(start, end)]
     assert "".join(pieces) == printable(text, "\n\t")
     assert not set(printable(text)) & set("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u2069\x1b\x9b\n")
 

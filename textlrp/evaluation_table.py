@@ -33,8 +33,8 @@ def render(summary: Summary) -> RenderableType:
         parts.append(Text(facts(section)))
         parts += [each for table in section.tables for each in (_first(summary, table), _others(table))]
         parts.append(_costs(section))
-        parts += [Text(printable(failure(each)), style="bold") for each in section.failures]
-    parts += [Text(printable(sentence)) for sentence in explained(summary)]
+        parts += [Text(failure(each), style="bold") for each in section.failures]
+    parts += [Text(sentence) for sentence in explained(summary)]
     if len(summary.plan.methods) > 1:
         parts.append(Text(f"A star marks a difference to {named(summary.plan.methods[0])} with p < {ALPHA}."))
     return Group(*(each for part in parts for each in (part, Text())))
@@ -44,7 +44,7 @@ def title(table: Table, plan: Plan) -> str:
     """Return what a table shows."""
     if not table.perturb:
         return f"plausibility, {counted(table.documents)} with marked words"
-    stand_in = f" ({table.replacement})" if table.replacement else ""
+    stand_in = f" ({printable(table.replacement)})" if table.replacement else ""
     return f"faithfulness, {plan.by}s {measured.PERTURBATIONS[table.perturb]}{stand_in}, {counted(table.documents)}"
 
 
@@ -64,7 +64,8 @@ def counted(count: int) -> str:
 def failure(failed: Failure) -> str:
     """Return what failed how often, and why the first time."""
     how = f", tokens {measured.PERTURBATIONS[failed.perturb]}" if failed.perturb else ""
-    return f"{failed.method}{how}: {counted(failed.documents)} not measured; {named(failed.example)}: {failed.reason}"
+    what = f"{named(failed.method)}{how}: {counted(failed.documents)} not measured"
+    return f"{what}; {named(failed.example)}: {printable(failed.reason)}"
 
 
 def heading(measure: Measure) -> str:
@@ -118,9 +119,10 @@ def explained(summary: Summary) -> list[str]:
         f"that the model predicts is explained."
     ]
     if len(plan.methods) > 1:
+        first = named(plan.methods[0])
         found.append(
-            f"“vs {plan.methods[0]}” is the difference to {plan.methods[0]} on the documents that both have, with its "
-            f"interval, and the p of a paired sign-flip test by Holm’s correction for all comparisons of the table."
+            f"“vs {first}” is the difference to {first} on the documents that both have, with its interval, "
+            f"and the p of a paired sign-flip test by Holm’s correction for all comparisons of the table."
         )
     for faithful in (True, False):
         shown = next((table for table in tables if bool(table.perturb) is faithful), None)
@@ -132,7 +134,7 @@ def explained(summary: Summary) -> list[str]:
             found.append("Marked words count where the model predicts the label that they are reasons for.")
     found.append(
         "Forward passes are what a method costs for one document, a backward pass counted as two; seconds are medians "
-        f"on {plan.machine.get('device', 'an unknown device')}."
+        f"on {named(plan.machine.get('device', 'an unknown device'))}."
     )
     return found
 
@@ -212,7 +214,7 @@ def cost_cells(cost: Cost) -> tuple[str, str]:
 def _grid(name: str, columns: Sequence[str]) -> RichTable:
     made = RichTable(
         box=box.SIMPLE_HEAD,
-        title=Text(printable(name), style="bold") if name else None,
+        title=Text(name, style="bold") if name else None,
         title_justify="left",
         padding=(0, 0, 0, 1),
         pad_edge=False,

@@ -10,7 +10,7 @@ import click
 
 from textlrp import __version__
 from textlrp.characters import printable
-from textlrp.commands import check, evaluate, explain, export, report, serve
+from textlrp.commands import check, evaluate, explain, export, interrupts, report, serve
 from textlrp.commands.annotations import compare
 from textlrp.errors import InputError, LRPError
 
@@ -28,6 +28,8 @@ class _Commands(click.Group):
         try:
             with _printed():
                 return super().invoke(context)
+        except KeyboardInterrupt:
+            context.exit(interrupts.STATUS)
         except LRPError as error:
             click.echo(f"Error: {printable(str(error))}", err=True)
             context.exit(2 if isinstance(error, InputError) else 1)
@@ -61,5 +63,10 @@ for command in (
     main.add_command(command)
 
 
+def run() -> None:
+    """Run the command line as a process of its own."""
+    interrupts.run(main)
+
+
 if __name__ == "__main__":
-    main()
+    run()

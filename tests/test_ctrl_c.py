@@ -56,6 +56,9 @@ PRESS = "os.kill(os.getpid(), signal.SIGINT)"
         # A library turns it into an error of its own, or goes on.
         f"def command():\n    try:\n        {PRESS}\n        time.sleep(1)\n    except BaseException:\n        pass",
         f"def command():\n    try:\n        {PRESS}\n        time.sleep(1)\n    finally:\n        raise SystemExit(0)",
+        # It is pressed again and again.
+        f"def command():\n    for _ in range(50):\n        try:\n            {PRESS}\n            time.sleep(0.1)\n"
+        "        except BaseException:\n            pass",
         # Something computes on: no step of Python ends it, and a thread would hold the process back.
         "def command():\n    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         "    import torch\n    torch.ones(20_000, 20_000) @ torch.ones(20_000, 20_000)",
@@ -64,7 +67,7 @@ PRESS = "os.kill(os.getpid(), signal.SIGINT)"
         f"def command():\n    from importlib import _bootstrap\n    _bootstrap._call_with_frames_removed(run, None)\n"
         f"def run(_):\n    {PRESS}\n    time.sleep(30)",
     ],
-    ids=["plain", "destructor", "swallowed", "another end", "one long operation", "a thread", "an import"],
+    ids=["plain", "destructor", "swallowed", "another end", "many", "one long operation", "a thread", "an import"],
 )
 def test_it_ends_whatever_becomes_of_the_keyboard_interrupt(script: str) -> None:
     assert ended(script.replace("def run(_)", "def load(_)").replace("removed(run,", "removed(load,")).clean

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 #: Seconds that a command has to clean up.
-PATIENCE = 1.2
+PATIENCE = 1.0
 
 #: The exit status of what a user has ended: 128 and the number of the signal.
 STATUS = 130
@@ -43,13 +43,13 @@ def run(command: Callable[[], Any]) -> None:
         raise KeyboardInterrupt
 
     def watch() -> None:
-        with first:
-            while (woken := first.recv(1)) and woken[0] != signal.SIGINT:
-                pass
+        while (woken := first.recv(1)) and woken[0] != signal.SIGINT:
+            pass
         if woken:
             pressed.set()
             time.sleep(PATIENCE)
             _leave()
+        first.close()
 
     signal.set_wakeup_fd(second.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGINT, press)

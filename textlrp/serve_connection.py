@@ -14,7 +14,6 @@ import re
 from http import HTTPStatus
 from typing import Any
 
-import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from textlrp.serve_guard import CLOSED, HEADERS
@@ -52,13 +51,12 @@ class Connection(H11Protocol):
     @property
     def idle(self) -> bool:
         """Whether no whole request is at work here."""
-        answered = self.cycle is None or self.cycle.response_complete
-        return answered or self.conn.their_state is h11.SEND_BODY
+        return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
 
     @property
     def begun(self) -> bool:
         """Whether a part of a request is here that was not answered."""
-        halfway = self.conn.their_state is h11.SEND_BODY and not self.cycle.response_complete
+        halfway = self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
         return halfway or bool(self.conn.trailing_data[0])
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -78,7 +76,8 @@ class Connection(H11Protocol):
             return
         if self._receiving is None and self.idle:
             self._receiving = self.loop.call_later(self._limits.receive, self._too_slow)
-        if self.conn.their_state is h11.IDLE and self._head(data) > self._limits.head:
+        between = self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)
+        if between and self._head(data) > self._limits.head:
             self.leave(431, f"the head of this request is too long: it may have {self._limits.head:,} bytes", True)
             return
         super().data_received(data)

@@ -64,6 +64,7 @@ class Explainer:
         dtype: str | torch.dtype | None = None,
         revision: str | None = None,
         problem_type: str | None = None,
+        trust_remote_code: bool = False,
         **more: Any,
     ) -> Explainer:
         """Load a classifier and its tokenizer from a folder or from the hub.
@@ -74,13 +75,17 @@ class Explainer:
             dtype: the dtype of the weights (``torch.float32``, ``"float32"``, ``"auto"``); default: as stored.
             revision: a branch, tag or commit of the hub's repository.
             problem_type: what the model's outputs are; see :class:`Explainer`.
+            trust_remote_code: run the code that the model's own files hold (``auto_map`` of its configs, kernels).
+                Without it none runs: a model that transformers knows, too, is loaded as transformers has it.
             **more: passed on to ``AutoModelForSequenceClassification.from_pretrained``.
 
         Raises:
             InputError: there is no folder of that name, or the device, dtype or problem_type is none.
-            ModelError: the model cannot be loaded, or it is no text classifier.
+            ModelError: the model cannot be loaded, holds code that is not trusted, or is no text classifier.
         """
-        model, tokenizer = loading.load(str(name), device=device, dtype=dtype, revision=revision, **more)
+        model, tokenizer = loading.load(
+            str(name), device=device, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code, **more
+        )
         explainer = cls(model, tokenizer, str(name), problem_type=problem_type)
         explainer.revision = explainer.revision or revision or ""
         return explainer

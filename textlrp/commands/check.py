@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from textlrp.commands.shared import echo_json, load, read_texts, rules_file, show, writes
+from textlrp.commands.shared import echo_json, load, read_texts, rules_file, show, trust_option, writes
 from textlrp.outputs import Output, check_outputs
 
 
@@ -17,6 +17,7 @@ from textlrp.outputs import Output, check_outputs
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
 @click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
 @click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]")
+@trust_option
 @click.option("--rules", multiple=True, default=("attnlrp", "cp-lrp"), show_default=True, help="May be given twice.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, and nothing else.")
 @writes("-o", "--output")
@@ -29,6 +30,7 @@ def check(
     revision: str | None,
     device: str | None,
     dtype: str | None,
+    trusted: bool,
     rules: tuple[str, ...],
     as_json: bool,
     output: Path | None,
@@ -49,7 +51,7 @@ def check(
         check_text(document)
     written = [Output("-o", output)] if output is not None else []
     check_outputs(written, [file, *map(rules_file, rules), model], force=force)
-    explainer = load(model, "MODEL", revision, device, dtype)
+    explainer = load(model, "MODEL", revision, device, dtype, trusted)
     from textlrp.audit import audit
 
     found = audit(explainer, documents, chosen)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from textlrp.commands.shared import echo_json, load, rules_file, show, writes
+from textlrp.commands.shared import echo_json, load, rules_file, show, trust_option, writes
 from textlrp.errors import InputError
 from textlrp.evaluation_log import RESULTS, RUN
 from textlrp.outputs import Output, check_outputs
@@ -60,6 +60,7 @@ rollout, gradient-norm, gradient-x-input, integrated-gradients[:STEPS], occlusio
 @click.option("--label", help="The column of the right label; an empty name takes none.  [default: label, ...]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What all that is random uses.")
 @click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
+@trust_option
 @click.option(
     "--output",
     "folder",
@@ -83,6 +84,7 @@ def evaluate(
     label: str | None,
     seed: int,
     device: str | None,
+    trusted: bool,
     folder: Path | None,
     form: str,
     output: Path | None,
@@ -106,9 +108,9 @@ def evaluate(
     check_outputs(outputs, _read(models, corpora, methods), force=force)
     read = read_corpora(corpora, text=text, label=label, limit=limit, seed=seed)
     named = zip(short_names(models, "model"), models, strict=True)
-    loaders = {name: partial(load, model, "--model", None, device, None) for name, model in named}
+    loaders = {name: partial(load, model, "--model", None, device, None, trusted) for name, model in named}
     found = evaluation.evaluate(
-        loaders or {DEMO_NAME: partial(load, None, "--model", None, device, None)},
+        loaders or {DEMO_NAME: partial(load, None, "--model", None, device, None, trusted)},
         read,
         methods or evaluation.METHODS,
         perturb=perturb or evaluation.PERTURB,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from textlrp.commands.shared import echo, load, printable, rules_file, writes
+from textlrp.characters import printable
+from textlrp.commands.shared import echo, load, rules_file, trust_option, writes
 from textlrp.errors import InputError, LRPError
 from textlrp.outputs import Output, check_outputs, check_pages
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 _EPILOG = """INPUT is a CSV, TSV, JSON, JSON Lines, Parquet or text file, a folder saved by datasets, a bundled corpus,
 or a data set on the hub; or explanations that are there already: what --save wrote, a file of "textlrp explain
 --format json", or a folder of such files. Then no model runs."""
+
+#: What options are called where Python calls them something else.
+_OPTIONS = {"identity": "id", "targets": "target", "trusted": "trust-remote-code"}
 
 _LISTED = 10  # failures that are listed on standard error
 
@@ -43,6 +47,7 @@ _DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
 @click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
 @click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]")
+@trust_option
 @click.option(
     "--target",
     "targets",
@@ -86,9 +91,9 @@ def report(
     check_outputs(outputs, read, force=force, runs=is_run)
     failures: Sequence[Failure] = ()
     if is_run:
-        given = [name for name, value in options.items() if value not in (None, ())]
+        given = [name for name, value in options.items() if value is not None and value is not False and value != ()]
         if given:
-            name = {"identity": "id", "targets": "target"}.get(given[0], given[0])
+            name = _OPTIONS.get(given[0], given[0])
             raise InputError(f"{source!r} holds explanations, and --{name} says how to make them: leave it out")
         records = read_run(source)[:limit]
     else:
@@ -122,6 +127,7 @@ def _explained(
     revision: str | None,
     device: str | None,
     dtype: str | None,
+    trusted: bool,
     targets: Sequence[str],
     **how: Any,
 ) -> tuple[list[Record], list[Failure]]:
@@ -133,7 +139,7 @@ def _explained(
 
     chosen = Rules.parse(how.pop("rules") or "attnlrp")
     documents = read_documents(source, text=text, pair=pair, label=label, id=identity, limit=limit, split=split)
-    explainer = load(model, "--model", revision, device, dtype)
+    explainer = load(model, "--model", revision, device, dtype, trusted)
     how = {**how, "long": how["long"] or "truncate", "rules": chosen}
     records: list[Record] = []
     failures: list[Failure] = []

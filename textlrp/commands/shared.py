@@ -23,19 +23,28 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+#: The consent to run what a model brings along; every command that loads a model has it.
+trust_option = click.option(
+    "--trust-remote-code",
+    "trusted",
+    is_flag=True,
+    help="Run the code that a model's own files hold, if they do; nothing else lets it run.",
+)
 
-def printable(line: str) -> str:
-    """Return a line without what would command the terminal: a label or a file name may hold anything."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
 
-
-def load(model: str | None, named: str, revision: str | None, device: str | None, dtype: str | None) -> Explainer:
+def load(
+    model: str | None, named: str, revision: str | None, device: str | None, dtype: str | None, trusted: bool
+) -> Explainer:
     from textlrp.explainer import Explainer
 
     if model is not None:
-        return Explainer.from_pretrained(model, revision=revision, device=device, dtype=dtype)
+        return Explainer.from_pretrained(
+            model, revision=revision, device=device, dtype=dtype, trust_remote_code=trusted
+        )
     if revision is not None or dtype is not None:
         raise InputError(f"--revision and --dtype go with {named}: the built-in classifier has one form")
+    if trusted:
+        raise InputError(f"--trust-remote-code goes with {named}: the built-in classifier has no code of its own")
     return Explainer.demo(device=device)
 
 

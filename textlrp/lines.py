@@ -119,20 +119,31 @@ class Lines:
                 raise cannot_write(self._place, error) from None
             raise
 
+    @property
+    def regular(self) -> bool:
+        """Whether what is added stays there to be read, which it does not in a device or a pipe."""
+        return stat.S_ISREG(os.fstat(self._file).st_mode)
+
     def cut(self) -> bool:
         """Cut off a last line without a newline, so that what is added begins a line; return whether there was one."""
-        if not stat.S_ISREG(os.fstat(self._file).st_mode):
-            return False
         end = 0
-        for _, line, whole in read_lines(self.path):
+        for _, line, whole in read_lines(self.path) if self.regular else ():
             if not whole:
-                try:
-                    os.ftruncate(self._file, end)
-                except OSError as error:
-                    raise cannot_write(self._place, error) from None
+                self._truncate(end)
                 return True
             end += len(line) + 1
         return False
+
+    def clear(self) -> None:
+        """Leave nothing in the file."""
+        if self.regular:
+            self._truncate(0)
+
+    def _truncate(self, size: int) -> None:
+        try:
+            os.ftruncate(self._file, size)
+        except OSError as error:
+            raise cannot_write(self._place, error) from None
 
     def _lock(self) -> None:
         """Keep others out as long as the file is open, and not longer, however this process ends."""

@@ -69,6 +69,7 @@ class Lines:
         self._place = place or path
         self._every = every
         self._synced = time.monotonic()
+        self._pending = False
         self._file = -1
 
     def __enter__(self) -> Lines:
@@ -90,7 +91,8 @@ class Lines:
         file, self._file = self._file, -1
         try:
             try:
-                _sync(file)
+                if self._pending:
+                    _sync(file)
             finally:
                 os.close(file)
         except OSError as failed:
@@ -109,9 +111,10 @@ class Lines:
             done = os.write(self._file, written)
             while done < len(written):  # a disk that fills up takes a part
                 done += os.write(self._file, written[done:])
+            self._pending = True
             if time.monotonic() - self._synced >= self._every:
                 _sync(self._file)
-                self._synced = time.monotonic()
+                self._synced, self._pending = time.monotonic(), False
         except BaseException as error:
             with suppress(OSError):  # a device keeps what it got
                 os.ftruncate(self._file, size)

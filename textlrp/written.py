@@ -43,7 +43,8 @@ _OBJECTS = (
 )
 
 _ABOUT = {"source", "target", "logit", "predicted"}
-_RECORD = {"format", "id", "explanations"}
+_RUN = b'{"textlrp": "run"'
+_RECORD, _FAILED = {"format", "id", "explanations"}, {"format", "id", "failure"}
 _RESULT = {"model", "corpus", "method", "document", "faithfulness", "plausibility", "failures"}
 # What Prodigy adds when a task is answered.
 _ANSWERED = {"answer", "_input_hash"}
@@ -85,6 +86,8 @@ def _indented(content: mmap.mmap) -> Kind | None:
 
 
 def _line(first: bytes) -> Kind | None:
+    if first.startswith(_RUN) or _RUN.startswith(first):  # a process may have died over the first line
+        return Kind.RUN
     try:
         values = json.loads(first)
     except (ValueError, RecursionError):
@@ -92,7 +95,7 @@ def _line(first: bytes) -> Kind | None:
     if not isinstance(values, dict):
         return None
     keys = values.keys()
-    if keys >= _RECORD:
+    if keys >= _RECORD or keys >= _FAILED:
         return Kind.RUN
     if keys >= _RESULT:
         return Kind.EVALUATION

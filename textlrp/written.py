@@ -92,7 +92,7 @@ def _line(first: bytes) -> Kind | None:
     if not isinstance(values, dict):
         return None
     keys = values.keys()
-    if keys >= _RECORD:
+    if keys >= _RECORD or values.get("textlrp") == "run":
         return Kind.RUN
     if keys >= _RESULT:
         return Kind.EVALUATION

@@ -31,7 +31,7 @@ def mode(path: Path) -> int:
     ("script", "count", "figures"),
     [
         ("writing.py", 160, "files that are wrong: 0 of 160 by 8 threads, 0 of 160 by 8 processes\n"),
-        ("killed_writes.py", 10, "10 kills: 0 left something half-written, "),
+        ("killed_writers.py", 10, "10 kills: 0 left something half-written, "),
     ],
 )
 def test_many_at_once_and_kills_leave_whole_files(script: str, count: int, figures: str) -> None:

@@ -257,7 +257,10 @@ def _new_file(name: str, target: str) -> int:
 
 def _new_folder(name: str) -> int:
     os.mkdir(name)
-    return -1 if sys.platform == "win32" else os.open(name, _LOOK)
+    try:
+        return -1 if sys.platform == "win32" else os.open(name, _LOOK)
+    except FileNotFoundError:  # someone who tidied up was faster: another name may have more luck
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
 
 
 class _Part:

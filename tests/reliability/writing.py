@@ -2,7 +2,8 @@
 
 python tests/reliability/writing.py --count 1000     prints a line of figures; exit status 1 where a file is not right
 
-Each of eight threads writes files of its own and, in turn, a file that all write; then eight processes do the same.
+Each of eight threads writes files of its own, alone, several at a time and in folders, and in turn a file that all
+write; then eight processes do the same.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from textlrp.files import write_whole
+from textlrp.files import write_folder, write_together, write_whole
 
 WORKERS = 8
 
@@ -32,6 +33,9 @@ def write(folder: Path, seed: int, worker: int, numbers: range) -> None:
         written = content(seed, worker, number)
         write_whole(folder / f"{worker}-{number}", written if number % 2 else written.splitlines(keepends=True))
         write_whole(folder / "shared", written)
+        if number % 8 == 0:
+            write_together((folder / f"{worker}-{number}-{part}", written) for part in "ab")
+            write_folder(folder / f"{worker}-{number}-folder", [("file", written)])
 
 
 def attack(begin: Callable[..., threading.Thread | multiprocessing.Process], numbers: range, seed: int) -> list[str]:
@@ -49,13 +53,15 @@ def attack(begin: Callable[..., threading.Thread | multiprocessing.Process], num
                 wrong.append("shared")
         for each in workers:
             each.join()
+        expected = {folder / "shared"}
         for worker in range(WORKERS):
             for number in numbers:
-                path = folder / f"{worker}-{number}"
-                if not path.exists() or path.read_text() != content(seed, worker, number):
-                    wrong.append(path.name)
-        expected = {"shared", *(f"{worker}-{number}" for worker in range(WORKERS) for number in numbers)}
-        return wrong + sorted({path.name for path in folder.iterdir()} - expected)
+                more = ("-a", "-b", "-folder/file") if number % 8 == 0 else ()
+                for path in (folder / f"{worker}-{number}{end}" for end in ("", *more)):
+                    expected.add(path)
+                    if not path.exists() or path.read_text() != content(seed, worker, number):
+                        wrong.append(path.name)
+        return wrong + sorted(path.name for path in {*folder.rglob("*")} - expected if path.is_file())
 
 
 def main() -> int:

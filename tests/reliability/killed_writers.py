@@ -1,6 +1,6 @@
 """Processes killed while they write: what is there is old or new, and whole, and what they left is gone after the next.
 
-python tests/reliability/killed_writes.py --count 500     prints a line of figures; exit status 1 where anything is wrong
+python tests/reliability/killed_writers.py --count 500    prints a line of figures; exit status 1 where one is not right
 
 A child writes a file, several files together, or a folder, over and over, and is killed at a random moment. Killed
 between two of several files, some are new and some are old; each is whole.

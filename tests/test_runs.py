@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from conftest import STRICT
-from reported import explanation, reviews
+from reported import consistent_reviews as reviews
+from reported import explanation
 
 import textlrp
 from textlrp.commands.report import report
@@ -115,7 +116,7 @@ def test_a_run_of_another_origin_is_refused_with_what_differs(
         begun(path, **changes)
     assert str(refused.value) == (
         f"{str(path)!r} holds a run with other options or data ({says}): run it as it was begun, name another file, or "
-        f"remove it"
+        f"add --force to begin anew"
     )
     assert path.read_bytes() == before
 
@@ -143,7 +144,7 @@ def test_what_is_no_such_run_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "bare.jsonl").write_text('{"textlrp": "run", "format": 1}\n')
     (tmp_path / "broken.jsonl").write_text('{"textlrp": "run", \n')
     for name, says in {
-        "old.jsonl": "holds no run that says what made it, so it cannot go on: name another file, or add --force to replace it",
+        "old.jsonl": "holds no run that says what made it, so it cannot go on: name another file, or add --force",
         "notes.txt": "holds no run that says what made it",
         "brace": "holds no run that says what made it",
         "later.jsonl": "line 1: this is no run of format 1, which this version of textlrp reads",

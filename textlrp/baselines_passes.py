@@ -75,7 +75,7 @@ class Passes:
         self._choice = Choice(target, contrast)
         self._choice.check(self.head)
         self.encoding: Encoding = explainer.encode(text, text_pair)
-        self.classifier.check_memory(len(self.encoding.input_ids))
+        self.classifier.check_memory(self.encoding, len(self.encoding.input_ids))
         self.words = [i for i, special in enumerate(self.encoding.special) if not special]
         self.forwards = self.aside = 0.0
         self._logits: Tensor | None = None

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+
+from consistent import consistent
 
 from textlrp.explanation import Explanation
 from textlrp.ledger import Ledger
@@ -55,3 +58,8 @@ def reviews() -> list[Record]:
             (explanation("I 🚀 loved the 👩‍👩‍👧 film, really", [0.1, 0.2, 1.0, 0.0, 0.3, 0.4], **sure("POS", 0.75)),),
         ),
     ]
+
+
+def consistent_reviews() -> list[Record]:
+    """The same with numbers that fit together, as they must to be read back from a run."""
+    return [replace(each, explanations=tuple(map(consistent, each.explanations))) for each in reviews()]

@@ -1,15 +1,18 @@
 """Models for the tests of the local server, made by hand, without torch; run as a program, it serves them.
 
-python served.py      prints the address and serves until it is interrupted
+python served.py [LIMITS]     prints the address and serves until it is interrupted; LIMITS are JSON
 """
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import sys
 import time
 from typing import Any
 
+from consistent import consistent
 from exported import explanation
 from hostile import STRINGS
 
@@ -17,6 +20,7 @@ from textlrp import serve
 from textlrp.errors import InputError
 from textlrp.explanation import Explanation
 from textlrp.progress import Bar
+from textlrp.serve_limits import Limits
 from textlrp.spans import Span
 
 LABELS = ("POS", "NEG", *dict.fromkeys(STRINGS))
@@ -26,25 +30,29 @@ def explain(text: str, pair: str | None = None, **options: Any) -> Explanation:
     """An explanation with a relevance for every word, or the error that the text asks for."""
     if text == "unknown":
         raise InputError("there is no label 'X': the model's labels are POS, NEG")
+    if text == "stuck":
+        time.sleep(10)  # nothing can stop it
     if text == "broken":
         raise RuntimeError("index out of range in self\nmore")
     target = options.get("target") or "POS"
+    other = options.get("contrast") or "other"
     spans = []
     for source, each in (("text", text), ("text_pair", pair or "")):
         for i, match in enumerate(re.finditer(r"\S+", each)):
             spans.append(Span(match.start(), match.end(), match.group(), (-1.0) ** i / (i + 1), source=source))
-    return explanation(
+    made = explanation(
         text,
         pair,
         tokens=tuple(spans),
         target=target,
         contrast=options.get("contrast"),
         predicted=target,
-        logits={target: 1.5, "other": -1.0},
-        probabilities={target: 0.75, "other": 0.25},
+        logits={target: 1.5, other: 1.5 - math.log(3)},
+        probabilities={target: 0.75, other: 0.25},
         rules=options["rules"].name,
         model="by hand",
     )
+    return consistent(made)
 
 
 def explain_slowly(text: str, pair: str | None = None, **options: Any) -> Explanation:
@@ -64,5 +72,6 @@ MODELS = (
 
 
 if __name__ == "__main__":
-    serve.run(MODELS, serve.bind(0), lambda address: print(address, flush=True))
+    limits = Limits(**json.loads(sys.argv[1])) if len(sys.argv) > 1 else None
+    serve.run(MODELS, serve.bind(0), lambda address: print(address, flush=True), limits)
     sys.exit(0)

@@ -7,15 +7,17 @@ import dataclasses
 import json
 import os
 import pickle
+import resource
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from consistent import softmax
 
 from textlrp import Explanation, Ledger, Span
-from textlrp.errors import InputError
+from textlrp.errors import FileError, InputError
 
 
 def made(**changes: Any) -> Explanation:
@@ -25,7 +27,7 @@ def made(**changes: Any) -> Explanation:
         "contrast": None,
         "logit": 0.1 + 0.2,
         "logits": {"NEG": -1 / 3, "POS": 0.1 + 0.2},
-        "probabilities": {"NEG": 0.35, "POS": 0.65},
+        "probabilities": softmax({"NEG": -1 / 3, "POS": 0.1 + 0.2}),
         "predicted": "POS",
         "tokens": (
             Span(0, 0, "", 0.05, True, "[CLS]"),
@@ -40,8 +42,15 @@ def made(**changes: Any) -> Explanation:
     return Explanation(**{**values, **changes})
 
 
+def contrasted() -> Explanation:
+    """Without probabilities, and the difference of two logits."""
+    logit = 0.1 + 0.2 + 1 / 3
+    books = Ledger({"tokens": 1 / 3, "special tokens": 0.05, "biases": 0.25}, logit)
+    return made(truncated=None, contrast="NEG", probabilities={}, logit=logit, ledger=books)
+
+
 def test_json_gives_back_the_very_same_explanation(tmp_path: Path) -> None:
-    for e in (made(), made(truncated=None, contrast="NEG", probabilities={})):
+    for e in (made(), contrasted()):
         path = tmp_path / "e.json"
         written = e.to_json(path)
         assert path.read_bytes().decode() == written
@@ -72,7 +81,7 @@ def test_it_loads_and_shows_itself_without_torch(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script, path], capture_output=True, text=True, env=environment, check=True
     )
-    assert done.stdout.startswith("POS 65.0 %   explained: POS, logit +0.300")
+    assert done.stdout.startswith("POS 65.3 %   explained: POS, logit +0.300")
     assert done.stderr == ""
 
 
@@ -117,18 +126,16 @@ def test_a_missing_file_is_said_so(tmp_path: Path) -> None:
             Explanation.from_json(source)
 
 
-def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_half_written_is_left(tmp_path: Path) -> None:
     path = tmp_path / "e.json"
     path.write_text("before")
-
-    def full(self: Path, text: str, **_: Any) -> int:
-        self.touch()
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(InputError, match="No space left on device"):
-        made().to_json(path)
-    monkeypatch.undo()
+    _, hard = before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(FileError, match=r"cannot write '.*e\.json': File too large"):
+            made().to_json(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert path.read_text() == "before"
     assert os.listdir(tmp_path) == ["e.json"]
 
@@ -160,22 +167,24 @@ def test_words_and_sentences_are_written_for_other_readers() -> None:
             for s in spans
         ]
         assert "".join(s.text for s in spans) == e.text
-    values["words"] = values["sentences"] = []
+    for key in ("words", "sentences", "digest"):
+        del values[key]
     assert Explanation.from_dict(values) == e
 
 
 def test_what_was_written_before_there_were_pairs_is_still_read() -> None:
     e = made()
     values = e.to_dict()
-    for key in ("words", "sentences", "text_pair", "truncated_pair", "windows"):
+    for key in ("words", "sentences", "text_pair", "truncated_pair", "windows", "digest"):
         del values[key]
     for span in values["tokens"]:
         del span["source"]
+    del values["ledger"]["residue"]
     assert Explanation.from_dict(values) == e
 
 
 def test_a_span_of_a_second_text_that_is_not_there_is_said_so() -> None:
     values = made().to_dict()
     values["tokens"][-1]["source"] = "text_pair"
-    with pytest.raises(InputError, match="this is no explanation saved by textlrp, or it was changed"):
+    with pytest.raises(InputError, match=r"was changed: tokens\[2\] is in 'text_pair', and there is no such text"):
         Explanation.from_dict(values)

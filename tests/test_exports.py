@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 from conftest import STRICT
+from consistent import consistent
 from exported import TEXTS, TRICKY, explanation, record, words
 from hypothesis import given
 from hypothesis import strategies as st
@@ -329,10 +330,10 @@ def test_a_folder_is_new_and_whole(to: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
-    from textlrp.exports_files import write_folder
+    from textlrp.files import write_folder
 
     with pytest.raises(InputError, match="cannot write"):
-        write_folder(tmp_path / "new", {"a": "text", "x" * 300: "text"})
+        write_folder(tmp_path / "new", [("a", "text"), ("x" * 300, "text")])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -340,7 +341,7 @@ def test_nothing_here_needs_torch(tmp_path: Path) -> None:
     from textlrp.records import write_run
 
     run = tmp_path / "run.jsonl"
-    write_run(run, [record("a good text")])
+    write_run(run, [Record("1", (consistent(explanation("a good text")),))])
     program = (
         "import sys; from textlrp import exports; from textlrp.records import read_run\n"
         "for to in exports.FORMATS: exports.export(read_run(sys.argv[1]), to, sys.argv[2] + to)\n"
@@ -357,7 +358,7 @@ def test_the_command(tmp_path: Path) -> None:
     from textlrp.records import write_run
 
     run = tmp_path / "run.jsonl"
-    write_run(run, [record("a good text")])
+    write_run(run, [Record("1", (consistent(explanation("a good text")),))])
     result = CliRunner().invoke(export, [str(run), "--to", "doccano", "--top", "1"])
     assert result.exit_code == 0, result.output
     assert re.search(r'"label": \[\[\d, \d+, "(for|against) POS"\]\]', result.stdout)

@@ -196,7 +196,7 @@ def test_no_numbers_from_scores_that_are_not_those_of_the_model() -> None:
         assess(bag, replace(scores, tokens=scores.tokens[:-1]))
     with pytest.raises(InputError, match="the score of 'great' at character 0 is nan, no number"):
         assess(bag, scored(bag, TEXT, {"great": math.nan}))
-    with pytest.raises(InputError, match="steps, left_out and draws are 1 or more, not 0, 128 and 50"):
+    with pytest.raises(InputError, match="steps is a number of steps, 1 or more, not 0"):
         assess(bag, scores, steps=0)
     with pytest.raises(InputError, match="there is no label 'LABEL_7'"):
         assess(bag, replace(scores, target="LABEL_7"))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from textlrp.errors import InputError
 from textlrp.intervals import DRAWS, difference_interval, holm, mean_interval, paired_p
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20)
@@ -119,10 +120,10 @@ def test_holm_by_hand() -> None:
 
 @pytest.mark.parametrize("values", [[], [math.nan], [1.0, math.inf]])
 def test_what_has_no_mean_is_refused(values: list[float]) -> None:
-    with pytest.raises(ValueError, match="there is no mean"):
+    with pytest.raises(InputError, match="there is no mean"):
         mean_interval(values)
 
 
 def test_what_cannot_be_paired_is_refused() -> None:
-    with pytest.raises(ValueError, match="3 values cannot be paired with 2"):
+    with pytest.raises(InputError, match="3 values cannot be paired with 2"):
         paired_p([1.0, 2.0, 3.0], [1.0, 2.0])

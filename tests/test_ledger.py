@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from textlrp import ledger
-from textlrp.errors import NonFiniteError, UnbalancedLedgerError
+from textlrp.errors import InputError, NonFiniteError, UnbalancedLedgerError
 from textlrp.ledger import Ledger
 
 ROWS = {"biases": -0.25, "tokens": 1.5, "softmax": 0.125}
@@ -122,8 +122,12 @@ def test_the_books_of_a_document_are_the_mean_of_its_windows():
 
 def test_it_goes_through_json():
     book = Ledger(ROWS, logit=1.375)
-    assert book.to_dict() == {"rows": ROWS, "logit": 1.375, "tolerance": 1e-4, "magnitude": 0.0}
-    assert Ledger(**json.loads(json.dumps(book.to_dict()))) == book
+    written = {"rows": ROWS, "logit": 1.375, "tolerance": 1e-4, "magnitude": 0.0, "residue": book.residue}
+    assert book.to_dict() == written
+    assert Ledger.from_dict(json.loads(json.dumps(book.to_dict()))) == book
+    assert Ledger.from_dict({key: value for key, value in written.items() if key != "residue"}) == book
+    with pytest.raises(InputError, match=r"the rows of the ledger leave .* of its logit 1.375, and its residue is 0.5"):
+        Ledger.from_dict({**written, "residue": 0.5})
 
 
 def test_tolerances_by_dtype():

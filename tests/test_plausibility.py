@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textlrp import Span, plausibility
+from textlrp.errors import InputError
 from textlrp.plausibility import (
     auprc,
     chosen_words,
@@ -178,7 +179,7 @@ def test_auprc_is_the_average_precision_of_scikit_learn(marked: list[bool], data
 
 def test_without_marks_there_is_no_area() -> None:
     for measure in (lambda: auprc([1.0], [False]), lambda: random_auprc([False])):
-        with pytest.raises(ValueError, match="no word is marked"):
+        with pytest.raises(InputError, match="no word is marked"):
             measure()
 
 

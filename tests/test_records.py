@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from consistent import consistent
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from textlrp.records import Record, read_run, write_run
 
 
 def explained(text: str, target: str = "POS", **changes: Any) -> Explanation:
+    """An explanation whose numbers fit together, whichever label it explains."""
     values: dict[str, Any] = {
         "text": text,
         "target": target,
@@ -30,7 +32,7 @@ def explained(text: str, target: str = "POS", **changes: Any) -> Explanation:
         "tokens": (Span(0, len(text), text, 0.5),),
         "ledger": Ledger({"tokens": 0.5}, 0.5),
     }
-    return Explanation(**{**values, **changes})
+    return consistent(Explanation(**{**values, **changes}))
 
 
 def test_a_record_tells_what_its_explanations_tell() -> None:

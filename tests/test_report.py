@@ -14,12 +14,12 @@ from typing import Any
 import hostile
 import pytest
 from click.testing import CliRunner
-from reported import explanation, reviews
+from reported import consistent_reviews, explanation, reviews
 
 from textlrp.commands.report import report
 from textlrp.errors import InputError
-from textlrp.records import Record, read_run, write_run
-from textlrp.report import Failure, write_report
+from textlrp.records import Failure, Record, read_run, write_run
+from textlrp.report import write_report
 from textlrp.report_data import read_report
 
 
@@ -175,7 +175,7 @@ def run(*arguments: str) -> Any:
 
 
 def test_a_finished_run_is_reported_without_a_model(tmp_path: Path) -> None:
-    write_run(tmp_path / "run.jsonl", reviews())
+    write_run(tmp_path / "run.jsonl", consistent_reviews())
     done = run(str(tmp_path / "run.jsonl"), "-o", str(tmp_path / "report.html"), "--limit", "3")
     assert (done.exit_code, done.output) == (0, f"{tmp_path / 'report.html'}: 3 documents\n")
     assert list(read_report(tmp_path / "report.html").documents) == ["a", "b", "c"]
@@ -189,7 +189,7 @@ def test_a_finished_run_is_reported_without_a_model(tmp_path: Path) -> None:
 
 def test_a_folder_of_explanations_is_a_run(tmp_path: Path) -> None:
     (tmp_path / "saved").mkdir()
-    for name, record in zip(("one", "two"), reviews(), strict=False):
+    for name, record in zip(("one", "two"), consistent_reviews(), strict=False):
         record.explanation.to_json(tmp_path / "saved" / f"{name}.json")
     done = run(str(tmp_path / "saved"), "-o", str(tmp_path / "report.html"))
     assert done.exit_code == 0

@@ -171,7 +171,7 @@ def test_the_command_line_names_rules():
     [
         (lambda: Gamma(-0.1), "gamma must be a number of 0 or more, not -0.1"),
         (lambda: Gamma(float("nan")), "gamma must be a number of 0 or more, not nan"),
-        (lambda: Gamma("x"), "gamma must be a number of 0 or more, not x"),
+        (lambda: Gamma("x"), "gamma must be a number of 0 or more, not 'x'"),
         (lambda: ZPlus(0), "epsilon must be a positive number, not 0"),
         (lambda: AlphaBeta(2, 2), "alpha - beta must be 1, or relevance is not kept: 2 - 2 is not"),
         (lambda: AlphaBeta(0.5, -0.5), "beta must be a number of 0 or more"),

@@ -330,7 +330,7 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         ({"pair": "txt"}, "has no column 'txt': choose another with --pair"),
         ({"label": "txt"}, "has no column 'txt': choose another with --label"),
         ({"id": "txt"}, "has no column 'txt': choose another with --id"),
-        ({"limit": 0}, "the limit is 0, and at least one document must be read"),
+        ({"limit": 0}, "limit is a number of documents, 1 or more, not 0"),
     ):
         with pytest.raises(InputError) as caught:
             read_documents(path, **options)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textlrp.errors import InputError
+from textlrp.saved import is_format
 from textlrp.spans import TEXT, TEXT_PAIR
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _read_file(path: Path, report: Sent) -> dict[tuple[str, str], Annotation]:
 def _annotation(values: Any, report: Sent, stem: str, place: str) -> Annotation:
     if not isinstance(values, dict) or values.get("textlrp") != _KIND:
         raise InputError(f"{place} is no annotation: a line of the report's download was expected")
-    if values.get("format") != _FORMAT:
+    if not is_format(values.get("format"), _FORMAT):
         raise InputError(
             f"{place} has format {_shown(values.get('format'))}, and this version of textlrp reads annotations of "
             f"format {_FORMAT}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from textlrp import options
 from textlrp.cost import Cost
 from textlrp.errors import InputError
 from textlrp.explainer import Explainer
@@ -180,8 +181,9 @@ def audit(
     """
     chosen = list(dict.fromkeys(as_rules(each) for each in rules))
     texts = tuple(TEXTS if texts is None else texts)
-    if not texts or not chosen or repeats < 1:
-        raise InputError("an audit takes one text or more, one set of rules or more, and one repeat or more")
+    if not texts or not chosen:
+        raise InputError("an audit takes one text or more, and one set of rules or more")
+    repeats = options.whole(repeats, "repeats is how often each is timed, 1 or more", 1)
     for text in texts:
         check_text(text)
     model, config = explainer.model, explainer.config

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from textlrp.attribution import Attribution, Scorer
 from textlrp.errors import InputError
+from textlrp.options import brief, whole
 from textlrp.rules import PRESETS, Rules
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Method:
         count: the default of the number that it takes, or None for no number.
         counted: what that number counts.
         choices: the words that it takes, of which it takes one.
+        most: the largest number that it takes: more changes nothing that can be told, and takes days.
         extra: the package that it needs, which is an extra of textlrp, or empty.
     """
 
@@ -50,6 +52,7 @@ class Method:
     counted: str = ""
     choices: tuple[str, ...] = ()
     extra: str = ""
+    most: int = 1_000_000
 
 
 #: The methods by name. Sources: Abnar and Zuidema 2020 (rollout); Sundararajan et al. 2017 (integrated gradients);
@@ -60,8 +63,10 @@ METHODS = {
     "rollout": Method("baselines_attention", "rollout"),
     "gradient-norm": Method("baselines_gradients", "gradient_norm"),
     "gradient-x-input": Method("baselines_gradients", "gradient_x_input"),
-    "integrated-gradients": Method("baselines_gradients", "integrated_gradients", 20, "steps", ("mask", "pad", "zero")),
-    "lrp-path": Method("baselines_paths", "lrp_path", 2, "points", ("mask", "pad", "zero")),
+    "integrated-gradients": Method(
+        "baselines_gradients", "integrated_gradients", 20, "steps", ("mask", "pad", "zero"), most=1000
+    ),
+    "lrp-path": Method("baselines_paths", "lrp_path", 2, "points", ("mask", "pad", "zero"), most=1000),
     "occlusion": Method("baselines_sampling", "occlusion", choices=REPLACEMENTS),
     "lime": Method("baselines_sampling", "lime", 200, "samples", REPLACEMENTS, "captum"),
     "shapley": Method("baselines_sampling", "shapley", 20, "permutations", REPLACEMENTS, "captum"),
@@ -91,6 +96,8 @@ def scorer(name: str) -> Scorer:
     Raises:
         InputError: there is no such method, it does not take what stands behind its name, or its package is missing.
     """
+    if not isinstance(name, str):
+        raise InputError(f"a method is called by its name, not {brief(name)}")
     first, *said = name.split(":")
     if first in METHODS:
         method = METHODS[first]
@@ -121,13 +128,15 @@ def _method(name: str, method: Method, options: tuple[Any, ...]) -> Scorer:
         seed: int = 0,
     ) -> Attribution:
         from textlrp.baselines_passes import Passes
+        from textlrp.isolation import contained
 
         function = getattr(importlib.import_module(f"textlrp.{method.module}"), method.function)
         if method.extra:
             importlib.import_module(f"{method.extra}.attr")
+        seed = whole(seed, "seed is a whole number")
         start = time.perf_counter()
         passes = Passes(explainer, text, text_pair, target, contrast)
-        scores = function(passes, seed, *options)
+        scores = contained(lambda: function(passes, seed, *options))
         # The scores are numbers by now, so an accelerator is through with them.
         return passes.attribution(name, scores, time.perf_counter() - start)
 
@@ -144,6 +153,7 @@ def _rules(name: str, rules: Rules) -> Scorer:
         contrast: str | int | None = None,
         seed: int = 0,
     ) -> Attribution:
+        whole(seed, "seed is a whole number")
         start = time.perf_counter()
         e = explainer.explain(text, text_pair, target=target, contrast=contrast, rules=rules)
         return Attribution(
@@ -171,9 +181,12 @@ def _options(name: str, method: Method, said: Sequence[str]) -> tuple[Any, ...]:
     """
     takes = [f"a number of {method.counted}"] if method.count is not None else []
     takes += [f"one of {', '.join(method.choices)}"] if method.choices else []
-    numbers = [int(part) for part in said if method.count is not None and part.isascii() and part.isdecimal()]
+    takes_number = method.count is not None
+    numbers = [part.lstrip("0") for part in said if takes_number and part.isascii() and part.isdecimal()]
     words = [part for part in said if part in method.choices]
-    if len(numbers) + len(words) < len(said) or len(numbers) > 1 or len(words) > 1 or 0 in numbers:
+    if len(numbers) + len(words) < len(said) or len(numbers) > 1 or len(words) > 1 or "" in numbers:
         raise InputError(f"{name} takes {' and '.join(takes) or 'no options'}, not {':'.join(said)!r}")
-    given: list[Any] = [*numbers, method.count][:1] if method.count is not None else []
+    if numbers and (len(numbers[0]) > len(str(method.most)) or int(numbers[0]) > method.most):
+        raise InputError(f"{name} takes up to {method.most:,} {method.counted}, not {numbers[0][:20]}")
+    given: list[Any] = [*map(int, numbers), method.count][:1] if method.count is not None else []
     return (*given, *([*words, None][:1] if method.choices else []))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -14,8 +13,8 @@ from torch import Tensor, nn
 from textlrp import memory
 from textlrp.calls import logits_of
 from textlrp.errors import InputError, ModelError
-from textlrp.isolation import undisturbed
-from textlrp.propagation import Propagation, propagate_targets
+from textlrp.isolation import contained, undisturbed
+from textlrp.propagation import Options, Propagation, run
 from textlrp.rules import Rules
 from textlrp.targets import Targets
 from textlrp.tokens import Batch, Encoding, encode, pad
@@ -23,6 +22,8 @@ from textlrp.tokens import Batch, Encoding, encode, pad
 #: transformers writes a huge number where a tokenizer knows no limit.
 _NO_LIMIT = 1_000_000
 
+#: What the random numbers of models that draw (hashing attention) start from, so that they repeat themselves.
+SEED = 0
 #: The share of the free memory below which a rough guess is good enough.
 _SURE = 1 / 16
 
@@ -165,20 +166,29 @@ class Classifier:
         growth = memory.Growth.of(self._peaks)
         return None if growth is None else growth.at(rows, length)
 
-    def logits(self, batch: Batch) -> Tensor:
-        """Return the logits of the plain model, ``[batch, labels]``, detached."""
+    def logits(self, batch: Batch, prepare: Callable[[nn.Module], Any] = lambda model: None) -> Tensor:
+        """Return the logits of the plain model, ``[batch, labels]``, detached.
+
+        Args:
+            batch: the texts.
+            prepare: what is done to a copy of the model before it runs; the model itself stays as it is.
+        """
         inputs = self.inputs(batch)
-        with undisturbed(self.model), seeded(self.model), torch.no_grad():
-            return logits_of(self.model(**inputs), inputs["input_ids"].shape[0])
+
+        def passed() -> Tensor:
+            with undisturbed(self.model, SEED) as parts, torch.no_grad():
+                prepare(parts.model)
+                return logits_of(parts.model(**inputs), inputs["input_ids"].shape[0])
+
+        return contained(passed)
 
     def propagate(
         self, batch: Batch, targets: Targets, rules: Rules | str, layers: bool = False
     ) -> tuple[Propagation, ...]:
         """Explain texts; :func:`textlrp.propagation.propagate_targets` says what comes back and what is raised."""
         special = torch.tensor(batch.special, device=self.device)
-        with seeded(self.model):
-            inputs: dict[str, Any] = self.inputs(batch)
-            return propagate_targets(self.model, targets, rules, special_tokens_mask=special, layers=layers, **inputs)
+        options = Options(rules, special, layers=layers, seed=SEED)
+        return run(self.model, targets, options, self.inputs(batch))
 
 
 def _length_limit(model: nn.Module, tokenizer: Any) -> int | None:
@@ -214,15 +224,3 @@ def word_table(model: nn.Module) -> Any:
         return getter()
     except NotImplementedError:
         return None
-
-
-@contextmanager
-def seeded(model: nn.Module) -> Iterator[None]:
-    """Make models that sample (hashing attention) repeat themselves; afterwards the random state is as before."""
-    devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
-    with torch.random.fork_rng(devices=devices):
-        torch.default_generator.manual_seed(0)
-        for device in devices:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(0)
-        yield

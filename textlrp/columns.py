@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from textlrp import options
 from textlrp.errors import InputError
 
 
@@ -16,7 +17,7 @@ def column(values: Any, what: str) -> Iterable[Any]:
     if columns is not None:
         named = ", ".join(map(str, list(columns)[:5])) if isinstance(columns, Iterable) else str(columns)
         raise InputError(f"{what} takes one column, and {type(values).__name__} has several ({named}): choose one")
-    if isinstance(values, dict) or not isinstance(values, Iterable):
+    if isinstance(values, dict) or not isinstance(values, Iterable) or not _iterates(values):
         raise InputError(f"{what} takes a list, a generator or a column of texts, not {type(values).__name__}")
     return values
 
@@ -42,7 +43,7 @@ def pair(value: Any) -> tuple[Any, Any]:
 
 def single(value: Any) -> bool:
     """Whether a value is one label, a name or an index, and not several."""
-    return isinstance(value, str) or (hasattr(value, "__index__") and not getattr(value, "shape", ()))
+    return isinstance(value, (str, bool)) or options.as_whole(value) is not None
 
 
 def each(targets: Any, count: int) -> list[Any]:
@@ -53,3 +54,31 @@ def each(targets: Any, count: int) -> list[Any]:
     if len(listed) != count:
         raise InputError(f"targets has {len(listed)} labels for {count} texts: give one for each, or one for all")
     return listed
+
+
+def _iterates(values: Any) -> bool:
+    try:
+        return iter(values) is not None
+    except TypeError:  # a tensor of a single number says that it can be iterated over, and cannot
+        return False
+
+
+def paired(texts: Iterable[Any], targets: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each text with its target, drawing both as they are asked for.
+
+    Raises:
+        InputError: there are more texts than targets, or fewer.
+    """
+    if targets is None or single(targets):
+        for text in texts:
+            yield text, targets
+        return
+    count, labels, none = 0, iter(targets), object()
+    for text in texts:
+        label = next(labels, none)
+        if label is none:
+            raise InputError(f"targets has {count} labels, and there are more texts: give one for each, or one for all")
+        yield text, label
+        count += 1
+    if next(labels, none) is not none:
+        raise InputError(f"targets has more labels than the {count} texts: give one for each, or one for all")

@@ -7,11 +7,22 @@ from typing import Any
 
 
 class LRPError(Exception):
-    """The base of every exception that textlrp raises."""
+    """The base of every exception that textlrp raises.
+
+    They can be copied, and sent from one process to another, with class, message and attributes: Python's own way calls
+    the class with the message alone, which fails where a class takes other arguments.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.args), self.__dict__
 
 
 class InputError(LRPError):
     """A text, a label or an option cannot be used as given."""
+
+
+class FileError(InputError):
+    """A file cannot be written: the disk is full, the name is too long, the folder gives no right to."""
 
 
 class ModelError(LRPError):
@@ -56,3 +67,8 @@ class BatchError(LRPError):
             f"{len(self.errors)} of {count} texts cannot be explained ({'; '.join([*listed, *more])}); "
             f"errors='return' gives the others, with the errors in their places"
         )
+
+
+def _rebuilt(kind: type[LRPError], args: tuple[Any, ...]) -> LRPError:
+    """Return an error as it was, without calling ``__init__``; its attributes are set by who calls this."""
+    return kind.__new__(kind, *args)

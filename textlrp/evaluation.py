@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textlrp import evaluation_measures as measured
+from textlrp import options
 from textlrp.errors import InputError, LRPError
 from textlrp.evaluation_data import Corpus, method_names, model_facts, rules_fingerprints
 from textlrp.evaluation_log import SCORES, Log, Plan, Result
@@ -70,6 +71,9 @@ def evaluate(
     from textlrp import baselines
 
     _check(models, corpora, methods, perturb, by, measures)
+    if limit is not None:
+        limit = options.whole(limit, "limit is a number of documents, 1 or more", 1)
+    seed = options.whole(seed, "seed is a whole number, 0 or more", 0)
     scorers = dict(zip(method_names(methods), map(baselines.scorer, methods), strict=True))
     loader = _Loader(models)
     plan = Plan(
@@ -142,12 +146,26 @@ class _Run:
         warm: set[str] = set()
         for document, methods in self.pending():
             known: dict[str, Perturbed] = {}
+            self._read_again(explainer, document, methods, known)
             for method in methods:
                 if method not in warm:  # what is done once and never again is not part of the time
                     warm.add(method)
                     _attempt(self.scorers[method], explainer, document, self.log.plan.seed)
                 self.log.add(self._result(explainer, document, method, right.get(document.id), known))
                 self.bar.advance()
+
+    def _read_again(
+        self, explainer: Explainer, document: Source, methods: Sequence[str], known: dict[str, Perturbed]
+    ) -> None:
+        """Let the model read what it read for the methods that were measured before the run was stopped.
+
+        A method pays for what no method before it asked for. Without this, the first one of a run that goes on within
+        a document would pay once more for what those before it have paid for.
+        """
+        for method in self.scorers:
+            if method in methods:
+                return  # they are measured in order, so what is missing comes last
+            self._result(explainer, document, method, None, known)
 
     def _result(
         self,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textlrp import corpora
+from textlrp import corpora, options
 from textlrp.errors import InputError
 from textlrp.rows import read_rows
 from textlrp.sources import Source, match_labels, read_documents
@@ -85,6 +85,9 @@ def read_corpora(
         InputError: one cannot be read, or is named twice.
     """
     short_names(names, "corpus")
+    if limit is not None:
+        limit = options.whole(limit, "limit is a number of documents, 1 or more", 1)
+    seed = options.whole(seed, "seed is a whole number, 0 or more", 0)
     parted = [_parted(name) for name in names]
     sources = list(dict.fromkeys(source for source, _ in parted))
     called = dict(zip(sources, short_names(sources, "corpus"), strict=True))

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textlrp.consistency import check, check_windows
 from textlrp.errors import InputError
 from textlrp.files import read_json, write_whole
 from textlrp.grouped import Grouped
 from textlrp.jsontext import json_text
 from textlrp.layers import Layer
 from textlrp.ledger import Ledger
+from textlrp.saved import DIGEST, Fields, check_digest, is_format, no_explanation, plain, sealed, shown
 from textlrp.spans import Span
 
 if TYPE_CHECKING:
@@ -83,24 +85,28 @@ class Explanation(Grouped):
         return replace(self, tokens=tokens, layers=()).units(by)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the explanation as JSON-ready values."""
-        return {
+        """Return the explanation as JSON-ready values, with a digest of them.
+
+        Raises:
+            NonFiniteError: a NaN or an infinity is among its numbers, which JSON cannot hold.
+        """
+        values = {
             "format": _FORMAT,
             "text": self.text,
             "text_pair": self.text_pair,
             "target": self.target,
             "contrast": self.contrast,
             "predicted": self.predicted,
-            "logit": self.logit,
-            "logits": dict(self.logits),
-            "probabilities": dict(self.probabilities),
+            "logit": plain(self.logit),
+            "logits": {label: plain(value) for label, value in self.logits.items()},
+            "probabilities": {label: plain(value) for label, value in self.probabilities.items()},
             "tokens": [span.to_dict() for span in self.tokens],
             "ledger": self.ledger.to_dict(),
             "words": [_brief(span) for span in self.words],
             "sentences": [_brief(span) for span in self.sentences],
-            "truncated": list(self.truncated) if self.truncated else None,
-            "truncated_pair": list(self.truncated_pair) if self.truncated_pair else None,
-            "windows": self.windows,
+            "truncated": list(map(plain, self.truncated)) if self.truncated else None,
+            "truncated_pair": list(map(plain, self.truncated_pair)) if self.truncated_pair else None,
+            "windows": plain(self.windows),
             "rules": self.rules,
             "model": self.model,
             "revision": self.revision,
@@ -108,6 +114,7 @@ class Explanation(Grouped):
             "versions": dict(self.versions),
             "layers": [layer.to_dict() for layer in self.layers],
         }
+        return sealed(values)
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return the explanation as JSON, and write it to ``path`` if one is given."""
@@ -135,34 +142,50 @@ class Explanation(Grouped):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Explanation:
-        """Rebuild an explanation from :meth:`to_dict`.
+        """Rebuild an explanation from :meth:`to_dict`, and check that all of it fits together.
+
+        Sums, probabilities and spans are held to what they follow from (:mod:`textlrp.consistency`), and all of it to
+        its digest, if it has one.
 
         Raises:
-            InputError: the values are no explanation, or not one that this version reads.
+            InputError: the values are no explanation, not one that this version reads, or one that was changed.
         """
-        if values.get("format") != _FORMAT:
+        if not is_format(values.get("format"), _FORMAT):
             found = values.get("format", "none")
             raise InputError(
                 f"this has format {found}, and this version of textlrp reads explanations of format {_FORMAT}"
             )
-        try:
-            # Words and sentences are written for other readers; they follow from the tokens.
-            fields = {key: value for key, value in values.items() if key not in ("format", "words", "sentences")}
-            fields["tokens"] = tuple(Span.from_dict(span) for span in values["tokens"])
-            fields["ledger"] = Ledger(**values["ledger"])
-            fields["layers"] = tuple(Layer.from_dict(layer) for layer in values.get("layers", ()))
-            for key in ("truncated", "truncated_pair"):
-                fields[key] = tuple(values[key]) if values.get(key) else None
-            explanation = cls(**fields)
-            texts = {source: text for source, text, _ in explanation.texts}
-            for span in explanation.tokens:
-                if not 0 <= span.start <= span.end or texts[span.source][span.start : span.end] != span.text:
-                    raise InputError(
-                        f"this explanation was changed: its text has no {span.text!r} at characters {span.start} to "
-                        f"{span.end}"
-                    )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"this is no explanation saved by textlrp, or it was changed: {error}") from None
+        fields = Fields(values, "it")
+        # Words and sentences are written for other readers; they follow from the tokens.
+        words, sentences = (_spans(fields, key) if key in fields else None for key in ("words", "sentences"))
+        explanation = cls(
+            text=fields.text("text"),
+            target=fields.text("target"),
+            contrast=fields.text("contrast", None),
+            logit=fields.number("logit"),
+            logits=fields.numbered("logits"),
+            probabilities=fields.numbered("probabilities"),
+            predicted=fields.text("predicted"),
+            tokens=_spans(fields, "tokens"),
+            ledger=Ledger.from_dict(fields.take("ledger")),
+            truncated=_range(fields, "truncated"),
+            rules=fields.text("rules", cls.rules),
+            model=fields.text("model", cls.model),
+            versions=_versions(fields),
+            text_pair=fields.text("text_pair", None),
+            truncated_pair=_range(fields, "truncated_pair"),
+            windows=fields.whole("windows", 1, cls.windows),
+            revision=fields.text("revision", cls.revision),
+            reading=_reading(fields),
+            layers=tuple(Layer.from_dict(layer, f"layers[{i}]") for i, layer in enumerate(fields.list("layers", ()))),
+        )
+        for key in ("format", DIGEST):
+            fields.take(key, None)
+        fields.end()
+        check(explanation, words, sentences)
+        if "reading" in fields:  # which older versions did not write
+            check_windows(explanation)
+        check_digest(values, "explanation")
         return explanation
 
     @classmethod
@@ -190,3 +213,35 @@ class Explanation(Grouped):
 
 def _brief(span: Span) -> dict[str, Any]:
     return {key: value for key, value in span.to_dict().items() if key not in ("special", "piece")}
+
+
+def _spans(fields: Fields, key: str) -> tuple[Span, ...]:
+    return tuple(Span.from_dict(span, f"{key}[{i}]") for i, span in enumerate(fields.list(key)))
+
+
+def _range(fields: Fields, key: str) -> tuple[int, int] | None:
+    """Return characters ``[start, end)``, or None where there are none."""
+    if fields.take(key, None) is None:
+        return None
+    offsets = fields.list(key)
+    if len(offsets) != 2 or any(type(offset) is not int for offset in offsets):
+        raise no_explanation(f"it has {shown(offsets)} for {key}, and [start, end] was expected")
+    return offsets[0], offsets[1]
+
+
+def _versions(fields: Fields) -> dict[str, str]:
+    named = Fields(fields.mapping("versions", {}), "versions")
+    return {name: named.text(name) for name in fields.mapping("versions", {})}
+
+
+def _reading(fields: Fields) -> dict[str, str | int]:
+    """Return what was asked for of long texts: a way, and numbers of ids."""
+    asked = Fields(fields.mapping("reading", {}), "reading")
+    found: dict[str, str | int] = {}
+    for key in fields.mapping("reading", {}):
+        if key == "long":
+            found[key] = asked.text(key)
+        elif key in ("window", "stride"):
+            found[key] = asked.whole(key, 1)
+    asked.end()
+    return found

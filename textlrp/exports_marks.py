@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from textlrp import segmentation
+from textlrp import options, segmentation
 from textlrp.errors import InputError
 from textlrp.explanation import Explanation
 from textlrp.grouped import UNITS
@@ -38,12 +38,12 @@ class Selection:
     top: int | None = None
 
     def __post_init__(self) -> None:
-        if self.by not in UNITS:
+        if not isinstance(self.by, str) or self.by not in UNITS:
             raise InputError(f"a text is marked by {', '.join(UNITS)}, not by {self.by!r}")
-        if not 0 <= self.threshold <= 1:
-            raise InputError(f"threshold is a share of the strongest relevance, 0 to 1, not {self.threshold}")
-        if self.top is not None and self.top < 1:
-            raise InputError(f"top is a number of spans, 1 or more, not {self.top}")
+        threshold = options.real(self.threshold, "threshold is a share of the strongest relevance, 0 to 1", 0, 1)
+        object.__setattr__(self, "threshold", threshold)
+        if self.top is not None:
+            object.__setattr__(self, "top", options.whole(self.top, "top is a number of spans, 1 or more", 1))
 
 
 @dataclass(frozen=True, slots=True)

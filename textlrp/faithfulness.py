@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from textlrp import faithfulness_measures as measures
+from textlrp import options
 from textlrp.attribution import Attribution
 from textlrp.errors import InputError
 from textlrp.explanation import Explanation
@@ -39,6 +40,9 @@ MEASURES: Mapping[str, bool] = {
 
 #: The most units that are left out one at a time, and how many random sets of units infidelity is a mean over.
 LEFT_OUT, DRAWS = 128, 50
+
+#: More sets of units say nothing more, and would be drawn for days.
+MOST_DRAWS = 1_000_000
 
 _FORMAT = 1
 
@@ -237,8 +241,10 @@ def assess(
             of them is not finite.
         LRPError: the model fails on a perturbed text.
     """
-    if min(steps, left_out, draws) < 1:
-        raise InputError(f"steps, left_out and draws are 1 or more, not {steps}, {left_out} and {draws}")
+    steps = options.whole(steps, "steps is a number of steps, 1 or more", 1)
+    left_out = options.whole(left_out, "left_out is a number of units, 1 or more", 1)
+    draws = options.whole(draws, f"draws is a number of sets of units from 1 to {MOST_DRAWS:,}", 1, MOST_DRAWS)
+    seed = options.whole(seed, "seed is a whole number")
     before = 0 if known is None else known.forwards
     read = known or perturbed(explainer, attribution, perturb)
     _check(attribution, read, perturb)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from textlrp import options
 from textlrp.errors import InputError
 from textlrp.wording import named
 
@@ -49,8 +49,8 @@ class Head:
     problem_type: str | None = None
 
     def __post_init__(self) -> None:
-        if self.problem_type is not None and self.problem_type not in PROBLEM_TYPES:
-            raise InputError(f"problem_type is one of {', '.join(PROBLEM_TYPES)}, not {self.problem_type!r}")
+        if self.problem_type is not None:
+            options.choice(self.problem_type, PROBLEM_TYPES, f"problem_type is one of {', '.join(PROBLEM_TYPES)}")
 
     @classmethod
     def of(cls, config: Any, problem_type: str | None = None) -> Head:
@@ -126,6 +126,12 @@ class Choice:
 
     target: str | int | None = None
     contrast: str | int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("target", "contrast"):
+            label = getattr(self, name)
+            if label is not None and type(label) not in (str, int):
+                object.__setattr__(self, name, _label(label))
 
     def check(self, head: Head) -> None:
         """Say what is wrong before the model runs, as far as the config tells.
@@ -228,23 +234,37 @@ def find_label(labels: tuple[str, ...], label: str | int) -> int:
         InputError: there is no such label; the message lists the labels and the nearest one.
     """
     listed = ", ".join(map(named, labels[:20])) + (f", ... ({len(labels)} in all)" if len(labels) > 20 else "")
-    if not isinstance(label, (str, bool)) and hasattr(label, "__index__"):
-        label = operator.index(label)
+    label = _label(label)
+    if isinstance(label, int):
         if 0 <= label < len(labels):
             return label
-        raise InputError(f"there is no label {label}: the model has {len(labels)}, 0 to {len(labels) - 1} ({listed})")
-    if not isinstance(label, str):
-        raise InputError(f"a label is a name or an index, not {label!r}")
+        raise InputError(
+            f"there is no label {options.brief(label)}: the model has {len(labels)}, 0 to {len(labels) - 1} ({listed})"
+        )
     if label in labels:
         return labels.index(label)
     folded = [name.casefold() for name in labels]
     if folded.count(label.casefold()) == 1:
         return folded.index(label.casefold())
-    if label.isdecimal() and int(label) < len(labels):
+    if label.isdecimal() and len(label) < 19 and int(label) < len(labels):
         return int(label)
     near = difflib.get_close_matches(label.casefold(), folded, n=1)
     hint = f"; did you mean {labels[folded.index(near[0])]!r}?" if near else ""
     raise InputError(f"there is no label {label!r}: the model's labels are {listed}{hint}")
+
+
+def _label(label: Any) -> str | int:
+    """Return a label's name, or its index as an ``int``.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if isinstance(label, str):
+        return label
+    index = options.as_whole(label)
+    if index is None:
+        raise InputError(f"a label is a name or an index, not {options.brief(label)}")
+    return index
 
 
 def _names(config: Any) -> tuple[str, ...] | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from textlrp import options
 from textlrp.ledger import OTHER_PATHS, RESIDUE, SPECIAL_TOKENS, TOKENS
 
 if TYPE_CHECKING:
@@ -90,8 +91,10 @@ def heatmap(e: Explanation, by: str = "word", most: int | None = None) -> Heatma
         most: how many rows to keep, those that are strong at any layer; default: all.
 
     Raises:
-        InputError: ``by`` is no unit.
+        InputError: ``by`` is no unit, or ``most`` no number.
     """
+    if most is not None:
+        most = options.whole(most, "most is a number of rows, 0 or more", 0)
     layers = tuple(layer for layer in e.layers if layer.aligned)
     names = tuple(
         name

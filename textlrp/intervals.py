@@ -12,11 +12,17 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from textlrp import options
+from textlrp.errors import InputError
+
 Array = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.uint16]
 
 #: How many samples a bootstrap draws, and how many signs a permutation test, where it cannot try all.
 DRAWS = 10_000
+
+#: More would take days, and change no digit that is shown.
+MOST = 10_000_000
 
 #: The share of repeated samples whose interval covers the mean.
 LEVEL = 0.95
@@ -55,10 +61,15 @@ def mean_interval(values: Sequence[float], seed: int = 0, draws: int = DRAWS, le
         level: the share of them that the interval holds.
 
     Raises:
-        ValueError: there are no values, or one is not finite.
+        InputError: an option cannot be used as given, there are no values, or one is not finite.
     """
     array = _checked(values)
-    means = np.concatenate([counts @ array for counts in _samples(len(array), seed, draws)]) / len(array)
+    seed, draws = _drawing(seed, draws)
+    level = options.real(level, "level is a share of the samples, from 0 to 1", 0, 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = np.concatenate([counts @ array for counts in _samples(len(array), seed, draws)]) / len(array)
+    if not np.isfinite(means).all():
+        raise InputError("the values are so large that their sum is infinite")
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     mean = float(array.mean())
     # Rounding must not put the mean of equal values outside.
@@ -73,7 +84,7 @@ def difference_interval(
     Documents are drawn in pairs, so that what makes a document easy for both does not widen the interval.
 
     Raises:
-        ValueError: as :func:`mean_interval`, or one side has more values than the other.
+        InputError: as :func:`mean_interval`, or one side has more values than the other.
     """
     return mean_interval(_differences(one, other).tolist(), seed, draws, level)
 
@@ -93,16 +104,20 @@ def paired_p(one: Sequence[float], other: Sequence[float], seed: int = 0, draws:
         draws: the most choices of signs that are tried.
 
     Raises:
-        ValueError: as :func:`difference_interval`.
+        InputError: as :func:`difference_interval`.
     """
+    seed, draws = _drawing(seed, draws)
     differences = _checked(_differences(one, other).tolist())
     differences = differences[differences != 0]  # their sign changes nothing
     count = len(differences)
     if not count:
         return 1.0
-    observed = abs(float(differences.sum()))
+    with np.errstate(over="ignore", invalid="ignore"):
+        observed, size = abs(float(differences.sum())), float(np.abs(differences).sum())
+    if not np.isfinite(size):
+        raise InputError("the values are so large that their sum is infinite")
     # Sums in another order differ by rounding: equal ones must count as equal.
-    least = observed - 1e-9 * float(np.abs(differences).sum())
+    least = observed - 1e-9 * size
     if 2**count <= draws:
         signs = 1.0 - 2.0 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
         return float(np.mean(np.abs(signs @ differences) >= least))
@@ -160,14 +175,25 @@ def _rows(count: int) -> int:
 
 def _differences(one: Sequence[float], other: Sequence[float]) -> Array:
     if len(one) != len(other):
-        raise ValueError(f"{len(one)} values cannot be paired with {len(other)}")
-    return np.asarray(one, dtype=np.float64) - np.asarray(other, dtype=np.float64)
+        raise InputError(f"{len(one)} values cannot be paired with {len(other)}")
+    return _array(one) - _array(other)
 
 
 def _checked(values: Sequence[float]) -> Array:
-    array = np.asarray(values, dtype=np.float64)
+    array = _array(values)
     if not array.size:
-        raise ValueError("there are no values, so there is no mean")
-    if not np.isfinite(array).all():
-        raise ValueError("a value is not finite, so there is no mean")
+        raise InputError("there are no values, so there is no mean")
     return array
+
+
+def _array(values: Sequence[float]) -> Array:
+    numbers = [options.as_real(value) for value in values]
+    if None in numbers:
+        raise InputError("a value is not finite, so there is no mean")
+    return np.asarray(numbers, dtype=np.float64)
+
+
+def _drawing(seed: int, draws: int) -> tuple[int, int]:
+    """Return what samples depend on, and how many there are, checked."""
+    seed = options.whole(seed, "seed is a whole number, 0 or more", 0)
+    return seed, options.whole(draws, f"draws is a number of samples from 1 to {MOST:,}", 1, MOST)

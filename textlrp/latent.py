@@ -6,7 +6,7 @@ layer and goes on from there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from textlrp import ledger
 from textlrp.arguments import tensors
 from textlrp.errors import InputError
+from textlrp.options import brief, plain
 from textlrp.overrides import near
 
 if TYPE_CHECKING:
@@ -54,10 +55,13 @@ class Watch:
 
     def __init__(self, model: nn.Module, at: At) -> None:
         modules = dict(model.named_modules())
-        self._conditions = dict(at) if isinstance(at, Mapping) else dict.fromkeys(at)
-        for path in self._conditions:
-            if path not in modules:
+        if isinstance(at, (str, bytes)) or not isinstance(at, Iterable):
+            raise InputError(f"at is a list of paths of modules, or a mapping from them to channels, not {brief(at)}")
+        paths = list(at)
+        for path in paths:
+            if not isinstance(path, str) or path not in modules:
                 raise InputError(f"{type(model).__name__} has no module {path!r}{near(str(path), modules)}")
+        self._conditions = dict(at) if isinstance(at, Mapping) else dict.fromkeys(paths)
         self._modules = {path: modules[path] for path in self._conditions}
         self._runs: dict[str, list[list[Tensor]]] = {path: [] for path in self._conditions}
 
@@ -107,7 +111,10 @@ def _mask(path: str, condition: Any, value: Tensor) -> Tensor | None:
     """Return where relevance is kept, of the shape of an output, or None for everywhere."""
     if condition is None:
         return None
-    chosen = torch.as_tensor(condition, device=value.device)
+    try:
+        chosen = torch.as_tensor(plain(condition), device=value.device)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        chosen = torch.empty(0)
     if chosen.dtype == torch.bool:
         try:
             return chosen.expand(value.shape)
@@ -117,14 +124,15 @@ def _mask(path: str, condition: Any, value: Tensor) -> Tensor | None:
                 f"{list(value.shape)}"
             ) from None
     width = value.shape[-1]
-    sound = not chosen.is_floating_point() and chosen.dim() <= 1 and chosen.numel()
+    sound = not (chosen.is_floating_point() or chosen.is_complex()) and chosen.dim() <= 1 and chosen.numel()
+    chosen = chosen.long() if sound else chosen
     if not sound or bool((chosen < -width).any()) or bool((chosen >= width).any()):
         raise InputError(
             f"the condition at {path!r} is a list of channels from 0 to {width - 1}, or a mask of True and False, not "
-            f"{condition!r}"
+            f"{brief(condition)}"
         )
     mask = torch.zeros(width, dtype=torch.bool, device=value.device)
-    mask[chosen.long()] = True
+    mask[chosen] = True
     return mask.expand(value.shape)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from textlrp.ledger import Ledger
+from textlrp.saved import Fields, plain
 
 
 @dataclass(frozen=True)
@@ -53,21 +54,29 @@ class Layer:
         """Return the layer as JSON-ready values."""
         return {
             "name": self.name,
-            "relevance": list(self.relevance),
+            "relevance": list(map(plain, self.relevance)),
             "ledger": self.ledger.to_dict(),
-            "heads": {path: list(values) for path, values in self.heads.items()},
-            "paths": dict(self.paths),
+            "heads": {path: list(map(plain, values)) for path, values in self.heads.items()},
+            "paths": {path: plain(value) for path, value in self.paths.items()},
             "aligned": self.aligned,
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Layer:
-        """Rebuild a layer from :meth:`to_dict`."""
-        return cls(
-            values["name"],
-            tuple(values["relevance"]),
-            Ledger(**values["ledger"]),
-            {path: tuple(each) for path, each in values["heads"].items()},
-            dict(values["paths"]),
-            values["aligned"],
+    def from_dict(cls, values: object, where: str = "a layer") -> Layer:
+        """Rebuild a layer from :meth:`to_dict`; sentences call it ``where``.
+
+        Raises:
+            InputError: the values are no layer.
+        """
+        fields = Fields(values, where)
+        heads = Fields(fields.mapping("heads"), f"heads of {where}")
+        layer = cls(
+            fields.text("name"),
+            fields.numbers("relevance"),
+            Ledger.from_dict(fields.take("ledger"), f"the ledger of {where}"),
+            {path: heads.numbers(path) for path in fields.mapping("heads")},
+            fields.numbered("paths"),
+            fields.flag("aligned"),
         )
+        fields.end()
+        return layer

@@ -5,11 +5,13 @@ This module knows nothing of torch: a finished explanation is read, shown and sa
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from textlrp.errors import NonFiniteError, UnbalancedLedgerError
+from textlrp.saved import SUMMED, Fields, no_explanation, plain
 
 TOKENS = "tokens"
 SPECIAL_TOKENS = "special tokens"
@@ -125,11 +127,44 @@ class Ledger(Mapping[str, float]):
     def to_dict(self) -> dict[str, object]:
         """Return the ledger as JSON-ready values."""
         return {
-            "rows": dict(self.rows),
-            "logit": self.logit,
-            "tolerance": self.tolerance,
-            "magnitude": self.magnitude,
+            "rows": {heading: plain(value) for heading, value in self.rows.items()},
+            "logit": plain(self.logit),
+            "tolerance": plain(self.tolerance),
+            "magnitude": plain(self.magnitude),
+            "residue": plain(self.residue),
         }
+
+    @classmethod
+    def from_dict(cls, values: object, where: str = "the ledger") -> Ledger:
+        """Rebuild a ledger from :meth:`to_dict`; sentences call it ``where``.
+
+        The residue follows from the rest; where it was written and does not, one of them was changed.
+
+        Raises:
+            InputError: the values are no ledger.
+        """
+        fields = Fields(values, where)
+        rows = fields.numbered("rows")
+        unknown = next((heading for heading in rows if heading not in HEADINGS), None)
+        if unknown is not None:
+            raise no_explanation(f"{where} has the row {unknown!r}, and the rows are {', '.join(HEADINGS)}")
+        sizes = {each.name: fields.number(each.name, each.default) for each in dataclasses.fields(cls)[2:]}
+        books = cls(rows, fields.number("logit"), **sizes)
+        residue = fields.number("residue", None) if "residue" in fields else None
+        fields.end()
+        below = next((name for name, size in sizes.items() if size < 0), None)
+        if below is not None:
+            raise no_explanation(f"{where} has {sizes[below]!r} for {below}, which is never below zero")
+        if residue is not None and not books.leaves(residue):
+            raise no_explanation(
+                f"the rows of {where} leave {books.residue!r} of its logit {books.logit!r}, and its residue is "
+                f"{residue!r}"
+            )
+        return books
+
+    def leaves(self, residue: float) -> bool:
+        """Whether a residue is what the rows leave over, to a few roundings of them."""
+        return abs(self.residue - residue) <= SUMMED * (math.fsum(map(abs, self.rows.values())) + abs(self.logit))
 
 
 def mean(ledgers: Sequence[Ledger]) -> Ledger:

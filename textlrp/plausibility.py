@@ -14,6 +14,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
+from textlrp import options
+from textlrp.errors import InputError
 from textlrp.spans import Span
 
 #: The least intersection over union at which two spans count as the same (DeYoung et al. 2020).
@@ -54,6 +56,7 @@ def chosen_words(relevances: Sequence[float], count: int) -> tuple[bool, ...]:
     words that the person marked, so that neither is rewarded for marking more (ERASER chooses its count by the corpus:
     the mean length of a rationale). Of equal relevances the first comes first.
     """
+    count = options.whole(count, "count is a number of words, 0 or more", 0)
     order = sorted(range(len(relevances)), key=lambda i: -relevances[i])
     chosen = {i for i in order[:count] if relevances[i] > 0}
     return tuple(i in chosen for i in range(len(relevances)))
@@ -92,6 +95,7 @@ def iou_f1(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]], thr
         one, other: half-open ranges, of words or of characters, not overlapping on one side.
         threshold: more than 0, at most 1.
     """
+    threshold = options.real(threshold, "threshold is an intersection over union, from 0 to 1", 0, 1)
     if not one and not other:
         return 1.0
     if not one or not other:
@@ -131,11 +135,11 @@ def auprc(relevances: Sequence[float], marked: Sequence[bool]) -> float:
     Source: DeYoung et al. 2020, section 4.1 ("AUPRC").
 
     Raises:
-        ValueError: no word is marked, so there is no recall.
+        InputError: no word is marked, so there is no recall.
     """
     total = sum(marked)
     if not total:
-        raise ValueError("no word is marked: the area under precision and recall is not defined")
+        raise InputError("no word is marked: the area under precision and recall is not defined")
     ranked = sorted(((max(0.0, r), m) for r, m in zip(relevances, marked, strict=True)), key=lambda each: -each[0])
     area, taken, found = 0.0, 0, 0
     for _, group in groupby(ranked, key=lambda each: each[0]):
@@ -161,11 +165,11 @@ def random_auprc(marked: Sequence[bool]) -> float:
     is ``(1 + (i - 1) (k - 1) / (n - 1)) / i``; H is the sum of ``1 / i`` (Bestgen 2015).
 
     Raises:
-        ValueError: no word is marked.
+        InputError: no word is marked.
     """
     count, total = len(marked), sum(marked)
     if not total:
-        raise ValueError("no word is marked: the area under precision and recall is not defined")
+        raise InputError("no word is marked: the area under precision and recall is not defined")
     if count == 1:
         return 1.0
     harmonic = math.fsum(1 / i for i in range(1, count + 1))
@@ -177,6 +181,7 @@ def random_iou_f1(marked: Sequence[bool], breaks: Sequence[int] = (), draws: int
 
     The draws depend on nothing but the number of words and of marked words, so the same input gives the same number.
     """
+    draws = options.whole(draws, "draws is how often words are chosen, 1 or more", 1)
     count, total = len(marked), sum(marked)
     theirs = runs(marked, breaks)
     generator = random.Random(f"{count} {total}")

@@ -48,8 +48,10 @@ def pointing(relevances: Sequence[float], marked: Sequence[bool]) -> float:
     Source: Zhang et al. 2018, "Top-Down Neural Attention by Excitation Backprop", section 4.1 ("pointing game").
 
     Raises:
-        ValueError: there is no word.
+        InputError: there is no word.
     """
+    if not len(relevances):
+        raise InputError("there is no word, so none can be pointed at")
     highest = max(relevances)
     found = [mark for relevance, mark in zip(relevances, marked, strict=True) if relevance == highest]
     return sum(found) / len(found)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from textlrp import options
 from textlrp.batches import Document
 from textlrp.classifier import Classifier
 from textlrp.errors import InputError
@@ -35,12 +36,15 @@ class Reading:
     stride: int | None = None
 
     def __post_init__(self) -> None:
-        if self.long not in LONG:
-            raise InputError(f"long is one of {', '.join(LONG)}, not {self.long!r}")
-        if self.window is not None and (isinstance(self.window, bool) or not isinstance(self.window, int)):
-            raise InputError(f"window is a number of ids, not {self.window!r}")
-        if self.stride is not None and self.long != "windows":
+        options.choice(self.long, LONG, f"long is one of {', '.join(LONG)}")
+        if self.window is not None:
+            window = options.whole(self.window, "window is a number of ids, 1 or more", 1)
+            object.__setattr__(self, "window", window)
+        if self.stride is None:
+            return
+        if self.long != "windows":
             raise InputError("stride goes with long='windows'")
+        object.__setattr__(self, "stride", options.whole(self.stride, "stride is a number of ids, 1 or more", 1))
 
     def asked(self) -> dict[str, str | int]:
         """Return what was asked for beyond the defaults."""
@@ -51,9 +55,10 @@ class Reading:
         """Return how many ids are read at once, given how many the model can read."""
         if self.window is None:
             return most
-        if self.window < 1 or (most is not None and self.window > most):
-            most_read = f" to {most:,}, which is what the model reads" if most is not None else ""
-            raise InputError(f"window is a number of ids from 1{most_read}, not {self.window}")
+        if most is not None and self.window > most:
+            raise InputError(
+                f"window is a number of ids from 1 to {most:,}, which is what the model reads, not {self.window}"
+            )
         return self.window
 
     def document(

@@ -13,8 +13,14 @@ from typing import Any
 from textlrp.errors import InputError
 from textlrp.explanation import Explanation
 from textlrp.files import write_whole
+from textlrp.lines import read_lines
+from textlrp.options import as_whole, brief
+from textlrp.saved import check_digest, is_format, sealed
 
 _FORMAT = 1
+
+#: What the first line of a run says that knows what made it (:mod:`textlrp.runs`).
+HEADER = {"textlrp": "run", "format": _FORMAT}
 _SUFFIXES = (".json", ".jsonl")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
@@ -45,6 +51,7 @@ class Record:
             raise InputError(f"document {self.id!r} has no explanation: a record needs one or more")
         if len({(e.text, e.text_pair) for e in self.explanations}) > 1:
             raise InputError(f"document {self.id!r} has explanations of different texts: make a record of each text")
+        object.__setattr__(self, "rationales", tuple(map(_offsets, self.rationales)))
         targets = [(e.target, e.contrast) for e in self.explanations]
         if len(set(targets)) < len(targets):
             raise InputError(f"document {self.id!r} has two explanations of the same target: keep one of them")
@@ -71,23 +78,25 @@ class Record:
         return self.explanation.predicted
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as JSON-ready values."""
-        return {
-            "format": _FORMAT,
-            "id": self.id,
-            "label": self.label,
-            "rationales": [list(span) for span in self.rationales],
-            "explanations": [explanation.to_dict() for explanation in self.explanations],
-        }
+        """Return the record as JSON-ready values, with a digest of them."""
+        return sealed(
+            {
+                "format": _FORMAT,
+                "id": self.id,
+                "label": self.label,
+                "rationales": [list(span) for span in self.rationales],
+                "explanations": [explanation.to_dict() for explanation in self.explanations],
+            }
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Record:
         """Rebuild a record from :meth:`to_dict`.
 
         Raises:
-            InputError: the values are no record, or not one that this version reads.
+            InputError: the values are no record, not one that this version reads, or one that was changed.
         """
-        if values.get("format") != _FORMAT:
+        if not is_format(values.get("format"), _FORMAT):
             found = values.get("format", "none")
             raise InputError(f"this has format {found}, and this version of textlrp reads records of format {_FORMAT}")
         identity, label = values.get("id"), values.get("label")
@@ -98,12 +107,38 @@ class Record:
             raise InputError("this is no record saved by textlrp: 'explanations' must be a list of objects")
         if not isinstance(rationales, list) or not all(isinstance(span, list) for span in rationales):
             raise InputError("this is no record saved by textlrp: 'rationales' must be a list of [start, end]")
-        return cls(
+        record = cls(
             identity,
             tuple(Explanation.from_dict(each) for each in explanations),
             label,
             tuple(tuple(span) for span in rationales),
         )
+        check_digest(values, "record")
+        return record
+
+
+def _offsets(span: Any) -> Any:
+    """Return a character range with numbers of NumPy or torch as Python's; what is none is left to be refused."""
+    if not isinstance(span, Iterable) or isinstance(span, str):
+        return (span,)
+    return tuple(offset if (whole := as_whole(offset)) is None else whole for offset in span)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A document that has no explanation.
+
+    Attributes:
+        id: the document's.
+        reason: one sentence that says why.
+    """
+
+    id: str
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the failure as JSON-ready values."""
+        return {"format": _FORMAT, "id": self.id, "failure": self.reason}
 
 
 def check_rationales(spans: Iterable[tuple[int, ...]], text: str, whose: str) -> None:
@@ -117,8 +152,8 @@ def check_rationales(spans: Iterable[tuple[int, ...]], text: str, whose: str) ->
         # bool is an int to Python, but True is no offset
         if len(span) != 2 or not all(type(offset) is int for offset in span) or not 0 <= span[0] < span[1] <= len(text):
             raise InputError(
-                f"{whose} has the rationale {list(span)}, and its text has {len(text)} characters: give [start, end] "
-                f"with 0 <= start < end <= {len(text)}"
+                f"{whose} has the rationale {brief(list(span))}, and its text has {len(text)} characters: give "
+                f"[start, end] with 0 <= start < end <= {len(text)}"
             )
     for before, after in pairwise(listed):
         if after[0] < before[1]:
@@ -128,7 +163,14 @@ def check_rationales(spans: Iterable[tuple[int, ...]], text: str, whose: str) ->
             )
 
 
-def write_run(path: str | Path, records: Iterable[Record]) -> None:
+def to_line(kept: Record | Failure) -> str:
+    """Return the line of a run that a document is kept as, without the newline."""
+    line = json.dumps(kept.to_dict(), ensure_ascii=False, allow_nan=False)
+    # UTF-8 cannot hold half of a surrogate pair, and JSON can spell it.
+    return _HALF_PAIR.sub(lambda half: f"\\u{ord(half.group()):04x}", line)
+
+
+def write_run(path: str | Path, records: Iterable[Record | Failure]) -> None:
     """Write records as JSON lines, whole or not at all; :func:`read_run` reads them back.
 
     Raises:
@@ -140,9 +182,7 @@ def write_run(path: str | Path, records: Iterable[Record]) -> None:
         if record.id in seen:
             raise InputError(f"two documents have the id {record.id!r}: give each its own")
         seen.add(record.id)
-        line = json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False)
-        # UTF-8 cannot hold half of a surrogate pair, and JSON can spell it.
-        lines.append(_HALF_PAIR.sub(lambda half: f"\\u{ord(half.group()):04x}", line) + "\n")
+        lines.append(to_line(record) + "\n")
     write_whole(Path(path), "".join(lines))
 
 
@@ -155,23 +195,41 @@ def read_run(path: str | Path) -> list[Record]:
             by its file's name without suffix, with ``-`` and its line where the file has lines.
 
     Returns:
-        The records, at least one, in the order of the files and lines.
+        The records, at least one, in the order of the files and lines. Documents without an explanation are left out.
 
     Raises:
         InputError: something cannot be read (the sentence names file and line), is empty, or an id occurs twice.
     """
-    given = Path(path)
-    records: list[Record] = []
+    return [each for each in iterate_run(path) if isinstance(each, Record)]
+
+
+def iterate_run(path: str | Path) -> Iterator[Record | Failure]:
+    """Yield what :func:`read_run` reads, one document at a time, and those that have no explanation.
+
+    Raises:
+        InputError: as there, once what is before it has been given out.
+    """
+    explained = False
+    for each in read_kept(path):
+        explained |= isinstance(each, Record)
+        yield each
+    if not explained:
+        raise InputError(f"there is no explanation in {str(path)!r}: explain some texts first")
+
+
+def read_kept(path: str | Path) -> Iterator[Record | Failure]:
+    """Yield what :func:`iterate_run` yields; there may be none.
+
+    Raises:
+        InputError: something cannot be read, or an id occurs twice.
+    """
     places: dict[str, str] = {}
-    for file in _files(given):
-        for where, record in _read_file(file):
-            if record.id in places:
-                raise InputError(f"{where}: the id {record.id!r} is that of {places[record.id]} too; give each its own")
-            places[record.id] = where
-            records.append(record)
-    if not records:
-        raise InputError(f"there is no explanation in {str(given)!r}: explain some texts first")
-    return records
+    for file in _files(Path(path)):
+        for where, each in _read_file(file):
+            if each.id in places:
+                raise InputError(f"{where}: the id {each.id!r} is that of {places[each.id]} too; give each its own")
+            places[each.id] = where
+            yield each
 
 
 def _files(path: Path) -> list[Path]:
@@ -186,22 +244,56 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _read_file(path: Path) -> Iterator[tuple[str, Record]]:
-    name = repr(str(path))
-    try:
-        # Split bytes at \n alone: str.splitlines would also cut at U+2028, which JSON allows inside a string.
-        raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from None
-    numbered = [(number, line) for number, line in enumerate(raw, 1) if line.strip()]
-    if not numbered:
-        return
-    if not _whole_object(numbered[0][1]):  # one object over several lines
-        yield name, _record(b"\n".join(raw), name, path.stem)
-        return
-    for number, line in numbered:
+def _read_file(path: Path) -> Iterator[tuple[str, Record | Failure]]:
+    """Yield the documents of a file, each with the place where it stands."""
+    name, first, single = repr(str(path)), True, False
+    for number, line, whole, last in _filled(path):
+        if first and not _whole_object(line):  # one object over several lines
+            yield name, _kept(_joined(path), name, path.stem)
+            return
+        single, first = first and last, False
+        if last and not whole and not _whole_object(line):
+            return  # what a process died over
+        if _header(line, f"{name}, line {number}"):
+            continue
         where = f"{name}, line {number}"
-        yield where, _record(line, where, path.stem if len(numbered) == 1 else f"{path.stem}-{number}")
+        yield where, _kept(line, where, path.stem if single else f"{path.stem}-{number}")
+
+
+def _filled(path: Path) -> Iterator[tuple[int, bytes, bool, bool]]:
+    """Yield the lines that are not blank: number, line, whether it ends in a newline, whether it is the last."""
+    waiting: tuple[int, bytes, bool] | None = None
+    for number, line, whole in read_lines(path):
+        found = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        if not found.strip():
+            continue
+        if waiting is not None:
+            yield *waiting, False
+        waiting = number, found, whole
+    if waiting is not None:
+        yield *waiting, True
+
+
+def _joined(path: Path) -> bytes:
+    return b"\n".join(line for _, line, _ in read_lines(path)).removeprefix(b"\xef\xbb\xbf")
+
+
+def _header(line: bytes, where: str) -> bool:
+    """Whether a line says what made a run, and is no document of it."""
+    if not line.startswith(b'{"textlrp"'):
+        return False
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(values, dict) or values.get("textlrp") != HEADER["textlrp"]:
+        return False
+    if values.get("format") != _FORMAT:
+        raise InputError(
+            f"{where}: this is a run of format {values.get('format')}, and this version of textlrp reads format "
+            f"{_FORMAT}"
+        )
+    return True
 
 
 def _whole_object(line: bytes) -> bool:
@@ -211,7 +303,7 @@ def _whole_object(line: bytes) -> bool:
         return False
 
 
-def _record(written: bytes, where: str, identity: str) -> Record:
+def _kept(written: bytes, where: str, identity: str) -> Record | Failure:
     try:
         values = json.loads(written.decode())
     except UnicodeDecodeError as error:
@@ -223,6 +315,15 @@ def _record(written: bytes, where: str, identity: str) -> Record:
     try:
         if "explanations" in values:
             return Record.from_dict(values)
+        if "failure" in values:
+            return _failure(values)
         return Record(identity, (Explanation.from_dict(values),))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+
+
+def _failure(values: Mapping[str, Any]) -> Failure:
+    identity, reason = values.get("id"), values["failure"]
+    if values.get("format") != _FORMAT or not isinstance(identity, str) or not isinstance(reason, str):
+        raise InputError("this is no document saved by textlrp: 'id' and 'failure' must be strings")
+    return Failure(identity, reason)

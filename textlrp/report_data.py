@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textlrp import report_checks
 from textlrp.errors import InputError
+from textlrp.report_checks import STEPS
+from textlrp.saved import is_as_written, is_format
 from textlrp.spans import TEXT, TEXT_PAIR, Span
 
 if TYPE_CHECKING:
@@ -39,8 +42,7 @@ COLUMNS = (
     "explained",
 )
 
-#: The strongest word of an explanation has this relevance in its units: four digits, whatever the scale.
-STEPS = 10_000
+_LABEL, _PREDICTED, _EXPLAINED = (COLUMNS.index(name) for name in ("label", "predicted", "explained"))
 
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _BLOCK = re.compile(r'<script type="application/json" id="textlrp-data">(.*?)</script>', re.DOTALL)
@@ -131,36 +133,78 @@ def whole(text: str) -> str:
     return _HALF_PAIR.sub("\ufffd", text)
 
 
+class Builder:
+    """Makes the data of a report from one record after the other; what is kept of a record is its row."""
+
+    def __init__(self) -> None:
+        self._ids: set[str] = set()
+        self._known: dict[str, None] = {}
+        self._given: set[str] = set()
+        self._models: dict[str, None] = {}
+        self._rules: dict[str, None] = {}
+        # Which place a label or a view has is known when all records are: until then, they are counted as they come.
+        self._labels: dict[str, int] = {}
+        self._views: dict[tuple[int, int | None], int] = {}
+        self._rows: list[Row] = []
+
+    def add(self, record: Record) -> None:
+        """Take in a record.
+
+        Raises:
+            InputError: its id is that of another one.
+        """
+        if whole(record.id) in self._ids:
+            raise InputError(f"two documents have the id {record.id!r}: give each its own")
+        self._ids.add(whole(record.id))
+        names = [whole(name) for e in record.explanations for name in (*e.logits, e.predicted, e.target)]
+        self._known.update(dict.fromkeys(names))
+        if record.label is not None:
+            names.append(whole(record.label))
+            self._given.add(whole(record.label))
+        for name in names:
+            self._labels.setdefault(name, len(self._labels))
+        for e in record.explanations:
+            self._models.update({whole(e.model): None} if e.model else {})
+            self._rules.update({whole(e.rules): None} if e.rules else {})
+            self._views.setdefault(_view(e, self._labels), len(self._views))
+        self._rows.append(_row(record, self._labels, self._views))
+
+    def finish(self) -> ReportData:
+        """Return the data of the report; nothing is added afterwards.
+
+        Raises:
+            InputError: there are no records.
+        """
+        if not self._rows:
+            raise InputError("there is nothing to report: no document has an explanation")
+        ordered = {label: i for i, label in enumerate([*self._known, *sorted(self._given - set(self._known))])}
+        labels = {number: ordered[label] for label, number in self._labels.items()}
+        views = {
+            (labels[target], None if contrast is None else labels[contrast]): number
+            for (target, contrast), number in self._views.items()
+        }
+        sorted_views = sorted(views, key=_place)
+        moved = {views[view]: i for i, view in enumerate(sorted_views)}
+        for row in self._rows:
+            row[_LABEL] = None if row[_LABEL] is None else labels[row[_LABEL]]
+            row[_PREDICTED] = labels[row[_PREDICTED]]
+            for explained in row[_EXPLAINED]:
+                explained[0] = moved[explained[0]]
+        rows, model, rules = tuple(self._rows), ", ".join(self._models), ", ".join(self._rules)
+        digest = _digest(model, rules, list(ordered), list(sorted_views), rows)
+        return ReportData(digest, model, rules, tuple(ordered), tuple(sorted_views), rows)
+
+
 def build(records: Iterable[Record]) -> ReportData:
     """Return the data of a report.
 
     Raises:
         InputError: there are no records, or two have the same id.
     """
-    records = list(records)
-    if not records:
-        raise InputError("there is nothing to report: no document has an explanation")
-    ids: set[str] = set()
+    builder = Builder()
     for record in records:
-        if whole(record.id) in ids:
-            raise InputError(f"two documents have the id {record.id!r}: give each its own")
-        ids.add(whole(record.id))
-    explanations = [explanation for record in records for explanation in record.explanations]
-    known = _distinct(whole(label) for e in explanations for label in (*e.logits, e.predicted, e.target))
-    given = sorted({whole(record.label) for record in records if record.label is not None} - set(known))
-    labels = {label: i for i, label in enumerate([*known, *given])}
-    views = {view: i for i, view in enumerate(sorted({_view(e, labels) for e in explanations}, key=_place))}
-    rows = tuple(_row(record, labels, views) for record in records)
-    model = ", ".join(_distinct(whole(e.model) for e in explanations if e.model))
-    rules = ", ".join(_distinct(whole(e.rules) for e in explanations if e.rules))
-    return ReportData(
-        _digest(model, rules, list(labels), list(views), rows),
-        model,
-        rules,
-        tuple(labels),
-        tuple(views),
-        rows,
-    )
+        builder.add(record)
+    return builder.finish()
 
 
 def pages_of(data: ReportData, documents: int, size: int) -> list[tuple[Row, ...]]:
@@ -189,7 +233,8 @@ def read_report(path: str | Path) -> Sent:
         InputError: a file is missing, is no report, or was changed.
     """
     path = Path(path)
-    data = _block(path)
+    files = {path: _html(path)}
+    data = _block(path, files[path])
     page = data.get("page")
     if page is not None:
         raise InputError(
@@ -197,11 +242,25 @@ def read_report(path: str | Path) -> Sent:
             f"{page.get('index')!r}"
         )
     names = data.get("pages")
-    pages = [data] if names is None else [_page(path, name, data) for name in _names(names, path)]
+    pages = [data]
+    if names is not None:
+        files |= {path.with_name(name): _html(path.with_name(name)) for name in _names(names, path)}
+        pages = [_page(path, path.with_name(name), files[path.with_name(name)], data) for name in names]
     try:
-        return _sent(data, [row for each in pages for row in zip(*_columns(each), strict=True)], path)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        rows = [list(row) for each in pages for row in zip(*_columns(each), strict=True)]
+        if data["id"] != _digest(data["model"], data["rules"], data["labels"], data["views"], rows):
+            raise InputError("its data do not fit its id")
+        found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+        report_checks.check(data, [] if names is None else pages, found)
+        sent = _sent(data, found)
+    except InputError as error:
+        raise InputError(f"{str(path)!r} was changed: {error}") from None
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
         raise InputError(f"{str(path)!r} was changed: what is inside is no report any more") from None
+    for file, html in files.items():
+        if not is_as_written(html):
+            raise InputError(f"{str(file)!r} was changed: it is not as textlrp wrote it, for its digest does not fit")
+    return sent
 
 
 def _row(record: Record, labels: Mapping[str, int], views: Mapping[tuple[int, int | None], int]) -> Row:
@@ -230,7 +289,8 @@ def _row(record: Record, labels: Mapping[str, int], views: Mapping[tuple[int, in
 def _explained(e: Explanation, view: int) -> list[Any]:
     relevances = [word.relevance for word in e.words]
     unit = _rounded(max(map(abs, relevances), default=0.0) / STEPS, 6)
-    steps = [round(value / unit) if unit else 0 for value in relevances]
+    # A unit that is almost zero has few digits left.
+    steps = [max(-STEPS, min(STEPS, round(value / unit))) if unit else 0 for value in relevances]
     return [view, _rounded(e.logit), _rounded(e.probabilities.get(e.target)), unit, steps]
 
 
@@ -258,10 +318,6 @@ def _rounded(value: float | None, digits: int = 5) -> float | None:
     return None if value is None or not math.isfinite(value) else float(f"{value:.{digits}g}")
 
 
-def _distinct(values: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(values))
-
-
 def _digest(model: Any, rules: Any, labels: Any, views: Any, rows: Iterable[Sequence[Any]]) -> str:
     digest = hashlib.sha256(dump([_FORMAT, model, rules, labels, views]).encode())
     for row in rows:
@@ -269,13 +325,16 @@ def _digest(model: Any, rules: Any, labels: Any, views: Any, rows: Iterable[Sequ
     return digest.hexdigest()
 
 
-def _block(path: Path) -> dict[str, Any]:
+def _html(path: Path) -> str:
     try:
-        html = path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError:
         raise InputError(f"{str(path)!r} is no report of textlrp: it is not UTF-8") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise InputError(f"cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _block(path: Path, html: str) -> dict[str, Any]:
     found = _BLOCK.search(html)
     try:
         data = json.loads(found[1]) if found else None
@@ -283,7 +342,7 @@ def _block(path: Path) -> dict[str, Any]:
         data = None
     if not isinstance(data, dict):
         raise InputError(f"{str(path)!r} is no report of textlrp: it holds no data")
-    if data.get("format") != _FORMAT:
+    if not is_format(data.get("format"), _FORMAT):
         raise InputError(
             f"{str(path)!r} has format {data.get('format')}, and this version of textlrp reads reports of format "
             f"{_FORMAT}"
@@ -302,10 +361,10 @@ def _names(names: Any, path: Path) -> list[str]:
     return names
 
 
-def _page(index: Path, name: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    page = _block(index.with_name(name))
+def _page(index: Path, path: Path, html: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    page = _block(path, html)
     if page.get("id") != data.get("id"):
-        raise InputError(f"{str(index.with_name(name))!r} belongs to another report than {str(index)!r}")
+        raise InputError(f"{str(path)!r} belongs to another report than {str(index)!r}")
     return page
 
 
@@ -313,22 +372,18 @@ def _columns(page: Mapping[str, Any]) -> list[list[Any]]:
     return [page["documents"][name] for name in COLUMNS]
 
 
-def _sent(data: Mapping[str, Any], rows: Sequence[Sequence[Any]], path: Path) -> Sent:
+def _sent(data: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Sent:
     labels, views = data["labels"], data["views"]
-    found = _digest(data["model"], data["rules"], labels, views, map(list, rows))
-    if data["id"] != found:
-        raise InputError(f"{str(path)!r} was changed: its data do not fit its id")
     documents = {}
     for row in rows:
-        values = dict(zip(COLUMNS, row, strict=True))
-        view, _, _, unit, relevances = values["explained"][0][:5]
-        documents[values["id"]] = SentDocument(
-            values["id"],
-            values["text"],
-            values["text_pair"],
-            None if values["label"] is None else labels[values["label"]],
-            labels[values["predicted"]],
-            _words(values, unit, relevances),
+        view, _, _, unit, relevances = row["explained"][0][:5]
+        documents[row["id"]] = SentDocument(
+            row["id"],
+            row["text"],
+            row["text_pair"],
+            None if row["label"] is None else labels[row["label"]],
+            labels[row["predicted"]],
+            _words(row, unit, relevances),
             labels[views[view][0]],
         )
     return Sent(data["id"], data["model"], tuple(labels), documents)

@@ -18,7 +18,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from textlrp import corpora
+from textlrp import corpora, options
 from textlrp.errors import InputError
 
 #: Where a row stands ("line 7"), and its values by column.
@@ -60,6 +60,8 @@ def read_rows(source: str, split: str | None = None, limit: int | None = None) -
     Raises:
         InputError: there is no such thing, or something in it cannot be read; the sentence names the line.
     """
+    if limit is not None:
+        limit = options.whole(limit, "limit is a number of rows, 1 or more", 1)
     if source in corpora.names():
         documents = corpora.load(source).documents
         listed = ((f"document {each.id!r}", {key: getattr(each, key) for key in each.__slots__}) for each in documents)

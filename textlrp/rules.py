@@ -13,20 +13,25 @@ import dataclasses
 import difflib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from textlrp.errors import InputError
 from textlrp.files import read_json, write_whole
+from textlrp.options import as_real, brief
 
 
-def _number(name: str, value: object, least: float, open_end: bool = False) -> None:
-    sound = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not sound or value < least or (open_end and value == least):  # type: ignore[operator]
-        kind = "a positive number" if open_end and least == 0 else f"a number of {least:g} or more"
-        raise InputError(f"{name} must be {kind}, not {value}")
+def _number(rule: object, name: str, positive: bool = False, more: str = "") -> None:
+    """Check a number of a rule, and keep one of another library as a ``float``."""
+    value = getattr(rule, name)
+    number = as_real(value)
+    if number is None or number < 0 or (positive and number == 0):
+        kind = "a positive number" if positive else "a number of 0 or more"
+        raise InputError(f"{name} must be {kind}, not {brief(value)}{more}")
+    if type(value) not in (int, float):
+        object.__setattr__(rule, name, number)
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,7 @@ class Epsilon:
     epsilon: float = 1e-6
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.epsilon, (int, float)) and math.isfinite(self.epsilon) and self.epsilon > 0):
-            raise InputError(f"epsilon must be a positive number, not {self.epsilon}; use LRP0() for no stabilizer")
+        _number(self, "epsilon", positive=True, more="; use LRP0() for no stabilizer")
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ class Gamma:
     epsilon: float = 1e-6
 
     def __post_init__(self) -> None:
-        _number("gamma", self.gamma, 0)
-        _number("epsilon", self.epsilon, 0, open_end=True)
+        _number(self, "gamma")
+        _number(self, "epsilon", positive=True)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class _Stabilized:
     epsilon: float = 1e-6
 
     def __post_init__(self) -> None:
-        _number("epsilon", self.epsilon, 0, open_end=True)
+        _number(self, "epsilon", positive=True)
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,9 @@ class AlphaBeta:
     epsilon: float = 1e-6
 
     def __post_init__(self) -> None:
-        _number("alpha", self.alpha, 0)
-        _number("beta", self.beta, 0)
-        _number("epsilon", self.epsilon, 0, open_end=True)
+        _number(self, "alpha")
+        _number(self, "beta")
+        _number(self, "epsilon", positive=True)
         if not math.isclose(self.alpha - self.beta, 1.0):
             raise InputError(f"alpha - beta must be 1, or relevance is not kept: {self.alpha} - {self.beta} is not")
 
@@ -224,7 +228,10 @@ class Rules:
             if type(rule) not in known.values():
                 listed = ", ".join(f"{each.__name__}()" for each in known.values())
                 raise InputError(f"{kind} takes one of {listed}, not {rule!r}")
-        pairs = tuple(self.overrides.items() if isinstance(self.overrides, Mapping) else self.overrides)
+        given = self.overrides.items() if isinstance(self.overrides, Mapping) else self.overrides
+        if not isinstance(given, Iterable):
+            raise InputError(f"overrides is a mapping from patterns of module paths to Rules, not {brief(given)}")
+        pairs = tuple(given)
         for pair in pairs:
             if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) and pair[0]):
                 raise InputError(f"overrides is a mapping from patterns of module paths to Rules, not {pair!r}")
@@ -250,6 +257,8 @@ class Rules:
         Raises:
             InputError: no preset has that name.
         """
+        if not isinstance(name, str):
+            raise InputError(f"rules are called by a name, one of {', '.join(PRESETS)}, not {brief(name)}")
         if name not in PRESETS:
             near = difflib.get_close_matches(name.lower(), PRESETS, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -263,6 +272,8 @@ class Rules:
         Raises:
             InputError: there are no such rules, or the file holds none.
         """
+        if not isinstance(text, str):
+            raise InputError(f"rules are named by a preset, epsilon=1e-6, gamma=0.25 or a JSON file, not {brief(text)}")
         name, sign, value = text.partition("=")
         if sign and name in ("epsilon", "gamma"):
             try:
@@ -292,7 +303,7 @@ class Rules:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return the rules as JSON, and write them to ``path`` if one is given."""
-        written = json.dumps(self.to_dict(), ensure_ascii=False, indent=2) + "\n"
+        written = json.dumps(self.to_dict(), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
         if path is not None:
             write_whole(Path(path), written)
         return written
@@ -305,17 +316,17 @@ class Rules:
             InputError: a kind, a rule or one of its numbers is unknown.
         """
         if not isinstance(values, Mapping):
-            raise InputError(f"rules are an object with {', '.join(CATALOG)} and overrides, not {values!r}")
-        unknown = set(values) - {*CATALOG, "overrides"}
+            raise InputError(f"rules are an object with {', '.join(CATALOG)} and overrides, not {brief(values)}")
+        unknown = sorted(str(key) for key in values if key not in (*CATALOG, "overrides"))
         if unknown:
-            raise InputError(f"rules have {', '.join(CATALOG)} and overrides, and no {', '.join(sorted(unknown))}")
+            raise InputError(f"rules have {', '.join(CATALOG)} and overrides, and no {', '.join(unknown)}")
         chosen: dict[str, Any] = {}
         for kind in CATALOG.keys() & values.keys():
             described = values[kind]
             options = dict(described) if isinstance(described, Mapping) else {"rule": described}
             name = options.pop("rule", None)
-            if name not in CATALOG[kind]:
-                raise InputError(f"{kind} has no rule {name!r}: it has {', '.join(CATALOG[kind])}")
+            if not isinstance(name, str) or name not in CATALOG[kind]:
+                raise InputError(f"{kind} has no rule {brief(name)}: it has {', '.join(CATALOG[kind])}")
             try:
                 chosen[kind] = CATALOG[kind][name](**options)
             except TypeError:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from textlrp import options
 from textlrp.errors import InputError
 from textlrp.records import check_rationales
 from textlrp.rows import Rows, read_rows
@@ -71,8 +72,8 @@ def read_documents(
         InputError: something is missing or cannot be read, a text is blank, or two documents have the same id. The
             sentence names the line or row: no document is left out silently.
     """
-    if limit is not None and limit < 1:
-        raise InputError(f"the limit is {limit}, and at least one document must be read")
+    if limit is not None:
+        limit = options.whole(limit, "limit is a number of documents, 1 or more", 1)
     rows = read_rows(source, split, limit)
     text_column, pair_column = _text_columns(rows, text, pair)
     label_column = None if label == "" else _chosen(rows, label, _LABELS, "--label")

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from textlrp.saved import Fields, plain
+
 TEXT, TEXT_PAIR = "text", "text_pair"
 
 
@@ -36,19 +38,35 @@ class Span:
     def to_dict(self) -> dict[str, Any]:
         """Return the span as JSON-ready values."""
         return {
-            "start": self.start,
-            "end": self.end,
+            "start": plain(self.start),
+            "end": plain(self.end),
             "text": self.text,
-            "relevance": self.relevance,
+            "relevance": plain(self.relevance),
             "special": self.special,
             "piece": self.piece,
             "source": self.source,
         }
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Span:
-        """Rebuild a span from :meth:`to_dict`."""
-        return cls(**values)
+    def from_dict(cls, values: object, where: str = "a span") -> Span:
+        """Rebuild a span from :meth:`to_dict`; sentences call it ``where``.
+
+        Raises:
+            InputError: the values are no span.
+        """
+        fields = Fields(values, where)
+        start = fields.whole("start", 0)
+        found = cls(
+            start,
+            fields.whole("end", start),
+            fields.text("text"),
+            fields.number("relevance"),
+            fields.flag("special", False),
+            fields.text("piece", ""),
+            fields.text("source", TEXT),
+        )
+        fields.end()
+        return found
 
 
 def read_range(text: str, truncated: tuple[int, int] | None) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from textlrp import options
 from textlrp.alignment import MARKERS, Range, align, pieces_of, plain_ids, trim
 from textlrp.errors import AlignmentError, InputError, ModelError
 
@@ -128,12 +129,8 @@ def windows(tokenizer: Any, encoding: Encoding, limit: int, stride: int | None =
             )
     else:
         _check_room(tokenizer, len(fixed), limit)
-    step = max(1, 3 * room // 4) if stride is None else stride
-    if isinstance(step, bool) or not isinstance(step, int) or not 1 <= step <= room:
-        raise InputError(
-            f"stride must be a number of ids from 1 to {room}, which is what a window of {limit} ids has room for, not "
-            f"{stride!r}"
-        )
+    says = f"stride must be a number of ids from 1 to {room}, which is what a window of {limit} ids has room for"
+    step = max(1, 3 * room // 4) if stride is None else options.whole(stride, says, 1, room)
     last = len(moving) - room
     number = -(-last // step) + 1
     starts = [last * i // (number - 1) for i in range(number)]

@@ -17,7 +17,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import attack
 import laws
+import numpy
 import torch
 from conftest import bert, fast_tokenizer
 from torch import Tensor, nn
@@ -222,7 +223,7 @@ _RETURNS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "halves": (lambda x: x.half(), EITHER),
     "doubles": (lambda x: x.double(), EXPLAINED),
     "a view turned around": (lambda x: x.flip(0).flip(0), EXPLAINED),
-    "rounded logits": (lambda x: (9 * x).round() + 1, REFUSED),
+    "rounded logits": (lambda x: (9 * x).round() + 1, EXPLAINED),
     "logits on meta": (lambda x: x.to("meta"), REFUSED),
 }
 for _name, (_form, _expected) in _RETURNS.items():
@@ -260,6 +261,20 @@ def _unshown(m: Wrapped, ids: Tensor, mask: Tensor | None) -> Any:
 @forward("leaves Python", EXITS)
 def _exits(m: Wrapped, ids: Tensor, mask: Tensor | None) -> Any:
     sys.exit(0)
+
+
+@forward("seeds all random numbers", EXPLAINED)
+def _seeds(m: Wrapped, ids: Tensor, mask: Tensor | None) -> Any:
+    torch.manual_seed(3)
+    numpy.random.seed(3)
+    random.seed(3)
+    return m.logits(ids, mask)
+
+
+@forward("draws random numbers", EXPLAINED)
+def _draws(m: Wrapped, ids: Tensor, mask: Tensor | None) -> Any:
+    m.drawn = torch.randn(3), numpy.random.rand(3), random.random()
+    return m.logits(ids, mask)
 
 
 @forward("calls itself without end", REFUSED)
@@ -535,6 +550,8 @@ def process() -> dict[str, Any]:
     """Take down what belongs to the process."""
     return {
         "random numbers of torch": torch.get_rng_state(),
+        "random numbers of numpy": str(numpy.random.get_state()),
+        "random numbers of Python": random.getstate(),
         "gradients are computed": torch.is_grad_enabled(),
         "inference mode": torch.is_inference_mode_enabled(),
         "the usual dtype": torch.get_default_dtype(),
@@ -603,14 +620,24 @@ def outcome(way: Callable[[Explainer], list[Any]], model: nn.Module) -> Iterator
             yield REFUSED
 
 
+@contextmanager
+def own_random_numbers() -> Iterator[None]:
+    """Give the generators back what they had."""
+    states = numpy.random.get_state(), random.getstate()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+    numpy.random.set_state(states[0])
+    random.setstate(states[1])
+
+
 def right(model: nn.Module, e: Explanation) -> None:
     """The logits are those that the model gives when nobody explains it."""
     tokenizer = fast_tokenizer("wordpiece")
     ids = torch.tensor([tokenizer(e.text)["input_ids"]])
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     accepted = inspect.signature(model.forward).parameters
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with torch.no_grad(), own_random_numbers():
         output = copy.deepcopy(model).eval()(**{key: value for key, value in inputs.items() if key in accepted})
     logits = getattr(output, "logits", output)
     logits = logits[0] if isinstance(logits, list) else logits

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from textlrp.calls import logits_of
-from textlrp.classifier import word_table
 from textlrp.errors import InputError, ModelError
+from textlrp.fitting import word_table
 from textlrp.isolation import undisturbed
 from textlrp.propagation import propagate
 from textlrp.rules import Rules, as_rules

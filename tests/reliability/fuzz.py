@@ -179,7 +179,7 @@ POOLS: dict[str, tuple[float, tuple[Any, ...], tuple[Any, ...]]] = {
     "rules": (0.5, (*RULES, "custom"), ("attn", "")),
     "long": (0.35, ("truncate", "windows", "windows"), ("error", "cut", "")),
     "window": (0.25, (9, 16, 30, 39, 40, numpy.int64(12)), (41, 3, 1, 0, -5, 10**12, True)),
-    "stride": (0.2, (1, 2, 5, 3), (8, 40, 0, -1, 10**9, True)),
+    "stride": (0.2, (1, 2, 5, numpy.int64(3)), (8, 40, 0, -1, 10**9, True)),
     "layers": (0.15, (True, False), ()),
 }
 
@@ -201,7 +201,7 @@ def options(r: random.Random, labels: Sequence[str]) -> tuple[dict[str, Any], bo
             found[name] = r.choice(CUSTOM)
         if name == "stride" and found.get("long") is None:
             found["long"] = "windows"
-        if r.random() < 0.02 and name != "stride":
+        if r.random() < 0.02:
             found[name], wrong = r.choice(UNMEANT), True
     return found, wrong
 

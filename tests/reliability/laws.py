@@ -17,6 +17,9 @@ from textlrp.terminal import render
 
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
+#: What turns the direction of all that follows.
+_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
 _ADDRESSES = ("href", "src", "action", "xlink:href")
 
 #: Every element that a page of textlrp has; what a text holds is no element of the page.
@@ -86,7 +89,7 @@ def printed(e: Explanation, by: str, width: int, color: str | None) -> None:
     console = Console(file=io.StringIO(), width=width, highlight=False, legacy_windows=False, **options)
     console.print(render(e, by))
     plain = _COLORS.sub("", console.file.getvalue())  # type: ignore[attr-defined]
-    commands = {c for c in plain if unicodedata.category(c) == "Cc" and c not in "\n\t"}
+    commands = {c for c in plain if c in _TURNING or (unicodedata.category(c) == "Cc" and c not in "\n\t")}
     hold(not commands, f"controls in the terminal: {sorted(map(ascii, commands))}")
     label = "".join(e.target.split())
     hold(label in "".join(plain.split()) or not label.isprintable() or len(label) > 40, "the label is not shown")

@@ -1,10 +1,11 @@
 """Models for the tests of the local server, made by hand, without torch; run as a program, it serves them.
 
-python served.py      prints the address and serves until it is interrupted
+python served.py [LIMITS]     prints the address and serves until it is interrupted; LIMITS are JSON
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import sys
@@ -19,6 +20,7 @@ from textlrp import serve
 from textlrp.errors import InputError
 from textlrp.explanation import Explanation
 from textlrp.progress import Bar
+from textlrp.serve_limits import Limits
 from textlrp.spans import Span
 
 LABELS = ("POS", "NEG", *dict.fromkeys(STRINGS))
@@ -28,6 +30,8 @@ def explain(text: str, pair: str | None = None, **options: Any) -> Explanation:
     """An explanation with a relevance for every word, or the error that the text asks for."""
     if text == "unknown":
         raise InputError("there is no label 'X': the model's labels are POS, NEG")
+    if text == "stuck":
+        time.sleep(10)  # nothing can stop it
     if text == "broken":
         raise RuntimeError("index out of range in self\nmore")
     target = options.get("target") or "POS"
@@ -68,5 +72,6 @@ MODELS = (
 
 
 if __name__ == "__main__":
-    serve.run(MODELS, serve.bind(0), lambda address: print(address, flush=True))
+    limits = Limits(**json.loads(sys.argv[1])) if len(sys.argv) > 1 else None
+    serve.run(MODELS, serve.bind(0), lambda address: print(address, flush=True), limits)
     sys.exit(0)

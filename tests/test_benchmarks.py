@@ -299,3 +299,9 @@ def test_no_repeats_are_an_error(script: str, capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit):
         importlib.import_module(script).main(["--repeats", "0"])
     assert "--repeats must be 1 or more, not 0" in capsys.readouterr().err
+
+
+def test_the_memory_of_reports_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    importlib.import_module("stream").main(["--documents", "2", "--corpus", "reviews", "--save"])
+    shown = capsys.readouterr().out
+    assert re.search(r"│ +2 │ +\d{2,4} │ +│ +\d+ │ +0\.\d │ +0\.\d │", shown)

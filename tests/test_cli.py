@@ -215,14 +215,14 @@ def test_nothing_is_written_where_something_fails(explain: Any, tmp_path: Path) 
     path = tmp_path / "out.json"
     refused(explain("film", "--target", "x", "-o", path, "--format", "json"))
     assert os.listdir(tmp_path) == []
-    assert "cannot write" in refused(explain("film", "-o", "/proc/textlrp.json"))
+    assert "cannot write" in refused(explain("film", "-o", "/proc/textlrp.json"), status=1)
 
 
 def test_an_output_that_may_not_be_written_is_said_so_before_the_model_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    message = refused(run("explain", "film", "--model", "/no/such/model", "-o", tmp_path / "out.txt"))
+    message = refused(run("explain", "film", "--model", "/no/such/model", "-o", tmp_path / "out.txt"), status=1)
     assert "permission denied" in message
 
 

@@ -47,7 +47,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(weights: Path, corpus: Path, *methods: str, **options: Any) -> Any:
     models = {"bert": lambda: Explainer.from_pretrained(weights)}
-    corpora = read_corpora([f"{corpus}:test"])
+    corpora = read_corpora([f"{corpus}:test"], limit=options.get("limit"))
     return evaluation.evaluate(models, corpora, methods or METHODS, **{"perturb": ["mask"], **options})
 
 
@@ -170,6 +170,28 @@ def test_a_killed_run_goes_on_where_it_was(folder: Path, corpus: Path, tmp_path:
     assert str(tmp_path) not in (place / RUN).read_text(encoding="utf-8") + after.decode()
     with pytest.raises(InputError, match="seed: 0 then, 1 now"):
         CliRunner().invoke(evaluate, [*options, "--seed", "1"], catch_exceptions=False)
+
+
+def test_a_run_that_goes_on_counts_no_forward_pass_twice(folder: Path, corpus: Path, tmp_path: Path) -> None:
+    """Two documents by three methods, stopped behind each result, within a document and between two."""
+    options = {"folder": tmp_path, "limit": 2, "perturb": ["mask", "zero"], "measures": ["faithfulness"]}
+    run(folder, corpus, **options)
+    whole = read(tmp_path)[1]
+    lines = (tmp_path / RESULTS).read_bytes().splitlines(keepends=True)
+    assert len(lines) == 6
+    assert passes(whole[1]) < passes(whole[0])  # methods of one document share what the model reads
+    for kept in range(1, 6):
+        (tmp_path / RESULTS).write_bytes(b"".join(lines[:kept]))
+        run(folder, corpus, **options)
+        again = read(tmp_path)[1]
+        assert [each.key for each in again] == [each.key for each in whole]
+        assert [passes(each) for each in again] == [passes(each) for each in whole]
+        assert [numbers(each) for each in again] == [numbers(each) for each in whole]
+
+
+def passes(result: Result) -> tuple[float | None, ...]:
+    """What the scores cost, and what it cost to measure them, in forward passes."""
+    return (result.forwards, *(found["forwards"] for found in result.faithfulness.values()))
 
 
 def test_out_of_the_box(tmp_path: Path) -> None:

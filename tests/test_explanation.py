@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import pickle
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from consistent import softmax
 
 from textlrp import Explanation, Ledger, Span
-from textlrp.errors import InputError
+from textlrp.errors import FileError, InputError
 
 
 def made(**changes: Any) -> Explanation:
@@ -125,18 +126,16 @@ def test_a_missing_file_is_said_so(tmp_path: Path) -> None:
             Explanation.from_json(source)
 
 
-def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_half_written_is_left(tmp_path: Path) -> None:
     path = tmp_path / "e.json"
     path.write_text("before")
-
-    def full(self: Path, text: str, **_: Any) -> int:
-        self.touch()
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(InputError, match="No space left on device"):
-        made().to_json(path)
-    monkeypatch.undo()
+    _, hard = before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(FileError, match=r"cannot write '.*e\.json': File too large"):
+            made().to_json(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert path.read_text() == "before"
     assert os.listdir(tmp_path) == ["e.json"]
 

@@ -330,10 +330,10 @@ def test_a_folder_is_new_and_whole(to: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
-    from textlrp.exports_files import write_folder
+    from textlrp.files import write_folder
 
     with pytest.raises(InputError, match="cannot write"):
-        write_folder(tmp_path / "new", {"a": "text", "x" * 300: "text"})
+        write_folder(tmp_path / "new", [("a", "text"), ("x" * 300, "text")])
     assert list(tmp_path.iterdir()) == []
 
 

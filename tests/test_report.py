@@ -18,8 +18,8 @@ from reported import consistent_reviews, explanation, reviews
 
 from textlrp.commands.report import report
 from textlrp.errors import InputError
-from textlrp.records import Record, read_run, write_run
-from textlrp.report import Failure, write_report
+from textlrp.records import Failure, Record, read_run, write_run
+from textlrp.report import write_report
 from textlrp.report_data import read_report
 
 

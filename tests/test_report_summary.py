@@ -6,7 +6,8 @@ import pytest
 from reported import explanation, reviews, sure
 
 from textlrp.records import Record
-from textlrp.report_summary import Accuracy, Bin, Example, summarize
+from textlrp.report_summary import Accuracy, Bin, summarize
+from textlrp.report_words import Example
 
 
 def test_counts_accuracy_and_confusion() -> None:

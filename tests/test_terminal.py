@@ -145,7 +145,21 @@ def test_a_text_cannot_command_the_terminal(text: str) -> None:
 
 def test_control_characters_are_shown_as_pictures() -> None:
     written = printed(explanation("a\x1b[31mb\x07\x9b2J\x7f\rc\r\nd", size=99), wrap=False, by="token")
-    assert "[--a␛[31mb␇\ufffd2J␡]␍[++c]\n[++d]\n" in written
+    assert "[--a␛[31mb␇\\x9b2J␡]␍[++c]\n[++d]\n" in written
+
+
+def test_what_turns_the_text_around_is_an_escape_dim_where_there_are_colors() -> None:
+    text = "not \u202ereally\u202c good \U000e0041"
+    e = explanation(text, [1.0] * 9, size=99, target="\u202eSOP", predicted="\u202eSOP", model="\u2066owner/model")
+    plain = printed(e, wrap=False)
+    assert "not \\u202ereally\\u202c good \\U000e0041" in re.sub(r"\[[+-]{1,2}|\]", "", plain)
+    assert "explained: \\u202eSOP, logit" in plain
+    assert "for \\u202eSOP" in plain
+    assert "\\u2066owner/model" in plain
+    colored = printed(e, "truecolor", wrap=False)
+    assert re.search(r"\x1b\[2;38;2;[\d;]+m\\u202e\x1b\[0m\x1b\[38;2;", colored)
+    for written in (plain, colored):
+        assert not set(written) & set("\u202e\u202c\u2066\U000e0041")
 
 
 def test_newlines_and_tabs_stay_in_a_pipe_and_long_lines_are_not_wrapped() -> None:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from textlrp import handlers, kernels
+from textlrp import handlers, kernels, operations
 from textlrp.rules import Frozen, Taylor, Uniform
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ def scaled_dot_product_attention(met: Interception, func: Any, args: Any, kwargs
 
 def _attention(met: Interception, func: Any, args: Any, kwargs: Any) -> Tensor:
     named = dict(zip(_SDPA, args, strict=False)) | kwargs
+    if operations.draws(func, args, kwargs):
+        raise met.unsupported(f"{operations.name(func)} with dropout in evaluation mode")
     q, k, v, mask = named["query"], named["key"], named["value"], named.get("attn_mask")
     options = {key: value for key, value in named.items() if key not in ("query", "key", "value")}
     scale = 1.0 / math.sqrt(q.shape[-1]) if named.get("scale") is None else named["scale"]
@@ -118,6 +120,8 @@ def multi_head_attention(met: Interception, func: Any, args: Any, kwargs: Any) -
     named = defaults | dict(zip(names, args, strict=False)) | kwargs
     if named["bias_k"] is not None or named["static_k"] is not None or named["add_zero_attn"]:
         raise met.unsupported("torch.nn.MultiheadAttention with bias_k, static_k or add_zero_attn")
+    if named["training"] and named["dropout_p"] > 0:
+        raise met.unsupported("torch.nn.MultiheadAttention with dropout in evaluation mode")
     with torch.no_grad():
         value, weights = func(*args, **kwargs)
     query, key, val = named["query"], named["key"], named["value"]

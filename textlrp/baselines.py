@@ -128,6 +128,7 @@ def _method(name: str, method: Method, options: tuple[Any, ...]) -> Scorer:
         seed: int = 0,
     ) -> Attribution:
         from textlrp.baselines_passes import Passes
+        from textlrp.isolation import contained
 
         function = getattr(importlib.import_module(f"textlrp.{method.module}"), method.function)
         if method.extra:
@@ -135,7 +136,7 @@ def _method(name: str, method: Method, options: tuple[Any, ...]) -> Scorer:
         seed = whole(seed, "seed is a whole number")
         start = time.perf_counter()
         passes = Passes(explainer, text, text_pair, target, contrast)
-        scores = function(passes, seed, *options)
+        scores = contained(lambda: function(passes, seed, *options))
         # The scores are numbers by now, so an accelerator is through with them.
         return passes.attribution(name, scores, time.perf_counter() - start)
 

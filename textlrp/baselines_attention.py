@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -53,16 +51,16 @@ def _attentions(passes: Passes) -> tuple[list[Tensor], Tensor]:
     Raises:
         ModelError: the model tells no attention weights, or not those of one text by itself.
     """
-    model = passes.model
-    name = type(model).__name__
-    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+    name = type(passes.model).__name__
+    if getattr(getattr(passes.model, "config", None), "is_encoder_decoder", False):
         raise ModelError(
             f"{name} has an encoder and a decoder, and attention in three places: no single one of them says where the "
             f"classifier looks"
         )
-    with passes.running() as inputs, eager_attention(model):
-        with lookups(model):
-            output = model(**inputs, output_attentions=True, output_hidden_states=True, return_dict=True)
+    with passes.running() as inputs:
+        attend_eagerly(passes.model)
+        with lookups(passes.model):
+            output = passes.model(**inputs, output_attentions=True, output_hidden_states=True, return_dict=True)
         logits = passes.ran(output)
         passes.found(logits[0])
         states = getattr(output, "hidden_states", None) or ()
@@ -103,9 +101,8 @@ def _read(passes: Passes, logits: Tensor, states: list[Tensor]) -> Tensor | None
     return None
 
 
-@contextmanager
-def eager_attention(model: nn.Module) -> Iterator[None]:
-    """Let a model compute attention step by step, as its weights can only be had then; afterwards as before."""
+def attend_eagerly(model: nn.Module) -> None:
+    """Let a working copy compute attention step by step, as its weights can only be had then."""
     configs: dict[int, Any] = {}
 
     def collect(config: Any) -> None:
@@ -117,12 +114,5 @@ def eager_attention(model: nn.Module) -> Iterator[None]:
 
     for module in model.modules():
         collect(getattr(module, "config", None))
-    before = [(config, dict(vars(config))) for config in configs.values()]
-    try:
-        for config, _ in before:
-            config._attn_implementation = "eager"
-        yield
-    finally:
-        for config, settings in before:
-            vars(config).clear()
-            vars(config).update(settings)
+    for config in configs.values():
+        config._attn_implementation = "eager"

@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -20,10 +20,10 @@ from textlrp.attribution import Attribution
 from textlrp.baselines import REPLACEMENTS
 from textlrp.batches import buckets
 from textlrp.calls import logits_of, precision_of
-from textlrp.classifier import FORWARD_LIMITS, seeded
+from textlrp.classifier import FORWARD_LIMITS, SEED
 from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError
 from textlrp.heads import Choice, Pick
-from textlrp.isolation import eagerly, undisturbed
+from textlrp.isolation import undisturbed
 from textlrp.tokens import Encoding
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Passes:
 
     Attributes:
         encoding: the text as the model reads it.
+        model: the classifier.
         words: the indices of the ids that stand for something in the text: what is no special token.
         forwards: what was asked for so far, in forward passes of one text.
         aside: the seconds that were spent on what is no part of the method's cost.
@@ -74,7 +75,7 @@ class Passes:
         self._choice = Choice(target, contrast)
         self._choice.check(self.head)
         self.encoding: Encoding = explainer.encode(text, text_pair)
-        self.classifier.check_memory(len(self.encoding.input_ids))
+        self.classifier.check_memory(self.encoding, len(self.encoding.input_ids))
         self.words = [i for i, special in enumerate(self.encoding.special) if not special]
         self.forwards = self.aside = 0.0
         self._logits: Tensor | None = None
@@ -143,16 +144,18 @@ class Passes:
 
     @contextmanager
     def running(self) -> Iterator[dict[str, Tensor]]:
-        """Hold the model, frozen and in evaluation mode, for passes that a method makes itself; yield its inputs.
+        """Let :attr:`model` be a frozen copy in evaluation mode, for passes that a method makes itself.
+
+        Yields:
+            The model's inputs.
 
         Raises:
             ModelError: the model fails: some cannot be passed back in evaluation mode, say.
         """
         inputs = self.classifier.inputs(self.classifier.pad([self.encoding]))
-        with ExitStack() as stack:
-            for scope in (undisturbed(self.model), seeded(self.model), eagerly(), torch.enable_grad()):
-                stack.enter_context(scope)
+        with undisturbed(self.classifier.model, SEED) as parts, torch.enable_grad():
             try:
+                self.model = parts.model
                 yield inputs
             except LRPError:
                 raise
@@ -162,6 +165,8 @@ class Passes:
                     f"{type(self.model).__name__} fails where a method looks into it: {type(error).__name__}"
                     f"{': ' + said if said else ''}"
                 ) from error
+            finally:
+                self.model = self.classifier.model
 
     def ran(self, output: Any, batch: int = 1, *, back: bool = False) -> Tensor:
         """Count a pass that a method made itself, and return its logits, ``[batch, outputs]``."""

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import importlib
 import math
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from textlrp.baselines_passes import ROWS, Passes
+from textlrp.isolation import drawing_apart
 
 #: LIME for texts: the width of the kernel on the cosine distance times 100, and the weight of the ridge penalty, as in
 #: the authors' package (Ribeiro et al. 2016).
@@ -41,7 +40,7 @@ def lime(passes: Passes, seed: int, samples: int, replacement: str | None) -> li
     words = len(passes.words)
     model = Ridge(LIME_PENALTY)
     method = attr.Lime(_kept(passes, replacement), model, _similarity)
-    with _chance(passes, seed):
+    with drawing_apart(passes.seed(seed)):
         method.attribute(
             torch.ones(1, words, dtype=torch.float64),
             baselines=torch.zeros(1, words, dtype=torch.float64),
@@ -59,7 +58,7 @@ def shapley(passes: Passes, seed: int, permutations: int, replacement: str | Non
     attr: Any = importlib.import_module("captum.attr")  # it has no types
     words = len(passes.words)
     method = attr.ShapleyValueSampling(_kept(passes, replacement))
-    with _chance(passes, seed):
+    with drawing_apart(passes.seed(seed)):
         found = method.attribute(
             torch.ones(1, words, dtype=torch.float64),
             baselines=torch.zeros(1, words, dtype=torch.float64),
@@ -107,17 +106,3 @@ def _kept(passes: Passes, replacement: str | None) -> Callable[[Tensor], Tensor]
         return torch.tensor(passes.values(texts), dtype=torch.float64)
 
     return value
-
-
-@contextmanager
-def _chance(passes: Passes, seed: int) -> Iterator[None]:
-    """Draw the same numbers for the same text and seed; afterwards the random states are as before."""
-    own = passes.seed(seed)
-    state = random.getstate()
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(own)
-        random.seed(own)
-        try:
-            yield
-        finally:
-            random.setstate(state)

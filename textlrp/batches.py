@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from textlrp import memory
 from textlrp.calls import precision_of
 from textlrp.classifier import FORWARD_LIMITS, Classifier
 from textlrp.errors import LRPError, ModelError
@@ -144,7 +146,8 @@ class Engine:
                 bar.advance(len(bucket))
             document.picked = document.choose(torch.cat(logits).mean(0))
         except Exception as error:
-            document.error = _sentence(error)
+            traceback.clear_frames(error.__traceback__)
+            document.error = _sentence(error, len(document.windows[0]))
 
     def _logits(self, windows: Sequence[_Window]) -> Tensor:
         """Return the logits of the plain model, ``[windows, outputs]``, of windows together or else one by one."""
@@ -170,22 +173,40 @@ class Engine:
             for window in windows:
                 self._explain([window], asked)
             return
+        if len(windows) > 1 and not self._classifier.fits([window.encoding for window in windows]):
+            self._halve(windows, asked)
+            return
+        raised: Exception | None = None
+        fits = False
         try:
             batch = self._classifier.pad([window.encoding for window in windows])
             fits = self._propagate(windows, batch, asked)
         except Exception as error:  # whatever a model raises, the other documents are not lost
+            raised = error
+            # What the failed pass holds is let go of before anything else is tried.
+            traceback.clear_frames(error.__traceback__)
+        if raised is not None:
             if len(windows) == 1:
-                windows[0].document.error = _sentence(error)
+                windows[0].document.error = _sentence(raised, len(windows[0].indices))
+                return
+            if memory.ran_out(raised):
+                self._halve(windows, asked)
                 return
             for window in windows:
                 self._explain([window], asked)
-            if not isinstance(error, LRPError) and all(window.document.error is None for window in windows):
+            if not isinstance(raised, LRPError) and all(window.document.error is None for window in windows):
                 self._takes_batches = False
             return
         if not fits:
             self._pads = False
             self._takes_batches &= padded
             self._explain(windows, asked)
+
+    def _halve(self, windows: Sequence[_Window], asked: _Asked) -> None:
+        """Explain windows in two batches, since one would take more memory than there is."""
+        half = len(windows) // 2
+        self._explain(windows[:half], asked)
+        self._explain(windows[half:], asked)
 
     def _propagate(self, windows: Sequence[_Window], batch: Batch, asked: _Asked) -> bool:
         """Explain a batch and note what comes out; return False, and note nothing, where it changes the logits."""
@@ -277,11 +298,22 @@ def _windows(document: Document) -> Iterator[_Window]:
         yield _Window(document, indices, document.encoding.take(indices))
 
 
-def _sentence(error: Exception) -> LRPError:
-    """Return an error of textlrp: the one that was raised, or one that says what the model raised."""
+def _sentence(error: Exception, count: int) -> LRPError:
+    """Return an error of textlrp: the one that was raised, or one that says what the model raised.
+
+    Args:
+        error: what was raised.
+        count: how many ids were read at once.
+    """
     if isinstance(error, LRPError):
         return error
     said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    sentence = ModelError(f"the model fails on this text: {type(error).__name__}{': ' + said if said else ''}")
+    if memory.ran_out(error):
+        sentence = ModelError(
+            f"there is not enough memory to explain {count:,} ids at once: read the text with long='windows', or give "
+            f"window=, the number of ids to read at once"
+        )
+    else:
+        sentence = ModelError(f"the model fails on this text: {type(error).__name__}{': ' + said if said else ''}")
     sentence.__cause__ = error
     return sentence

@@ -14,11 +14,12 @@ from textlrp.checkpoints import Checkpoints
 from textlrp.errors import ModelError
 from textlrp.inside import Inside
 from textlrp.interception import Interception
-from textlrp.isolation import Parts
 from textlrp.latent import At, Watch
 from textlrp.ledger import TOLERANCES
+from textlrp.randomness import Draws
 from textlrp.rules import Rules
 from textlrp.targets import Targets, several, weights_of
+from textlrp.working_copy import Parts
 
 
 def precision_of(parameters: Iterable[Tensor]) -> str:
@@ -48,9 +49,10 @@ def logits_of(output: Any, batch: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Call:
-    """What :func:`propagate_targets` was asked for."""
+    """What :func:`propagate_targets` was asked for, and where its random numbers come from."""
 
     parts: Parts
+    draws: Draws
     targets: Targets
     rules: Rules
     special_tokens_mask: Tensor | None
@@ -82,7 +84,7 @@ class Call:
         dtype = torch.float64 if double else torch.float32
         checkpoints = Checkpoints(self.parts.model) if self.checkpointing else None
         options = (self.fused, watch, looking, self.frugal, checkpoints)
-        return Interception(self.parts, self.rules, self.input_ids, dtype, double, *options)
+        return Interception(self.parts, self.rules, self.input_ids, dtype, double, self.draws, *options)
 
     def alone(self, i: int) -> Call:
         """Return the call for one document, padded as it is in the batch."""

@@ -7,8 +7,6 @@ takes in is kept, and while the multipliers pass through it, the activations of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -18,7 +16,7 @@ from torch import nn
 
 from textlrp import stacks
 from textlrp.errors import InputError
-from textlrp.isolation import Parts
+from textlrp.working_copy import Parts
 
 
 def asked_for(parts: Parts) -> bool:
@@ -71,20 +69,3 @@ def _last(blocks: dict[nn.Module, stacks.Block]) -> nn.Module | None:
             outermost.append((module, block))
     module, last = outermost[-1]
     return module if sum(block.stack == last.stack for _, block in outermost) > 1 else None
-
-
-@contextmanager
-def without_cache(parts: Parts) -> Iterator[None]:
-    """Let a decoder keep no keys and values for tokens that nobody will ask for.
-
-    They take memory, and a block that runs again would add them a second time.
-    """
-    configs = {id(own): own for module in parts.modules if (own := vars(module).get("config")) is not None}
-    changed = [each for each in configs.values() if getattr(each, "use_cache", None) is True]
-    for each in changed:
-        each.use_cache = False
-    try:
-        yield
-    finally:
-        for each in changed:
-            each.use_cache = True

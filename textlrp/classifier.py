@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from textlrp import memory
 from textlrp.calls import logits_of
 from textlrp.errors import InputError, ModelError
-from textlrp.isolation import undisturbed
-from textlrp.propagation import Propagation, propagate_targets
+from textlrp.isolation import contained, undisturbed
+from textlrp.propagation import Options, Propagation, run
 from textlrp.rules import Rules
 from textlrp.targets import Targets
 from textlrp.tokens import Batch, Encoding, encode, pad
 
 #: transformers writes a huge number where a tokenizer knows no limit.
 _NO_LIMIT = 1_000_000
+
+#: What the random numbers of models that draw (hashing attention) start from, so that they repeat themselves.
+SEED = 0
+#: The share of the free memory below which a rough guess is good enough.
+_SURE = 1 / 16
+
+#: How many ids are explained to measure what a model takes, at first and at most.
+_PROBES = (32, 1024)
 
 #: The largest difference of logits that counts as rounding, relative to the largest logit, by the model's dtype.
 #: A float64 model is explained in float64 throughout; on its own it may fall back to float32 (in norms, in softmax).
@@ -53,6 +61,9 @@ class Classifier:
         parameters = inspect.signature(model.forward).parameters
         self._accepted = None if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) else frozenset(parameters)
         self.limit = _length_limit(model, tokenizer)
+        self._rough = memory.rough(model)
+        self._sure: float | None = None
+        self._peaks: dict[int, int] = {}
 
     @property
     def device(self) -> torch.device:
@@ -91,60 +102,93 @@ class Classifier:
             )
         return inputs
 
-    def check_memory(self, count: int) -> None:
-        """Refuse a text that takes more memory than the machine has, before that brings the machine down.
-
-        What is counted is the least that a transformer keeps for its backward pass, and the weights of attention where
-        they are written out. A model without a limit knows positions by their distances, a table for each pair of ids,
-        so there they count even if attention itself is fused.
+    def check_memory(self, encoding: Encoding, count: int) -> None:
+        """Refuse a text that takes more memory than there is, before that brings the machine down.
 
         Args:
-            count: how many ids are read at once.
+            encoding: the text.
+            count: how many of its ids are read at once.
 
         Raises:
             InputError: the text is too long for this machine.
         """
-        config = getattr(self.model, "config", None)
-        config = getattr(config, "get_text_config", lambda: config)()
-        sizes = [getattr(config, name, None) for name in ("hidden_size", "num_hidden_layers", "num_attention_heads")]
-        if not all(isinstance(value, int) for value in sizes):
-            return
-        width, layers, heads = (int(value or 0) for value in sizes)
-        each = next((p.element_size() for p in self.model.parameters()), 4)
-        written_out = self.limit is None or getattr(config, "_attn_implementation", None) in (None, "eager")
-        needed = each * layers * count * (8 * width + heads * count * written_out)
-        available = _memory(self.device)
-        if available is not None and needed > available:
+        lacking = self._lacking(encoding, 1, count)
+        if lacking is not None:
+            needed, free = map(memory.shown, lacking)
             raise InputError(
-                f"the text takes {count:,} ids, and to explain them at once takes more than {needed / 2**30:,.0f} GiB, "
-                f"of which this machine has {available / 2**30:,.0f}: read it with long='windows', or give window=, "
-                f"the number of ids to read at once"
+                f"the text takes {count:,} ids, and to explain them at once takes about {needed} of memory, of which "
+                f"{free} are free: read it with long='windows', or give window=, the number of ids to read at once"
             )
 
-    def logits(self, batch: Batch) -> Tensor:
-        """Return the logits of the plain model, ``[batch, labels]``, detached."""
+    def fits(self, encodings: Sequence[Encoding]) -> bool:
+        """Whether texts can be explained in one batch with the memory that there is, as far as can be told."""
+        longest = max(encodings, key=lambda encoding: len(encoding.input_ids))
+        return self._lacking(longest, len(encodings), len(longest.input_ids)) is None
+
+    def _lacking(self, encoding: Encoding, rows: int, length: int) -> tuple[float, int] | None:
+        """Return how many bytes a batch takes and how many there are, or None where it fits or nobody can tell.
+
+        Args:
+            encoding: the longest text.
+            rows: how many texts there are.
+            length: how many ids each of them has, padding included.
+        """
+        if self._sure is None:
+            free = memory.available(self.device)
+            self._sure = float("inf") if free is None else free * _SURE
+        if self._rough.at(rows, length) <= self._sure:
+            return None  # so small that nobody has to look
+        needed, free = self._needed(encoding, rows, length), memory.available(self.device)
+        if needed is None or free is None or needed <= free:
+            return None
+        free = memory.made_available(self.device)
+        return None if free is None or needed <= free else (needed, free)
+
+    def _needed(self, encoding: Encoding, rows: int, length: int) -> float | None:
+        """Return how many bytes a batch takes, or None where that cannot be told.
+
+        Short parts of the text are explained, each twice as long as the one before, until they are long enough.
+        """
+        special = [i for i, flag in enumerate(encoding.special) if flag]
+        own = [i for i, flag in enumerate(encoding.special) if not flag]
+        count = max(self._peaks, default=_PROBES[0] // 2) * 2
+        while len(special) < count <= min(length, _PROBES[1]) and (len(self._peaks) < 3 or count <= rows * length / 16):
+            part = encoding.take(sorted([*special, *own[: count - len(special)]]))
+            try:
+                run = partial(self.propagate, self.pad([part]), (None,), "attnlrp")
+                self._peaks[count] = memory.peak(self.model, run)
+            except Exception:  # what is wrong with the text or the model is said where it is explained
+                break
+            growth, free = memory.Growth.of(self._peaks), memory.available(self.device)
+            if growth is not None and free is not None and growth.at(1, 2 * count) > free / 4:
+                break
+            count *= 2
+        growth = memory.Growth.of(self._peaks)
+        return None if growth is None else growth.at(rows, length)
+
+    def logits(self, batch: Batch, prepare: Callable[[nn.Module], Any] = lambda model: None) -> Tensor:
+        """Return the logits of the plain model, ``[batch, labels]``, detached.
+
+        Args:
+            batch: the texts.
+            prepare: what is done to a copy of the model before it runs; the model itself stays as it is.
+        """
         inputs = self.inputs(batch)
-        with undisturbed(self.model), seeded(self.model), torch.no_grad():
-            return logits_of(self.model(**inputs), inputs["input_ids"].shape[0])
+
+        def passed() -> Tensor:
+            with undisturbed(self.model, SEED) as parts, torch.no_grad():
+                prepare(parts.model)
+                return logits_of(parts.model(**inputs), inputs["input_ids"].shape[0])
+
+        return contained(passed)
 
     def propagate(
         self, batch: Batch, targets: Targets, rules: Rules | str, layers: bool = False
     ) -> tuple[Propagation, ...]:
         """Explain texts; :func:`textlrp.propagation.propagate_targets` says what comes back and what is raised."""
         special = torch.tensor(batch.special, device=self.device)
-        with seeded(self.model):
-            inputs: dict[str, Any] = self.inputs(batch)
-            return propagate_targets(self.model, targets, rules, special_tokens_mask=special, layers=layers, **inputs)
-
-
-def _memory(device: torch.device) -> int | None:
-    """Return how many bytes of memory a device has in all, or None where nobody tells."""
-    if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not every system has them
-        return None
+        options = Options(rules, special, layers=layers, seed=SEED)
+        return run(self.model, targets, options, self.inputs(batch))
 
 
 def _length_limit(model: nn.Module, tokenizer: Any) -> int | None:
@@ -180,15 +224,3 @@ def word_table(model: nn.Module) -> Any:
         return getter()
     except NotImplementedError:
         return None
-
-
-@contextmanager
-def seeded(model: nn.Module) -> Iterator[None]:
-    """Make models that sample (hashing attention) repeat themselves; afterwards the random state is as before."""
-    devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
-    with torch.random.fork_rng(devices=devices):
-        torch.default_generator.manual_seed(0)
-        for device in devices:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(0)
-        yield

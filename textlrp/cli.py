@@ -2,28 +2,67 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from textlrp import __version__
-from textlrp.commands import check, evaluate, explain, export, report, serve
+from textlrp.characters import printable
+from textlrp.commands import check, evaluate, explain, export, interrupts, report, serve
 from textlrp.commands.annotations import compare
-from textlrp.commands.shared import printable
-from textlrp.errors import InputError, LRPError
+from textlrp.commands.shared import drop
+from textlrp.errors import FileError, InputError, LRPError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class _Commands(click.Group):
-    """Turns every error of textlrp into one sentence: exit status 2 for usage, 1 for failure."""
+    """Turns every error into one sentence that a terminal can show: exit status 2 for usage, 1 for failure."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        with _printed():
+            return super().parse_args(context, args)
 
     def invoke(self, context: click.Context) -> Any:
         try:
-            return super().invoke(context)
+            with _printed():
+                return super().invoke(context)
+        except KeyboardInterrupt:
+            context.exit(interrupts.STATUS)
         except LRPError as error:
-            click.echo(f"Error: {printable(str(error))}", err=True)
-            context.exit(2 if isinstance(error, InputError) else 1)
+            _complain(str(error))
+            context.exit(2 if isinstance(error, InputError) and not isinstance(error, FileError) else 1)
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().main(*arguments, **options)
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            # Standard output or standard error cannot be written to: here --help and --version end, too.
+            drop(sys.stdout)
+            _complain(f"cannot write what was to be shown: {error.strerror or error}")
+            sys.exit(1)
+
+
+def _complain(sentence: str) -> None:
+    try:
+        click.echo(f"Error: {printable(sentence)}", err=True)
+    except OSError:  # nobody can be told, but for the exit status
+        drop(sys.stderr)
+
+
+@contextmanager
+def _printed() -> Iterator[None]:
+    """Keep what click repeats of an argument, a file's name perhaps, from commanding the terminal."""
+    try:
+        yield
+    except click.ClickException as error:
+        vars(error)["message"] = printable(error.message, "\n")  # which is typed as final
+        raise
 
 
 @click.group(cls=_Commands, context_settings=_CONTEXT)
@@ -44,5 +83,10 @@ for command in (
     main.add_command(command)
 
 
+def run() -> None:
+    """Run the command line as a process of its own."""
+    interrupts.run(main)
+
+
 if __name__ == "__main__":
-    main()
+    run()

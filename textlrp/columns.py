@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from textlrp import options
@@ -61,3 +61,24 @@ def _iterates(values: Any) -> bool:
         return iter(values) is not None
     except TypeError:  # a tensor of a single number says that it can be iterated over, and cannot
         return False
+
+
+def paired(texts: Iterable[Any], targets: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each text with its target, drawing both as they are asked for.
+
+    Raises:
+        InputError: there are more texts than targets, or fewer.
+    """
+    if targets is None or single(targets):
+        for text in texts:
+            yield text, targets
+        return
+    count, labels, none = 0, iter(targets), object()
+    for text in texts:
+        label = next(labels, none)
+        if label is none:
+            raise InputError(f"targets has {count} labels, and there are more texts: give one for each, or one for all")
+        yield text, label
+        count += 1
+    if next(labels, none) is not none:
+        raise InputError(f"targets has more labels than the {count} texts: give one for each, or one for all")

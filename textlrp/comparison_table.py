@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textlrp.annotations import VERDICTS
+from textlrp.characters import printable
 from textlrp.wording import named
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ PEOPLE = (
 
 def render(found: Comparison) -> RenderableType:
     """Return a comparison as rich tables: annotators, labels, words, the model, and what to know."""
+    who, model, how_many = headline(found)
     parts: list[RenderableType] = [
-        Text(headline(found)),
+        Text(f"{who}{' of ' if model else ''}{model}: {how_many}"),
         _table("annotators", ("annotator", *ANNOTATORS), annotator_rows(found)),
     ]
     if found.labels:
@@ -43,7 +45,7 @@ def render(found: Comparison) -> RenderableType:
         parts.append(_table("agreement on words", ("annotators", *WORDS), word_rows(found)))
     parts.append(_table("the model's words", ("against", *MODEL), model_rows(found)))
     parts += [Text(note) for note in explained(found)]
-    parts += [Text(note, style="bold") for note in found.notes]
+    parts += [Text(printable(note), style="bold") for note in found.notes]
     return Group(*(each for part in parts for each in (part, Text())))
 
 
@@ -58,15 +60,15 @@ def explained(found: Comparison) -> list[str]:
     return [EXPLAINED, PEOPLE] if found.everyone is not None else [EXPLAINED]
 
 
-def headline(found: Comparison) -> str:
-    """Return who and how much, in a sentence or two."""
+def headline(found: Comparison) -> tuple[str, str, str]:
+    """Return who marked which report, of which model, and how much of it."""
     people = len(found.annotators)
     covered = [f"{count:,} by {number}" for number, count in found.covered if number]
     marked = sum(count for number, count in found.covered if number)
-    model = f" of {named(found.model)}" if found.model else ""
     return (
-        f"{people} {'annotator' if people == 1 else 'annotators'} of report {found.report[:12]}{model}: "
-        f"{marked:,} of {found.size:,} documents marked" + (f" ({', '.join(covered)})" if people > 1 else "")
+        f"{people} {'annotator' if people == 1 else 'annotators'} of report {named(found.report[:12])}",
+        named(found.model) if found.model else "",
+        f"{marked:,} of {found.size:,} documents marked" + (f" ({', '.join(covered)})" if people > 1 else ""),
     )
 
 

@@ -6,7 +6,6 @@ median of the repeats' ratios. Whatever slows the machine down for a while then 
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ from textlrp import options
 from textlrp.calls import logits_of
 from textlrp.classifier import word_table
 from textlrp.errors import ModelError
-from textlrp.isolation import undisturbed
+from textlrp.isolation import copied
 from textlrp.propagation import propagate
 from textlrp.rules import Rules, as_rules
 
@@ -114,27 +113,33 @@ def measure(
     """
     repeats = options.whole(repeats, "repeats must be 1 or more", 1)
     device = inputs["input_ids"].device
-    # Explanations freeze the model for themselves, which is a part of what they cost.
+    with copied(model) as parts:
+        return _measured(model, parts.model, inputs, rules, repeats, device)
+
+
+def _measured(
+    model: nn.Module,
+    frozen: nn.Module,
+    inputs: dict[str, Tensor],
+    rules: Sequence[Rules | str],
+    repeats: int,
+    device: torch.device,
+) -> Cost:
+    # Explanations take a copy of the model for themselves, which is a part of what they cost.
     plain: dict[str, Callable[[], Any]] = {
-        FORWARD: lambda: forward(model, inputs),
-        GRADIENT: lambda: gradient_x_input(model, inputs),
+        FORWARD: lambda: forward(frozen, inputs),
+        GRADIENT: lambda: gradient_x_input(frozen, inputs),
     }
     explanations = {chosen.name: _explanation(model, inputs, chosen) for chosen in map(as_rules, rules)}
     candidates = plain | explanations
 
-    def scope(name: str) -> contextlib.AbstractContextManager[object]:
-        return undisturbed(model) if name in plain else contextlib.nullcontext()
-
-    saved = {}
-    for name, run in candidates.items():  # this first call of each warms up, too
-        with scope(name):
-            saved[name] = saved_bytes(model, run)
+    # This first call of each warms up, too.
+    saved = {name: saved_bytes(model, run) for name, run in candidates.items()}
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     names = list(candidates)
     for i in range(repeats):
         for name in names[i % len(names) :] + names[: i % len(names)]:
-            with scope(name):
-                seconds[name].append(timed(candidates[name], device))
+            seconds[name].append(timed(candidates[name], device))
 
     def ratio(name: str, to: str) -> Spread:
         return Spread.of([mine / theirs for mine, theirs in zip(seconds[name], seconds[to], strict=True)])

@@ -11,7 +11,6 @@ from textlrp import graph
 from textlrp.arguments import tensors
 from textlrp.errors import UnsupportedOperationError
 from textlrp.interception import Interception
-from textlrp.isolation import eagerly
 
 
 def hidden_operations(
@@ -21,7 +20,7 @@ def hidden_operations(
 
     Those are the nodes of the graph that break a rule, and the ones that no torch function known to textlrp made.
     """
-    with torch.enable_grad(), eagerly(), interception:
+    with torch.enable_grad(), interception:
         interception.visible = set()
         trail = graph.Trail(model)
         try:
@@ -59,13 +58,10 @@ def non_finite(model: nn.Module, inputs: dict[str, Any]) -> str:
                 first.append(f"{name or 'the model'} ({type(module).__name__})")
 
         hooks.append(module.register_forward_hook(note))
-    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
         with torch.no_grad(), torch._C.DisableTorchFunction():
             model(**inputs)
     finally:
-        for buffer, value in before:
-            buffer.copy_(value)
         for hook in hooks:
             hook.remove()
     bad = [name for name, p in model.named_parameters() if not bool(torch.isfinite(p).all())]

@@ -21,6 +21,10 @@ class InputError(LRPError):
     """A text, a label or an option cannot be used as given."""
 
 
+class FileError(InputError):
+    """A file cannot be written: the disk is full, the name is too long, the folder gives no right to."""
+
+
 class ModelError(LRPError):
     """A model or tokenizer cannot be loaded, or is no text classifier."""
 

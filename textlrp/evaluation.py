@@ -146,12 +146,26 @@ class _Run:
         warm: set[str] = set()
         for document, methods in self.pending():
             known: dict[str, Perturbed] = {}
+            self._read_again(explainer, document, methods, known)
             for method in methods:
                 if method not in warm:  # what is done once and never again is not part of the time
                     warm.add(method)
                     _attempt(self.scorers[method], explainer, document, self.log.plan.seed)
                 self.log.add(self._result(explainer, document, method, right.get(document.id), known))
                 self.bar.advance()
+
+    def _read_again(
+        self, explainer: Explainer, document: Source, methods: Sequence[str], known: dict[str, Perturbed]
+    ) -> None:
+        """Let the model read what it read for the methods that were measured before the run was stopped.
+
+        A method pays for what no method before it asked for. Without this, the first one of a run that goes on within
+        a document would pay once more for what those before it have paid for.
+        """
+        for method in self.scorers:
+            if method in methods:
+                return  # they are measured in order, so what is missing comes last
+            self._result(explainer, document, method, None, known)
 
     def _result(
         self,

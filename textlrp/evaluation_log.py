@@ -8,19 +8,15 @@ goes on where it was. Neither holds a text or a path. It needs no torch.
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from textlrp.errors import InputError
 from textlrp.files import read_json, write_whole
-
-if sys.platform != "win32":
-    import fcntl
+from textlrp.lines import Lines, cannot_write, read_lines
 
 _FORMAT = 1
 
@@ -125,23 +121,18 @@ def read(folder: Path) -> tuple[Plan, tuple[Result, ...]]:
     Raises:
         InputError: the folder holds no run, or something in it cannot be read.
     """
-    plan = Plan.from_dict(read_json(folder / RUN))
-    try:
-        written = (folder / RESULTS).read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {str(folder / RESULTS)!r}: {error.strerror or error}") from None
-    return plan, tuple(_results(written, folder / RESULTS))
+    return Plan.from_dict(read_json(folder / RUN)), tuple(_results(folder / RESULTS))
 
 
-def _results(written: bytes, path: Path) -> list[Result]:
-    """Return the results of whole lines; what a killed process had begun to write ends without a newline."""
-    found = []
-    for number, line in enumerate(written[: written.rfind(b"\n") + 1].splitlines(), 1):
+def _results(path: Path) -> Iterator[Result]:
+    """Yield the results of whole lines; what a killed process had begun to write ends without a newline."""
+    for number, line, whole in read_lines(path):
+        if not whole:
+            return
         try:
-            found.append(Result(**json.loads(line)))
+            yield Result(**json.loads(line))
         except (ValueError, TypeError) as error:
             raise InputError(f"{str(path)!r}, line {number} is no result: {error}") from None
-    return found
 
 
 class Log:
@@ -153,79 +144,58 @@ class Log:
 
     Raises:
         InputError: the folder cannot be used, or holds another run; the sentence says what differs.
+        LRPError: the folder cannot be written to.
     """
 
     def __init__(self, plan: Plan, folder: Path | None) -> None:
         self.plan = plan
         self.results: dict[Key, Result] = {}
         self._folder = folder
-        self._file: IO[bytes] | None = None
+        # Each result is on disk before the next one begins: it takes longer to measure than to keep.
+        self._lines = None if folder is None else Lines(folder / RESULTS, folder, every=0.0)
 
     def __enter__(self) -> Log:
-        folder = self._folder
-        if folder is None:
+        folder, lines = self._folder, self._lines
+        if folder is None or lines is None:
             return self
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = (folder / RESULTS).open("a+b")
-        except OSError as error:
-            raise InputError(f"cannot write to {str(folder)!r}: {error.strerror or error}") from None
+        except (OSError, ValueError) as error:
+            raise cannot_write(folder, error) from None
+        lines.__enter__()
         try:
-            self._lock(folder)
-            self._resume(folder, self._file)
-        except BaseException:
-            self._file.close()
+            self._resume(folder, lines)
+        except BaseException as error:
+            lines.__exit__(type(error), error, error.__traceback__)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is not None:
-            self._file.close()
+        if self._lines is not None:
+            self._lines.__exit__(kind, error, trace)
 
     def add(self, result: Result) -> None:
         """Keep a result; when this returns, it survives the end of the process.
 
         Raises:
-            InputError: it cannot be written.
+            LRPError: it cannot be written; what was kept before stays.
         """
+        if self._lines is not None:
+            self._lines.add(json.dumps(asdict(result), ensure_ascii=True, allow_nan=False))
         self.results[result.key] = result
-        if self._file is None:
-            return
-        line = json.dumps(asdict(result), ensure_ascii=True, allow_nan=False) + "\n"
-        try:
-            self._file.write(line.encode())
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise InputError(f"cannot write to {str(self._folder)!r}: {error.strerror or error}") from None
 
-    def _lock(self, folder: Path) -> None:
-        """Keep others out as long as the file is open, and not longer, however this process ends."""
-        if sys.platform == "win32":
-            return
-        assert self._file is not None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"another run is writing to {str(folder)!r}: wait, or name another folder") from None
-        except OSError:  # a file system without locks
-            return
-
-    def _resume(self, folder: Path, file: IO[bytes]) -> None:
-        file.seek(0)
-        written = file.read()
+    def _resume(self, folder: Path, lines: Lines) -> None:
+        path = folder / RESULTS
         if not (folder / RUN).exists():
-            if written:
+            if path.stat().st_size:
                 raise InputError(f"{str(folder)!r} has a {RESULTS} and no {RUN}: name another folder")
             write_whole(folder / RUN, json.dumps(self.plan.to_dict(), indent=2, ensure_ascii=True) + "\n")
             return
         self.plan = _same(Plan.from_dict(read_json(folder / RUN)), self.plan, folder)
-        self.results = {result.key: result for result in _results(written, folder / RESULTS)}
-        whole = written.rfind(b"\n") + 1
-        if whole < len(written):
-            file.truncate(whole)
+        self.results = {result.key: result for result in _results(path)}
+        lines.cut()
 
 
 def _same(kept: Plan, asked: Plan, folder: Path) -> Plan:

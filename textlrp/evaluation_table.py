@@ -11,6 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from textlrp import evaluation_measures as measured
+from textlrp.characters import printable
 from textlrp.evaluation_log import Plan
 from textlrp.evaluation_measures import Measure
 from textlrp.evaluation_summary import Cell, Cost, Failure, Section, Summary, Table
@@ -35,7 +36,7 @@ def render(summary: Summary) -> RenderableType:
         parts += [Text(failure(each), style="bold") for each in section.failures]
     parts += [Text(sentence) for sentence in explained(summary)]
     if len(summary.plan.methods) > 1:
-        parts.append(Text(f"A star marks a difference to {summary.plan.methods[0]} with p < {ALPHA}."))
+        parts.append(Text(f"A star marks a difference to {named(summary.plan.methods[0])} with p < {ALPHA}."))
     return Group(*(each for part in parts for each in (part, Text())))
 
 
@@ -43,7 +44,7 @@ def title(table: Table, plan: Plan) -> str:
     """Return what a table shows."""
     if not table.perturb:
         return f"plausibility, {counted(table.documents)} with marked words"
-    stand_in = f" ({table.replacement})" if table.replacement else ""
+    stand_in = f" ({printable(table.replacement)})" if table.replacement else ""
     return f"faithfulness, {plan.by}s {measured.PERTURBATIONS[table.perturb]}{stand_in}, {counted(table.documents)}"
 
 
@@ -63,7 +64,8 @@ def counted(count: int) -> str:
 def failure(failed: Failure) -> str:
     """Return what failed how often, and why the first time."""
     how = f", tokens {measured.PERTURBATIONS[failed.perturb]}" if failed.perturb else ""
-    return f"{failed.method}{how}: {counted(failed.documents)} not measured; {named(failed.example)}: {failed.reason}"
+    what = f"{named(failed.method)}{how}: {counted(failed.documents)} not measured"
+    return f"{what}; {named(failed.example)}: {printable(failed.reason)}"
 
 
 def heading(measure: Measure) -> str:
@@ -117,9 +119,10 @@ def explained(summary: Summary) -> list[str]:
         f"that the model predicts is explained."
     ]
     if len(plan.methods) > 1:
+        first = named(plan.methods[0])
         found.append(
-            f"“vs {plan.methods[0]}” is the difference to {plan.methods[0]} on the documents that both have, with its "
-            f"interval, and the p of a paired sign-flip test by Holm’s correction for all comparisons of the table."
+            f"“vs {first}” is the difference to {first} on the documents that both have, with its interval, "
+            f"and the p of a paired sign-flip test by Holm’s correction for all comparisons of the table."
         )
     for faithful in (True, False):
         shown = next((table for table in tables if bool(table.perturb) is faithful), None)
@@ -131,7 +134,7 @@ def explained(summary: Summary) -> list[str]:
             found.append("Marked words count where the model predicts the label that they are reasons for.")
     found.append(
         "Forward passes are what a method costs for one document, a backward pass counted as two; seconds are medians "
-        f"on {plan.machine.get('device', 'an unknown device')}."
+        f"on {named(plan.machine.get('device', 'an unknown device'))}."
     )
     return found
 
@@ -154,11 +157,11 @@ def _first(summary: Summary, table: Table) -> RichTable:
     """The first measure: a line for each method with all that is known of it."""
     measure, reference = tested(table)[0], summary.plan.methods[0]
     columns = ["method", heading(measure), "interval"]
-    columns += [f"vs {reference}", "interval", "p"] if len(table.rows) > 1 else []
+    columns += [f"vs {named(reference)}", "interval", "p"] if len(table.rows) > 1 else []
     made = _grid(title(table, summary.plan), columns)
     for row in table.rows:
         cell = row.cells[measure.key]
-        cells = [row.method, *((_mean(cell, table), _ends(cell.mean)) if cell.mean else (NOTHING, ""))]
+        cells = [named(row.method), *((_mean(cell, table), _ends(cell.mean)) if cell.mean else (NOTHING, ""))]
         if cell.difference is not None and cell.p is not None:
             p = probability(cell.p).removeprefix("p ").removeprefix("= ")
             cells += [signed(cell.difference.mean), _ends(cell.difference), p]
@@ -178,7 +181,7 @@ def _others(table: Table) -> RichTable:
                 continue
             star = "*" if cell.p is not None and cell.p < ALPHA else ""
             cells.append(Text.assemble(_mean(cell, table) + star, "\n", (_ends(cell.mean), "dim")))
-        made.add_row(Text(row.method), *cells)
+        made.add_row(Text(named(row.method)), *cells)
     return made
 
 
@@ -197,7 +200,7 @@ def _costs(section: Section) -> RichTable:
     made = _grid("cost of a document", ["method", "forward passes"])
     made.add_column("time", justify="right", no_wrap=True)
     for cost in section.costs:
-        made.add_row(Text(cost.method), *map(Text, cost_cells(cost)))
+        made.add_row(Text(named(cost.method)), *map(Text, cost_cells(cost)))
     return made
 
 
@@ -211,13 +214,12 @@ def cost_cells(cost: Cost) -> tuple[str, str]:
 def _grid(name: str, columns: Sequence[str]) -> RichTable:
     made = RichTable(
         box=box.SIMPLE_HEAD,
-        title=name or None,
+        title=Text(name, style="bold") if name else None,
         title_justify="left",
-        title_style="bold",
         padding=(0, 0, 0, 1),
         pad_edge=False,
         show_edge=False,
     )
     for i, column in enumerate(columns):
-        made.add_column(column, justify="right" if i else "left", overflow="fold", no_wrap=not i)
+        made.add_column(Text(column), justify="right" if i else "left", overflow="fold", no_wrap=not i)
     return made

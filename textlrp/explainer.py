@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence, Sized
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from textlrp import columns, loading, options
+from textlrp import columns, loading, options, streaming
 from textlrp.assembly import Source, explanations
 from textlrp.batches import Document, Engine
 from textlrp.classifier import Classifier
@@ -64,6 +65,7 @@ class Explainer:
         dtype: str | torch.dtype | None = None,
         revision: str | None = None,
         problem_type: str | None = None,
+        trust_remote_code: bool = False,
         **more: Any,
     ) -> Explainer:
         """Load a classifier and its tokenizer from a folder or from the hub.
@@ -74,13 +76,17 @@ class Explainer:
             dtype: the dtype of the weights (``torch.float32``, ``"float32"``, ``"auto"``); default: as stored.
             revision: a branch, tag or commit of the hub's repository.
             problem_type: what the model's outputs are; see :class:`Explainer`.
+            trust_remote_code: run the code that the model's own files hold (``auto_map`` of its configs, kernels).
+                Without it none runs: a model that transformers knows, too, is loaded as transformers has it.
             **more: passed on to ``AutoModelForSequenceClassification.from_pretrained``.
 
         Raises:
             InputError: there is no folder of that name, or the device, dtype or problem_type is none.
-            ModelError: the model cannot be loaded, or it is no text classifier.
+            ModelError: the model cannot be loaded, holds code that is not trusted, or is no text classifier.
         """
-        model, tokenizer = loading.load(str(name), device=device, dtype=dtype, revision=revision, **more)
+        model, tokenizer = loading.load(
+            str(name), device=device, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code, **more
+        )
         explainer = cls(model, tokenizer, str(name), problem_type=problem_type)
         explainer.revision = explainer.revision or revision or ""
         return explainer
@@ -224,6 +230,8 @@ class Explainer:
     ) -> list[Any]:
         """Explain many texts, those of like length together; each gets what it would get alone.
 
+        All the explanations are held at once: :meth:`explain_stream` gives them out one by one.
+
         Args:
             texts: a list, a generator, a column of a ``datasets.Dataset`` or of a pandas ``DataFrame``, ...; a pair is
                 a tuple of two texts or a dict with ``text`` and ``text_pair``.
@@ -241,36 +249,71 @@ class Explainer:
             InputError: an option cannot be used as given.
             BatchError: some texts cannot be explained; it names them, and has the explanations of the others.
         """
-        options.choice(errors, ("raise", "return"), "errors is 'raise' or 'return'")
-        batch_size = options.whole(batch_size, "batch_size is a number of texts, 1 or more", 1)
-        rules, reading = as_rules(rules), Reading(long, window, stride)
+        rules, reading, batch_size = self._asked(errors, batch_size, rules, long, window, stride)
         values = list(columns.column(texts, "texts"))
         choices = [Choice(target, contrast) for target in columns.each(targets, len(values))]
         for choice in choices:
             choice.check(self.head)
-        found: list[Document | Explanation | LRPError] = []
-        for value, choice in zip(values, choices, strict=True):
-            try:
-                pick = partial(self._pick, choice)
-                found.append(reading.document(self.classifier, *columns.pair(value), pick, choice.settled))
-            except LRPError as error:
-                found.append(error)
-        failed = {i: each for i, each in enumerate(found) if isinstance(each, LRPError)}
+        pairs = zip(values, choices, strict=True)
+        read = deque(streaming.read(self.classifier, self.head, value, choice, reading) for value, choice in pairs)
+        failed = {i: each for i, each in enumerate(read) if isinstance(each, LRPError)}
         if failed and errors == "raise":
-            raise BatchError(failed, len(found))
-        source = self._source(rules, reading)
-        documents = [each for each in found if isinstance(each, Document)]
-        with Bar("explaining", sum(document.steps for document in documents), progress) as bar:
-            self._engine.run(documents, rules, batch_size, bar)
-        for i, each in enumerate(found):
-            try:
-                if isinstance(each, Document):
-                    ((_, found[i]),) = explanations(each, source)
-            except LRPError as error:
-                found[i] = failed[i] = error
+            raise BatchError(failed, len(read))
+        total = sum(1 if isinstance(each, LRPError) else each.steps for each in read)
+        drained = (read.popleft() for _ in values)
+        found = list(self._stream(drained, rules, reading, batch_size, total, progress, listed=True))
+        failed = {i: each for i, each in enumerate(found) if isinstance(each, LRPError)}
         if failed and errors == "raise":
             raise BatchError(failed, len(found), [None if i in failed else each for i, each in enumerate(found)])
         return found
+
+    def explain_stream(
+        self,
+        texts: Iterable[Any],
+        targets: str | int | Iterable[Any] | None = None,
+        batch_size: int = 32,
+        progress: bool = False,
+        *,
+        contrast: str | int | None = None,
+        rules: Rules | str = "attnlrp",
+        long: str = "truncate",
+        window: int | None = None,
+        stride: int | None = None,
+        errors: str = "raise",
+    ) -> Generator[Any, None, None]:
+        """Explain texts one after the other, as many as there are: a generator that holds few of them at a time.
+
+        Texts are drawn ahead of what is given out, so that those of like length share a batch: one at the beginning,
+        then up to a quarter of those given out, and at most 16 batches, 65,536 ids or a million characters. Between two
+        explanations the model is free. The generator may be closed at any time.
+
+        Args:
+            texts, batch_size, contrast, rules, long, window, stride: as in :meth:`explain_batch`.
+            targets: one label for all texts, or one for each, drawn with its text; default: the predicted ones.
+            progress: whether to show a bar where it takes more than two seconds in a terminal.
+            errors: ``"raise"`` an error at the first text that cannot be explained, after the explanations of those
+                before it, or ``"return"`` it in the place of the explanation and go on.
+
+        Returns:
+            A generator of one :class:`Explanation` for each text, in order; with ``errors="return"``, or the
+            ``LRPError``. An error that is raised ends it, and so does what ``texts`` raises.
+
+        Raises:
+            InputError: an option cannot be used as given; or later, there are not as many targets as texts, or one of
+                them is unknown.
+            BatchError: later, a text cannot be explained: its index is the one key of ``errors``.
+        """
+        rules, reading, batch_size = self._asked(errors, batch_size, rules, long, window, stride)
+        values = columns.column(texts, "texts")
+        if not (targets is None or columns.single(targets)):
+            targets = columns.column(targets, "targets")
+            Choice(None, contrast).check(self.head)
+        else:
+            Choice(targets, contrast).check(self.head)  # type: ignore[arg-type]
+        known = isinstance(values, Sized) and reading.long != "windows"  # in one window, each text is a step
+        read = streaming.read_all(self.classifier, self.head, columns.paired(values, targets), contrast, reading)
+        total = len(values) if known else None  # type: ignore[arg-type]
+        return self._stream(read, rules, reading, batch_size, total, progress, raises=errors == "raise")
 
     def encode(self, text: str, text_pair: str | None = None) -> Encoding:
         """Return a text as the model reads it, cut where it is too long; the errors are those of :meth:`explain`."""
@@ -297,6 +340,35 @@ class Explainer:
         with Bar("explaining", document.steps, progress) as bar:
             self._engine.run([document], rules, 16, bar, layers)
         return explanations(document, self._source(rules, reading))
+
+    def _asked(
+        self, errors: str, batch_size: int, rules: Rules | str, long: str, window: int | None, stride: int | None
+    ) -> tuple[Rules, Reading, int]:
+        """Return the options that many texts are explained by, checked."""
+        options.choice(errors, ("raise", "return"), "errors is 'raise' or 'return'")
+        batch_size = options.whole(batch_size, "batch_size is a number of texts, 1 or more", 1)
+        return as_rules(rules), Reading(long, window, stride), batch_size
+
+    def _stream(
+        self,
+        read: Iterable[streaming.Read],
+        rules: Rules,
+        reading: Reading,
+        batch_size: int,
+        total: int | None,
+        progress: bool,
+        *,
+        listed: bool = False,
+        raises: bool = False,
+    ) -> Generator[Any, None, None]:
+        with Bar("explaining", total, progress) as bar:
+
+            def run(documents: Sequence[Document]) -> None:
+                self._engine.run(documents, rules, batch_size, bar)
+
+            source = self._source(rules, reading)
+            batches = streaming.BATCHES_HELD if listed else streaming.BATCHES
+            yield from streaming.stream(read, run, source, bar, batch_size, batches, grows=not listed, raises=raises)
 
     def _pick(self, choice: Choice, logits: Tensor) -> list[Pick]:
         return [choice.pick(self.head, logits)]

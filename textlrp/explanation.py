@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from textlrp.consistency import check, check_windows
 from textlrp.errors import InputError
 from textlrp.files import read_json, write_whole
 from textlrp.grouped import Grouped
+from textlrp.jsontext import json_text
 from textlrp.layers import Layer
 from textlrp.ledger import Ledger
 from textlrp.saved import DIGEST, Fields, check_digest, is_format, no_explanation, plain, sealed, shown
@@ -118,7 +118,7 @@ class Explanation(Grouped):
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return the explanation as JSON, and write it to ``path`` if one is given."""
-        written = json.dumps(self.to_dict(), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+        written = json_text(self.to_dict())
         if path is not None:
             write_whole(Path(path), written)
         return written

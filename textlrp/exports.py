@@ -7,19 +7,21 @@ from pathlib import Path
 
 from textlrp.errors import InputError
 from textlrp.exports_brat import brat
-from textlrp.exports_files import check_folder, write_bytes, write_folder
 from textlrp.exports_label_studio import label_studio
 from textlrp.exports_lines import doccano, prodigy
 from textlrp.exports_marks import THRESHOLD, Selection
 from textlrp.exports_spacy import displacy, doc_bin
 from textlrp.exports_tables import comma_separated, parquet
-from textlrp.files import write_whole
+from textlrp.files import check_folder, write_folder, write_whole
 from textlrp.records import Record
 
 #: What can be exported to.
 FORMATS = ("label-studio", "doccano", "prodigy", "brat", "spacy", "csv", "parquet")
 
-_FOLDERS, _TABLES = ("label-studio", "brat"), ("csv", "parquet")
+#: Those that are folders.
+FOLDERS = ("label-studio", "brat")
+
+_TABLES = ("csv", "parquet")
 
 
 def export(
@@ -75,12 +77,10 @@ def export(
     if place is None:
         assert isinstance(content, str)
         return content
-    if isinstance(content, str):
+    if isinstance(content, (str, bytes)):
         write_whole(place, content)
-    elif isinstance(content, bytes):
-        write_bytes(place, content)
     else:
-        write_folder(place, content)
+        write_folder(place, content.items())
     return None
 
 
@@ -90,10 +90,10 @@ def check_place(to: str, output: Path | None) -> None:
     Raises:
         InputError: a folder or a binary file has no name, or the folder exists.
     """
-    if output is None and (to in _FOLDERS or to == "parquet"):
-        kind = "is a folder" if to in _FOLDERS else "is no text"
+    if output is None and (to in FOLDERS or to == "parquet"):
+        kind = "is a folder" if to in FOLDERS else "is no text"
         raise InputError(f"{to} {kind}: say with -o where to write it")
-    if output is not None and to in _FOLDERS:
+    if output is not None and to in FOLDERS:
         check_folder(output)
 
 

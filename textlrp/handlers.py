@@ -356,11 +356,17 @@ def glu(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
 
 def sample(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     """Random numbers drawn after the shape or by the values of activations: constants."""
-    met.sampled = True
     met.count(func, "constant")
     if operations.is_in_place(func) and args[0].requires_grad:
-        return overwrite(met, args[0], func(torch.empty_like(args[0]), *args[1:], **kwargs), ledger.CONSTANTS)
-    return func(*replace(args, Tensor.detach), **replace(kwargs, Tensor.detach))
+        drawn = met.draw(func, (torch.empty_like(args[0]), *args[1:]), kwargs)
+        return overwrite(met, args[0], drawn, ledger.CONSTANTS)
+    return met.draw(func, replace(args, Tensor.detach), replace(kwargs, Tensor.detach))
+
+
+def dropout(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
+    """Dropout: of what is drawn, the plain gradient; in evaluation mode, nothing is."""
+    met.count(func, "plain gradient")
+    return met.draw(func, args, kwargs) if operations.draws(func, args, kwargs) else func(*args, **kwargs)
 
 
 #: The handler of each kind in :data:`textlrp.operations.KINDS` but the attention functionals.
@@ -383,6 +389,7 @@ HANDLERS: dict[str, Callable[[Interception, Any, Any, Any], Any]] = {
         norms.normalize,
         glu,
         sample,
+        dropout,
         winner,
     )
 }

@@ -18,25 +18,26 @@ from torch.overrides import TorchFunctionMode
 from textlrp import (
     attention,
     callers,
-    foreign,
     graph,
     handlers,
     norms,
     operations,
     overrides,
     provenance,
+    sessions,
 )
 from textlrp.activations import anchor_of_module, composed_activations
-from textlrp.arguments import carriers, carries, tensors
+from textlrp.arguments import carriers, carries, replace, tensors
 from textlrp.checkpoints import Checkpoints
 from textlrp.errors import UnsupportedOperationError
 from textlrp.inside import Inside
-from textlrp.isolation import Parts
 from textlrp.kernels import Masks
 from textlrp.latent import Watch
 from textlrp.passes import Pass
+from textlrp.randomness import Draws
 from textlrp.rules import LRP0, Constant, Frozen, Gradient, Identity, Plain, Rules, Taylor, Uniform
 from textlrp.shortcuts import SHORTCUTS
+from textlrp.working_copy import Parts
 
 _HANDLERS = handlers.HANDLERS | {
     "attention": attention.scaled_dot_product_attention,
@@ -65,11 +66,12 @@ class Interception(TorchFunctionMode, Pass):
     """Meets every torch function with its rule while the model runs, in this thread alone.
 
     Args:
-        parts: the parts of the classifier, whose parameters are frozen.
+        parts: the parts of the classifier, a working copy whose parameters are frozen.
         rules: the rules to follow.
         input_ids: shape ``[batch, sequence]``.
         dtype: the dtype of the relevance and of the sums.
         widen: for float64 models: where the model would fall back to float32, stay in float64.
+        draws: where the model's random numbers come from.
         fused: whether attention goes through the backward of the fused kernel, or step by step.
         watch: what looks at the outputs of modules, or None.
         inside: what looks at the hidden states, or None.
@@ -96,6 +98,7 @@ class Interception(TorchFunctionMode, Pass):
         input_ids: Tensor,
         dtype: torch.dtype,
         widen: bool,
+        draws: Draws,
         fused: bool = True,
         watch: Watch | None = None,
         inside: Inside | None = None,
@@ -120,13 +123,10 @@ class Interception(TorchFunctionMode, Pass):
         self.input_ids = provenance.mark_ids(input_ids)
         self.looked_up = self.sampled = False
         self.counts: dict[tuple[Any, str], int] = defaultdict(int)
-        self.tracing = 0
+        self.tracing: int | None = 0
         self.visible: set[Any] | None = None
-        self.widen = widen
+        self.widen, self.draws = widen, draws
         self._hooks: list[Any] = []
-        self._frozen: list[Tensor] = []
-        self._buffers = {id(buffer) for buffer in parts.buffers}
-        self._rewritten: list[tuple[Tensor, Tensor]] = []
         self._within: list[Tensor | None] = []
         self._thread = threading.get_ident()
 
@@ -143,13 +143,16 @@ class Interception(TorchFunctionMode, Pass):
             if looking is not None:
                 self._hooks += looking.install(self)
         self.running = True
-        foreign.install(self)
+        self._depth = sessions.depth()
+        sessions.enter(self)
         super().__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        super().__exit__(*exception)
-        foreign.remove(self)
+        # An interrupt inside torch can have taken the mode off the stack already.
+        if torch.overrides._get_current_function_mode() is self:
+            super().__exit__(*exception)
+        sessions.leave(self._depth)
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
@@ -159,11 +162,6 @@ class Interception(TorchFunctionMode, Pass):
         self.products.clear()
         self.masks.forget()
         self.visible = None
-        for parameter in self._frozen:
-            parameter.requires_grad_(True)
-        for buffer, before in reversed(self._rewritten):
-            buffer.copy_(before)
-        self._rewritten.clear()
 
     @property
     def rules(self) -> Rules:
@@ -238,7 +236,10 @@ class Interception(TorchFunctionMode, Pass):
         transform = _transform()
         if transform is not None:
             self._check_transform(transform, func, found)
-        if not found or not self._relevant(found):
+        if any(self._is_foreign(tensor) for tensor in found):
+            args, kwargs = replace(args, self._frozen), replace(kwargs, self._frozen)
+            found = carriers(args, kwargs)
+        if not found:
             return self._without_relevance(func, kind, args, kwargs)
         out = self._with_relevance(func, kind, args, kwargs)
         if self._plain_norms and isinstance(self.rules.norm, Plain):
@@ -280,50 +281,40 @@ class Interception(TorchFunctionMode, Pass):
     def _without_relevance(self, func: Any, kind: Any, args: Any, kwargs: Any) -> Any:
         if kind == operations.LOOKUP:
             return handlers.lookup(self, func, args, kwargs)
-        if kind == operations.SAMPLE:
-            self.sampled = True
-        elif func is torch._C._set_grad_enabled and self.tracing:
+        if func is torch._C._set_grad_enabled and self.tracing:
             return None  # a custom function's forward runs without grad, and is traced all the same
-        elif func is Tensor.requires_grad_:
+        if func is Tensor.requires_grad_:
             if provenance.is_cut(args[0]):
                 raise self.unsupported("a derivative by detached activations")
             return args[0]  # a constant that a model lets require grad carries no relevance of a token
-        elif func in operations.EXITS and provenance.is_cut(args[0]):
+        if func in operations.EXITS and provenance.is_cut(args[0]):
             raise self.unsupported(f"{operations.name(func)} of activations")
         target = None
         if operations.is_in_place(func):
             target = args[0] if args else kwargs.get("tensor", kwargs.get("input"))
-            self._keep(target)
-        out = func(*args, **kwargs)
+        draws = kind in operations.DRAWING and operations.draws(func, args, kwargs)
+        out = self.draw(func, args, kwargs) if draws else func(*args, **kwargs)
         written = out if target is None else target
         if isinstance(written, Tensor) and not provenance.follow(func, kind, args, kwargs, written):
             raise self.unsupported(f"{operations.name(func)} of a table by the input ids")
         return out
 
-    def _keep(self, target: Any) -> None:
-        """Remember a buffer as it was before the model rewrites it (frequencies of rotations that grow with a text)."""
-        for buffer in (target, getattr(target, "_base", None)):
-            if buffer is None or id(buffer) not in self._buffers:
-                continue
-            if all(buffer is not known for known, _ in self._rewritten):
-                self._rewritten.append((buffer, buffer.clone()))
+    def _is_foreign(self, tensor: Tensor) -> bool:
+        """Whether a tensor that requires grad carries no relevance: a parameter that the model has not registered.
 
-    def _relevant(self, found: list[Tensor]) -> bool:
-        """Tell whether any of the tensors that require grad carries relevance.
-
-        What does not is frozen: parameters that a model makes while it runs (BigBird does).
+        Some are made while the model runs (BigBird does), some are reached past the modules of the copy.
         """
-        relevant = False
-        for tensor in found:
-            if not tensor.is_leaf or tensor is self.root:
-                relevant = True
-                continue
-            tensor.requires_grad_(False)
-            if isinstance(tensor, nn.Parameter):
-                self._frozen.append(tensor)
-        return relevant
+        return tensor.is_leaf and tensor is not self.root
+
+    def _frozen(self, tensor: Tensor) -> Tensor:
+        return tensor.detach() if tensor.requires_grad and self._is_foreign(tensor) else tensor
 
     # -- what handlers ask for -----------------------------------------------------------------------------------
+
+    def draw(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Call a function that draws random numbers, with the generators of this explanation."""
+        self.sampled = True
+        return self.draws.call(func, args, kwargs)
 
     def count(self, func: Any, rule: str) -> None:
         """Note that an operation met a rule."""

@@ -1,156 +1,171 @@
-"""A model is explained where it is, and left exactly as it was."""
+"""A model is explained where it is and left exactly as it was, and so are the thread and the process."""
 
 from __future__ import annotations
 
 import contextlib
 import operator
-import sys
-import threading
-from collections.abc import Iterator, Sequence
-from itertools import chain, islice, starmap
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-_locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
-_guard = threading.Lock()
+from textlrp import sessions, working_copy
+from textlrp.errors import ModelError
+from textlrp.randomness import Draws, DrawsApart
+from textlrp.working_copy import Parts
 
+T = TypeVar("T")
 
-class _Holding(dict[type, bool]):
-    """Whether values of a type hold others."""
-
-    def __missing__(self, kind: type) -> bool:
-        found = self[kind] = issubclass(kind, (dict, list, set))
-        return found
-
-
-_holding = _Holding()
-
-
-class Parts(NamedTuple):
-    """What a model is made of, listed once: to walk through a deep model takes as long as one of its layers."""
-
-    model: nn.Module
-    modules: tuple[nn.Module, ...]
-    parameters: tuple[nn.Parameter, ...]
-    buffers: tuple[Tensor, ...]
-
-
-def parts_of(model: nn.Module) -> Parts:
-    """List a model's parts."""
-    modules, seen = [model], {model}
-    for module in modules:  # which grows on the way; nn.Module.modules() takes several times as long
-        for child in module._modules.values():
-            if child is not None and child not in seen:
-                seen.add(child)
-                modules.append(child)
-    parameters = {id(p): p for module in modules for p in module._parameters.values() if p is not None}
-    buffers = {id(b): b for module in modules if module._buffers for b in module._buffers.values() if b is not None}
-    return Parts(model, tuple(modules), tuple(parameters.values()), tuple(buffers.values()))
+_functorch: Any = torch._C._functorch
+_get_function_state: Any = torch._C._get_torch_function_state  # type: ignore[attr-defined]
+_set_function_state: Any = torch._C._set_torch_function_state  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
-def undisturbed(model: nn.Module) -> Iterator[Parts]:
-    """Hold a model for this thread, in evaluation mode with frozen parameters; afterwards everything is as it was.
-
-    That holds for the random state, too, and for what a model rewrites while it runs: BigBird swaps its attention for
-    good after one short document, Reformer notes a number of buckets in its config.
+def copied(model: nn.Module) -> Iterator[Parts]:
+    """Take a working copy of a model, in evaluation mode and frozen.
 
     Yields:
-        The model's parts.
+        The copy's parts.
+
+    Raises:
+        ModelError: the weights were written to while the copy was used, so that what came out is of no single model.
     """
-    with _guard:
-        lock = _locks.setdefault(model, threading.RLock())
-    with lock:
-        parts = parts_of(model)
-        state = _Snapshot(parts.modules)
-        config = getattr(model, "config", None)
-        settings = dict(vars(config)) if hasattr(config, "__dict__") else None
-        trainable = [parameter for parameter in parts.parameters if parameter.requires_grad]
-        devices = sorted({p.device.index for p in parts.parameters if p.is_cuda})
+    copy = working_copy.take(model)
+    versions = copy.versions()
+    failed: Exception | None = None
+    try:
+        yield copy.parts
+    except Exception as error:
+        failed = error
+    if copy.versions() != versions:
+        raise ModelError(
+            f"the weights of {type(model).__name__} were changed while it ran, by another thread that trains it or by "
+            f"the model itself, so nothing that was computed holds: wait for the other thread, or explain a copy"
+        ) from failed
+    if failed is not None:
+        raise failed
+    working_copy.give_back(model, copy)
+
+
+class _Plain:
+    """A session of a plain model, whose custom functions run as they are."""
+
+    tracing: int | None = None
+
+    def __init__(self, draws: Draws) -> None:
+        self.draws = draws
+
+
+@contextlib.contextmanager
+def undisturbed(model: nn.Module, seed: int | None = None) -> Iterator[Parts]:
+    """Take a working copy of a model for passes of the plain model, whose random numbers are its own.
+
+    Args:
+        model: the model.
+        seed: what the random numbers start from; default: where the caller's generators stand.
+
+    Yields:
+        The copy's parts.
+    """
+    with drawing_apart(seed), copied(model) as parts:
+        yield parts
+
+
+@contextlib.contextmanager
+def drawing_apart(seed: int | None) -> Iterator[None]:
+    """Let all that draws random numbers in this thread draw from generators of its own."""
+    draws, depth = Draws(seed), sessions.depth()
+    try:
+        sessions.enter(_Plain(draws))
+        with DrawsApart(draws):
+            yield
+    finally:
+        sessions.leave(depth)
+
+
+def contained(function: Callable[[], T]) -> T:
+    """Call a function; whatever happens in it, this thread's torch modes and the process are then as they were.
+
+    An interrupt may come at any line, also in the lines that restore: those are called again then, and change nothing
+    that is restored already.
+    """
+    before = _ThreadState()
+    try:
         try:
-            for module in parts.modules:
-                if module.training:
-                    module.training = False
-            for parameter in trainable:
-                parameter.requires_grad_(False)
-            with torch.random.fork_rng(devices=devices):
-                yield parts
+            before.leave_inference_mode()
+            return function()
         finally:
-            for parameter in trainable:
-                parameter.requires_grad_(True)
-            state.restore()
-            if settings is not None:
-                vars(config).clear()
-                vars(config).update(settings)
+            before.restore()
+    except Exception:
+        before.restore()
+        raise
+    except BaseException:
+        before.restore()
+        before.restore_after_interrupt()
+        raise
 
 
-def eagerly() -> contextlib.AbstractContextManager[object]:
-    """Run what was compiled with ``torch.compile`` as it was written: inside a compiled graph no operation is seen."""
-    if "torch._dynamo" not in sys.modules:  # nothing was compiled, and to import it takes seconds
-        return contextlib.nullcontext()
-    stance: contextlib.AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
-    return stance
+class _ThreadState:
+    """The modes of torch in this thread, and the sessions of this module's."""
 
+    def __init__(self) -> None:
+        self._sessions = sessions.depth()
+        self._modes = torch.overrides._get_current_function_mode_stack()
+        self._function_state = _get_function_state()
+        self._depth = _functorch.get_dynamic_layer_stack_depth()
+        self._gradients = torch.is_grad_enabled()
+        self._inference: Any = None
+        self._filters = warnings.filters
+        self._autocast = _autocast()
 
-class _Snapshot:
-    """What modules were: their attributes, and what these attributes' containers held (tables, hooks, caches).
-
-    All that is taken down and compared is in flat lists: an explanation of a small model takes a millisecond or two,
-    and a look at each attribute of each module would be a good part of it.
-    """
-
-    def __init__(self, modules: Sequence[nn.Module]) -> None:
-        self._owners = [vars(module) for module in modules]
-        self._sizes, self._names, self._values = _look(self._owners)
-        containers = [value for value in self._values if _holding[type(value)]]
-        self._empty = [container for container in containers if not container]  # most: hooks that nobody has set
-        self._full = [container for container in containers if container]
-        self._held = [container.copy() for container in self._full]
-        self._tables = [container for container in self._full if isinstance(container, dict)]
-        self._others = [(x, held) for x, held in zip(self._full, self._held, strict=True) if not isinstance(x, dict)]
-        self._inside = _look(self._tables)
+    def leave_inference_mode(self) -> None:
+        """Let autograd keep what it needs; in inference mode it keeps nothing."""
+        if torch.is_inference_mode_enabled():
+            self._inference = torch._C._InferenceMode(False)
+            self._inference.__enter__()
 
     def restore(self) -> None:
-        """Give the modules back what they had."""
-        if any(self._empty):
-            for container in self._empty:
-                container.clear()
-        if not _same(_look(self._tables), self._inside) or not all(starmap(_holds, self._others)):
-            for container, held in zip(self._full, self._held, strict=True):
-                if not _holds(container, held):
-                    container.clear()
-                    (container.extend if isinstance(container, list) else container.update)(held)
-        before = self._sizes, self._names, self._values
-        if _same(_look(self._owners), before):
-            return
-        pairs = zip(self._names, self._values, strict=True)
-        for own, size in zip(self._owners, self._sizes, strict=True):
-            mine = dict(islice(pairs, size))
-            if not _holds(own, mine):
-                own.clear()
-                own.update(mine)
+        """Restore what a ``with`` that an interrupt cut off has not."""
+        if _functorch.get_dynamic_layer_stack_depth() > self._depth:
+            _functorch.pop_dynamic_layer_stack_and_undo_to_depth(self._depth)
+        if torch.overrides._get_current_function_mode_stack() != self._modes:
+            while torch._C._len_torch_function_stack():
+                torch._C._pop_torch_function_stack()
+            for mode in self._modes:
+                torch._C._push_on_torch_function_stack(mode)
+        _set_function_state(self._function_state)
+        sessions.leave(self._sessions)
+        if self._inference is not None:
+            self._inference.__exit__(None, None, None)
+        torch._C._set_grad_enabled(self._gradients)
+
+    def restore_after_interrupt(self) -> None:
+        """Restore what torch and the model restore by themselves unless they are interrupted."""
+        if warnings.filters is not self._filters:
+            warnings.filters = self._filters
+            warnings._filters_mutated()  # type: ignore[attr-defined]
+        _set_autocast(self._autocast)
 
 
-def _look(tables: list[dict[str, Any]]) -> tuple[list[int], list[Any], list[Any]]:
-    """Return the sizes, the keys and the values of tables."""
-    values = chain.from_iterable([table.values() for table in tables])
-    return list(map(len, tables)), list(chain.from_iterable(tables)), list(values)
+_DEVICES = ("cpu", "cuda")
 
 
-def _same(now: tuple[list[int], list[Any], list[Any]], before: tuple[list[int], list[Any], list[Any]]) -> bool:
-    """Whether tables have the sizes, the keys and, by identity, the values that they had."""
-    if now[0] != before[0] or now[1] != before[1]:
-        return False
-    return all(map(operator.is_, now[2], before[2]))
+def _autocast() -> tuple[Any, ...]:
+    # In C, without a moment for an interrupt in between.
+    _, nesting = map(operator.call, (torch.autocast_increment_nesting, torch.autocast_decrement_nesting))
+    each = tuple((torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in _DEVICES)
+    return nesting, torch.is_autocast_cache_enabled(), each
 
 
-def _holds(container: Any, held: Any) -> bool:
-    """Whether a container has the members that it had, by identity: tensors that are compared give tensors."""
-    if len(container) != len(held):
-        return False
-    if isinstance(container, dict):
-        return list(container) == list(held) and all(map(operator.is_, container.values(), held.values()))
-    return container == held if isinstance(container, set) else all(map(operator.is_, container, held))
+def _set_autocast(state: tuple[Any, ...]) -> None:
+    nesting, cached, each = state
+    torch.autocast_increment_nesting()
+    while torch.autocast_decrement_nesting() > nesting:
+        pass
+    torch.set_autocast_cache_enabled(cached)
+    for kind, (enabled, dtype) in zip(_DEVICES, each, strict=True):
+        torch.set_autocast_enabled(kind, enabled)
+        torch.set_autocast_dtype(kind, dtype)

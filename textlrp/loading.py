@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,10 @@ import torch
 from torch import nn
 
 from textlrp.errors import InputError, ModelError
+from textlrp.own_code import CONSENT, kernels, listed, own_code, refusal, without_questions
+
+# What the tokenizer is told about the hub, too.
+_HUB = ("token", "cache_dir", "local_files_only")
 
 
 def load(
@@ -20,36 +25,46 @@ def load(
     device: str | torch.device | None,
     dtype: str | torch.dtype | None,
     revision: str | None,
+    trust_remote_code: bool,
     **options: Any,
 ) -> tuple[nn.Module, Any]:
     """Return a classifier in evaluation mode and its tokenizer; ``Explainer.from_pretrained`` tells what is what.
 
     Raises:
-        InputError: there is no folder of that name, or the device or dtype is none.
-        ModelError: the model cannot be loaded, or it is no text classifier.
+        InputError: there is no folder of that name, or the device, the dtype or the consent is none.
+        ModelError: the model cannot be loaded, holds code that is not to be run, or is no text classifier.
     """
+    if not isinstance(trust_remote_code, bool):
+        raise InputError(f"trust_remote_code is True or False, not {trust_remote_code!r}")
     place = _checked_device(device)
     chosen = {} if dtype is None else {"dtype": _checked_dtype(dtype)}
     _check_name(name)
-    hub = {
-        key: options[key] for key in ("trust_remote_code", "token", "cache_dir", "local_files_only") if key in options
-    }
-    with _quiet_transformers():
+    hub = {"revision": revision, **{key: options[key] for key in _HUB if key in options}}
+    with _quiet_transformers(), without_questions():
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+        called = () if trust_remote_code else kernels(name, hub)
+        if called:
+            raise ModelError(refusal(name, called, "asks for code from the hub"))
+        code: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+        code |= {key: options.pop(key) for key in ("code_revision",) if key in options}
         try:
-            tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, **hub)
+            tokenizer = AutoTokenizer.from_pretrained(name, **hub, **code)
             model, report = AutoModelForSequenceClassification.from_pretrained(
-                name, revision=revision, output_loading_info=True, **chosen, **options
+                name, revision=revision, output_loading_info=True, **code, **chosen, **options
             )
         except Exception as error:  # readers of weights and vocabularies raise exceptions of their own
-            raise ModelError(_why_not_loaded(name, error)) from error
+            held = () if trust_remote_code else own_code(name, hub)
+            if "trust_remote_code" in str(error) and not trust_remote_code:
+                raise ModelError(refusal(name, held)) from error
+            raise ModelError(_why_not_loaded(name, error) + _not_run(held)) from error
+        held = own_code(name, hub) if report["missing_keys"] and not trust_remote_code else ()
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise ModelError(
             f"{name!r} is no trained text classifier: its weights lack {', '.join(missing[:3])}"
             f"{', ...' if len(missing) > 3 else ''}, which would be random; name a model that was fine-tuned to "
-            f"classify texts"
+            f"classify texts{_not_run(held)}"
         )
     if getattr(tokenizer, "is_fast", False) and len(tokenizer) <= len(tokenizer.all_special_tokens):
         # transformers makes up an empty tokenizer where a folder has none.
@@ -97,6 +112,11 @@ def _check_name(name: str) -> None:
         raise InputError(f"there is no folder {name!r}: check the path, or give a hub name such as owner/model")
 
 
+def _not_run(code: tuple[str, ...]) -> str:
+    """Return what to add to a sentence where the model holds code that did not run."""
+    return f"; it holds its own code ({listed(code)}), which runs with {CONSENT} alone" if code else ""
+
+
 def _why_not_loaded(name: str, error: Exception) -> str:
     """Return one sentence on why a model could not be loaded."""
     folder = Path(name)
@@ -104,6 +124,14 @@ def _why_not_loaded(name: str, error: Exception) -> str:
         return f"the folder {name!r} holds no model: it has no config.json"
     if "ignore_mismatched_sizes" in str(error):
         return f"cannot load {name!r}: its weights have other sizes than its config.json says"
+    if "trust_remote_code" in str(error):  # consent is given, and does not reach all
+        return f"cannot load {name!r}: a model inside it has its own code, to which transformers passes no consent on"
+    if _reads_pickle(error):
+        return (
+            f"cannot load {name!r}: its weights are a pickle that is damaged or holds more than tensors, and such a "
+            f"file can run code where it is read: convert them to safetensors where they were made, with "
+            f"model.save_pretrained(folder), and load that folder"
+        )
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     if " " not in reason:
         reason = f"{type(error).__name__} {reason}".strip()
@@ -111,6 +139,12 @@ def _why_not_loaded(name: str, error: Exception) -> str:
     return (
         f"cannot load {name!r}: {where} cannot be read as a text classifier with its tokenizer ({reason.rstrip('.')})"
     )
+
+
+def _reads_pickle(error: Exception) -> bool:
+    """Whether an error comes from torch's reader of pickled weights, whose advice is to read them unsafely."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(frame.f_globals.get("__name__") == "torch.serialization" for frame in frames)
 
 
 @contextmanager

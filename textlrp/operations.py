@@ -19,6 +19,7 @@ from textlrp.surrogates import MASKED
 
 LOOKUP = "lookup"
 SAMPLE = "sample"
+DROPOUT = "dropout"
 TRANSPORT = "transport"
 
 _OWNERS: tuple[tuple[str, Any], ...] = (
@@ -38,8 +39,7 @@ clone expand expand_as broadcast_to repeat repeat_interleave tile unsqueeze sque
 narrow narrow_copy select split split_with_sizes chunk tensor_split unsafe_split unsafe_chunk hsplit vsplit
 dsplit unbind __getitem__ index_select gather take take_along_dim masked_select index roll flip fliplr
 flipud rot90 diagonal diag diag_embed tril triu unfold fold as_strided float double half bfloat16 to type
-type_as cpu cuda mean sum nansum nanmean neg negative __neg__ positive cumsum diff trace sum_to_size dropout
-dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout native_dropout avg_pool1d
+type_as cpu cuda mean sum nansum nanmean neg negative __neg__ positive cumsum diff trace sum_to_size avg_pool1d
 avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d interpolate upsample pixel_shuffle amax
 amin topk sort msort kthvalue median cummax cummin max_pool1d max_pool2d max_pool3d adaptive_max_pool1d
 adaptive_max_pool2d relu leaky_relu abs absolute __abs__ rrelu real imag view_as_real view_as_complex
@@ -87,6 +87,9 @@ _KINDS: dict[str, list[str]] = {
         rand randn randint randperm rand_like randn_like randint_like normal bernoulli multinomial poisson
         normal_ uniform_ bernoulli_ random_ exponential_ cauchy_ log_normal_ geometric_ gumbel_softmax
     """.split(),
+    DROPOUT: """
+        dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout native_dropout
+    """.split(),
 }
 
 KINDS: dict[Any, str] = {}
@@ -102,7 +105,7 @@ def _register(names: list[str], kind: str) -> None:
                 continue
             KINDS.setdefault(function, kind)
             _NAMES.setdefault(function, f"{owner_name}.{name}")
-            if kind in (TRANSPORT, LOOKUP, SAMPLE):
+            if kind in (TRANSPORT, LOOKUP, SAMPLE, DROPOUT):
                 continue
             in_place_name = f"__i{name[2:]}" if name.startswith("__") else f"{name}_"
             in_place = getattr(owner, in_place_name, None)
@@ -233,6 +236,34 @@ def is_matmul(function: Any) -> bool:
 def multiplies_matrices(function: Any) -> bool:
     """Whether a function is a matrix product, alone or added to something."""
     return function in _MATMULS or name(function).split(".")[-1] in ("addmm", "addmv", "baddbmm", "bmm", "mm", "mv")
+
+
+#: What draws, and takes no generator to draw from.
+_WITHOUT_GENERATOR = {F.gumbel_softmax}
+#: Dropout of single elements, by its two names.
+ELEMENT_DROPOUT = {F.dropout, torch.dropout}
+#: Dropout that draws nothing unless it is told to.
+_EVALUATING = {F.alpha_dropout, F.feature_alpha_dropout}
+
+
+#: The kinds of functions that may draw.
+DRAWING = frozenset({SAMPLE, DROPOUT, "attention"})
+
+
+def draws(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call draws random numbers."""
+    kind = KINDS.get(function)
+    if kind == DROPOUT:
+        trains = args[2] if len(args) > 2 else kwargs.get("training", kwargs.get("train", function not in _EVALUATING))
+        return bool(trains and (args[1] if len(args) > 1 else kwargs.get("p", 0.5)) > 0)
+    if kind == "attention":
+        return bool((args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0)) > 0)
+    return kind == SAMPLE
+
+
+def takes_generator(function: Any) -> bool:
+    """Whether a function that draws can be given the generator to draw from."""
+    return KINDS.get(function) == SAMPLE and function not in _WITHOUT_GENERATOR
 
 
 def sign(function: Any, position: int) -> float:

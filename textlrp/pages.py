@@ -10,6 +10,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from textlrp.characters import printable
 from textlrp.wording import shown
 
 #: The colors of a page as CSS variables; :mod:`textlrp.palette` has those of relevance.
@@ -61,6 +62,8 @@ def environment() -> Environment:
         finalize=lambda value: shown(value) if type(value) is str else value,
     )
     made.filters["breakable"] = breakable
+    # A window's title stands beside those of other pages, and no markup isolates it.
+    made.filters["printable"] = lambda title: type(title)(printable(title))
     return made
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textlrp import graph, ledger, mapping
+from textlrp import graph, ledger
 from textlrp.arguments import tensors
 from textlrp.books import Books
 from textlrp.inside import Inside
@@ -95,9 +95,8 @@ class Pass:
                 return relevance[None], {heading: row[None] for heading, row in rows.items()}
             self.mapping = True
             try:
-                with mapping.quietly():
-                    found: tuple[Tensor, dict[str, Tensor]] = torch.vmap(carry)(torch.stack(weights).to(logits.dtype))
-                    return found
+                found: tuple[Tensor, dict[str, Tensor]] = torch.vmap(carry)(torch.stack(weights).to(logits.dtype))
+                return found
             finally:
                 self.mapping = False
                 self._start()  # nothing that was mapped outlives the map

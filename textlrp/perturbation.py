@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,8 +16,7 @@ from textlrp.calls import precision_of
 from textlrp.classifier import FORWARD_LIMITS, word_table
 from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError
 from textlrp.heads import Choice, Pick
-from textlrp.isolation import eagerly, undisturbed
-from textlrp.tokens import Encoding
+from textlrp.tokens import Batch, Encoding
 
 if TYPE_CHECKING:
     from textlrp.explainer import Explainer
@@ -186,12 +184,12 @@ class Perturbed:
 
     def _forward(self, variants: Sequence[_Variant]) -> Tensor:
         batch = self._classifier.pad([each.encoding for each in variants])
-        with ExitStack() as scope:
-            if self.perturb == ZERO and any(each.removed for each in variants):
-                scope.enter_context(self._zeroed([each.removed for each in variants]))
-            found = self._classifier.logits(batch).cpu().double()
+        if self.perturb == ZERO and any(each.removed for each in variants):
+            found = self._zeroed(batch, [each.removed for each in variants])
+        else:
+            found = self._classifier.logits(batch)
         self.forwards += len(variants)
-        return found
+        return found.cpu().double()
 
     def _same_alone(self, variants: Sequence[_Variant], found: Tensor) -> bool:
         """Whether the text with the most padding has the logits that it has alone."""
@@ -200,10 +198,9 @@ class Perturbed:
         limit = FORWARD_LIMITS[precision_of(self._classifier.model.parameters())]
         return bool((alone - found[row]).abs().max() <= limit * found.abs().max())
 
-    @contextmanager
-    def _zeroed(self, removed: Sequence[frozenset[int]]) -> Iterator[None]:
-        """Set the looked-up rows of some tokens to zero, wherever the model looks its ids up."""
-        model, ids = self._classifier.model, torch.tensor(self.encoding.input_ids)
+    def _zeroed(self, batch: Batch, removed: Sequence[frozenset[int]]) -> Tensor:
+        """Return the logits with the looked-up rows of some tokens zero, wherever the model looks its ids up."""
+        name, ids = type(self._classifier.model).__name__, torch.tensor(self.encoding.input_ids)
         rows = torch.zeros(len(removed), len(ids), dtype=torch.bool)
         for row, places in enumerate(removed):
             rows[row, sorted(places)] = True
@@ -211,24 +208,23 @@ class Perturbed:
 
         def erase(module: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor:
             index = args[0] if args else kwargs.get("input", next(iter(kwargs.values()), None))
-            looked_up.append(_moved(rows, ids, index, type(model).__name__))
+            looked_up.append(_moved(rows, ids, index, name))
             return output.masked_fill(looked_up[-1].to(output.device)[..., None], 0.0)
 
-        table = word_table(model)
-        weight = getattr(table, "weight", None)
-        own = [x for x in model.modules() if x is table or (isinstance(x, nn.Embedding) and x.weight is weight)]
-        with undisturbed(model), eagerly():
-            hooks = [module.register_forward_hook(erase, with_kwargs=True) for module in own]
-            try:
-                yield
-            finally:
-                for hook in hooks:
-                    hook.remove()
+        def watch_lookups(model: nn.Module) -> None:
+            table = word_table(model)
+            weight = getattr(table, "weight", None)
+            for module in model.modules():
+                if module is table or (isinstance(module, nn.Embedding) and module.weight is weight):
+                    module.register_forward_hook(erase, with_kwargs=True)
+
+        logits = self._classifier.logits(batch, watch_lookups)
         if not looked_up:
             raise ModelError(
-                f"{type(model).__name__} does not call a table of its input ids that get_input_embeddings() names, so "
+                f"{name} does not call a table of its input ids that get_input_embeddings() names, so "
                 f"no row of it can be zero: perturb by {MASK!r} or {DELETE!r}"
             )
+        return logits
 
 
 def _moved(rows: Tensor, ids: Tensor, index: Any, name: str) -> Tensor:

@@ -36,11 +36,12 @@ class Bar:
 
     Args:
         what: what is being done.
-        total: how many steps there are.
+        total: how many steps there are, or None where that is not known; whoever watches is then told of as many as are
+            done.
         wanted: whether a bar is shown at all.
     """
 
-    def __init__(self, what: str, total: int, wanted: bool) -> None:
+    def __init__(self, what: str, total: int | None, wanted: bool) -> None:
         self._what, self._total, self._done = what, total, 0
         self._watcher = _watcher.get()
         self._lock = threading.Lock()
@@ -77,7 +78,7 @@ class Bar:
                 self._progress.update(0, completed=self._done)
             done = self._done
         if self._watcher is not None:
-            self._watcher(done, self._total)
+            self._watcher(done, done if self._total is None else self._total)
 
     def _show(self, console: Any) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

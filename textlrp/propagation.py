@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,13 +12,14 @@ from torch import Tensor, nn
 
 from textlrp import diagnosis, graph, inside, latent
 from textlrp.calls import Call, logits_of
-from textlrp.checkpoints import asked_for, without_cache
+from textlrp.checkpoints import asked_for
 from textlrp.errors import InputError, ModelError, NonFiniteError, UnbalancedLedgerError, UnsupportedOperationError
 from textlrp.inside import Hidden, Inside
-from textlrp.isolation import eagerly, undisturbed
+from textlrp.isolation import contained, copied
 from textlrp.latent import At, Latent, Watch
 from textlrp.ledger import SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
 from textlrp.options import brief
+from textlrp.randomness import Draws
 from textlrp.rules import Rules, as_rules
 from textlrp.targets import Target, Targets, several
 
@@ -67,7 +69,7 @@ def propagate(
 
     Args:
         model: a classifier that takes ``input_ids`` and returns logits ``[batch, labels]``, as ``.logits``, first of a
-            tuple, or alone. It is left exactly as it was; while it runs, other threads wait.
+            tuple, or alone. It is left exactly as it was, and other threads can use it meanwhile.
         target: a label index for all documents, one index per document, a float tensor ``[labels]`` or
             ``[batch, labels]`` that weighs the logits (``+1`` and ``-1`` explain a difference), or None for the
             predicted label. A function is given the logits and returns such weights.
@@ -90,7 +92,8 @@ def propagate(
         UnbalancedLedgerError: the ledger of a document does not add up to its logit.
         NonFiniteError: a NaN or an infinity turned up.
     """
-    (found,) = _propagate(model, (target,), rules, special_tokens_mask, at, layers, checkpointing, model_inputs)
+    options = Options(rules, special_tokens_mask, at, layers, checkpointing)
+    (found,) = run(model, (target,), options, model_inputs)
     return found
 
 
@@ -125,46 +128,56 @@ def propagate_targets(
     Raises:
         LRPError: as :func:`propagate` raises it.
     """
-    return _propagate(model, targets, rules, special_tokens_mask, (), layers, checkpointing, model_inputs)
+    return run(model, targets, Options(rules, special_tokens_mask, (), layers, checkpointing), model_inputs)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How relevance is propagated: what :func:`propagate` takes, and what the model's random numbers start from."""
+
+    rules: Rules | str
+    special_tokens_mask: Tensor | None = None
+    at: At = ()
+    layers: bool = False
+    checkpointing: bool | None = None
+    seed: int | None = None
+
+
+def run(model: nn.Module, targets: Targets, options: Options, model_inputs: dict[str, Any]) -> tuple[Propagation, ...]:
+    """Do what :func:`propagate_targets` says."""
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"what is explained is a torch module, not {brief(model)}")
+    rules, targets = as_rules(options.rules), targets if callable(targets) else several(targets)
+    _check_inputs(options.special_tokens_mask, model_inputs)
+    if options.checkpointing and (options.at or options.layers):
+        raise InputError("checkpointing=True lets go of what is inside the blocks, where at= and layers= look")
+    if any(parameter.is_inference() for parameter in model.parameters()):
+        raise ModelError(
+            "the model's weights were made in torch.inference_mode, where nothing can be explained: load it outside"
+        )
+    return contained(partial(_propagate, model, targets, replace(options, rules=rules), model_inputs))
 
 
 def _propagate(
-    model: nn.Module,
-    targets: Targets,
-    rules: Rules | str,
-    special_tokens_mask: Tensor | None,
-    at: At,
-    layers: bool,
-    checkpointing: bool | None,
-    model_inputs: dict[str, Any],
+    model: nn.Module, targets: Targets, options: Options, model_inputs: dict[str, Any]
 ) -> tuple[Propagation, ...]:
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"what is explained is a torch module, not {brief(model)}")
-    rules, targets = as_rules(rules), targets if callable(targets) else several(targets)
-    input_ids = _check_inputs(special_tokens_mask, model_inputs)
-    if checkpointing and (at or layers):
-        raise InputError("checkpointing=True lets go of what is inside the blocks, where at= and layers= look")
-    with torch.inference_mode(False), undisturbed(model) as parts, without_cache(parts):
-        if any(parameter.is_inference() for parameter in parts.parameters):
-            raise ModelError(
-                "the model's weights were made in torch.inference_mode, where nothing can be explained: load it outside"
-            )
+    at, layers, checkpointing = options.at, options.layers, options.checkpointing
+    inputs = _outside_inference(model_inputs)
+    with copied(model) as parts:
         if checkpointing is None:
             checkpointing = not at and not layers and asked_for(parts)
-        inputs = _outside_inference(model_inputs)
-        call = Call(parts, targets, rules, special_tokens_mask, inputs, at, layers, checkpointing)
-        state = torch.get_rng_state()
+        draws, special = Draws(options.seed), options.special_tokens_mask
+        call = Call(parts, draws, targets, as_rules(options.rules), special, inputs, at, layers, checkpointing)
         found = _run(call)
-        if found is not None:
-            return found
-        # The documents share a tensor whose rows cannot be told apart, or random numbers: right before fast.
-        alone = []
-        for i in range(input_ids.shape[0]):
-            with undisturbed(model):
-                torch.set_rng_state(state)
-                part = _run(call.alone(i))
-            assert part is not None
-            alone.append(part)
+    if found is not None:
+        return found
+    # The documents share a tensor whose rows cannot be told apart, or random numbers: right before fast.
+    alone = []
+    for i in range(call.input_ids.shape[0]):
+        with copied(model) as parts:
+            part = _run(replace(call.alone(i), parts=parts))
+        assert part is not None
+        alone.append(part)
     return tuple(map(_joined, zip(*alone, strict=True)))
 
 
@@ -221,8 +234,8 @@ def _run(call: Call) -> tuple[Propagation, ...] | None:
     looking = Inside(model) if call.layers else None
     interception = call.interception(watch, looking)
     found: list[Propagation] = []
-    state = torch.get_rng_state()
-    with torch.enable_grad(), eagerly(), interception:
+    call.draws.rewind()  # where a batch is explained in another way, with the random numbers of the first
+    with torch.enable_grad(), interception:
         output = model(**{**model_inputs, "input_ids": interception.input_ids})
         with torch._C.DisableTorchFunction():
             logits = logits_of(output, batch)
@@ -261,7 +274,7 @@ def _run(call: Call) -> tuple[Propagation, ...] | None:
             with torch._C.DisableTorchFunction():
                 found += _close(call, logits, several, arrived, rows, met, () if looking is None else looking.found())
     if again is not None:
-        return _again(again, state)
+        return _run(again)
     if ruleless:
         raise diagnosis.hidden_operations(model, model_inputs, call.interception()) or UnsupportedOperationError(
             "an operation of the model met no rule, and a second run did not show which"
@@ -279,21 +292,15 @@ def _run(call: Call) -> tuple[Propagation, ...] | None:
             raise NonFiniteError(f"the backward pass overflowed: {error}; try dtype=torch.float32") from None
         except UnbalancedLedgerError as error:
             if call.checkpointing:  # a block that does something else when it runs again
-                return _again(replace(call, checkpointing=False), state)
+                return _run(replace(call, checkpointing=False))
             if call.fused and any("attention" in name for name, _ in met):
-                return _again(replace(call, fused=False), state)
+                return _run(replace(call, fused=False))
             hidden = diagnosis.hidden_operations(model, model_inputs, call.interception())
             if hidden is not None:
                 raise hidden from None
             rules_met = sorted({f"{name}: {rule}" for name, rule in met})
             raise UnbalancedLedgerError(f"{error}. Operations met: {'; '.join(rules_met)}") from None
     return tuple(found) if watch is None else tuple(replace(each, latent=watch.found()) for each in found)
-
-
-def _again(call: Call, state: Tensor) -> tuple[Propagation, ...] | None:
-    """Explain a batch in another way, with the random numbers of the first."""
-    torch.set_rng_state(state)
-    return _run(call)
 
 
 def _close(

@@ -86,5 +86,5 @@ class Reading:
                 f"the text takes {count:,} ids, and {limit:,} are read at once: shorten it, or read it with "
                 f"long='windows', or as far as it goes with long='truncate'"
             )
-        classifier.check_memory(max(map(len, parts)))
+        classifier.check_memory(encoding, max(map(len, parts)))
         return Document(text, text_pair, encoding, parts, choose, settled)

@@ -13,10 +13,14 @@ from typing import Any
 from textlrp.errors import InputError
 from textlrp.explanation import Explanation
 from textlrp.files import write_whole
+from textlrp.lines import read_lines
 from textlrp.options import as_whole, brief
 from textlrp.saved import check_digest, is_format, sealed
 
 _FORMAT = 1
+
+#: What the first line of a run says that knows what made it (:mod:`textlrp.runs`).
+HEADER = {"textlrp": "run", "format": _FORMAT}
 _SUFFIXES = (".json", ".jsonl")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
@@ -120,6 +124,23 @@ def _offsets(span: Any) -> Any:
     return tuple(offset if (whole := as_whole(offset)) is None else whole for offset in span)
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A document that has no explanation.
+
+    Attributes:
+        id: the document's.
+        reason: one sentence that says why.
+    """
+
+    id: str
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the failure as JSON-ready values."""
+        return {"format": _FORMAT, "id": self.id, "failure": self.reason}
+
+
 def check_rationales(spans: Iterable[tuple[int, ...]], text: str, whose: str) -> None:
     """Check that character ranges lie in a text, in reading order and without overlap.
 
@@ -142,7 +163,14 @@ def check_rationales(spans: Iterable[tuple[int, ...]], text: str, whose: str) ->
             )
 
 
-def write_run(path: str | Path, records: Iterable[Record]) -> None:
+def to_line(kept: Record | Failure) -> str:
+    """Return the line of a run that a document is kept as, without the newline."""
+    line = json.dumps(kept.to_dict(), ensure_ascii=False, allow_nan=False)
+    # UTF-8 cannot hold half of a surrogate pair, and JSON can spell it.
+    return _HALF_PAIR.sub(lambda half: f"\\u{ord(half.group()):04x}", line)
+
+
+def write_run(path: str | Path, records: Iterable[Record | Failure]) -> None:
     """Write records as JSON lines, whole or not at all; :func:`read_run` reads them back.
 
     Raises:
@@ -154,9 +182,7 @@ def write_run(path: str | Path, records: Iterable[Record]) -> None:
         if record.id in seen:
             raise InputError(f"two documents have the id {record.id!r}: give each its own")
         seen.add(record.id)
-        line = json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False)
-        # UTF-8 cannot hold half of a surrogate pair, and JSON can spell it.
-        lines.append(_HALF_PAIR.sub(lambda half: f"\\u{ord(half.group()):04x}", line) + "\n")
+        lines.append(to_line(record) + "\n")
     write_whole(Path(path), "".join(lines))
 
 
@@ -169,23 +195,41 @@ def read_run(path: str | Path) -> list[Record]:
             by its file's name without suffix, with ``-`` and its line where the file has lines.
 
     Returns:
-        The records, at least one, in the order of the files and lines.
+        The records, at least one, in the order of the files and lines. Documents without an explanation are left out.
 
     Raises:
         InputError: something cannot be read (the sentence names file and line), is empty, or an id occurs twice.
     """
-    given = Path(path)
-    records: list[Record] = []
+    return [each for each in iterate_run(path) if isinstance(each, Record)]
+
+
+def iterate_run(path: str | Path) -> Iterator[Record | Failure]:
+    """Yield what :func:`read_run` reads, one document at a time, and those that have no explanation.
+
+    Raises:
+        InputError: as there, once what is before it has been given out.
+    """
+    explained = False
+    for each in read_kept(path):
+        explained |= isinstance(each, Record)
+        yield each
+    if not explained:
+        raise InputError(f"there is no explanation in {str(path)!r}: explain some texts first")
+
+
+def read_kept(path: str | Path) -> Iterator[Record | Failure]:
+    """Yield what :func:`iterate_run` yields; there may be none.
+
+    Raises:
+        InputError: something cannot be read, or an id occurs twice.
+    """
     places: dict[str, str] = {}
-    for file in _files(given):
-        for where, record in _read_file(file):
-            if record.id in places:
-                raise InputError(f"{where}: the id {record.id!r} is that of {places[record.id]} too; give each its own")
-            places[record.id] = where
-            records.append(record)
-    if not records:
-        raise InputError(f"there is no explanation in {str(given)!r}: explain some texts first")
-    return records
+    for file in _files(Path(path)):
+        for where, each in _read_file(file):
+            if each.id in places:
+                raise InputError(f"{where}: the id {each.id!r} is that of {places[each.id]} too; give each its own")
+            places[each.id] = where
+            yield each
 
 
 def _files(path: Path) -> list[Path]:
@@ -200,22 +244,56 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _read_file(path: Path) -> Iterator[tuple[str, Record]]:
-    name = repr(str(path))
-    try:
-        # Split bytes at \n alone: str.splitlines would also cut at U+2028, which JSON allows inside a string.
-        raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from None
-    numbered = [(number, line) for number, line in enumerate(raw, 1) if line.strip()]
-    if not numbered:
-        return
-    if not _whole_object(numbered[0][1]):  # one object over several lines
-        yield name, _record(b"\n".join(raw), name, path.stem)
-        return
-    for number, line in numbered:
+def _read_file(path: Path) -> Iterator[tuple[str, Record | Failure]]:
+    """Yield the documents of a file, each with the place where it stands."""
+    name, first, single = repr(str(path)), True, False
+    for number, line, whole, last in _filled(path):
+        if first and not _whole_object(line):  # one object over several lines
+            yield name, _kept(_joined(path), name, path.stem)
+            return
+        single, first = first and last, False
+        if last and not whole and not _whole_object(line):
+            return  # what a process died over
+        if _header(line, f"{name}, line {number}"):
+            continue
         where = f"{name}, line {number}"
-        yield where, _record(line, where, path.stem if len(numbered) == 1 else f"{path.stem}-{number}")
+        yield where, _kept(line, where, path.stem if single else f"{path.stem}-{number}")
+
+
+def _filled(path: Path) -> Iterator[tuple[int, bytes, bool, bool]]:
+    """Yield the lines that are not blank: number, line, whether it ends in a newline, whether it is the last."""
+    waiting: tuple[int, bytes, bool] | None = None
+    for number, line, whole in read_lines(path):
+        found = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        if not found.strip():
+            continue
+        if waiting is not None:
+            yield *waiting, False
+        waiting = number, found, whole
+    if waiting is not None:
+        yield *waiting, True
+
+
+def _joined(path: Path) -> bytes:
+    return b"\n".join(line for _, line, _ in read_lines(path)).removeprefix(b"\xef\xbb\xbf")
+
+
+def _header(line: bytes, where: str) -> bool:
+    """Whether a line says what made a run, and is no document of it."""
+    if not line.startswith(b'{"textlrp"'):
+        return False
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(values, dict) or values.get("textlrp") != HEADER["textlrp"]:
+        return False
+    if values.get("format") != _FORMAT:
+        raise InputError(
+            f"{where}: this is a run of format {values.get('format')}, and this version of textlrp reads format "
+            f"{_FORMAT}"
+        )
+    return True
 
 
 def _whole_object(line: bytes) -> bool:
@@ -225,7 +303,7 @@ def _whole_object(line: bytes) -> bool:
         return False
 
 
-def _record(written: bytes, where: str, identity: str) -> Record:
+def _kept(written: bytes, where: str, identity: str) -> Record | Failure:
     try:
         values = json.loads(written.decode())
     except UnicodeDecodeError as error:
@@ -237,6 +315,15 @@ def _record(written: bytes, where: str, identity: str) -> Record:
     try:
         if "explanations" in values:
             return Record.from_dict(values)
+        if "failure" in values:
+            return _failure(values)
         return Record(identity, (Explanation.from_dict(values),))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+
+
+def _failure(values: Mapping[str, Any]) -> Failure:
+    identity, reason = values.get("id"), values["failure"]
+    if values.get("format") != _FORMAT or not isinstance(identity, str) or not isinstance(reason, str):
+        raise InputError("this is no document saved by textlrp: 'id' and 'failure' must be strings")
+    return Failure(identity, reason)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
 from textlrp import __version__, options, palette
-from textlrp.files import write_whole
+from textlrp.explanation import Explanation
+from textlrp.files import write_together, write_whole
 from textlrp.pages import environment, policy, source, themes
-from textlrp.report_data import ReportData, Row, build, dump, pages_of, whole
-from textlrp.report_summary import LABELS, Summary, summarize
+from textlrp.records import Failure, Record
+from textlrp.report_data import Builder, ReportData, Row, dump, pages_of, whole
+from textlrp.report_summary import LABELS, Summarizer, Summary
 from textlrp.saved import sealed_page
 from textlrp.wording import number, percent
-
-if TYPE_CHECKING:
-    from textlrp.records import Record
 
 #: The most documents in a file, and the most bytes of data; of more, the report is an index and several pages.
 PAGE_DOCUMENTS = 10_000
@@ -32,21 +30,8 @@ _SCRIPTS = ("text", "store", "transfer", "common", "card", "mark", "list", "filt
 _INDEX_SCRIPTS = ("text", "store", "transfer", "common", "index")
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A document that has no explanation.
-
-    Attributes:
-        id: the document's.
-        reason: one sentence that says why.
-    """
-
-    id: str
-    reason: str
-
-
 def write_report(
-    records: Iterable[Record],
+    records: Iterable[Record | Failure],
     path: str | Path,
     *,
     title: str | None = None,
@@ -54,17 +39,20 @@ def write_report(
     failures: Sequence[Failure] = (),
     page_documents: int = PAGE_DOCUMENTS,
     page_size: int = PAGE_SIZE,
+    check: Callable[[Sequence[Path]], None] | None = None,
 ) -> list[Path]:
     """Write a report: one HTML file that needs nothing else, or where it is large, an index and pages beside it.
 
     Args:
-        records: the documents with their explanations.
+        records: the documents with their explanations, gone through once and not kept; those that could not be
+            explained may be among them.
         path: the file; the pages of ``report.html`` are ``report-001.html``, ``report-002.html``, ...
         title: what stands above it; default: "Report".
         blind: whether the model's view of a document is hidden until its reader has marked it.
-        failures: documents that could not be explained; they are listed.
+        failures: more documents that could not be explained; they are listed, too.
         page_documents: the most documents in a file.
         page_size: the most bytes of data in a file.
+        check: is given the files before the first one is written; what it raises ends the work.
 
     Returns:
         The files written, the one to open first.
@@ -75,34 +63,47 @@ def write_report(
     page_documents = options.whole(page_documents, "page_documents is a number of documents, 1 or more", 1)
     page_size = options.whole(page_size, "page_size is a number of bytes, 1 or more", 1)
     path = Path(path)
-    records = list(records)
-    data = build(records)
+    builder, summarizer, made_with, failed = Builder(), Summarizer(), dict[str, None](), list[Failure]()
+    for record in records:
+        if isinstance(record, Failure):
+            failed.append(record)
+            continue
+        builder.add(record)
+        summarizer.add(record)
+        made_with.update(dict.fromkeys(map(_made_with, record.explanations)))
+    data, failures = builder.finish(), [*failed, *failures]
     parts = pages_of(data, page_documents, page_size)
     head = {"title": whole(title or "Report"), "blind": blind}
-    made = _made_with(records)
+    made = "; ".join(each for each in made_with if each)
     common: dict[str, Any] = {"made": made, "title": title or "Report", "blind": blind, "data": data}
-    summary = summarize(records)
-    if len(parts) == 1:
-        html = _html(data.page(data.rows, **head), **common, summary=summary, failures=failures)
-        write_whole(path, html)
-        return [path]
-    names = [_name(path, number_, len(parts)) for number_ in range(1, len(parts) + 1)]
+    summary = summarizer.finish()
+    names = [_name(path, number_, len(parts)) for number_ in range(1, len(parts) + 1)] if len(parts) > 1 else []
+    written = [path, *(path.with_name(name) for name in names)]
+    if check is not None:
+        check(written)
+    if not names:
+        write_whole(path, _html(data.page(data.rows, **head), **common, summary=summary, failures=failures))
+        return written
     links = _links(parts, names)
-    for i, (rows, name) in enumerate(zip(parts, names, strict=True)):
-        values = {"number": i + 1, "count": len(parts), "index": path.name}
-        page = {
-            **values,
-            **links[i],
-            "index_link": _address(path.name),
-            "previous_link": _address(names[i - 1]) if i else None,
-            "next_link": _address(names[i + 1]) if i + 1 < len(names) else None,
-        }
-        write_whole(path.with_name(name), _html(data.page(rows, **head, page=values), **common, page=page))
-    ids = [[row[0] for row in rows] for rows in parts]
-    inside = {**data.head(), **head, "pages": names, "ids": ids}
-    # The index comes last: it is whole only when all its pages are there.
-    write_whole(path, _html(inside, **common, summary=summary, failures=failures, links=links))
-    return [path, *(path.with_name(name) for name in names)]
+
+    def pages() -> Iterator[tuple[Path, str]]:
+        for i, (rows, name) in enumerate(zip(parts, names, strict=True)):
+            values = {"number": i + 1, "count": len(parts), "index": path.name}
+            page = {
+                **values,
+                **links[i],
+                "index_link": _address(path.name),
+                "previous_link": _address(names[i - 1]) if i else None,
+                "next_link": _address(names[i + 1]) if i + 1 < len(names) else None,
+            }
+            yield path.with_name(name), _html(data.page(rows, **head, page=values), **common, page=page)
+        ids = [[row[0] for row in rows] for rows in parts]
+        inside = {**data.head(), **head, "pages": names, "ids": ids}
+        # The index comes last: it is whole only when all its pages are there.
+        yield path, _html(inside, **common, summary=summary, failures=failures, links=links)
+
+    write_together(pages())
+    return written
 
 
 def _html(
@@ -146,20 +147,15 @@ def _html(
     return sealed_page(html)
 
 
-def _made_with(records: Iterable[Record]) -> str:
-    """What somebody needs to know who wants to make the explanations again."""
-    found = dict.fromkeys(
-        ", ".join(
-            [
-                *([f"rules {e.rules}"] if e.rules else []),
-                *([f"revision {e.revision}"] if e.revision else []),
-                *(f"{name} {version}" for name, version in e.versions.items()),
-            ]
-        )
-        for record in records
-        for e in record.explanations
+def _made_with(e: Explanation) -> str:
+    """What somebody needs to know who wants to make the explanation again."""
+    return ", ".join(
+        [
+            *([f"rules {e.rules}"] if e.rules else []),
+            *([f"revision {e.revision}"] if e.revision else []),
+            *(f"{name} {version}" for name, version in e.versions.items()),
+        ]
     )
-    return "; ".join(each for each in found if each)
 
 
 def _name(path: Path, number_: int, count: int) -> str:

@@ -42,6 +42,8 @@ COLUMNS = (
     "explained",
 )
 
+_LABEL, _PREDICTED, _EXPLAINED = (COLUMNS.index(name) for name in ("label", "predicted", "explained"))
+
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _BLOCK = re.compile(r'<script type="application/json" id="textlrp-data">(.*?)</script>', re.DOTALL)
 _ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
@@ -131,36 +133,78 @@ def whole(text: str) -> str:
     return _HALF_PAIR.sub("\ufffd", text)
 
 
+class Builder:
+    """Makes the data of a report from one record after the other; what is kept of a record is its row."""
+
+    def __init__(self) -> None:
+        self._ids: set[str] = set()
+        self._known: dict[str, None] = {}
+        self._given: set[str] = set()
+        self._models: dict[str, None] = {}
+        self._rules: dict[str, None] = {}
+        # Which place a label or a view has is known when all records are: until then, they are counted as they come.
+        self._labels: dict[str, int] = {}
+        self._views: dict[tuple[int, int | None], int] = {}
+        self._rows: list[Row] = []
+
+    def add(self, record: Record) -> None:
+        """Take in a record.
+
+        Raises:
+            InputError: its id is that of another one.
+        """
+        if whole(record.id) in self._ids:
+            raise InputError(f"two documents have the id {record.id!r}: give each its own")
+        self._ids.add(whole(record.id))
+        names = [whole(name) for e in record.explanations for name in (*e.logits, e.predicted, e.target)]
+        self._known.update(dict.fromkeys(names))
+        if record.label is not None:
+            names.append(whole(record.label))
+            self._given.add(whole(record.label))
+        for name in names:
+            self._labels.setdefault(name, len(self._labels))
+        for e in record.explanations:
+            self._models.update({whole(e.model): None} if e.model else {})
+            self._rules.update({whole(e.rules): None} if e.rules else {})
+            self._views.setdefault(_view(e, self._labels), len(self._views))
+        self._rows.append(_row(record, self._labels, self._views))
+
+    def finish(self) -> ReportData:
+        """Return the data of the report; nothing is added afterwards.
+
+        Raises:
+            InputError: there are no records.
+        """
+        if not self._rows:
+            raise InputError("there is nothing to report: no document has an explanation")
+        ordered = {label: i for i, label in enumerate([*self._known, *sorted(self._given - set(self._known))])}
+        labels = {number: ordered[label] for label, number in self._labels.items()}
+        views = {
+            (labels[target], None if contrast is None else labels[contrast]): number
+            for (target, contrast), number in self._views.items()
+        }
+        sorted_views = sorted(views, key=_place)
+        moved = {views[view]: i for i, view in enumerate(sorted_views)}
+        for row in self._rows:
+            row[_LABEL] = None if row[_LABEL] is None else labels[row[_LABEL]]
+            row[_PREDICTED] = labels[row[_PREDICTED]]
+            for explained in row[_EXPLAINED]:
+                explained[0] = moved[explained[0]]
+        rows, model, rules = tuple(self._rows), ", ".join(self._models), ", ".join(self._rules)
+        digest = _digest(model, rules, list(ordered), list(sorted_views), rows)
+        return ReportData(digest, model, rules, tuple(ordered), tuple(sorted_views), rows)
+
+
 def build(records: Iterable[Record]) -> ReportData:
     """Return the data of a report.
 
     Raises:
         InputError: there are no records, or two have the same id.
     """
-    records = list(records)
-    if not records:
-        raise InputError("there is nothing to report: no document has an explanation")
-    ids: set[str] = set()
+    builder = Builder()
     for record in records:
-        if whole(record.id) in ids:
-            raise InputError(f"two documents have the id {record.id!r}: give each its own")
-        ids.add(whole(record.id))
-    explanations = [explanation for record in records for explanation in record.explanations]
-    known = _distinct(whole(label) for e in explanations for label in (*e.logits, e.predicted, e.target))
-    given = sorted({whole(record.label) for record in records if record.label is not None} - set(known))
-    labels = {label: i for i, label in enumerate([*known, *given])}
-    views = {view: i for i, view in enumerate(sorted({_view(e, labels) for e in explanations}, key=_place))}
-    rows = tuple(_row(record, labels, views) for record in records)
-    model = ", ".join(_distinct(whole(e.model) for e in explanations if e.model))
-    rules = ", ".join(_distinct(whole(e.rules) for e in explanations if e.rules))
-    return ReportData(
-        _digest(model, rules, list(labels), list(views), rows),
-        model,
-        rules,
-        tuple(labels),
-        tuple(views),
-        rows,
-    )
+        builder.add(record)
+    return builder.finish()
 
 
 def pages_of(data: ReportData, documents: int, size: int) -> list[tuple[Row, ...]]:
@@ -272,10 +316,6 @@ def _place(view: tuple[int, int | None]) -> tuple[int, int]:
 
 def _rounded(value: float | None, digits: int = 5) -> float | None:
     return None if value is None or not math.isfinite(value) else float(f"{value:.{digits}g}")
-
-
-def _distinct(values: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(values))
 
 
 def _digest(model: Any, rules: Any, labels: Any, views: Any, rows: Iterable[Sequence[Any]]) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import unicodedata
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from textlrp.spans import Span
+from textlrp.report_words import Tallies, Words, counts
 
 if TYPE_CHECKING:
     from textlrp.records import Record
@@ -18,14 +17,10 @@ if TYPE_CHECKING:
 #: How many bins of confidence there are, of equal width.
 BINS = 10
 
-#: How many words a list of words has.
-WORDS = 12
-
 #: The most labels of which a table of confusions is shown; of more, the most frequent confusions are listed.
 LABELS = 12
 
 _CONFUSIONS = 12
-_AROUND = 56  # characters of a sentence to show on each side of a word
 
 
 @dataclass(frozen=True)
@@ -48,62 +43,6 @@ class Bin:
     def accuracy(self) -> float:
         """The share that is predicted right."""
         return (self.right or 0) / self.count if self.count else 0.0
-
-
-@dataclass(frozen=True)
-class Example:
-    """A place where a word stands: the words before and behind it in its sentence."""
-
-    document: str
-    before: str
-    word: str
-    after: str
-    relevance: float
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word, written in any case, in all explanations of one target.
-
-    Attributes:
-        text: how it is written most often.
-        total: the sum of its relevances, in logit units.
-        count: how often it occurs.
-        documents: in how many documents.
-        examples: where its relevance is most like the list that it is in: highest, or lowest.
-    """
-
-    text: str
-    total: float
-    count: int
-    documents: int
-    examples: tuple[Example, ...]
-
-    @property
-    def mean(self) -> float:
-        """The mean of its relevances."""
-        return self.total / self.count
-
-
-@dataclass(frozen=True)
-class Words:
-    """The words that speak most for a target, and against it.
-
-    Attributes:
-        target, contrast: what was explained.
-        documents: in how many documents.
-        total: the words with the highest total relevance.
-        mean: those with the highest mean relevance, of all that occur at least :attr:`least` times.
-        against: those with the lowest total relevance.
-    """
-
-    target: str
-    contrast: str | None
-    documents: int
-    least: int
-    total: tuple[Word, ...]
-    mean: tuple[Word, ...]
-    against: tuple[Word, ...]
 
 
 @dataclass(frozen=True)
@@ -164,173 +103,112 @@ class Summary:
     by_target: tuple[Words, ...]
 
 
-def summarize(records: Sequence[Record]) -> Summary:
-    """Return what records say together; there is at least one."""
-    known = list(dict.fromkeys(label for record in records for e in record.explanations for label in e.logits))
-    given = Counter(record.label for record in records if record.label is not None)
-    predicted = Counter(record.predicted for record in records)
-    order = dict.fromkeys([*known, *predicted, *sorted(given)])
-    labels = tuple(label for label in order if given[label] or predicted[label])
-    unknown = tuple(sorted(set(given) - set(known)))
-    labeled = [record for record in records if record.label is not None]
-    comparable = any(record.label in known for record in labeled)
-    pairs = Counter((record.label or "", record.predicted) for record in labeled) if comparable else Counter()
-    right = sum(count for (one, other), count in pairs.items() if one == other)
-    wrong = [(one, other, count) for (one, other), count in pairs.items() if one != other]
-    bins = _bins(labeled if comparable else records, comparable)
-    return Summary(
-        documents=len(records),
-        labeled=len(labeled),
-        words=sum(_counts(word.text) for record in records for word in record.explanation.words),
-        truncated=sum(bool(r.explanation.truncated or r.explanation.truncated_pair) for r in records),
-        labels=labels,
-        given=tuple(given[label] for label in labels),
-        predicted=tuple(predicted[label] for label in labels),
-        unknown=unknown,
-        accuracy=Accuracy(right, len(labeled)) if comparable else None,
-        confusion=tuple(tuple(pairs[one, other] for other in labels) for one in labels) if comparable else (),
-        confusions=tuple(sorted(wrong, key=lambda each: (-each[2], each[0], each[1]))[:_CONFUSIONS]),
-        bins=bins,
-        calibration_error=_calibration_error(bins) if comparable and bins else None,
-        by_target=_by_target(records),
-    )
+class Summarizer:
+    """Makes a summary from one record after the other; of a record, it keeps what its words add to those of others."""
 
+    def __init__(self) -> None:
+        self._documents = self._labeled = self._words = self._truncated = 0
+        self._known: dict[str, None] = {}
+        self._order: dict[str, None] = {}
+        self._given: Counter[str] = Counter()
+        self._predicted: Counter[str] = Counter()
+        self._pairs: Counter[tuple[str, str]] = Counter()
+        self._bins = (_Bins(), _Bins())  # without a label in the data, and with one
+        self._tallies: dict[tuple[str, str | None], Tallies] = {}
 
-def _bins(records: Sequence[Record], comparable: bool) -> tuple[Bin, ...]:
-    members: list[list[tuple[float, bool]]] = [[] for _ in range(BINS)]
-    for record in records:
-        confidence = record.explanation.probabilities.get(record.predicted)
-        if confidence is not None:
-            members[min(BINS - 1, int(confidence * BINS))].append((confidence, record.label == record.predicted))
-    if not any(members):
-        return ()
-    return tuple(
-        Bin(
-            i / BINS,
-            (i + 1) / BINS,
-            len(own),
-            math.fsum(confidence for confidence, _ in own) / len(own) if own else 0.0,
-            sum(right for _, right in own) if comparable else None,
+    def add(self, record: Record) -> None:
+        """Take in a record."""
+        first, label = record.explanation, record.label
+        number, self._documents = self._documents, self._documents + 1
+        self._known.update(dict.fromkeys(name for e in record.explanations for name in e.logits))
+        self._order.update(dict.fromkeys(first.logits))
+        self._predicted[record.predicted] += 1
+        if label is not None:
+            self._labeled += 1
+            self._given[label] += 1
+            self._pairs[label, record.predicted] += 1
+        self._bins[label is not None].add(first.probabilities.get(record.predicted), label == record.predicted)
+        self._words += sum(counts(word.text) for word in first.words)
+        self._truncated += bool(first.truncated or first.truncated_pair)
+        for e in record.explanations:
+            self._tallies.setdefault((e.target, e.contrast), Tallies()).add(record.id, e, number)
+
+    def finish(self) -> Summary:
+        """Return the summary of all records; there is at least one."""
+        known, given, predicted = self._known, self._given, self._predicted
+        order = dict.fromkeys([*known, *predicted, *sorted(given)])
+        labels = tuple(label for label in order if given[label] or predicted[label])
+        comparable = any(label in known for label in given)
+        pairs = self._pairs if comparable else Counter[tuple[str, str]]()
+        right = sum(count for (one, other), count in pairs.items() if one == other)
+        wrong = [(one, other, count) for (one, other), count in pairs.items() if one != other]
+        bins = self._bins[1].finish(True) if comparable else self._bins[0].joined(self._bins[1]).finish(False)
+        return Summary(
+            documents=self._documents,
+            labeled=self._labeled,
+            words=self._words,
+            truncated=self._truncated,
+            labels=labels,
+            given=tuple(given[label] for label in labels),
+            predicted=tuple(predicted[label] for label in labels),
+            unknown=tuple(sorted(set(given) - set(known))),
+            accuracy=Accuracy(right, self._labeled) if comparable else None,
+            confusion=tuple(tuple(pairs[one, other] for other in labels) for one in labels) if comparable else (),
+            confusions=tuple(sorted(wrong, key=lambda each: (-each[2], each[0], each[1]))[:_CONFUSIONS]),
+            bins=bins,
+            calibration_error=_calibration_error(bins) if comparable and bins else None,
+            by_target=self._by_target(),
         )
-        for i, own in enumerate(members)
-    )
+
+    def _by_target(self) -> tuple[Words, ...]:
+        order = {label: i for i, label in enumerate(self._order)}
+        found = sorted(self._tallies, key=lambda view: (order.get(view[0], len(order)), view[0], view[1] or ""))
+        return tuple(self._tallies[view].finish(*view) for view in found)
+
+
+def summarize(records: Iterable[Record]) -> Summary:
+    """Return what records say together; there is at least one."""
+    summarizer = Summarizer()
+    for record in records:
+        summarizer.add(record)
+    return summarizer.finish()
+
+
+class _Bins:
+    """Probabilities of predicted labels by their bins, and how many of these labels are right."""
+
+    def __init__(self) -> None:
+        self._confidences = [array("d") for _ in range(BINS)]
+        self._right = [0] * BINS
+
+    def add(self, confidence: float | None, right: bool) -> None:
+        if confidence is not None:
+            place = min(BINS - 1, int(confidence * BINS))
+            self._confidences[place].append(confidence)
+            self._right[place] += right
+
+    def joined(self, other: _Bins) -> _Bins:
+        found = _Bins()
+        found._confidences = [one + two for one, two in zip(self._confidences, other._confidences, strict=True)]
+        found._right = [one + two for one, two in zip(self._right, other._right, strict=True)]
+        return found
+
+    def finish(self, comparable: bool) -> tuple[Bin, ...]:
+        if not any(self._confidences):
+            return ()
+        return tuple(
+            Bin(
+                i / BINS,
+                (i + 1) / BINS,
+                len(own),
+                math.fsum(own) / len(own) if own else 0.0,
+                right if comparable else None,
+            )
+            for i, (own, right) in enumerate(zip(self._confidences, self._right, strict=True))
+        )
 
 
 def _calibration_error(bins: Iterable[Bin]) -> float:
     bins = list(bins)
     count = sum(each.count for each in bins)
     return math.fsum(each.count * abs(each.accuracy - each.confidence) for each in bins) / count
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What is known of a word so far; places are (relevance, number of the record, number of the word)."""
-
-    total: list[float] = field(default_factory=list)
-    written: Counter[str] = field(default_factory=Counter)
-    documents: set[int] = field(default_factory=set)
-    highest: list[tuple[float, int, int]] = field(default_factory=list)
-    lowest: list[tuple[float, int, int]] = field(default_factory=list)
-
-    def add(self, word: Span, document: int, number: int) -> None:
-        self.total.append(word.relevance)
-        self.written[word.text] += 1
-        self.documents.add(document)
-        place = (word.relevance, document, number)
-        if len(self.highest) < 2 or word.relevance > self.highest[-1][0]:
-            self.highest = _best([*self.highest, place], -1)
-        if len(self.lowest) < 2 or word.relevance < self.lowest[-1][0]:
-            self.lowest = _best([*self.lowest, place], 1)
-
-
-def _best(places: list[tuple[float, int, int]], sign: int) -> list[tuple[float, int, int]]:
-    """Two places of different documents, those of the most relevance (sign -1) or the least (1)."""
-    kept: list[tuple[float, int, int]] = []
-    for place in sorted(places, key=lambda each: (sign * each[0], each[1], each[2])):
-        if all(place[1] != other[1] for other in kept):
-            kept.append(place)
-    return kept[:2]
-
-
-def _by_target(records: Sequence[Record]) -> tuple[Words, ...]:
-    tallies: dict[tuple[str, str | None], dict[str, _Tally]] = {}
-    documents: Counter[tuple[str, str | None]] = Counter()
-    for i, record in enumerate(records):
-        for e in record.explanations:
-            documents[e.target, e.contrast] += 1
-            own = tallies.setdefault((e.target, e.contrast), {})
-            for number, word in enumerate(e.words):
-                if _counts(word.text):
-                    own.setdefault(word.text.casefold(), _Tally()).add(word, i, number)
-    order = {label: i for i, label in enumerate(dict.fromkeys(x for r in records for x in r.explanation.logits))}
-    found = sorted(tallies, key=lambda view: (order.get(view[0], len(order)), view[0], view[1] or ""))
-    return tuple(_words(records, view, tallies[view], documents[view]) for view in found)
-
-
-def _words(records: Sequence[Record], view: tuple[str, str | None], own: dict[str, _Tally], documents: int) -> Words:
-    least = next(count for limit, count in ((10, 1), (100, 2), (1000, 3), (math.inf, 5)) if documents < limit)
-    totals = {word: math.fsum(tally.total) for word, tally in own.items()}
-
-    def listed(words: Iterable[str], sign: int) -> tuple[Word, ...]:
-        return tuple(_word(records, view, own[word], totals[word], sign) for word in list(words)[:WORDS])
-
-    def mean(word: str) -> float:
-        return totals[word] / len(own[word].total)
-
-    by_total = sorted(own, key=lambda word: (-totals[word], word))
-    by_mean = sorted((word for word in own if len(own[word].total) >= least), key=lambda word: (-mean(word), word))
-    return Words(
-        *view,
-        documents,
-        least,
-        listed((word for word in by_total if totals[word] > 0), -1),
-        listed((word for word in by_mean if totals[word] > 0), -1),
-        listed((word for word in reversed(by_total) if totals[word] < 0), 1),
-    )
-
-
-def _word(records: Sequence[Record], view: tuple[str, str | None], tally: _Tally, total: float, sign: int) -> Word:
-    written = min(tally.written, key=lambda form: (-tally.written[form], form))
-    examples = tuple(
-        _example(records[place[1]], view, place) for place in (tally.highest if sign < 0 else tally.lowest)
-    )
-    return Word(written, total, len(tally.total), len(tally.documents), examples)
-
-
-def _example(record: Record, view: tuple[str, str | None], place: tuple[float, int, int]) -> Example:
-    e = next(e for e in record.explanations if (e.target, e.contrast) == view)
-    words, number = e.words, place[2]
-    word = words[number]
-    sentence = next(
-        (s for s in e.sentences if s.source == word.source and s.start <= word.start < s.end),
-        word,
-    )
-    within = [w for w in words if w.source == word.source and sentence.start <= w.start < sentence.end]
-    at = within.index(word)
-    return Example(
-        record.id,
-        _near([w.text for w in reversed(within[:at])], False),
-        word.text,
-        _near([w.text for w in within[at + 1 :]], True),
-        word.relevance,
-    )
-
-
-def _near(words: Sequence[str], after: bool) -> str:
-    """Join the words next to a place, nearest first, up to a length; where some are left out, a dot-dot-dot says so."""
-    taken: list[str] = []
-    for word in words:
-        if sum(map(len, taken)) + len(word) > _AROUND:
-            break
-        taken.append(word)
-    cut = len(taken) < len(words)
-    joined = " ".join("".join(taken if after else reversed(taken)).splitlines())
-    if after:
-        return joined.rstrip() + (" …" if cut else "")
-    return ("… " if cut else "") + joined.lstrip()
-
-
-@lru_cache(maxsize=100_000)
-def _counts(text: str) -> bool:
-    """Whether a word is more than white space and punctuation."""
-    return any(unicodedata.category(char)[0] in "LNMS" for char in text)

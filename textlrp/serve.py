@@ -19,6 +19,7 @@ from textlrp.grouped import UNITS
 from textlrp.rules import PRESETS, Rules
 from textlrp.serve_desk import Desk, Job, Message
 from textlrp.serve_guard import Application, Guard
+from textlrp.serve_limits import Limits
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -36,8 +37,13 @@ LIMIT = 5_000_000
 KEPT = 20
 
 _MISSING = 'textlrp serve needs starlette and uvicorn: pip install "textlrp[serve]"'
+_BUSY = "too many texts wait to be explained: try again in a moment"
 # Seconds between two looks at whether a page still waits for its answer.
 _LOOK = 0.5
+# Characters of a page's name, which it makes up.
+_NAME = 100
+# Seconds that the end of the server waits for what is at work.
+_PATIENCE = 0.3
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,8 @@ class Question:
             raise InputError(f"a text is shown by {', '.join(UNITS)}, not by {by!r}")
         if long not in ("truncate", "windows"):
             raise InputError(f"long is truncate or windows, not {long!r}")
+        if len(found["page"] or "") > _NAME:
+            raise InputError(f"page is a name of up to {_NAME} characters, not of {len(found['page'] or ''):,}")
         return cls(
             found["page"] or "",
             model,
@@ -126,9 +134,9 @@ def _string(values: dict[str, Any], key: str) -> str | None:
 class Room:
     """What one server knows: the models, the desk that explains, and the explanations that can be saved."""
 
-    def __init__(self, models: Sequence[Model]) -> None:
+    def __init__(self, models: Sequence[Model], waiting: int = Limits.waiting) -> None:
         self.models = tuple(models)
-        self.desk = Desk()
+        self.desk = Desk(waiting)
         self._kept: OrderedDict[int, tuple[Explanation, str]] = OrderedDict()
         self._numbers = itertools.count(1)
 
@@ -184,7 +192,12 @@ def application(room: Room, token: str, port: int) -> Application:
             question = Question.of(body, len(room.models))
         except InputError as error:
             return JSONResponse({"error": str(error)}, 400)
-        return StreamingResponse(_lines(request, room, question), media_type="application/x-ndjson")
+        job, messages = _asked(room, question)
+        if not room.desk.submit(job):
+            return JSONResponse({"error": _BUSY}, 503, {"retry-after": "1"})
+        lines = _lines(request, job, messages)
+        await anext(lines)  # once it has begun, its end stops the job, whatever becomes of the answer
+        return StreamingResponse(lines, media_type="application/x-ndjson")
 
     def saved(request: Request, kind: str, media: str) -> Response:
         kept = room.kept(request.query_params.get("number", ""))
@@ -227,8 +240,8 @@ async def _body(request: Request) -> bytes | None:
     return b"".join(parts) if size <= LIMIT else None
 
 
-async def _lines(request: Request, room: Room, question: Question) -> AsyncIterator[bytes]:
-    """Yield JSON lines: progress, then the explanation, an error, or that a newer request took its place."""
+def _asked(room: Room, question: Question) -> tuple[Job, asyncio.Queue[Message]]:
+    """Return a job that answers a question, and the queue of what it tells."""
     loop, messages = asyncio.get_running_loop(), asyncio.Queue[Message]()
 
     def tell(message: Message) -> None:
@@ -238,8 +251,14 @@ async def _lines(request: Request, room: Room, question: Question) -> AsyncItera
             job.stop()  # the server has ended
 
     job = Job(question.page, lambda: room.answer(question), tell)
-    room.desk.submit(job)
+    return job, messages
+
+
+async def _lines(request: Request, job: Job, messages: asyncio.Queue[Message]) -> AsyncIterator[bytes]:
+    """Yield nothing once, then JSON lines: progress, and last the explanation, an error, or that a newer request took
+    its place."""
     try:
+        yield b""
         while True:
             try:
                 message = await asyncio.wait_for(messages.get(), _LOOK)
@@ -273,24 +292,31 @@ def bind(port: int) -> socket.socket:
     return listening
 
 
-def run(models: Sequence[Model], listening: socket.socket, started: Callable[[str], None]) -> None:
+def run(
+    models: Sequence[Model], listening: socket.socket, started: Callable[[str], None], limits: Limits | None = None
+) -> None:
     """Serve until Ctrl-C.
 
     Args:
         models: what the page offers; the first is chosen.
         listening: what :func:`bind` returned.
         started: is told the page's address, with its token.
+        limits: what visitors may take.
 
     Raises:
         InputError: starlette or uvicorn is not installed.
     """
     try:
         import uvicorn
+
+        from textlrp.serve_connection import protocol
     except ImportError:
         raise InputError(_MISSING) from None
+    limits = limits or Limits()
     port = listening.getsockname()[1]
     token = secrets.token_urlsafe()
-    room = Room(models)
+    room = Room(models, limits.waiting)
+    bounds: dict[str, Any] = {"timeout_keep_alive": limits.idle}  # seconds of any kind, which uvicorn does not say
     try:
         # Nothing is logged: an address in a log would be a token in a log.
         config = uvicorn.Config(
@@ -299,18 +325,19 @@ def run(models: Sequence[Model], listening: socket.socket, started: Callable[[st
             log_level="critical",
             access_log=False,
             lifespan="off",
-            http="h11",
+            http=protocol(limits),
             loop="asyncio",
             ws="none",
             server_header=False,
             timeout_graceful_shutdown=1,
+            **bounds,
         )
         started(f"http://{HOST}:{port}/?token={token}")
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:
         pass
     finally:
-        room.desk.close()
+        room.desk.close(_PATIENCE)
         listening.close()
 
 

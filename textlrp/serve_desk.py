@@ -8,6 +8,7 @@ from typing import Any
 
 from textlrp.errors import LRPError
 from textlrp.progress import watched
+from textlrp.serve_limits import Limits
 
 #: What a job tells: progress as ``{"done": 1, "total": 4}``, then one last message.
 Message = Mapping[str, Any]
@@ -64,9 +65,14 @@ class Job:
 
 
 class Desk:
-    """Takes jobs and does them in turn; a newer job of a page replaces its older one, waiting or at work."""
+    """Takes jobs and does them in turn; a newer job of a page replaces its older one, waiting or at work.
 
-    def __init__(self) -> None:
+    Args:
+        places: how many jobs may wait.
+    """
+
+    def __init__(self, places: int = Limits.waiting) -> None:
+        self._places = places
         self._changed = threading.Condition()
         self._waiting: dict[str, Job] = {}
         self._running: Job | None = None
@@ -74,9 +80,11 @@ class Desk:
         self._thread = threading.Thread(target=self._work, name="textlrp-desk", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Job) -> None:
-        """Queue a job behind those of other pages."""
+    def submit(self, job: Job) -> bool:
+        """Queue a job behind those of other pages; return whether there was a place for it."""
         with self._changed:
+            if len(self._waiting) >= self._places and job.page not in self._waiting:
+                return False
             older = self._waiting.pop(job.page, None)
             self._waiting[job.page] = job
             if self._running is not None and self._running.page == job.page:
@@ -84,6 +92,7 @@ class Desk:
             self._changed.notify()
         if older is not None:
             older.drop()
+        return True
 
     def close(self, patience: float = 5.0) -> None:
         """Stop what is at work, drop what waits, and wait some seconds for the thread to end."""

@@ -9,10 +9,11 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from textlrp.characters import printable
 from textlrp.cost import FORWARD, GRADIENT, Cost, Run
 from textlrp.ledger import HEADINGS, RESIDUE, Ledger
 from textlrp.trial import Check
-from textlrp.wording import named, shown, signed
+from textlrp.wording import named, signed
 
 if TYPE_CHECKING:
     from textlrp.audit import Audit
@@ -69,7 +70,7 @@ def _description(audit: Audit, width: int | None, console: Console) -> Iterator[
         "versions": versions,
     }
     for title, value in parts.items():
-        yield from _hanging(Text.assemble((title.ljust(_TITLE), "dim"), shown(value)), _TITLE, width, console)
+        yield from _hanging(Text.assemble((title.ljust(_TITLE), "dim"), printable(value)), _TITLE, width, console)
 
 
 def _texts(audit: Audit, width: int | None) -> Iterator[Text]:
@@ -82,7 +83,7 @@ def _texts(audit: Audit, width: int | None) -> Iterator[Text]:
     ]
     wide = max(map(len, counts))
     for i, (document, count) in enumerate(zip(audit.documents, counts, strict=True), 1):
-        text = shown(document.text).replace("\n", " ").replace("\t", " ")
+        text = printable(document.text, "\n\t").replace("\n", " ").replace("\t", " ")
         line = Text.assemble((f"text {i}".ljust(_TITLE), "dim"), count.ljust(wide), _GAP, text)
         if width is not None and line.cell_len > width:
             line.truncate(width - 3)
@@ -99,7 +100,7 @@ def _operations(audit: Audit) -> Iterator[Text]:
     names = [preset.name for preset in audit.presets]
     rows = [["operation", "rule", *map(named, names)]]
     for (name, rule), row in sorted(counts.items()):
-        rows.append([name, rule, *(str(row.get(preset, "-")) for preset in names)])
+        rows.append([printable(name), printable(rule), *(str(row.get(preset, "-")) for preset in names)])
     yield from _grid(rows, left=2)
 
 
@@ -147,7 +148,7 @@ def _wide(column: dict[str, str]) -> int:
 def cost_lines(cost: Cost | str, title: str = "cost") -> Iterator[Text]:
     """Yield the table of what explanations cost, or why there is none."""
     if isinstance(cost, str):
-        yield Text.assemble((title.ljust(_TITLE), "dim"), f"not measured: {shown(cost)}")
+        yield Text.assemble((title.ljust(_TITLE), "dim"), f"not measured: {printable(cost)}")
         return
     rows = [[title, "time", "ratio", "quartiles", "activations", "ratio"]]
     rows += [_cost_row(run) for run in cost.runs]
@@ -179,7 +180,7 @@ def _check(check: Check, width: int | None, console: Console) -> Iterator[Text]:
         found += f" (limit {_number(check.limit)})"
     found = ": ".join(filter(None, (found, check.detail)))
     start = f"{result:9}{check.name:18}"
-    line = Text.assemble((start[:9], style), start[9:], shown(found).replace("\n", " "))
+    line = Text.assemble((start[:9], style), start[9:], printable(found, "\n").replace("\n", " "))
     yield from _hanging(line, len(start), width, console)
 
 

@@ -15,12 +15,13 @@ from rich.style import Style
 from rich.text import Text
 
 from textlrp import palette
+from textlrp.characters import Printable
 from textlrp.colors import has_colors, style
 from textlrp.ledger import RESIDUE, TOKENS, Ledger
 from textlrp.spans import Span, read_range
 from textlrp.terminal_layers import layer_lines
 from textlrp.units import whole_units
-from textlrp.wording import named, percent, shown, signed
+from textlrp.wording import named, percent, signed
 
 if TYPE_CHECKING:
     from textlrp.explanation import Explanation
@@ -106,7 +107,7 @@ def colored_text(
         within: the characters ``[start, end)`` to show; default: all.
     """
     at, stop = within or (0, len(text))
-    line = Text()
+    line, printed = Text(), Printable(text)
     marked = ("", "")
     for span in spans:
         start, end = max(at, span.start), min(stop, span.end)
@@ -114,17 +115,26 @@ def colored_text(
             continue
         weight = span.relevance / strongest if strongest else 0.0
         if has_colors(console):
-            line.append(shown(text[at:start]))
-            line.append(shown(text[start:end]), style=style(weight, console))
+            _append(line, printed, at, start)
+            _append(line, printed, start, end, style(weight, console))
         else:
             marks = palette.marks(weight)
             if start > at or marks != marked:  # pieces of a word that have the same mark share their brackets
-                line.append(marked[1] + shown(text[at:start]) + marks[0])
-            line.append(shown(text[start:end]))
+                line.append(marked[1])
+                _append(line, printed, at, start)
+                line.append(marks[0])
+            _append(line, printed, start, end)
             marked = marks
         at = end
-    line.append(marked[1] + shown(text[at:stop]))
+    line.append(marked[1])
+    _append(line, printed, at, stop)
     return line
+
+
+def _append(line: Text, printed: Printable, start: int, end: int, style: Style | None = None) -> None:
+    """Append characters of a text, dim what stands for one that cannot be shown."""
+    for piece, replaced in printed.pieces(start, end):
+        line.append(piece, (style or Style()) + Style(dim=True) if replaced else style)
 
 
 def legend(e: Explanation, strongest: float, console: Console) -> Text:

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.text import Text
 
 from textlrp import palette
+from textlrp.characters import printable
 from textlrp.colors import has_colors, style
 from textlrp.heatmap import Heatmap, Holding, heatmap, holdings
-from textlrp.wording import shown, signed
+from textlrp.wording import signed
 
 if TYPE_CHECKING:
     from textlrp.explanation import Explanation
@@ -41,7 +42,7 @@ def _table(held: list[Holding], scale: float, width: int | None) -> Iterator[Tex
     rows = [titles]
     for i, each in enumerate(held):
         size = max(scale, abs(each.posted), abs(each.around))
-        row = [f"{i:>2} {shown(each.name)}", signed(each.held, size), signed(each.posted, size)]
+        row = [f"{i:>2} {printable(each.name)}", signed(each.held, size), signed(each.posted, size)]
         row += [signed(each.around, size)] if around else []
         row += [f"{100 * each.shares[path]:.0f} %" if path in each.shares else "" for path in _PATHS]
         row.append("" if each.head is None else f"{each.head[0]}: {signed(each.head[1], size)}")
@@ -78,5 +79,5 @@ def _map(found: Heatmap, names: list[str], console: Console, width: int | None) 
 
 
 def _short(text: str) -> str:
-    word = " ".join(shown(text).split())
+    word = " ".join(printable(text, "\n\t").split())
     return word if cell_len(word) <= _WORD else set_cell_size(word, _WORD - 3) + "..."

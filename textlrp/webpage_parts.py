@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from textlrp import palette
+from textlrp.characters import printable
 from textlrp.headings import MEANINGS
 from textlrp.ledger import RESIDUE, Ledger
 from textlrp.rules import PRESETS
@@ -198,7 +199,8 @@ def label_rows(e: Explanation) -> list[Row]:
 
 def facts(e: Explanation, by: str) -> list[tuple[str, str]]:
     """Return what somebody needs to know who wants to repeat an explanation."""
-    score = f"logit of {e.target}" + (f" minus logit of {e.contrast}" if e.contrast is not None else "")
+    score = f"logit of {printable(e.target)}"
+    score += f" minus logit of {printable(e.contrast)}" if e.contrast is not None else ""
     found = [
         ("Model", e.model or "not recorded"),
         ("Revision", e.revision),
@@ -212,8 +214,8 @@ def facts(e: Explanation, by: str) -> list[tuple[str, str]]:
     return [(name, value) for name, value in found if value]
 
 
-def command(e: Explanation, by: str) -> str:
-    """Return the command that repeats an explanation, given the text in a file."""
+def command(e: Explanation, by: str) -> tuple[str, ...]:
+    """Return the command that repeats an explanation, given the text in a file, in parts: an option each."""
     reading = {**({"long": "windows"} if e.windows > 1 else {}), **e.reading}
     options = [
         ("--model", e.model if e.model != BUILT_IN else ""),
@@ -228,7 +230,7 @@ def command(e: Explanation, by: str) -> str:
     quoted += ["--layers"] if e.layers else []
     if e.text_pair is not None:
         quoted.insert(1, '--pair "$(cat second-text.txt)"')
-    return " ".join(quoted)
+    return tuple(quoted)
 
 
 def share(e: Explanation, label: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from textlrp.characters import printable
+
 
 def percent(share: float) -> str:
     """Return a share of 1 as a percentage; only 0 and 1 themselves are written 0 and 100."""
@@ -44,12 +46,16 @@ def number(value: float, scale: float | None = None) -> str:
 
 def named(name: str) -> str:
     """Return a label or a model's name on one line, cut where it is very long."""
-    line = shown(name).replace("\n", " ").replace("\t", " ")
+    line = printable(name, "\n\t").replace("\n", " ").replace("\t", " ")
     return line if len(line) <= 60 else line[:57] + "..."
 
 
 def shown(text: str) -> str:
-    """Replace control characters by their pictures: a text must not command the terminal. Newlines and tabs stay."""
+    """Return a text as a page shows it: control characters are replaced by their pictures, newlines and tabs stay.
+
+    What turns the direction of writing stays, too: pages isolate what comes from elsewhere. :func:`printable` is for
+    terminals.
+    """
     text = text.replace("\r\n", "\n")
     return "".join(char if char.isprintable() else _picture(char) for char in text)
 

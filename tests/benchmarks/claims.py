@@ -14,7 +14,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +28,6 @@ from rich.text import Text
 from torch import nn
 
 from textlrp.cost import timed
-from textlrp.isolation import undisturbed
 
 Array = npt.NDArray[np.float64]
 
@@ -202,12 +201,27 @@ def turns(
     return found
 
 
+@contextlib.contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Hold a model in evaluation mode, without a parameter that requires grad, for what runs on the plain model."""
+    training = [module for module in model.modules() if module.training]
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
 def freezing(model: nn.Module, *names: str) -> Callable[[str], contextlib.AbstractContextManager[object]]:
     """Return the scope of candidates, of which those of these names find the model frozen.
 
-    An explanation freezes it for itself, which is a part of what it costs.
+    An explanation takes a frozen copy for itself, which is a part of what it costs.
     """
-    return lambda name: undisturbed(model) if name in names else contextlib.nullcontext()
+    return lambda name: frozen(model) if name in names else contextlib.nullcontext()
 
 
 def against(seconds: Mapping[str, Sequence[float]], one: str, other: str) -> str:

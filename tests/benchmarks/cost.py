@@ -20,12 +20,12 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler reports its star
 
 import torch
 import transformers
+from claims import frozen  # its neighbor
 from rich.console import Console
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from textlrp import cost, tables
-from textlrp.isolation import undisturbed
 from textlrp.propagation import propagate
 from textlrp.rules import PRESETS
 
@@ -82,7 +82,7 @@ def peak_memory(run: Callable[[], Any], device: str) -> int:
 
 def peaks(model: nn.Module, batch: dict[str, torch.Tensor], rules: list[str], device: str) -> str:
     """Return the peaks of memory in one line, with their ratios to gradient x input."""
-    with undisturbed(model):
+    with frozen(model):
         found = {cost.GRADIENT: peak_memory(lambda: cost.gradient_x_input(model, batch), device)}
     for name in rules:
         found[name] = peak_memory(lambda name=name: propagate(model, None, name, **batch), device)

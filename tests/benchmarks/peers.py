@@ -31,12 +31,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from claims import Row, against, asked, at_least, finish, median_ratio, parser, turns  # its neighbors
+from claims import Row, against, asked, at_least, finish, frozen, median_ratio, parser, turns  # its neighbors
 from cost import MODELS, QUICK, build, inputs, shape
 from torch import Tensor, nn
 
 from textlrp.cost import timed
-from textlrp.isolation import undisturbed
 from textlrp.propagation import propagate
 
 OURS, STEPS = "an explanation", 50
@@ -86,7 +85,7 @@ def integrated_gradients(options: argparse.Namespace) -> Row:
         )
 
     steps = 4 if options.quick else STEPS
-    with undisturbed(model):
+    with frozen(model):
         size = fastest(lambda size: run(size, size), steps)
     note = f"{steps} steps by captum {importlib.metadata.version('captum')}, {size} at once"
     return _compare(row, model, batch, lambda: run(steps, size), note, options)
@@ -109,7 +108,7 @@ def leave_one_out(options: argparse.Namespace) -> Row:
             ]
         return (whole - torch.cat(parts))[:, whole.argmax()]
 
-    with undisturbed(model):
+    with frozen(model):
         size = fastest(lambda size: run(size, size), count)
     note = f"{count} forward passes, {size} at once"
     return _compare(_row("leave-one-out", "bert", options), model, batch, lambda: run(count, size), note, options)
@@ -206,9 +205,9 @@ def _compare(
 ) -> Row:
     called = {OURS: lambda: propagate(model, None, **batch), "peer": peer}
 
-    # An explanation freezes the model for itself, which is a part of what it costs.
+    # An explanation takes a frozen copy for itself, which is a part of what it costs.
     def scope(name: str) -> contextlib.AbstractContextManager[object]:
-        return contextlib.nullcontext() if name == OURS else undisturbed(model)
+        return contextlib.nullcontext() if name == OURS else frozen(model)
 
     seconds = turns(called, options.repeats, options.seconds, scope=scope)
     return row(f"{against(seconds, OURS, 'peer')}; {note}", median_ratio(seconds["peer"], seconds[OURS]))

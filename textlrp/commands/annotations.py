@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from textlrp.commands.shared import check_output, echo_json, show
+from textlrp.commands.shared import echo_json, show, writes
+from textlrp.outputs import Output, check_outputs, report_files
 
 
 @click.command("annotations")
@@ -20,8 +21,8 @@ from textlrp.commands.shared import check_output, echo_json, show
 @click.option(
     "--format", "form", type=click.Choice(["terminal", "json", "html"]), default="terminal", show_default=True
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file, whole or not at all.")
-def compare(files: tuple[Path, ...], report: Path, form: str, output: Path | None) -> None:
+@writes("-o", "--output")
+def compare(files: tuple[Path, ...], report: Path, form: str, output: Path | None, force: bool) -> None:
     """Compare what annotators marked in a report: with each other, and with the model.
 
     FILE... are downloads of the report's page, one or many of each annotator.
@@ -31,7 +32,8 @@ def compare(files: tuple[Path, ...], report: Path, form: str, output: Path | Non
     from textlrp.files import write_whole
     from textlrp.report_data import read_report
 
-    check_output(output)
+    outputs = [Output("-o", output)] if output is not None else []
+    check_outputs(outputs, [*files, *report_files(report)], force=force)
     sent = read_report(report)
     read = read_annotations(files, sent)
     found = comparison.compare(read, sent)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from textlrp.commands.shared import check_output, echo_json, load, read_texts, show
+from textlrp.commands.shared import echo_json, load, read_texts, rules_file, show, trust_option, writes
+from textlrp.outputs import Output, check_outputs
 
 
 @click.command()
@@ -16,9 +17,10 @@ from textlrp.commands.shared import check_output, echo_json, load, read_texts, s
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
 @click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
 @click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]")
+@trust_option
 @click.option("--rules", multiple=True, default=("attnlrp", "cp-lrp"), show_default=True, help="May be given twice.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, and nothing else.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file, whole or not at all.")
+@writes("-o", "--output")
 @click.pass_context
 def check(
     context: click.Context,
@@ -28,9 +30,11 @@ def check(
     revision: str | None,
     device: str | None,
     dtype: str | None,
+    trusted: bool,
     rules: tuple[str, ...],
     as_json: bool,
     output: Path | None,
+    force: bool,
 ) -> None:
     """Check that MODEL, a folder or a hub name, can be explained; without MODEL, the built-in classifier.
 
@@ -45,8 +49,9 @@ def check(
     documents = read_texts(texts, file)
     for document in documents or ():
         check_text(document)
-    check_output(output)
-    explainer = load(model, "MODEL", revision, device, dtype)
+    written = [Output("-o", output)] if output is not None else []
+    check_outputs(written, [file, *map(rules_file, rules), model], force=force)
+    explainer = load(model, "MODEL", revision, device, dtype, trusted)
     from textlrp.audit import audit
 
     found = audit(explainer, documents, chosen)

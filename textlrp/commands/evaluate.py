@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import click
 
-from textlrp.commands.shared import check_output, echo_json, load, show
+from textlrp.commands.shared import echo_json, load, rules_file, show, trust_option, writes
 from textlrp.errors import InputError
+from textlrp.evaluation_log import RESULTS, RUN
+from textlrp.outputs import Output, check_outputs
 
 _EPILOG = """A corpus is the name of a bundled one, or a file, folder or data set as "textlrp report" takes them, with
 :SPLIT behind it where it has several. A method is a preset of rules, rules:FILE.json, or one of random, attention,
@@ -57,6 +60,7 @@ rollout, gradient-norm, gradient-x-input, integrated-gradients[:STEPS], occlusio
 @click.option("--label", help="The column of the right label; an empty name takes none.  [default: label, ...]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What all that is random uses.")
 @click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
+@trust_option
 @click.option(
     "--output",
     "folder",
@@ -67,9 +71,7 @@ rollout, gradient-norm, gradient-x-input, integrated-gradients[:STEPS], occlusio
 @click.option(
     "--format", "form", type=click.Choice(["terminal", "json", "html"]), default="terminal", show_default=True
 )
-@click.option(
-    "-o", "output", metavar="FILE", type=click.Path(path_type=Path), help="Write to a file, whole or not at all."
-)
+@writes("-o", "output", metavar="FILE")
 def evaluate(
     models: tuple[str, ...],
     corpora: tuple[str, ...],
@@ -82,9 +84,11 @@ def evaluate(
     label: str | None,
     seed: int,
     device: str | None,
+    trusted: bool,
     folder: Path | None,
     form: str,
     output: Path | None,
+    force: bool,
 ) -> None:
     """Measure which methods say what a model does, and which say what people would.
 
@@ -96,14 +100,17 @@ def evaluate(
     from textlrp.evaluation_data import read_corpora, short_names
     from textlrp.explainer import DEMO_NAME
 
-    check_output(output)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise InputError(f"--output is a folder, and {str(folder)!r} is a file; -o names a file for the table")
+    kept = [] if folder is None else [folder, folder / RUN, folder / RESULTS]
+    outputs = [Output("--output", path, kept=True) for path in kept]
+    outputs += [Output("-o", output)] if output is not None else []
+    check_outputs(outputs, _read(models, corpora, methods), force=force)
     read = read_corpora(corpora, text=text, label=label, limit=limit, seed=seed)
     named = zip(short_names(models, "model"), models, strict=True)
-    loaders = {name: partial(load, model, "--model", None, device, None) for name, model in named}
+    loaders = {name: partial(load, model, "--model", None, device, None, trusted) for name, model in named}
     found = evaluation.evaluate(
-        loaders or {DEMO_NAME: partial(load, None, "--model", None, device, None)},
+        loaders or {DEMO_NAME: partial(load, None, "--model", None, device, None, trusted)},
         read,
         methods or evaluation.METHODS,
         perturb=perturb or evaluation.PERTURB,
@@ -121,3 +128,9 @@ def evaluate(
         echo_json(written, output)
     else:
         show(found, output)
+
+
+def _read(models: Sequence[str], corpora: Sequence[str], methods: Sequence[str]) -> list[str | None]:
+    """Return the files and folders that are read, as far as these are such."""
+    rules = [rules_file(method.removeprefix("rules:")) for method in methods]
+    return [*models, *corpora, *(corpus.rpartition(":")[0] or None for corpus in corpora), *rules]

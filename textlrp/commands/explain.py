@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from textlrp.commands.shared import check_output, echo_json, load, read_text, show
+from textlrp.commands.shared import echo_json, load, read_text, rules_file, show, trust_option, writes
+from textlrp.outputs import Output, check_outputs
 
 _EPILOG = """Colors follow the terminal: 16 million, 256, 16, or marks such as [++good] where there are none (NO_COLOR,
 a pipe). TEXTLRP_BACKGROUND=light or dark tells the background where the terminal does not."""
@@ -19,6 +20,7 @@ a pipe). TEXTLRP_BACKGROUND=light or dark tells the background where the termina
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
 @click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
 @click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]")
+@trust_option
 @click.option("--pair", metavar="TEXT", help="The second text of a pair: a hypothesis, a passage to rank.")
 @click.option("--target", help="The label to explain, by name or index.  [default: the predicted one]")
 @click.option("--contrast", help="Explain the difference to this label, or to the runner-up.")
@@ -42,7 +44,7 @@ a pipe). TEXTLRP_BACKGROUND=light or dark tells the background where the termina
 @click.option(
     "--format", "form", type=click.Choice(["terminal", "html", "json"]), default="terminal", show_default=True
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file, whole or not at all.")
+@writes("-o", "--output")
 def explain(
     text: str | None,
     file: Path | None,
@@ -50,6 +52,7 @@ def explain(
     revision: str | None,
     device: str | None,
     dtype: str | None,
+    trusted: bool,
     pair: str | None,
     target: str | None,
     contrast: str | None,
@@ -61,6 +64,7 @@ def explain(
     layers: bool,
     form: str,
     output: Path | None,
+    force: bool,
 ) -> None:
     """Explain TEXT, a file, or standard input (TEXT is - or left out)."""
     from textlrp.rules import Rules
@@ -68,8 +72,10 @@ def explain(
 
     document = read_text(text, file)
     chosen = Rules.parse(rules)
-    check_output(output)
-    explainer = load(model, "--model", revision, device, dtype)
+    written = [Output("-o", output)] if output is not None else []
+    read = file if file is not None else "-" if text in (None, "-") else None
+    check_outputs(written, [read, rules_file(rules), model], force=force)
+    explainer = load(model, "--model", revision, device, dtype, trusted)
     explanation = explainer.explain(
         document,
         pair,

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from textlrp.commands.shared import check_output, echo_json
-from textlrp.exports import FORMATS
+from textlrp.commands.shared import echo_json, writes
+from textlrp.exports import FOLDERS, FORMATS
+from textlrp.outputs import Output, check_outputs
 
 _EPILOG = """RUN is what a corpus run or a report keeps (JSON lines), a file of explain --format json, or a folder of
 them. label-studio writes a folder with tasks.json and config.xml, brat a folder to copy into its data; spacy writes
@@ -17,7 +18,7 @@ JSON for displaCy, or with -o NAME.spacy a DocBin. Labels are "for" and "against
 @click.command(epilog=_EPILOG)
 @click.argument("run")
 @click.option("--to", type=click.Choice(FORMATS), required=True, help="The tool or table to write for.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file or folder, whole or not at all.")
+@writes("-o", "--output", help="Write to a file, or a new folder, whole or not at all.")
 @click.option("--by", type=click.Choice(["token", "word", "sentence"]), default="word", show_default=True)
 @click.option(
     "--threshold", type=float, help="Mark spans from this share of the strongest relevance on. [default: 0.1]"
@@ -31,6 +32,7 @@ def export(
     run: str,
     to: str,
     output: Path | None,
+    force: bool,
     by: str,
     threshold: float | None,
     top: int | None,
@@ -42,8 +44,8 @@ def export(
     from textlrp.records import read_run
 
     exports.check_place(to, output)
-    if to not in ("label-studio", "brat"):
-        check_output(output)
+    outputs = [Output("-o", output)] if output is not None and to not in FOLDERS else []
+    check_outputs(outputs, [run], force=force, runs=True)
     written = exports.export(
         read_run(run),
         to,

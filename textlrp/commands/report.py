@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from textlrp.commands.shared import check_output, load, printable
-from textlrp.errors import InputError, LRPError
+from textlrp.characters import printable
+from textlrp.commands.shared import echo, load, rules_file, trust_option, writes
+from textlrp.errors import InputError
+from textlrp.outputs import Output, check_outputs, check_pages
 
 if TYPE_CHECKING:
-    from textlrp.explainer import Explainer
-    from textlrp.records import Record
-    from textlrp.report import Failure
-    from textlrp.sources import Source
+    from textlrp.records import Failure, Record
 
 _EPILOG = """INPUT is a CSV, TSV, JSON, JSON Lines, Parquet or text file, a folder saved by datasets, a bundled corpus,
 or a data set on the hub; or explanations that are there already: what --save wrote, a file of "textlrp explain
 --format json", or a folder of such files. Then no model runs."""
+
+#: What options are called where Python calls them something else.
+_OPTIONS = {"identity": "id", "targets": "target", "trusted": "trust-remote-code"}
 
 _LISTED = 10  # failures that are listed on standard error
 
@@ -31,9 +34,7 @@ _DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
 
 @click.command(epilog=_EPILOG)
 @click.argument("source", metavar="INPUT")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default="report.html", show_default=True, help="The file."
-)
+@writes("-o", "--output", default="report.html", show_default=True)
 @click.option("--text", help="The column of the text.  [default: text, sentence, ...]")
 @click.option("--pair", help="The column of the second text.")
 @click.option("--label", help="The column of the right label; an empty name takes none.  [default: label, ...]")
@@ -44,6 +45,7 @@ _DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
 @click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
 @click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]")
+@trust_option
 @click.option(
     "--target",
     "targets",
@@ -61,10 +63,15 @@ _DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
 @click.option("--stride", type=int, help="How many ids after its predecessor a window may start.  [default: 3/4 of it]")
 @click.option("--title", help="What stands above the report.  [default: the name of INPUT]")
 @click.option("--blind", is_flag=True, help="Hide what the model says about a document until its reader has marked it.")
-@click.option("--save", type=click.Path(path_type=Path), help="Keep the explanations, to report or export them again.")
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path),
+    help="Keep explanations as they come, to report or export again; the same command goes on where it was stopped.",
+)
 def report(
     source: str,
     output: Path,
+    force: bool,
     limit: int | None,
     title: str | None,
     blind: bool,
@@ -76,34 +83,77 @@ def report(
     It shows how often the model is right and which words it goes by, and every document in colors. Readers agree or
     disagree and mark the words that they go by; what they send back is read by "textlrp annotations".
     """
-    from textlrp.records import read_run, write_run
+    from textlrp.records import iterate_run, write_run
     from textlrp.report import write_report
 
-    check_output(output)
-    check_output(save)
-    failures: Sequence[Failure] = ()
-    if _is_run(source):
-        given = [name for name, value in options.items() if value not in (None, ())]
-        if given:
-            name = {"identity": "id", "targets": "target"}.get(given[0], given[0])
-            raise InputError(f"{source!r} holds explanations, and --{name} says how to make them: leave it out")
-        records = read_run(source)[:limit]
-    else:
-        records, failures = _explained(source, limit, **options)
-    if save is not None:
-        write_run(save, records)
-    written = write_report(records, output, title=title or _title(source), blind=blind, failures=failures)
-    for failure in failures[:_LISTED]:
+    outputs = [Output("-o", output, pages=True)]
+    outputs += [Output("--save", save, run=True)] if save is not None else []
+    is_run = _is_run(source)
+    read = [source, rules_file(options["rules"]), options["model"]]
+    check_outputs(outputs, read, force=force, runs=is_run)
+
+    def check(files: Sequence[Path]) -> None:
+        if not force:
+            check_pages(output, files[1:])
+
+    counted = _Counted()
+    with ExitStack() as stack:
+        if is_run:
+            given = [name for name, value in options.items() if value not in (None, False, ())]
+            if given:
+                name = _OPTIONS.get(given[0], given[0])
+                raise InputError(f"{source!r} holds explanations, and --{name} says how to make them: leave it out")
+            if save is not None:
+                write_run(save, _first(iterate_run(source), limit))
+            documents = _first(iterate_run(source), limit)
+        else:
+            documents = _explained(source, limit, save, force, stack, **options)
+        written = write_report(counted.each(documents), output, title=title or _title(source), blind=blind, check=check)
+    for failure in counted.failures[:_LISTED]:
         _say(f"not explained: {failure.id}: {failure.reason}")
-    if len(failures) > _LISTED:
-        _say(f"not explained: {len(failures) - _LISTED:,} more, which the report lists")
+    if len(counted.failures) > _LISTED:
+        _say(f"not explained: {len(counted.failures) - _LISTED:,} more, which the report lists")
     pages = f" and {len(written) - 1} pages beside it" if len(written) > 1 else ""
-    click.echo(f"{printable(str(output))}{pages}: {len(records):,} document{'s' if len(records) != 1 else ''}")
+    number = f"{counted.records:,} document{'s' if counted.records != 1 else ''}"
+    echo(f"{printable(str(output))}{pages}: {number}")
+
+
+@dataclass
+class _Counted:
+    """Documents that go by: how many have explanations, and which have none."""
+
+    records: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+    def each(self, documents: Iterable[Record | Failure]) -> Iterator[Record | Failure]:
+        from textlrp.records import Failure
+
+        for document in documents:
+            if isinstance(document, Failure):
+                self.failures.append(document)
+            else:
+                self.records += 1
+            yield document
+
+
+def _first(documents: Iterable[Record | Failure], limit: int | None) -> Iterator[Record | Failure]:
+    """Yield so many documents that have explanations, and those without that stand between them."""
+    from textlrp.records import Record
+
+    for document in documents:
+        yield document
+        if limit is not None and isinstance(document, Record):
+            limit -= 1
+            if not limit:
+                return
 
 
 def _explained(
     source: str,
     limit: int | None,
+    save: Path | None,
+    anew: bool,
+    stack: ExitStack,
     *,
     text: str | None,
     pair: str | None,
@@ -114,57 +164,24 @@ def _explained(
     revision: str | None,
     device: str | None,
     dtype: str | None,
+    trusted: bool,
     targets: Sequence[str],
     **how: Any,
-) -> tuple[list[Record], list[Failure]]:
-    """Return the documents of a table with their explanations, and those that cannot be explained."""
-    from textlrp.records import Record
-    from textlrp.report import Failure
+) -> Iterator[Record | Failure]:
+    """Return the documents of a table with their explanations, one by one, those that a saved run has first."""
+    from textlrp.explained import explain_documents, origin
     from textlrp.rules import Rules
-    from textlrp.sources import match_labels, read_documents
+    from textlrp.runs import Run
+    from textlrp.sources import read_documents
 
     chosen = Rules.parse(how.pop("rules") or "attnlrp")
     documents = read_documents(source, text=text, pair=pair, label=label, id=identity, limit=limit, split=split)
-    explainer = load(model, "--model", revision, device, dtype)
+    explainer = load(model, "--model", revision, device, dtype, trusted)
     how = {**how, "long": how["long"] or "truncate", "rules": chosen}
-    records: list[Record] = []
-    failures: list[Failure] = []
-    found = _explain(explainer, documents, targets, how)
-    for document, explanations in zip(documents, found, strict=True):
-        if isinstance(explanations, LRPError):
-            failures.append(Failure(document.id, str(explanations)))
-        else:
-            records.append(Record(document.id, explanations, document.label, document.rationales))
-    if not records:
-        what = "the document" if len(documents) == 1 else f"none of the {len(documents):,} documents"
-        raise InputError(f"{what} can{'not' if len(documents) == 1 else ''} be explained: {failures[0].reason}")
-    # Data often has 0 and 1 where the model has names.
-    named = match_labels([record.label for record in records], list(records[0].explanation.logits))
-    return [replace(record, label=each) for record, each in zip(records, named, strict=True)], failures
-
-
-def _explain(
-    explainer: Explainer, documents: Sequence[Source], targets: Sequence[str], how: dict[str, Any]
-) -> list[Any]:
-    """Return for each document its explanations, that of the predicted label first, or the error."""
-    if len(targets) <= 1 and "all" not in targets:
-        texts = [(d.text, d.text_pair) if d.text_pair is not None else d.text for d in documents]
-        target = targets[0] if targets else None
-        batch = explainer.explain_batch(texts, target, progress=True, errors="return", **how)
-        return [each if isinstance(each, LRPError) else (each,) for each in batch]
-    from textlrp.progress import Bar
-
-    asked: Any = "all" if "all" in targets else list(dict.fromkeys(targets))
-    found: list[Any] = []
-    with Bar("explaining", len(documents), True) as bar:
-        for document in documents:
-            try:
-                several = explainer.explain_targets(document.text, asked, document.text_pair, **how)
-                found.append(tuple(sorted(several.values(), key=lambda e: e.target != e.predicted)))
-            except LRPError as error:
-                found.append(error)
-            bar.advance()
-    return found
+    run = None
+    if save is not None:
+        run = stack.enter_context(Run(save, origin(explainer, documents, targets, how), anew))
+    return explain_documents(explainer, documents, targets, how, run)
 
 
 def _is_run(source: str) -> bool:
@@ -186,7 +203,9 @@ def _is_run(source: str) -> bool:
                 values = json.loads(first + file.read())
     except (OSError, ValueError, RecursionError):
         return False  # what is wrong is said where it is read as a table
-    return isinstance(values, dict) and ("explanations" in values or {"tokens", "ledger"} <= values.keys())
+    if not isinstance(values, dict):
+        return False
+    return values.get("textlrp") == "run" or "explanations" in values or {"tokens", "ledger"} <= values.keys()
 
 
 def _title(source: str) -> str:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from textlrp.commands.shared import load
+from textlrp.commands.shared import echo, load, trust_option
 
 
 @click.command()
@@ -22,6 +22,7 @@ from textlrp.commands.shared import load
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
 @click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
 @click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]")
+@trust_option
 @click.option("--open/--no-open", "opened", default=None, help="Open the page in a browser.  [default: in a terminal]")
 def serve(
     models: tuple[str, ...],
@@ -29,6 +30,7 @@ def serve(
     revision: str | None,
     device: str | None,
     dtype: str | None,
+    trusted: bool,
     opened: bool | None,
 ) -> None:
     """Explain texts as you type them, on a page of this machine.
@@ -41,16 +43,15 @@ def serve(
     server.check()
     listening = server.bind(port)
     try:
-        loaded = [load(model, "--model", revision, device, dtype) for model in models or (None,)]
+        loaded = [load(model, "--model", revision, device, dtype, trusted) for model in models or (None,)]
         server.run([server.Model.of(explainer) for explainer in loaded], listening, lambda url: _say(url, opened))
     finally:
         listening.close()
 
 
 def _say(address: str, opened: bool | None) -> None:
-    click.echo(address)
+    echo(address)
     click.echo("Ctrl-C ends it.", err=True)
-    sys.stdout.flush()
     if opened or (opened is None and sys.stdout.isatty()):
         import webbrowser
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
-from textlrp.errors import InputError
+from textlrp.errors import FileError, InputError
+from textlrp.outputs import RULE
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,18 +21,30 @@ if TYPE_CHECKING:
     from textlrp.explainer import Explainer
 
 
-def printable(line: str) -> str:
-    """Return a line without what would command the terminal: a label or a file name may hold anything."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: The consent to run what a model brings along; every command that loads a model has it.
+trust_option = click.option(
+    "--trust-remote-code",
+    "trusted",
+    is_flag=True,
+    help="Run the code that a model's own files hold, if they do; nothing else lets it run.",
+)
 
 
-def load(model: str | None, named: str, revision: str | None, device: str | None, dtype: str | None) -> Explainer:
+def load(
+    model: str | None, named: str, revision: str | None, device: str | None, dtype: str | None, trusted: bool
+) -> Explainer:
     from textlrp.explainer import Explainer
 
     if model is not None:
-        return Explainer.from_pretrained(model, revision=revision, device=device, dtype=dtype)
+        return Explainer.from_pretrained(
+            model, revision=revision, device=device, dtype=dtype, trust_remote_code=trusted
+        )
     if revision is not None or dtype is not None:
         raise InputError(f"--revision and --dtype go with {named}: the built-in classifier has one form")
+    if trusted:
+        raise InputError(f"--trust-remote-code goes with {named}: the built-in classifier has no code of its own")
     return Explainer.demo(device=device)
 
 
@@ -43,9 +58,58 @@ def read_texts(texts: tuple[str, ...], file: Path | None) -> list[str] | None:
     return [*texts, *lines]
 
 
+def writes(*names: str, **settings: Any) -> Callable[[Command], Command]:
+    """Add the option that names the file to write, and ``--force``."""
+    settings = {"type": click.Path(path_type=Path), "help": "Write to a file, whole or not at all.", **settings}
+
+    def add(command: Command) -> Command:
+        return click.option(*names, **settings)(click.option("--force", is_flag=True, help=RULE)(command))
+
+    return add
+
+
+def rules_file(rules: str | None) -> str | None:
+    """Return the file that rules are read from, if that is what they are."""
+    return rules if rules is not None and rules.lower().endswith(".json") else None
+
+
+def echo(written: str | bytes) -> None:
+    """Write to standard output, as UTF-8 if these are bytes."""
+    with standard_output():
+        click.echo(written, nl=isinstance(written, str))
+
+
 def echo_json(written: str, output: Path | None) -> None:
     if output is None:
-        click.echo(written.encode(), nl=False)  # JSON is UTF-8, whatever the terminal is
+        echo(written.encode())  # JSON is UTF-8, whatever the terminal is
+
+
+@contextmanager
+def standard_output() -> Iterator[None]:
+    """Turn what the system says while something is shown into one sentence.
+
+    A closed pipe stays what it is: the program ends without a word, with status 1.
+
+    Raises:
+        FileError: standard output is closed, or cannot be written to.
+    """
+    if sys.stdout is None:
+        raise FileError("cannot write to standard output: it is closed")
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        drop(sys.stdout)
+        raise FileError(f"cannot write to standard output: {error.strerror or error}") from None
+
+
+def drop(stream: TextIO) -> None:
+    """Let what a stream still holds go nowhere: at its end, Python would try once more to write it, and complain."""
+    with suppress(OSError):  # a stream of no file
+        number, nowhere = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
 
 
 def read_text(text: str | None, file: Path | None) -> str:
@@ -72,18 +136,6 @@ def _decode(raw: bytes, source: str) -> str:
         ) from None
 
 
-def check_output(output: Path | None) -> None:
-    """Fail before the model runs where the result could not be written."""
-    if output is None:
-        return
-    if output.is_dir():
-        raise InputError(f"cannot write {str(output)!r}: it is a folder; name a file in it")
-    if not output.parent.is_dir():
-        raise InputError(f"cannot write {str(output)!r}: there is no folder {str(output.parent)!r}; make it first")
-    if not os.access(output if output.exists() else output.parent, os.W_OK):
-        raise InputError(f"cannot write {str(output)!r}: permission denied")
-
-
 def show(found: RenderableType, output: Path | None) -> None:
     from io import StringIO
 
@@ -96,7 +148,8 @@ def show(found: RenderableType, output: Path | None) -> None:
         Console(file=buffer, color_system=None).print(found, soft_wrap=True)
         write_whole(output, buffer.getvalue())
         return
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a character that the terminal lacks is shown as "?"
-    console = Console(highlight=False)
-    console.print(found, soft_wrap=not console.is_terminal)
+    with standard_output():
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # a character that the terminal lacks is shown as "?"
+        console = Console(highlight=False)
+        console.print(found, soft_wrap=not console.is_terminal)

@@ -24,7 +24,7 @@ const Name = (() => {
     const count = Marks.count();
     keep.hidden = !Marks.name || !count;
     byId("name-intro").hidden = Boolean(Marks.name);
-    keep.querySelector("span").textContent = `Take along the ${Numbers.count(count)} marked so far as ${Marks.name}`;
+    keep.querySelector("span").textContent = `Take along the ${Numbers.count(count)} marked so far as ${Text.named(Marks.name)}`;
     keep.querySelector("input").checked = true;
     dialog.showModal();
     field.select();

@@ -71,7 +71,7 @@ const Filter = (() => {
     const sure = Data.columns.confidence.some(each => each !== null);
     byId("confidence").hidden = !sure;
     const views = Data.views.map(([target, contrast], i) => [
-      i, Data.labels[target] + (contrast === null ? "" : ` against ${Data.labels[contrast]}`),
+      i, contrast === null ? Data.labels[target] : `${Text.named(Data.labels[target])} against ${Text.named(Data.labels[contrast])}`,
     ]);
     fill(fields.view, views);
     fields.view.closest("label").hidden = !Data.several;
@@ -234,7 +234,7 @@ const Filter = (() => {
     if (wanted === null) return;
     const index = Data.places.get(wanted);
     if (index === undefined) {
-      Say.aloud(`There is no document \u201c${wanted}\u201d here.`);
+      Say.aloud(`There is no document \u201c${Text.named(wanted)}\u201d here.`);
       return;
     }
     if (!List.listed(index)) clear();

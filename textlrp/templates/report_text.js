@@ -66,7 +66,17 @@ const Text = (() => {
     return found;
   };
 
-  return { points, units, visible, pieces };
+  // Letters of scripts that are written from right to left, and what directs the writing.
+  const turning = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+
+  /** A name inside a sentence, of which it turns nothing: what directs the writing is shown, and the name is isolated. */
+  const named = name => {
+    if (!turning.test(name)) return visible(name);
+    const shown = visible(name).replace(/[\u202a-\u202e\u2066-\u2069]/g, char => `\\u${char.charCodeAt(0).toString(16)}`);
+    return `\u2068${shown}\u2069`;
+  };
+
+  return { points, units, visible, named, pieces };
 })();
 
 const Data = (() => {

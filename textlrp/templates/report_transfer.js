@@ -92,7 +92,7 @@ const Transfer = (() => {
     for (const [who, [all, used]] of counts) {
       const rest = all - used;
       said.push(
-        `${Numbers.count(used)} ${used === 1 ? "mark" : "marks"} of ${who} taken` +
+        `${Numbers.count(used)} ${used === 1 ? "mark" : "marks"} of ${Text.named(who)} taken` +
           (rest ? `; ${Numbers.count(rest)} left as ${rest === 1 ? "it was" : "they were"}, here as new or newer.` : "."),
       );
     }
@@ -104,7 +104,7 @@ const Transfer = (() => {
     const names = [...counts.keys()];
     if (names.length === 1 && names[0] !== Marks.name) {
       if (!Marks.name || !Marks.count()) Marks.enter(names[0]);
-      else said.push(`You are ${Marks.name}: change the name to see them.`);
+      else said.push(`You are ${Text.named(Marks.name)}: change the name to see them.`);
     }
     Marks.reload();
     return said;

@@ -1,0 +1,132 @@
+"""Code that a model brings along: which files its configs name, and the sentence that refuses to run them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+#: How consent is given; nothing else is one, no environment variable and no answer on standard input.
+CONSENT = "--trust-remote-code (in Python, trust_remote_code=True)"
+
+_LISTED = 3
+
+
+def own_code(name: str, hub: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the files of code that a model's configs name, as ``file.py`` or ``file.py of owner/model``.
+
+    Args:
+        name: a folder or a hub name; of an adapter, its base model is looked at, too.
+        hub: what ``from_pretrained`` is told about the hub: revision, token, cache_dir, ...
+
+    Nothing that is found is run, and what cannot be read names no code.
+    """
+    configs = [_config(name, hub), _tokenizer_config(name, hub)]
+    base = _adapter_base(name)
+    if base is not None:
+        configs += [_config(base, hub), _tokenizer_config(base, hub)]
+    found = (file for config in configs for reference in _references(config) for file in _files(reference))
+    return tuple(dict.fromkeys(found))
+
+
+def kernels(name: str, hub: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the kernels on the hub that a model's config names for its attention or its experts: they are code."""
+    return tuple(dict.fromkeys(_kernels(_config(name, hub))))
+
+
+def refusal(name: str, code: tuple[str, ...], what: str = "holds its own code") -> str:
+    """Return the sentence for a model whose code is not to be run."""
+    named = f" ({listed(code)})" if code else ""
+    return (
+        f"{name!r} {what}{named}, and textlrp runs no code of a model that it is not told to trust: read it, then "
+        f"give {CONSENT}"
+    )
+
+
+def listed(code: tuple[str, ...]) -> str:
+    """Return the names of some files in one line."""
+    return ", ".join(code[:_LISTED]) + (f" and {len(code) - _LISTED} more" if len(code) > _LISTED else "")
+
+
+@contextmanager
+def without_questions() -> Iterator[None]:
+    """Let transformers raise an error where it would ask on standard input whether code may run.
+
+    It asks wherever nobody passes ``trust_remote_code`` on, as models do not for the models inside them. The limit
+    of time for an answer is the only switch that it has: 0 seconds are an error at once.
+    """
+    from transformers import dynamic_module_utils as dynamic
+
+    patience = dynamic.TIME_OUT_REMOTE_CODE
+    dynamic.TIME_OUT_REMOTE_CODE = 0
+    try:
+        yield
+    finally:
+        dynamic.TIME_OUT_REMOTE_CODE = patience
+
+
+def _config(name: str, hub: Mapping[str, Any]) -> dict[str, Any]:
+    from transformers import PreTrainedConfig
+
+    return _read(PreTrainedConfig.get_config_dict, name, hub)
+
+
+def _tokenizer_config(name: str, hub: Mapping[str, Any]) -> dict[str, Any]:
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+    return _read(get_tokenizer_config, name, hub)
+
+
+def _read(reader: Any, name: str, hub: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        found = reader(name, **hub)
+    except Exception:  # what is wrong with the file is said where the model is loaded
+        return {}
+    found = found[0] if isinstance(found, tuple) else found
+    return found if isinstance(found, dict) else {}
+
+
+def _adapter_base(name: str) -> str | None:
+    """Return the base model of an adapter in a folder, or None."""
+    import json
+
+    try:
+        found = json.loads((Path(name) / "adapter_config.json").read_bytes())["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _references(values: Any) -> Iterator[str]:
+    """Yield what stands in every ``auto_map``, those of configs inside a config, too."""
+    for key, value in values.items() if isinstance(values, dict) else ():
+        if key == "auto_map":
+            yield from _strings(value)
+        else:
+            yield from _references(value)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _strings(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _strings(each)
+
+
+def _files(reference: str) -> Iterator[str]:
+    """Yield the file that a reference such as ``modeling_x.Model`` or ``owner/model--modeling_x.Model`` names."""
+    repository, _, path = reference.rpartition("--")
+    yield f"{path.partition('.')[0]}.py" + (f" of {repository}" if repository else "")
+
+
+def _kernels(values: Any) -> Iterator[str]:
+    for key, value in values.items() if isinstance(values, dict) else ():
+        if key.endswith(("attn_implementation", "experts_implementation")):
+            yield from (f"kernel {each}" for each in _strings(value) if "/" in each)
+        else:
+            yield from _kernels(value)

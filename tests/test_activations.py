@@ -52,6 +52,17 @@ def test_elementwise_functions_are_found(function):
     assert composed_activations(nn.Sequential(nn.Linear(2, 2), module)) == [module]
 
 
+def test_a_function_without_a_value_at_zero_is_not_taken_whole():
+    """There would be nothing to measure from: its parts meet their own rules, and here one of them has none."""
+    for function in (lambda x: 1 / x + 1, lambda x: x.abs().log() * 2):
+        assert composed_activations(nn.Sequential(nn.Linear(2, 2), Function(function))) == []
+    part = Function(lambda x: x.abs().log() * 2)
+    probe = Probe(lambda m, x: part(x))
+    probe.part = part
+    with pytest.raises(UnsupportedOperationError, match=r"Tensor.log, called in part \(Function\), has no rule"):
+        textlrp.propagate(probe, 0, input_ids=IDS)
+
+
 @pytest.mark.parametrize(
     "function",
     [

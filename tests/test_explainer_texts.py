@@ -319,6 +319,25 @@ def test_a_text_with_several_labels_has_all_of_them_explained() -> None:
     assert said.explain(TEXT).probabilities == pytest.approx(shares)
 
 
+def test_a_long_text_over_no_threshold_has_no_explanation() -> None:
+    """No label is chosen, which is not the same as that nothing was chosen yet."""
+    tokenizer = fast_tokenizer("wordpiece")
+    several = Explainer(bert(len(tokenizer), problem_type="multi_label_classification"), tokenizer)
+    runs: list[Any] = []
+    several.model.register_forward_pre_hook(lambda module, args: runs.append(1))
+    long: Any = {"long": "windows", "window": 8}
+    whole = several.explain(TEXT, target=0, **long)
+    assert whole.windows > 1
+    # A little more than the mean of the windows: some of them, alone, are over it.
+    over = max(whole.probabilities.values()) + 1e-6
+    for targets in ("predicted", "all", [0, 1]):
+        runs.clear()
+        assert several.explain_targets(TEXT, targets, threshold=over, **long) == {}
+        assert len(runs) <= whole.windows  # for the choice, and none to explain it
+    least = min(whole.probabilities.values())
+    assert len(several.explain_targets(TEXT, "all", threshold=least, **long)) == 2
+
+
 def test_one_output_is_a_number_or_log_odds_as_the_config_or_the_user_says(tmp_path: Any) -> None:
     tokenizer = fast_tokenizer("wordpiece")
     one = {"id2label": {0: "toxic"}, "label2id": {"toxic": 0}, "num_labels": 1}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from textlrp.errors import InputError
+from textlrp.errors import InputError, ModelError
 from textlrp.heads import Choice, Head, Pick, Several, find_label, kind_of
 
 LABELS = ("negative", "neutral", "positive")
@@ -61,8 +61,30 @@ def test_a_config_says_what_the_outputs_are() -> None:
     assert Head.of(None) == Head(None, None)
     assert Head.of(config(id2label={"0": "a", "1": "a"})).names == ("a (0)", "a (1)")
     assert kind_of([None, 3, "softmax"]) == "single_label_classification"
-    with pytest.raises(InputError, match="problem_type is one of single_label_classification, multi_label"):
-        Head(None, "binary")
+    for kind in ("binary", ""):
+        with pytest.raises(InputError, match="problem_type is one of single_label_classification, multi_label"):
+            Head.of(config(**names), kind)
+
+
+def test_names_belong_to_their_numbers_where_some_are_left_out() -> None:
+    head = Head.of(config(id2label={0: "a", "2": "b", 5: "c"}))
+    assert head.labels(6) == ("a", "LABEL_1", "b", "LABEL_3", "LABEL_4", "c")
+    assert head.labels(7) == ("a", "LABEL_1", "b", "LABEL_3", "LABEL_4", "c", "LABEL_6")
+    assert Choice("c").pick(head, torch.zeros(6)) == Pick(5)
+    with pytest.raises(ModelError, match=r"names the labels 0, 2, 5, and the model has 3 outputs, .* each of 0 to 2$"):
+        head.labels(3)
+    alone = Head.of(config(id2label={1: "POS"}))  # no name for each side of a single output
+    assert not alone.binary(1)
+    with pytest.raises(ModelError, match=r"names the labels 1, and the model has 1 output, numbered from 0 on"):
+        alone.labels(1)
+    assert alone.labels(2) == ("LABEL_0", "POS")
+    assert Head.of(config(id2label={0: "LABEL_1", 2: "b"})).labels(3) == ("LABEL_1 (0)", "LABEL_1 (1)", "b")
+
+
+@pytest.mark.parametrize("key", ["first", -1, None, 10**12])
+def test_a_number_of_a_label_that_is_none_is_said_so(key: Any) -> None:
+    with pytest.raises(ModelError, match=r"calls .* the number of the label 'a': count them from 0 on"):
+        Head.of(config(id2label={key: "a"}))
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ def test_rows_and_residue():
     assert book["tokens"] == 1.5
     assert book["positions"] == 0.0
     assert book["residue"] == book.residue == 0.125
-    assert book.scale == 1.875
-    assert book.imbalance == pytest.approx(0.125 / 1.875)
+    assert book.scale == pytest.approx(1.5 + 64 * 2**-24 / 1e-4 * (1.875 + 1.5))  # the words, and 64 roundings of all
+    assert book.imbalance == 0.125 / book.scale
     assert not book.balanced
 
 
@@ -54,24 +54,59 @@ def test_a_balanced_ledger_checks_as_itself():
     assert book.check() is book
 
 
-def test_the_tolerance_is_relative_to_the_absolute_rows():
-    rows = {"tokens": 500.0, "biases": -499.0}
-    assert Ledger(rows, logit=1.0 + 0.0999 * 0.999).balanced
-    assert not Ledger(rows, logit=1.0 + 0.1).balanced
-    assert Ledger(rows, logit=1.0 + 0.1, tolerance=1e-3).balanced
+def test_the_tolerance_is_relative_to_the_words():
+    """A large row hides nothing: as large as it is, only a few roundings of it are let through."""
+    for rows in ({"tokens": 0.5}, {"tokens": 0.5, "biases": 0.25}):
+        total = sum(rows.values())
+        assert Ledger(rows, total + 0.00005).balanced
+        assert not Ledger(rows, total + 0.00006).balanced
+        assert Ledger(rows, total + 0.0005, tolerance=1e-3).balanced
+    assert not Ledger({"tokens": 0.5, "biases": 500.0, "norms": -499.0}, 1.5 + 0.01).balanced
+
+
+@pytest.mark.parametrize(("tolerance", "rounding"), [(1e-4, 2.0**-24), (1e-9, 2.0**-53)], ids=["float32", "float64"])
+def test_where_the_words_hold_nearly_nothing_the_roundings_of_a_large_row_are_none_of_their_faults(tolerance, rounding):
+    for words in (1e-3, 0.0):
+        rows = {"tokens": words, "softmax": 1000.0}
+        assert Ledger(rows, words + 1000.0 + 100 * 1000 * rounding, tolerance).check()
+        assert not Ledger(rows, words + 1000.0 + 300 * 1000 * rounding + 1e-7, tolerance).balanced
+
+
+@pytest.mark.parametrize("tolerance", [2e-2, 1e-1], ids=["float16", "bfloat16"])
+def test_in_16_bits_a_residue_of_the_size_of_the_words_is_an_error_whatever_the_other_rows(tolerance):
+    rows = {"tokens": 1.0, "norms": 300.0}
+    assert Ledger(rows, 301.24, tolerance).check().exactness == pytest.approx(0.24)
+    with pytest.raises(UnbalancedLedgerError, match=r"where the words hold 1 \(0\.25\); .* try dtype=torch.float32$"):
+        Ledger(rows, 301.26, tolerance).check()
+    assert not Ledger({"tokens": 0.0, "norms": 300.0}, 300.1, tolerance).balanced
+
+
+def test_the_precision_is_what_the_tolerance_belongs_to():
+    for name, tolerance in ledger.TOLERANCES.items():
+        assert Ledger(ROWS, 1.375, tolerance).precision == name
+    assert Ledger(ROWS, 1.375, 1e-3).precision == "float16"
+    assert Ledger(ROWS, 1.375, 0.0).precision == "float64"
+    assert Ledger(ROWS, 1.375, 1.0).precision == "bfloat16"
+
+
+def test_how_exact_the_words_are():
+    assert Ledger({"tokens": 0.5, "biases": 7.0}, 7.54, 1e-1, magnitude=2.0).exactness == pytest.approx(0.02)
+    assert Ledger({"tokens": 0.5, "biases": 7.0}, 7.54, 1e-1, 2.0, rounding=0.07).exactness == 0.07
+    assert Ledger({"biases": 7.0}, 7.0, 1e-1).exactness == 0.0
+    assert Ledger({"biases": 7.0}, 7.5, 1e-1).exactness == math.inf
 
 
 def test_a_wrong_ledger_says_by_how_much():
     message = (
-        "the ledger does not balance: the logit is 2, the rows add up to 1.375, and the residue of 0.62 is 3.1e-01 of "
-        r"the rows' size \(tolerance 1e-04\); no explanation is shown"
+        "the ledger does not balance: the logit is 2, the rows add up to 1.375, and the residue of 0.62 is more than "
+        r"rounding leaves in float32 where the words hold 1.5 \(0.00016\); no explanation is shown$"
     )
     with pytest.raises(UnbalancedLedgerError, match=message):
         Ledger(ROWS, logit=2.0).check()
 
 
 def test_a_logit_without_any_row_is_unbalanced():
-    assert Ledger({}, logit=1.0).imbalance == 1.0
+    assert Ledger({}, logit=1.0).imbalance > 1.0
     with pytest.raises(UnbalancedLedgerError):
         Ledger({}, logit=1.0).check()
 
@@ -99,7 +134,7 @@ def test_infinities_of_both_signs_are_not_finite():
 def test_rounding_is_measured_by_what_was_added_up():
     """Tokens of +100 and -100 round to the fifth digit, however little is left of them."""
     book = Ledger({"tokens": 0.003}, logit=0.0031, magnitude=200.0)
-    assert book.scale == 200.0
+    assert book.words == 200.0
     assert book.balanced
     assert not Ledger({"tokens": 0.003}, logit=0.0031).balanced
     assert not Ledger({"tokens": 0.003}, logit=0.5, magnitude=200.0).balanced
@@ -111,10 +146,10 @@ def test_many_small_rows_are_summed_exactly():
 
 
 def test_the_books_of_a_document_are_the_mean_of_its_windows():
-    first = Ledger({"tokens": 1.0, "biases": 0.5}, 1.5, 1e-9, 3.0)
+    first = Ledger({"tokens": 1.0, "biases": 0.5}, 1.5, 1e-9, 3.0, 0.25)
     second = Ledger({"tokens": 2.0, "softmax": -1.0}, 1.0, 1e-9, 1.0)
     book = ledger.mean([first, second])
-    assert book == Ledger({"tokens": 1.5, "biases": 0.25, "softmax": -0.5}, 1.25, 1e-9, 2.0)
+    assert book == Ledger({"tokens": 1.5, "biases": 0.25, "softmax": -0.5}, 1.25, 1e-9, 2.0, 0.25)
     assert list(book) == ["tokens", "biases", "softmax", "residue"]
     assert book.balanced
     assert ledger.mean([first]) is first
@@ -128,6 +163,9 @@ def test_it_goes_through_json():
     assert Ledger.from_dict({key: value for key, value in written.items() if key != "residue"}) == book
     with pytest.raises(InputError, match=r"the rows of the ledger leave .* of its logit 1.375, and its residue is 0.5"):
         Ledger.from_dict({**written, "residue": 0.5})
+    book = Ledger(ROWS, 1.375, 1e-1, 2.0, 0.07)
+    assert book.to_dict()["rounding"] == 0.07
+    assert Ledger.from_dict(json.loads(json.dumps(book.to_dict()))) == book
 
 
 def test_tolerances_by_dtype():

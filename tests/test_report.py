@@ -196,6 +196,13 @@ def test_a_folder_of_explanations_is_a_run(tmp_path: Path) -> None:
     assert list(read_report(tmp_path / "report.html").documents) == ["one", "two"]
 
 
+def test_rules_without_a_name_are_none(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("a fine film\n")
+    done = run(str(tmp_path / "texts.txt"), "-o", str(tmp_path / "report.html"), "--rules", "")
+    assert "no rules are called ''" in str(done.exception)
+    assert not (tmp_path / "report.html").exists()
+
+
 def test_a_table_is_explained_and_reported(tmp_path: Path) -> None:
     with (tmp_path / "table.csv").open("w", newline="") as file:
         rows = [("review", "gold"), ("A wonderful film", "POS"), ("Dull, " * 600, "NEG"), ("A dull film", "NEG")]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from textlrp.wording import named, number, percent, shown, signed
+from textlrp.ledger import Ledger
+from textlrp.wording import exactness, named, number, percent, shown, signed
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,25 @@ def test_control_characters_are_shown_as_pictures_and_lines_and_tabs_stay() -> N
     assert shown("a\x00\x1b[31m\x7f\x9b\rb\r\nc\td\ud800") == "a␀␛[31m␡\ufffd␍b\nc\td\ufffd"
     assert shown("plain, \u202eturned\u202c, é, 映画") == "plain, \u202eturned\u202c, é, 映画"
     assert named("two\nlines\tand" + "x" * 99) == "two lines and" + "x" * 44 + "..."
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "residue", "rounding", "said"),
+    [
+        (1e-4, 0.0, 0.0, ""),
+        (1e-1, 0.009, 0.004, ""),
+        (1e-1, 0.071, 0.02, "In bfloat16 the words are exact to about 7 %; load the model in float32 for exact ones."),
+        (2e-2, 0.001, 0.15, "In float16 the words are exact to about 15 %; load the model in float32 for exact ones."),
+        (1e-4, 0.02, 0.0, "In float32 the words are exact to about 2 %; load the model in float64 for exact ones."),
+        (1e-9, 0.02, 0.0, "In float64 the words are exact to about 2 %."),
+        (
+            1e-1,
+            0.0,
+            1.8,
+            "In bfloat16 the words are not exact: rounding changes them by as much as they hold; load the model in "
+            "float32 for exact ones.",
+        ),
+    ],
+)
+def test_what_is_said_of_words_that_are_not_exact(tolerance: float, residue: float, rounding: float, said: str) -> None:
+    assert exactness(Ledger({"tokens": 1.0}, 1.0 + residue, tolerance, 1.0, rounding)) == said

@@ -88,6 +88,8 @@ def _is_elementwise(module: nn.Module) -> bool:
                 return False
             if any(_reaches(probe, x, y, others) for others in _halves(x)):
                 return False
+            if not probe(torch.zeros_like(x)).isfinite().all():  # no value to measure from: by its single functions
+                return False
         return _is_composed(probe, x)
     except Exception:  # whatever a module that is no activation does with this input
         return False

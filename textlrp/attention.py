@@ -32,6 +32,8 @@ def _attention(met: Interception, func: Any, args: Any, kwargs: Any) -> Tensor:
     options = {key: value for key, value in named.items() if key not in ("query", "key", "value")}
     scale = 1.0 / math.sqrt(q.shape[-1]) if named.get("scale") is None else named["scale"]
     weights_carry = q.requires_grad or k.requires_grad or (mask is not None and mask.requires_grad)
+    if met.scores is not None and (q.requires_grad or k.requires_grad):
+        met.scores.look_at_factors(q, k, scale)
     if isinstance(met.rules.softmax, Frozen):
         met.count(func, "frozen")
         if not v.requires_grad:

@@ -17,8 +17,8 @@ from torch.overrides import TorchFunctionMode
 
 from textlrp import operations, provenance
 from textlrp.baselines_passes import IDS_BACK, ROWS, Passes
-from textlrp.classifier import word_table
 from textlrp.errors import ModelError
+from textlrp.fitting import word_table
 
 
 class Looked(NamedTuple):

@@ -60,7 +60,7 @@ class Document:
         choose: returns the labels to explain, given the logits ``[outputs]`` of the document.
         settled: whether the labels do not depend on the logits.
         error: why there is no explanation, once that is known.
-        picked: the labels, once they are known.
+        picked: the labels, once they are known; there may be none.
         logits: the sum over the windows, ``[outputs]``, float64.
         relevance: for each label, the sum over the windows, ``[ids]``, float64.
         ledgers: for each label, one ledger a window.
@@ -79,6 +79,10 @@ class Document:
     relevance: list[Tensor] = field(default_factory=list)
     ledgers: list[list[Ledger]] = field(default_factory=list)
     hidden: list[Found] = field(default_factory=list)
+
+    def pick(self, logits: Tensor) -> list[Pick]:
+        """Return the labels: those that are known, or else what is chosen by the logits ``[outputs]``."""
+        return self.choose(logits) if self.picked is None else self.picked
 
     @property
     def steps(self) -> int:
@@ -161,7 +165,8 @@ class Engine:
 
     def _explain(self, windows: Sequence[_Window], asked: _Asked) -> None:
         """Explain windows together, or apart where they cannot be together."""
-        windows = [window for window in windows if window.document.error is None]
+        # Where no label is to be explained, there is nothing more to do.
+        windows = [window for window in windows if window.document.error is None and window.document.picked != []]
         if not windows:
             return
         padded = len({len(window.indices) for window in windows}) > 1
@@ -213,10 +218,7 @@ class Engine:
         head = self._head
 
         def targets(logits: Tensor) -> list[Tensor]:
-            picked = [
-                window.document.picked or window.document.choose(row)
-                for window, row in zip(windows, logits, strict=True)
-            ]
+            picked = [window.document.pick(row) for window, row in zip(windows, logits, strict=True)]
             return [
                 torch.tensor([head.weights(pick, logits.shape[1]) for pick in picks], device=logits.device)
                 for picks in zip(*picked, strict=True)
@@ -233,7 +235,7 @@ class Engine:
         relevances = [each.relevance.double().cpu() for each in found]
         for row, (window, place) in enumerate(zip(windows, batch.places, strict=True)):
             document = window.document
-            document.picked = document.picked or document.choose(found[0].logits[row])
+            document.picked = document.pick(found[0].logits[row])
             document.logits = document.logits + logits[row]
             indices = torch.tensor(window.indices)
             for i, each in enumerate(found):

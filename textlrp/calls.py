@@ -17,9 +17,16 @@ from textlrp.interception import Interception
 from textlrp.latent import At, Watch
 from textlrp.ledger import TOLERANCES
 from textlrp.randomness import Draws
+from textlrp.rounding import Scores
 from textlrp.rules import Rules
 from textlrp.targets import Targets, several, weights_of
 from textlrp.working_copy import Parts
+
+#: Those dtypes whose rounding moves attention weights by what a reader should know of.
+_COARSE = ("float16", "bfloat16")
+
+#: What multipliers in float16 are larger by, one after the other, where they overflow.
+_SCALES = (2.0**8, 1.0, 2.0**-8)
 
 
 def precision_of(parameters: Iterable[Tensor]) -> str:
@@ -63,6 +70,7 @@ class Call:
     row: tuple[int, int] | None = None  # the place of a document that is taken alone, and the size of its batch
     fused: bool = True
     frugal: bool = True  # whether rules may keep what the model holds, which it must not write over then
+    overflows: int = 0  # how many scales of multipliers were too large
 
     @property
     def input_ids(self) -> Tensor:
@@ -83,8 +91,19 @@ class Call:
         double = self.precision == "float64"
         dtype = torch.float64 if double else torch.float32
         checkpoints = Checkpoints(self.parts.model) if self.checkpointing else None
-        options = (self.fused, watch, looking, self.frugal, checkpoints)
-        return Interception(self.parts, self.rules, self.input_ids, dtype, double, self.draws, *options)
+        options = (self.draws, self.fused, watch, looking, self.frugal, checkpoints)
+        interception = Interception(self.parts, self.rules, self.input_ids, dtype, double, *options)
+        if self.precision in _COARSE:
+            interception.scores = Scores(self.input_ids.shape[0])
+        if self.precision == "float16":
+            interception.scale = _SCALES[self.overflows]
+        return interception
+
+    def smaller(self) -> Call | None:
+        """Return the call with smaller multipliers, for those that overflowed; None where nothing is left to try."""
+        if self.precision != "float16" or self.overflows + 1 == len(_SCALES):
+            return None
+        return replace(self, overflows=self.overflows + 1)
 
     def alone(self, i: int) -> Call:
         """Return the call for one document, padded as it is in the batch."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from textlrp import memory
+from textlrp import fitting, memory
 from textlrp.calls import logits_of
 from textlrp.errors import InputError, ModelError
 from textlrp.isolation import contained, undisturbed
@@ -64,6 +64,7 @@ class Classifier:
         self._rough = memory.rough(model)
         self._sure: float | None = None
         self._peaks: dict[int, int] = {}
+        fitting.check_tokenizer(model, tokenizer)
 
     @property
     def device(self) -> torch.device:
@@ -84,6 +85,7 @@ class Classifier:
         Raises:
             ModelError: the tokenizer gives an id that the model has no row for.
         """
+        fitting.check_ids(self.model, self.tokenizer, batch.inputs)
         accepted = self._accepted
         inputs = {
             key: torch.tensor(rows, device=self.device)
@@ -92,14 +94,6 @@ class Classifier:
         }
         if accepted is not None and "attention_mask" not in accepted:
             inputs.pop("attention_mask", None)
-        size = getattr(word_table(self.model), "num_embeddings", None)
-        worst = max(map(max, batch.inputs["input_ids"]))
-        if size is not None and worst >= size:
-            (piece,) = self.tokenizer.convert_ids_to_tokens([worst])
-            raise ModelError(
-                f"the tokenizer does not fit the model: it gives {piece!r} the id {worst}, and the model has a "
-                f"table of {size} ids; load both from the same place"
-            )
         return inputs
 
     def check_memory(self, encoding: Encoding, count: int) -> None:
@@ -215,12 +209,3 @@ def _reserved_rows(model: nn.Module, positions: int) -> Iterator[int]:
         table, padding = getattr(module, "weight", None), getattr(module, "padding_idx", None)
         if "pos" in name and isinstance(table, Tensor) and table.shape[0] == positions and padding is not None:
             yield padding + 1
-
-
-def word_table(model: nn.Module) -> Any:
-    """Return the model's table of input embeddings, or None where it does not tell."""
-    getter: Callable[[], Any] = getattr(model, "get_input_embeddings", lambda: None)
-    try:
-        return getter()
-    except NotImplementedError:
-        return None

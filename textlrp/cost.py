@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from textlrp import options
 from textlrp.calls import logits_of
-from textlrp.classifier import word_table
 from textlrp.errors import ModelError
+from textlrp.fitting import word_table
 from textlrp.isolation import copied
 from textlrp.propagation import propagate
 from textlrp.rules import Rules, as_rules

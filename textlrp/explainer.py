@@ -108,7 +108,7 @@ class Explainer:
                 f"pipeline of transformers"
             )
         applied = getattr(pipeline, "_postprocess_params", {}).get("function_to_apply")
-        explainer = cls(model, tokenizer, problem_type=problem_type or kind_of([applied]))
+        explainer = cls(model, tokenizer, problem_type=kind_of([applied]) if problem_type is None else problem_type)
         if explainer.head.problem_type is None and getattr(explainer.config, "num_labels", None) == 1:
             # Without a word about it, a pipeline takes a single output for log-odds.
             explainer = cls(model, tokenizer, problem_type=MULTI)

@@ -333,12 +333,14 @@ def winner(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
 
 def softmax(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     """Softmax: its Taylor expansion, or held constant."""
+    x = args[0] if args else kwargs["input"]
+    dim = kwargs["dim"] if "dim" in kwargs else args[1]
+    if met.scores is not None:
+        met.scores.look_at(x, dim)
     if isinstance(met.rules.softmax, Frozen):
         met.count(func, "frozen")
         return func(*replace(args, Tensor.detach), **kwargs)
     met.count(func, "uniform" if isinstance(met.rules.softmax, Uniform) else "Taylor")
-    x = args[0] if args else kwargs["input"]
-    dim = kwargs["dim"] if "dim" in kwargs else args[1]
     p = func(*replace(args, Tensor.detach), **replace(kwargs, Tensor.detach))
     rule = surrogates.UniformSoftmax if isinstance(met.rules.softmax, Uniform) else surrogates.Softmax
     return rule.apply(x, p, dim, met.books)

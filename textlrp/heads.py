@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from textlrp import options
-from textlrp.errors import InputError
+from textlrp.errors import InputError, ModelError
 
 #: The kinds of heads, as ``problem_type`` in the config of a transformers model names them.
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
@@ -21,6 +21,9 @@ PROBLEM_TYPES = (SINGLE, MULTI, REGRESSION)
 _FUNCTIONS = {"softmax": SINGLE, "sigmoid": MULTI, "none": REGRESSION, "identity": REGRESSION}
 
 RUNNER_UP = "runner-up"
+
+#: A number of a label that is none: no classifier has so many outputs.
+_MOST_LABELS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,15 @@ class Head:
     score of the first label is the same with the other sign.
 
     Attributes:
-        names: the labels that the model's config names, or None.
+        names: the labels that the model's config names, by index, or None.
         problem_type: one of :data:`PROBLEM_TYPES`, or None where nothing says which; then several outputs are read as
             labels that exclude each other, and a single one as a number without a probability.
+        unnamed: the indices, below that of the last name, that the config leaves out; their labels are numbered.
     """
 
     names: tuple[str, ...] | None = None
     problem_type: str | None = None
+    unnamed: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.problem_type is not None:
@@ -54,16 +59,36 @@ class Head:
     @classmethod
     def of(cls, config: Any, problem_type: str | None = None) -> Head:
         """Read a head from a model's config, where ``problem_type`` does not say otherwise."""
-        return cls(_names(config), problem_type or _problem_type(config))
+        kind = _problem_type(config) if problem_type is None else problem_type
+        found = _names(config)
+        if found is None:
+            return cls(None, kind)
+        names = [found.get(i, f"LABEL_{i}") for i in range(max(found) + 1)]
+        told = tuple(f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names))
+        return cls(told, kind, tuple(sorted(set(range(len(names))) - found.keys())))
 
     def binary(self, outputs: int) -> bool:
         """Whether the one output tells two labels apart."""
-        return outputs == 1 and self.names is not None and len(self.names) == 2 and self.problem_type != REGRESSION
+        named = self.names is not None and len(self.names) == 2 and not self.unnamed
+        return outputs == 1 and named and self.problem_type != REGRESSION
 
     def labels(self, outputs: int) -> tuple[str, ...]:
-        """Return the labels of a head with that many outputs, numbered where the config names other ones."""
+        """Return the labels of a head with that many outputs, numbered where the config names other ones.
+
+        Raises:
+            ModelError: the config names some labels alone, and one of them has no output.
+        """
         if self.names is not None and (len(self.names) == outputs or self.binary(outputs)):
             return self.names
+        if self.names is not None and self.unnamed:
+            if outputs > len(self.names):
+                return (*self.names, *(f"LABEL_{i}" for i in range(len(self.names), outputs)))
+            given = [i for i in range(len(self.names)) if i not in self.unnamed]
+            raise ModelError(
+                f"the model's config names the labels {', '.join(map(str, given))}, and the model has {outputs} "
+                f"output{'s' if outputs > 1 else ''}, numbered from 0 on, so no name can be told to belong to one: set "
+                f"model.config.id2label to a name for each of 0 to {outputs - 1}"
+            )
         return tuple(f"LABEL_{i}" for i in range(outputs))
 
     def scores(self, logits: Tensor) -> Tensor:
@@ -266,13 +291,21 @@ def _label(label: Any) -> str | int:
     return index
 
 
-def _names(config: Any) -> tuple[str, ...] | None:
-    """Return the labels by index, told apart by their index where two have the same name."""
+def _names(config: Any) -> dict[int, str] | None:
+    """Return the labels that a config names, by index."""
     names = getattr(config, "id2label", None)
     if not names:
         return None
-    ordered = [str(names[key]) for key in sorted(names, key=int)]
-    return tuple(f"{name} ({i})" if ordered.count(name) > 1 else name for i, name in enumerate(ordered))
+    found: dict[int, str] = {}
+    for key, name in names.items():
+        try:
+            number = int(key)
+        except (TypeError, ValueError):
+            number = -1
+        if not 0 <= number < _MOST_LABELS:
+            raise ModelError(f"the model's config calls {key!r} the number of the label {name!r}: count them from 0 on")
+        found[number] = str(name)
+    return found
 
 
 def _problem_type(config: Any) -> str | None:

@@ -140,12 +140,17 @@ class Inside:
 
     def found(self) -> tuple[Hidden, ...]:
         """Return what the backward pass brought, from the embeddings up."""
+        scale = self._met.scale
+
+        def plain(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: value / scale for name, value in values.items()}
+
         found = []
         for state in self._states:
             if state.measured is not None:
                 relevance, rows, paths = state.measured
                 heads = {each.path: each.relevance for each in state.heads}
-                found.append(Hidden(state.name, relevance, rows, heads, paths))
+                found.append(Hidden(state.name, relevance / scale, plain(rows), plain(heads), plain(paths)))
         return tuple(found)
 
     # -- the way up ------------------------------------------------------------------------------------------------

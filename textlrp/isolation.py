@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -102,10 +103,23 @@ def contained(function: Callable[[], T]) -> T:
     except Exception:
         before.restore()
         raise
-    except BaseException:
+    except BaseException as interrupt:
+        _let_go(interrupt)
         before.restore()
         before.restore_after_interrupt()
         raise
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Forget what the frames of an error hold: a generator among it that was cut off in a ``with`` ends only then.
+
+    torch puts a mode back on its stack at the end of one, which must not happen after the stack is restored.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 class _ThreadState:

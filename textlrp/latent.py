@@ -94,10 +94,11 @@ class Watch:
             books = met.books
 
             def arrive(c: Tensor) -> Tensor | None:
-                run[1] = c.detach().to(dtype)
+                wide = c.detach().to(dtype)
+                run[1] = wide / met.scale
                 if mask is None:
                     return None
-                books.post(ledger.MASKED, value.to(dtype) * run[1] * ~mask)
+                books.post(ledger.MASKED, value.to(dtype) * wide * ~mask)
                 return c * mask
 
             met.attach(y, arrive)

@@ -43,9 +43,19 @@ HEADINGS = (
     STABILIZER,
 )
 
-#: The largest residue that counts as rounding, relative to the sum of the absolute rows, by the model's dtype.
+#: The largest residue that counts as rounding, relative to what the words hold, by the model's dtype.
 #: 16-bit floats round every activation (bfloat16 keeps 8 bits, float16 11), so their books close less tightly.
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
+
+#: How much a single rounding changes a number at most, as a share of it.
+ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+#: How many roundings of the rows and of the logit may add up to a residue where the words hold little. A document of
+#: 200 ids in 12 layers leaves up to 140 in float32 where activations are huge, 30 elsewhere, and fewer than 16 in 16
+#: bits, whose sums are made in float32.
+_ROUNDINGS = {"float64": 64, "float32": 64, "float16": 16, "bfloat16": 16}
+#: In 16 bits, the largest residue relative to what the words hold: there the roundings of a large row can be more than
+#: all the words, and nothing tells them from a fault.
+_MOST = {"float16": 0.25, "bfloat16": 0.25}
 
 
 @dataclass(frozen=True)
@@ -55,14 +65,16 @@ class Ledger(Mapping[str, float]):
     Attributes:
         rows: what each heading received; headings that received nothing are absent.
         logit: the explained logit (or difference of logits) as the forward pass computed it.
-        tolerance: the largest share of :attr:`scale` that counts as rounding.
-        magnitude: the sum of the absolute relevances that were added up to the rows; 0 where that is not known.
+        tolerance: the largest share of :attr:`scale` that counts as rounding; one of :data:`TOLERANCES`.
+        magnitude: the sum of the absolute relevances of the words; 0 where that is not known.
+        rounding: in 16 bits, how far rounding moves the attention weights, as a share of them; else 0.
     """
 
     rows: Mapping[str, float]
     logit: float
     tolerance: float = field(default=TOLERANCES["float32"])
     magnitude: float = 0.0
+    rounding: float = 0.0
 
     def __getitem__(self, heading: str) -> float:
         if heading == RESIDUE:
@@ -87,20 +99,45 @@ class Ledger(Mapping[str, float]):
         return self.logit - math.fsum(self.rows.values())
 
     @property
-    def scale(self) -> float:
-        """The yardstick for the residue: the sum of the absolute rows, or of the tokens' relevances if it is larger.
+    def words(self) -> float:
+        """What the words hold: the sum of their absolute relevances, or their row where that is not known."""
+        return max(self.magnitude, abs(self.rows.get(TOKENS, 0.0)))
 
-        Tokens that speak for the label and against it cancel in their row, and their rounding does not.
+    @property
+    def precision(self) -> str:
+        """The dtype that the model computed in, which is the one that the tolerance belongs to."""
+        return next((name for name, most in TOLERANCES.items() if most >= self.tolerance), "bfloat16")
+
+    @property
+    def scale(self) -> float:
+        """The yardstick for the residue: what the words hold, and what rounding leaves of the other rows.
+
+        A large row elsewhere hides nothing. It cannot be avoided that it is rounded, so a few roundings of it count,
+        but not in 16 bits where they are as large as the words themselves.
         """
-        return max(math.fsum(abs(value) for value in self.rows.values()), self.magnitude)
+        name = self.precision
+        rows = math.fsum(abs(value) for value in (self.logit, *self.rows.values()))
+        scale = self.words + _ROUNDINGS[name] * ROUNDOFF[name] / TOLERANCES[name] * rows
+        return min(scale, _MOST[name] / TOLERANCES[name] * self.words) if name in _MOST else scale
 
     @property
     def imbalance(self) -> float:
         """The residue as a share of :attr:`scale`; ``inf`` where a value is not finite."""
-        if not all(math.isfinite(value) for value in (self.logit, *self.rows.values())):
+        if not self._is_finite():
             return math.inf
-        scale = max(self.scale, abs(self.logit))
-        return abs(self.residue) / scale if scale else 0.0
+        residue, scale = abs(self.residue), self.scale
+        return residue / scale if scale else math.inf if residue else 0.0
+
+    @property
+    def exactness(self) -> float:
+        """How far off the relevance of the words is about, as a share of what they hold.
+
+        That is what the residue tells or, in 16 bits, what the sizes of the attention scores do, whichever is more:
+        what was rounded on the way up changes words and logit alike, and leaves no residue. ``inf`` where the words
+        hold nothing, and something is missing.
+        """
+        residue, words = abs(self.residue), self.words
+        return max(residue / words if words else math.inf if residue else 0.0, self.rounding)
 
     @property
     def balanced(self) -> bool:
@@ -114,24 +151,30 @@ class Ledger(Mapping[str, float]):
             NonFiniteError: a row or the logit is NaN or infinite.
             UnbalancedLedgerError: the rows do not add up to the logit.
         """
-        if not math.isfinite(self.imbalance):
+        if not self._is_finite():
             raise NonFiniteError(f"the ledger holds a NaN or an infinity: logit {self.logit}, rows {dict(self.rows)}")
         if not self.balanced:
+            advice = "; try dtype=torch.float32" if self.precision in _MOST else ""
             raise UnbalancedLedgerError(
                 f"the ledger does not balance: the logit is {self.logit:.6g}, the rows add up to "
-                f"{self.logit - self.residue:.6g}, and the residue of {self.residue:.2g} is {self.imbalance:.1e} of "
-                f"the rows' size (tolerance {self.tolerance:.0e}); no explanation is shown"
+                f"{self.logit - self.residue:.6g}, and the residue of {self.residue:.2g} is more than rounding leaves "
+                f"in {self.precision} where the words hold {self.words:.3g} ({self.tolerance * self.scale:.2g}); no "
+                f"explanation is shown{advice}"
             )
         return self
 
+    def _is_finite(self) -> bool:
+        return all(math.isfinite(value) for value in (self.logit, self.magnitude, self.rounding, *self.rows.values()))
+
     def to_dict(self) -> dict[str, object]:
-        """Return the ledger as JSON-ready values."""
+        """Return the ledger as JSON-ready values; what rounding does is left out where there is nothing to say."""
         return {
             "rows": {heading: plain(value) for heading, value in self.rows.items()},
             "logit": plain(self.logit),
             "tolerance": plain(self.tolerance),
             "magnitude": plain(self.magnitude),
             "residue": plain(self.residue),
+            **({"rounding": plain(self.rounding)} if self.rounding else {}),
         }
 
     @classmethod
@@ -178,4 +221,5 @@ def mean(ledgers: Sequence[Ledger]) -> Ledger:
         math.fsum(books.logit for books in ledgers) / count,
         max(books.tolerance for books in ledgers),
         math.fsum(books.magnitude for books in ledgers) / count,
+        max(books.rounding for books in ledgers),
     )

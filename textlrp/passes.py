@@ -13,6 +13,7 @@ from textlrp.arguments import tensors
 from textlrp.books import Books
 from textlrp.inside import Inside
 from textlrp.linear import Sparsity
+from textlrp.rounding import Scores
 
 
 class Pass:
@@ -32,9 +33,14 @@ class Pass:
         products: the autograd nodes of products that met their rule.
         running: whether the model is on its way up, in the pass that is explained.
         mapping: whether a pass is mapped over several targets.
+        scale: what multipliers are larger by on their way back. Those of a wide model are so small that float16 would
+            lose their digits; a power of two does not change them otherwise.
+        scores: in 16 bits, how large attention scores are; None where that makes no difference.
     """
 
     relevance: Tensor
+    scale: float = 1.0
+    scores: Scores | None = None
 
     def __init__(self, input_ids: Tensor, dtype: torch.dtype, inside: Inside | None, by_columns: bool) -> None:
         self.inside = inside
@@ -91,15 +97,23 @@ class Pass:
 
         with torch._C.DisableTorchFunction():
             if not several:
-                relevance, rows = carry(weights[0].to(logits.dtype))
-                return relevance[None], {heading: row[None] for heading, row in rows.items()}
+                relevance, rows = carry(self._scaled(weights[0]).to(logits.dtype))
+                return self._plain(relevance[None], {heading: row[None] for heading, row in rows.items()})
             self.mapping = True
             try:
-                found: tuple[Tensor, dict[str, Tensor]] = torch.vmap(carry)(torch.stack(weights).to(logits.dtype))
-                return found
+                relevance, rows = torch.vmap(carry)(self._scaled(torch.stack(weights)).to(logits.dtype))
+                return self._plain(relevance, rows)
             finally:
                 self.mapping = False
                 self._start()  # nothing that was mapped outlives the map
+
+    def _scaled(self, weights: Tensor) -> Tensor:
+        return weights if self.scale == 1.0 else weights * self.scale
+
+    def _plain(self, relevance: Tensor, rows: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.scale == 1.0:
+            return relevance, rows
+        return relevance / self.scale, {heading: row / self.scale for heading, row in rows.items()}
 
     def arrive(self, origin: Tensor, x: Tensor, c: Tensor) -> None:
         """Credit each input id with ``sum(x c)`` of its row; rows of no input id (a decoder's start) are special."""

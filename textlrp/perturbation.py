@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from textlrp import options
 from textlrp.batches import IDS, PADDING, buckets
 from textlrp.calls import precision_of
-from textlrp.classifier import FORWARD_LIMITS, word_table
+from textlrp.classifier import FORWARD_LIMITS
 from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError
+from textlrp.fitting import word_table
 from textlrp.heads import Choice, Pick
 from textlrp.tokens import Batch, Encoding
 

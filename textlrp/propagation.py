@@ -15,9 +15,10 @@ from textlrp.calls import Call, logits_of
 from textlrp.checkpoints import asked_for
 from textlrp.errors import InputError, ModelError, NonFiniteError, UnbalancedLedgerError, UnsupportedOperationError
 from textlrp.inside import Hidden, Inside
+from textlrp.interception import Interception
 from textlrp.isolation import contained, copied
 from textlrp.latent import At, Latent, Watch
-from textlrp.ledger import SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
+from textlrp.ledger import ROUNDOFF, SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
 from textlrp.options import brief
 from textlrp.randomness import Draws
 from textlrp.rules import Rules, as_rules
@@ -272,7 +273,9 @@ def _run(call: Call) -> tuple[Propagation, ...] | None:
                 at_once = 1  # no number came of what torch could not map; an error of the pass itself comes again
                 continue
             with torch._C.DisableTorchFunction():
-                found += _close(call, logits, several, arrived, rows, met, () if looking is None else looking.found())
+                layers = () if looking is None else looking.found()
+                rounding = _rounding(call, interception)
+                found += _close(call, logits, several, arrived, rows, met, layers, rounding)
     if again is not None:
         return _run(again)
     if ruleless:
@@ -289,6 +292,9 @@ def _run(call: Call) -> tuple[Propagation, ...] | None:
         try:
             ledger.check()
         except NonFiniteError as error:
+            smaller = call.smaller()
+            if smaller is not None:
+                return _run(smaller)
             raise NonFiniteError(f"the backward pass overflowed: {error}; try dtype=torch.float32") from None
         except UnbalancedLedgerError as error:
             if call.checkpointing:  # a block that does something else when it runs again
@@ -303,6 +309,14 @@ def _run(call: Call) -> tuple[Propagation, ...] | None:
     return tuple(found) if watch is None else tuple(replace(each, latent=watch.found()) for each in found)
 
 
+def _rounding(call: Call, interception: Interception) -> list[float]:
+    """Return how far rounding moves the attention weights of each document, as a share of them."""
+    scores = interception.scores
+    if scores is None or scores.largest is None:
+        return [0.0] * call.input_ids.shape[0]
+    return (scores.largest * ROUNDOFF[call.precision]).tolist()
+
+
 def _close(
     call: Call,
     logits: Tensor,
@@ -311,6 +325,7 @@ def _close(
     rows: dict[str, Tensor],
     met: dict[tuple[str, str], int],
     layers: tuple[Hidden, ...],
+    rounding: list[float],
 ) -> list[Propagation]:
     """Add up what arrived at the ids and what was posted: for each target, one ledger for each document."""
     logits = logits.detach()
@@ -320,16 +335,16 @@ def _close(
     if padding is not None:
         rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (arrived * padding).sum(-1)
         relevance = arrived.masked_fill(padding, 0.0)
-    if special_tokens_mask is None:
-        rows[TOKENS] = relevance.sum(-1)
-    else:
+    words = relevance
+    if special_tokens_mask is not None:
         special = special_tokens_mask.to(relevance).bool()
         apart = special if padding is None else padding | special
-        rows[TOKENS] = relevance.masked_fill(special, 0.0).sum(-1)
+        words = relevance.masked_fill(special, 0.0)
         rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (relevance * special).sum(-1)
+    rows[TOKENS] = words.sum(-1)
     explained = torch.stack([(logits.to(arrived.dtype) * each).sum(-1) for each in weights])
     # What is read comes to the host in one piece: on an accelerator, each number by itself would be waited for.
-    read = torch.stack([explained, arrived.abs().sum(-1), *rows.values()]).tolist()
+    read = torch.stack([explained, words.abs().sum(-1), *rows.values()]).tolist()
     (explained_values, magnitudes), values = read[:2], dict(zip(rows, read[2:], strict=True))
     tolerance = TOLERANCES[call.precision]
     if layers:
@@ -341,7 +356,7 @@ def _close(
         Propagation(
             relevance[t],
             tuple(
-                Ledger({heading: row[t][i] for heading, row in values.items()}, logit, tolerance, magnitudes[t][i])
+                Ledger({key: row[t][i] for key, row in values.items()}, logit, tolerance, magnitudes[t][i], rounding[i])
                 for i, logit in enumerate(explained_values[t])
             ),
             logits,

@@ -134,6 +134,8 @@ def attention(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
     """Attention by the rules of the presets through the kernel that is called by name."""
     if len(args) != 3 or not met.usual.attention:
         return NotImplemented
+    if met.scores is not None:  # which the long way notes
+        return NotImplemented
     out = kernels.flash_attention(met, *args, **kwargs)
     if out is None:
         return NotImplemented

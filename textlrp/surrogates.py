@@ -26,6 +26,8 @@ _OF_INPUT = [True, False, False]
 #: Entries of this size and below were set by a mask: no activation of a working model comes near.
 MASKED = -1e4
 
+_COARSE = (torch.float16, torch.bfloat16)
+
 #: Where ``(f(x) - f(0)) / x`` has lost its digits, by dtype: about the square root of the rounding error.
 _CLOSE = {torch.float64: 1e-7, torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 1e-2}
 
@@ -252,6 +254,9 @@ class LayerNorm(Surrogate):
         books: Books,
     ) -> Any:
         y, _, rstd = torch.native_layer_norm(x, shape, weight, bias, eps)
+        if rstd.dtype in _COARSE:  # the kernel rounds what it had exactly, and with it whole rows of relevance
+            spread = x.float().var(tuple(range(-len(shape), 0)), correction=0, keepdim=True)
+            rstd = spread.add_(eps).rsqrt_()
         ctx.save_for_backward(rstd)
         ctx.weight, ctx.bias, ctx.shape, ctx.books = weight, bias, shape, books
         return y
@@ -269,8 +274,9 @@ class LayerNorm(Surrogate):
             c_x = _layer_norm_backward(c, at_mean, ctx.shape, mean, rstd, weight, ctx.bias, _OF_INPUT)[0]
         else:
             dims = tuple(range(-len(ctx.shape), 0))
-            scaled = c * weight if weight is not None else c
-            c_x = (scaled - scaled.mean(dims, keepdim=True)) * rstd.to(c.dtype)
+            wide = c.to(torch.promote_types(c.dtype, rstd.dtype))
+            scaled = wide * weight if weight is not None else wide
+            c_x = ((scaled - scaled.mean(dims, keepdim=True)) * rstd).to(c.dtype)
         return c_x, None, None, None, None, None
 
 
@@ -290,8 +296,8 @@ class RMSNorm(Surrogate):
     @plainly
     def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
         rstd, weight = saved
-        scaled = c * weight if weight is not None else c
-        return (scaled * rstd).to(c.dtype), None, None, None
+        scaled = c * rstd
+        return (scaled * weight if weight is not None else scaled).to(c.dtype), None, None, None
 
 
 class Matmul(Surrogate):

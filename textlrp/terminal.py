@@ -21,7 +21,7 @@ from textlrp.ledger import RESIDUE, TOKENS, Ledger
 from textlrp.spans import Span, read_range
 from textlrp.terminal_layers import layer_lines
 from textlrp.units import whole_units
-from textlrp.wording import named, percent, signed
+from textlrp.wording import exactness, named, percent, signed
 
 if TYPE_CHECKING:
     from textlrp.explanation import Explanation
@@ -75,6 +75,9 @@ def _lines(e: Explanation, units: tuple[Span, ...], console: Console, width: int
     yield Text()
     yield legend(e, strongest, console)
     yield ledger_line(e.ledger, width)
+    rounded = exactness(e.ledger)
+    if rounded:
+        yield Text.assemble(("rounding".ljust(_TITLE), "dim"), rounded)
 
 
 def verdict(e: Explanation) -> Text:

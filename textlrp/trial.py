@@ -178,7 +178,7 @@ class Trial:
         if worst is None:
             return Check("ledger balance", None, detail=_NOTHING)
         books, i, rules = worst
-        detail = f"largest residue, of its rows' size (text {i + 1}, {rules})"
+        detail = f"largest residue, of what the words hold (text {i + 1}, {rules})"
         return Check("ledger balance", books.balanced, books.imbalance, books.tolerance, detail)
 
     def _forward_equality(self) -> Check:

@@ -10,7 +10,7 @@ from textlrp import pages, palette
 from textlrp import webpage_parts as parts
 from textlrp.units import direction, whole_units
 from textlrp.webpage_layers import layers
-from textlrp.wording import number
+from textlrp.wording import exactness, number
 
 if TYPE_CHECKING:
     from textlrp.explanation import Explanation
@@ -86,6 +86,7 @@ def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
         most=parts.most(shown_by, strongest),
         listed=parts.listed(shown_by, strongest),
         ledger=parts.ledger_rows(e.ledger),
+        rounded=exactness(e.ledger),
         labels=parts.label_rows(e),
         openly=_LABELS,
         facts=parts.facts(e, by),

@@ -218,15 +218,16 @@ def command(e: Explanation, by: str) -> tuple[str, ...]:
     """Return the command that repeats an explanation, given the text in a file, in parts: an option each."""
     reading = {**({"long": "windows"} if e.windows > 1 else {}), **e.reading}
     options = [
-        ("--model", e.model if e.model != BUILT_IN else ""),
-        ("--revision", e.revision),
-        ("--target", e.target),
-        ("--contrast", e.contrast or ""),
+        ("--model", e.model if e.model not in ("", BUILT_IN) else None),
+        ("--revision", e.revision or None),
+        ("--target", e.target),  # a model may call a label ""
+        ("--contrast", e.contrast),
         ("--rules", e.rules if e.rules in PRESETS else "rules.json"),
         *((f"--{name}", str(value)) for name, value in reading.items() if name in ("long", "window", "stride")),
-        ("--by", by if by != "word" else ""),
+        ("--by", by if by != "word" else None),
     ]
-    quoted = ["textlrp explain --file text.txt"] + [f"{name} {shlex.quote(value)}" for name, value in options if value]
+    given = [f"{name} {shlex.quote(value)}" for name, value in options if value is not None]
+    quoted = ["textlrp explain --file text.txt", *given]
     quoted += ["--layers"] if e.layers else []
     if e.text_pair is not None:
         quoted.insert(1, '--pair "$(cat second-text.txt)"')

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from textlrp.characters import printable
+
+if TYPE_CHECKING:
+    from textlrp.ledger import Ledger
+
+#: From here on, it is said how far off the words are.
+_WORTH_SAYING = 0.01
+_FINER = {"float16": "float32", "bfloat16": "float32", "float32": "float64"}
 
 
 def percent(share: float) -> str:
@@ -42,6 +50,18 @@ def number(value: float, scale: float | None = None) -> str:
             return "≈ 0"
         written = f"{value:+.{-math.floor(math.log10(abs(value)))}f}"
     return written.replace("-", "\u2212")
+
+
+def exactness(books: Ledger) -> str:
+    """Return a sentence on how exact the words of an explanation are; empty where they are exact."""
+    off, dtype = books.exactness, books.precision
+    if off < _WORTH_SAYING:
+        return ""
+    said = f"exact to about {100 * off:.0f} %"
+    if off >= 1:
+        said = "not exact: rounding changes them by as much as they hold"
+    finer = f"; load the model in {_FINER[dtype]} for exact ones" if dtype in _FINER else ""
+    return f"In {dtype} the words are {said}{finer}."
 
 
 def named(name: str) -> str:

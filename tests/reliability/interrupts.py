@@ -162,7 +162,7 @@ def attack(name: str, model: nn.Module, options: argparse.Namespace, chance: ran
     run()
     expected = run().relevance
     before = state_of(model)
-    tries, faults = 0, []
+    tries, faults, shown = 0, [], 0
     listed = list(attempts(lines(run), options.random, chance))
     if options.count:
         listed = chance.sample(listed, min(options.count, len(listed)))
@@ -182,14 +182,21 @@ def attack(name: str, model: nn.Module, options: argparse.Namespace, chance: ran
         if left:
             faults.append(f"{where}: left {', '.join(left)}")
             before = state_of(model)
-        if not torch.equal(run().relevance, expected):
-            faults.append(f"{where}: the next explanation differs")
+        try:
+            if not torch.equal(run().relevance, expected):
+                faults.append(f"{where}: the next explanation differs")
+        except Exception as error:
+            faults.append(f"{where}: the next explanation fails: {type(error).__name__}: {error}")
+        for fault in faults[shown:]:
+            print(fault, flush=True)
+        shown = len(faults)
     done: list[Any] = []
     other = threading.Thread(target=lambda: done.append(run().relevance), daemon=True)
     other.start()
     other.join(60)
     if not done or not torch.equal(done[0], expected):
         faults.append(f"{name}: another thread waits forever, or gets other numbers")
+        print(faults[-1])
     return tries, faults
 
 
@@ -209,8 +216,6 @@ def main(given: list[str] | None = None) -> int:
         tries, found = attack(name, model, options, random.Random(options.seed))
         total += tries
         faults += found
-    for fault in faults:
-        print(fault)
     print(f"interrupts: {total} tries, {len(faults)} faults")
     return 1 if faults else 0
 

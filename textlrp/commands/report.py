@@ -174,7 +174,8 @@ def _explained(
     from textlrp.runs import Run
     from textlrp.sources import read_documents
 
-    chosen = Rules.parse(how.pop("rules") or "attnlrp")
+    rules = how.pop("rules")
+    chosen = Rules.parse("attnlrp" if rules is None else rules)
     documents = read_documents(source, text=text, pair=pair, label=label, id=identity, limit=limit, split=split)
     explainer = load(model, "--model", revision, device, dtype, trusted)
     how = {**how, "long": how["long"] or "truncate", "rules": chosen}

@@ -199,6 +199,8 @@ def _check_ledger(books: Ledger, e: Explanation, what: str) -> None:
     if books.tolerance not in TOLERANCES.values():
         known = ", ".join(f"{value:g} ({name})" for name, value in TOLERANCES.items())
         raise _changed(f"the tolerance of {what} is {books.tolerance!r}, and textlrp knows {known}")
+    if books.rounding and "16" not in books.precision:
+        raise _changed(f"the rounding of {what} is {books.rounding!r}, which is none in {books.precision}")
     _equal(books.logit, e.logit, [e.logit], f"the logit of {what}", "the explained logit")
     try:
         books.check()

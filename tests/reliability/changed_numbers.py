@@ -46,6 +46,7 @@ UNSEEN = (
     r"layers\[\d+\]\.ledger\.tolerance",
     r"ledger\.magnitude",  # in windows, which may cancel, a larger one
     r"layers\[\d+\]\.ledger\.magnitude",
+    r"(layers\[\d+\]\.)?ledger\.rounding",  # in 16 bits
     r"layers\[\d+\]\.heads[.[].*",  # what a head hands on is a part of no sum
     r"layers\[\d+\]\.paths[.[].*",  # as far as the device rounds their sum
     r"special (tokens\[\d+\]\.relevance|layers\[\d+\]\.relevance\[\d+\])",  # its sign, and what the device rounds

@@ -15,7 +15,7 @@ from textlrp.explanation import Explanation
 from textlrp.files import write_whole
 from textlrp.lines import read_lines
 from textlrp.options import as_whole, brief
-from textlrp.saved import check_digest, is_format, sealed
+from textlrp.saved import DIGEST, check_digest, digest, is_format, sealed
 
 #: The format of records, of failures and of the first line of a run.
 FORMAT = 1
@@ -80,15 +80,14 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values, with a digest of them."""
-        return sealed(
-            {
-                "format": FORMAT,
-                "id": self.id,
-                "label": self.label,
-                "rationales": [list(span) for span in self.rationales],
-                "explanations": [explanation.to_dict() for explanation in self.explanations],
-            }
-        )
+        values = {
+            "format": FORMAT,
+            "id": self.id,
+            "label": self.label,
+            "rationales": [list(span) for span in self.rationales],
+            "explanations": [explanation.to_dict() for explanation in self.explanations],
+        }
+        return {**values, DIGEST: digest(_by_digests(values))}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Record:
@@ -114,8 +113,13 @@ class Record:
             label,
             tuple(tuple(span) for span in rationales),
         )
-        check_digest(values, "record")
+        check_digest(_by_digests(values), "record")
         return record
+
+
+def _by_digests(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a record with its explanations as their digests, so that none of these is made twice."""
+    return {**values, "explanations": [each.get(DIGEST, each) for each in values["explanations"]]}
 
 
 def _offsets(span: Any) -> Any:

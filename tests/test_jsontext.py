@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from samples import explanation
 
-from textlrp import Explanation
 from textlrp.jsontext import json_text
 
 
@@ -62,4 +61,12 @@ def test_a_long_document_is_held_a_few_times_over_at_most() -> None:
         tracemalloc.stop()
     assert peak < 5 * len(written)
     assert len(written) < 130 * (len(made.words) + len(made.tokens))
-    assert Explanation.from_dict(json.loads(written)) == made
+    assert json.loads(written) == made.to_dict()
+
+
+def test_what_would_command_a_terminal_is_escaped() -> None:
+    text = "\x1b[31m \x7f \x9b2J \u202eabc\u202c \u2028 \ud800 é 👩\u200d🚀 \U0001d400"
+    written = json_text({text: [text, {"a": text}]})
+    assert json.loads(written) == {text: [text, {"a": text}]}
+    line = r'"\u001b[31m \u007f \u009b2J \u202eabc\u202c \u2028 \ud800 é 👩' + "\u200d🚀 \U0001d400" + '"'
+    assert written == f'{{\n  {line}: [\n    {line},\n    {{"a": {line}}}\n  ]\n}}\n'

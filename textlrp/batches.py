@@ -32,6 +32,10 @@ IDS = 4096
 _TRIED_FIRST, _TRIED_THEN = 4, 8
 
 
+#: The most characters of what a model's error says.
+_SAID = 300
+
+
 class Found(NamedTuple):
     """The hidden states of a window.
 
@@ -309,13 +313,23 @@ def _sentence(error: Exception, count: int) -> LRPError:
     """
     if isinstance(error, LRPError):
         return error
-    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     if memory.ran_out(error):
         sentence = ModelError(
             f"there is not enough memory to explain {count:,} ids at once: read the text with long='windows', or give "
             f"window=, the number of ids to read at once"
         )
     else:
+        said = _said(error)
         sentence = ModelError(f"the model fails on this text: {type(error).__name__}{': ' + said if said else ''}")
     sentence.__cause__ = error
     return sentence
+
+
+def _said(error: Exception) -> str:
+    """Return the first line of what an error says, cut where it is very long."""
+    try:
+        lines = str(error).splitlines()
+    except Exception:  # it is somebody else's error, and may fail at that, too
+        return ""
+    said = next((line.strip() for line in lines if line.strip()), "")
+    return said if len(said) <= _SAID else said[: _SAID - 3] + "..."

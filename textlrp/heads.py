@@ -12,6 +12,7 @@ from torch import Tensor
 
 from textlrp import options
 from textlrp.errors import InputError, ModelError
+from textlrp.wording import named
 
 #: The kinds of heads, as ``problem_type`` in the config of a transformers model names them.
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
@@ -257,7 +258,7 @@ def find_label(labels: tuple[str, ...], label: str | int) -> int:
     Raises:
         InputError: there is no such label; the message lists the labels and the nearest one.
     """
-    listed = ", ".join(labels[:20]) + (f", ... ({len(labels)} in all)" if len(labels) > 20 else "")
+    listed = ", ".join(map(named, labels[:20])) + (f", ... ({len(labels)} in all)" if len(labels) > 20 else "")
     label = _label(label)
     if isinstance(label, int):
         if 0 <= label < len(labels):

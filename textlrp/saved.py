@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from textlrp.errors import InputError, NonFiniteError
@@ -25,6 +25,8 @@ DIGEST = "digest"
 SUMMED = 2.0**-48
 
 _MISSING: Any = object()
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 _SEAL = re.compile(r"<!-- digest (.*?) -->\s*\Z")
 
@@ -182,12 +184,28 @@ def digest(values: Mapping[str, Any]) -> str:
     Raises:
         NonFiniteError: a NaN or an infinity is among the values.
     """
-    own = {key: _spelled(value) for key, value in values.items() if key != DIGEST}
+    found = hashlib.sha256()
     try:
-        written = json.dumps(own, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        for piece in _pieces({key: value for key, value in values.items() if key != DIGEST}):
+            found.update(piece.encode())
     except ValueError:
         raise _not_finite() from None
-    return hashlib.sha256(written.encode()).hexdigest()
+    return found.hexdigest()
+
+
+def _pieces(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the JSON of an object piece by piece, that of a list in it by its members: a long text has many."""
+    yield "{"
+    for i, key in enumerate(sorted(values)):
+        yield f"{',' if i else ''}{_ENCODER.encode(key)}:"
+        if isinstance(values[key], (list, tuple)):
+            yield "["
+            for j, each in enumerate(values[key]):
+                yield f"{',' if j else ''}{_ENCODER.encode(_spelled(each))}"
+            yield "]"
+        else:
+            yield _ENCODER.encode(_spelled(values[key]))
+    yield "}"
 
 
 def check_digest(values: Mapping[str, Any], what: str) -> None:

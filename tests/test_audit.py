@@ -341,13 +341,13 @@ def test_a_model_that_takes_no_batch_is_skipped() -> None:
 def test_a_tokenizer_that_does_not_fit_is_a_failed_check() -> None:
     tokenizer = fast_tokenizer("wordpiece")
     size = len(tokenizer)
-    tokenizer.add_tokens(["film", "dull"])
-    found = audited(bert(size), tokenizer)
+    tokenizer.add_tokens(["delightful"])
+    found = audited(bert(size), tokenizer, ["a delightful film", "a film that is delightful"])
     assert answers(found)["tokenization"] is False
-    assert re.search(r"text 1: the tokenizer does not fit the model: .* a table of \d+ ids", found.checks[0].detail)
+    assert re.search(r"all texts: the tokenizer does not fit the model: .* a table of \d+ ids", found.checks[0].detail)
     assert answers(found)["explanation"] is None
     assert [document.tokens for document in found.documents] == [None, None]
-    assert "text 1    unread  the film is dull." in printed(found)
+    assert "text 1    unread  a delightful film" in printed(found)
 
 
 def test_other_logits_under_interception_are_a_failed_check() -> None:
@@ -516,7 +516,9 @@ def test_a_model_that_cannot_be_loaded_is_said_so_as_explain_does(tmp_path: Path
 
 def test_audits_of_nothing_are_an_error() -> None:
     for options in ({"texts": []}, {"rules": []}, {"repeats": 0}):
-        with pytest.raises(InputError, match="takes one text or more, one set of rules or more, and one repeat"):
+        with pytest.raises(
+            InputError, match=r"takes one text or more, and one set of rules|is timed, 1 or more, not 0"
+        ):
             audited(**options)
     with pytest.raises(InputError, match="the text is blank"):
         audited(texts=["film", " "])

@@ -17,4 +17,4 @@ def test_no_file_with_one_number_changed_is_read() -> None:
 def test_without_digests_sums_find_what_they_can() -> None:
     found = attack(300, seed=8, digests=False)
     assert not [each for each in found.accepted if not each.listed], "\n".join(map(str, found.accepted))
-    assert len(found.accepted) < 10
+    assert len(found.accepted) < 30

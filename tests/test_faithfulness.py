@@ -213,3 +213,25 @@ def test_results_that_were_changed_are_no_results(change: dict[str, Any]) -> Non
         Faithfulness.from_dict(values | change)
     with pytest.raises(InputError, match="this is no result of faithfulness"):
         Faithfulness.from_dict([])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"area": "0.5"}, "area is '0.5'"),
+        ({"area": None}, "area is None"),
+        ({"logit": math.nan}, "logit is nan"),
+        ({"logit": True}, "logit is True"),
+        ({"units": 1.5}, "units is 1.5"),
+        ({"target": 3}, "target is 3"),
+        ({"sufficiency_at": ["x"]}, "sufficiency_at is 'x'"),
+        ({"morf": {"shares": [0.0], "logits": [None]}}, "morf.logits is None"),
+        ({"morf": 3}, "it was changed"),
+        ({"format": True}, "no result of faithfulness of format 1"),
+    ],
+)
+def test_a_result_that_was_changed_is_said_so(changed: dict[str, Any], says: str) -> None:
+    values = assess(explainer(), scored(explainer(), TEXT, WEIGHTS)).to_dict()
+    assert Faithfulness.from_dict(values).to_dict() == values
+    with pytest.raises(InputError, match=says):
+        Faithfulness.from_dict({**values, **changed})

@@ -11,7 +11,6 @@ from conftest import bert, fast_tokenizer
 from torch import nn
 from transformers import ByT5Tokenizer, CanineTokenizer
 
-import textlrp
 from textlrp.errors import ModelError
 from textlrp.explainer import Explainer
 
@@ -84,44 +83,48 @@ class Other:
         """A tokenizer is called."""
 
 
-def roberta(**settings: Any) -> nn.Module:
-    model = nn.Linear(1, 1)
-    model.config = SimpleNamespace(**{"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, **settings})
+def roberta(padding: int | None = 1, **settings: Any) -> nn.Module:
+    """A model that counts positions from padding, and a config."""
+    model = nn.Module()
+    model.positions = nn.Embedding(200, 1, padding_idx=padding)
+    model.config = SimpleNamespace(**{"bos_token_id": 0, "eos_token_id": 2, **settings})
     return model
+
+
+BERT = {"pad": 0, "cls": 101, "sep": 102, "bos": None, "eos": None, "unk": 100, "mask": 103}
 
 
 def test_special_tokens_of_another_model_are_refused() -> None:
     """As BERT's tokenizer has them, and RoBERTa: all ids have rows, and nothing would crash."""
-    tokenizer = Other(pad=0, cls=101, sep=102, bos=None, eos=None, unk=100, mask=103)
-    model = roberta()
     message = (
-        r"their special tokens have other ids \(pad 0 and 1, bos 101 and 0, eos 102 and 2\); .* "
-        r"\(model.config.pad_token_id = 0, model.config.bos_token_id = 101, model.config.eos_token_id = 102\)$"
+        r"their special tokens have other ids \(pad 0 and 1, bos 101 and 0, eos 102 and 2\); .* say so: "
+        r"model.config.bos_token_id = 101, model.config.eos_token_id = 102$"
     )
     with pytest.raises(ModelError, match=message):
-        textlrp.Explainer(model, tokenizer)
-    for name, number in (("pad", 0), ("bos", 101), ("eos", 102)):  # one that is the same is enough
-        setattr(model.config, f"{name}_token_id", number)
-        assert textlrp.Explainer(model, tokenizer)
+        Explainer(roberta(), Other(**BERT))
+    real = zoo.build("roberta")
+    with pytest.raises(ModelError, match=r"\(pad 0 and 1, bos 2 and 0, eos 3 and 2\)"):
+        Explainer(real, fast_tokenizer("wordpiece"))
+    real.config.bos_token_id = 2
+    assert Explainer(real, fast_tokenizer("wordpiece"))
 
 
 @pytest.mark.parametrize(
     ("settings", "ids"),
     [
-        ({}, {"pad": 1, "cls": 0, "sep": 2, "bos": 0, "eos": 2}),
-        ({}, {"pad": 5, "bos": 0, "eos": 2}),  # padding was added
-        (
-            {"pad_token_id": None, "bos_token_id": 128_000, "eos_token_id": [128_001, 128_009]},
-            {"eos": 128_009},
-        ),
-        ({"eos_token_id": [7, 2]}, {"pad": 0, "bos": 1, "eos": 2}),
-        ({"bos_token_id": None, "eos_token_id": None}, {"pad": 0, "cls": 101, "sep": 102}),
-        ({"pad_token_id": None}, {"pad": None, "bos": 50_256, "eos": 50_256}),
+        ({}, {**BERT, "pad": 1}),
+        ({}, {**BERT, "cls": 0}),
+        ({}, {**BERT, "eos": 2}),
+        ({"padding": None}, BERT),
+        ({"bos_token_id": None}, BERT),
+        ({"eos_token_id": None}, BERT),
+        ({"eos_token_id": [7, 102]}, BERT),
+        ({}, {**BERT, "pad": None}),
         ({}, {"unk": 3}),
     ],
 )
 def test_special_tokens_that_say_nothing_are_no_reason(settings: dict[str, Any], ids: dict[str, int | None]) -> None:
-    assert textlrp.Explainer(roberta(**settings), Other(**ids))
+    assert Explainer(roberta(**settings), Other(**ids))
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "roberta", "bart"])

@@ -18,8 +18,10 @@ def test_rows_and_residue():
     assert book["tokens"] == 1.5
     assert book["positions"] == 0.0
     assert book["residue"] == book.residue == 0.125
-    assert book.scale == pytest.approx(1.5 + 64 * 2**-24 / 1e-4 * (1.875 + 1.5))  # the words, and 64 roundings of all
-    assert book.imbalance == 0.125 / book.scale
+    assert book.scale == 1.875
+    assert book.words == 1.5
+    assert book.yardstick == pytest.approx(1.5 + 64 * 2**-24 / 1e-4 * (1.875 + 1.5))  # and 64 roundings of all
+    assert book.imbalance == 0.125 / book.yardstick
     assert not book.balanced
 
 
@@ -134,7 +136,7 @@ def test_infinities_of_both_signs_are_not_finite():
 def test_rounding_is_measured_by_what_was_added_up():
     """Tokens of +100 and -100 round to the fifth digit, however little is left of them."""
     book = Ledger({"tokens": 0.003}, logit=0.0031, magnitude=200.0)
-    assert book.words == 200.0
+    assert book.scale == book.words == 200.0
     assert book.balanced
     assert not Ledger({"tokens": 0.003}, logit=0.0031).balanced
     assert not Ledger({"tokens": 0.003}, logit=0.5, magnitude=200.0).balanced

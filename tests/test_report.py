@@ -131,7 +131,7 @@ def test_a_large_report_is_an_index_and_pages(tmp_path: Path) -> None:
     assert [a["href"] for t, a in second.tags if t == "a"] == ["#work", "./a%3A%20%231.html", "./a%3A%20%231-001.html"]
     by_size = write_report(reviews(), tmp_path / "small.html", page_size=1)
     assert len(by_size) == 5
-    with pytest.raises(InputError, match="give larger limits"):
+    with pytest.raises(InputError, match="page_documents is a number of documents, 1 or more, not 0"):
         write_report(reviews(), tmp_path / "none.html", page_documents=0)
 
 

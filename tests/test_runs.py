@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from conftest import STRICT
+from consistent import consistent
 from reported import consistent_reviews as reviews
 from reported import explanation
 
@@ -63,7 +64,7 @@ def test_a_run_is_read_back_and_goes_on(tmp_path: Path) -> None:
 
 def test_a_run_that_is_torn_at_any_byte_of_its_last_line_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
-    last = Record("z", (explanation("x", [1.0]),))
+    last = Record("z", (consistent(explanation("x", [1.0])),))
     begun(path, reviews()[0], last)
     written = path.read_bytes()
     before = len(b"".join(written.splitlines(keepends=True)[:2]))

@@ -189,9 +189,12 @@ def _check_units(e: Explanation, spans: Sequence[Span], what: str) -> None:
             )
     if len(spans) != len(expected):
         raise _changed(f"its {len(spans)} {what} do not tile what was read: there would be {len(expected)}")
-    sizes = [token.relevance for token in e.tokens]
+    size = _size(token.relevance for token in e.tokens)
     for i, (span, own) in enumerate(zip(spans, expected, strict=True)):
-        _equal(own.relevance, span.relevance, sizes, f"the tokens under {what}[{i}]", "its relevance")
+        if not abs(own.relevance - span.relevance) <= SUMMED * max(size, abs(span.relevance)) + SMALLEST:
+            raise _changed(
+                f"the tokens under {what}[{i}] add up to {own.relevance!r}, and its relevance is {span.relevance!r}"
+            )
 
 
 def _check_ledger(books: Ledger, e: Explanation, what: str) -> None:
@@ -199,6 +202,8 @@ def _check_ledger(books: Ledger, e: Explanation, what: str) -> None:
     if books.tolerance not in TOLERANCES.values():
         known = ", ".join(f"{value:g} ({name})" for name, value in TOLERANCES.items())
         raise _changed(f"the tolerance of {what} is {books.tolerance!r}, and textlrp knows {known}")
+    if books.rounding and "16" not in books.precision:
+        raise _changed(f"the rounding of {what} is {books.rounding!r}, which is none in {books.precision}")
     _equal(books.logit, e.logit, [e.logit], f"the logit of {what}", "the explained logit")
     try:
         books.check()

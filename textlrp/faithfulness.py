@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from textlrp import faithfulness_measures as measures
@@ -19,6 +19,7 @@ from textlrp.attribution import Attribution
 from textlrp.errors import InputError
 from textlrp.explanation import Explanation
 from textlrp.faithfulness_measures import BINS, Curve
+from textlrp.saved import is_format
 from textlrp.spans import Span
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Faithfulness:
         Raises:
             InputError: the values are no such result, or not one that this version reads.
         """
-        if not isinstance(values, Mapping) or values.get("format") != _FORMAT:
+        if not isinstance(values, Mapping) or not is_format(values.get("format"), _FORMAT):
             raise InputError(f"this is no result of faithfulness of format {_FORMAT}, which this version reads")
         try:
             given = {key: value for key, value in values.items() if key != "format"}
@@ -136,9 +137,26 @@ class Faithfulness:
                 given[name] = Curve.from_dict(given[name])
             for name in ("comprehensiveness_at", "sufficiency_at"):
                 given[name] = tuple(given[name])
+            for each in fields(cls):
+                _check_kind(each.name, given[each.name], str(each.type))
             return cls(**given)
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"this is no result of faithfulness, or it was changed: {error}") from None
+
+
+def _check_kind(name: str, value: Any, kind: str) -> None:
+    """Check that a value is of the kind that its field has: text, a whole number, numbers, or None where it may be."""
+    if isinstance(value, Curve):
+        for part in ("shares", "logits", "probabilities"):
+            _check_kind(f"{name}.{part}", getattr(value, part), "tuple[float, ...]")
+    elif isinstance(value, tuple):
+        for each in value:
+            _check_kind(name, each, "float")
+    elif value is not None or "None" not in kind:
+        whole, real = options.as_whole(value), options.as_real(value)
+        sound = {"str": isinstance(value, str), "int": whole is not None}.get(kind.split(" |")[0], real is not None)
+        if not sound:
+            raise InputError(f"this is no result of faithfulness, or it was changed: {name} is {options.brief(value)}")
 
 
 class Unit(NamedTuple):

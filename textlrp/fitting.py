@@ -33,7 +33,7 @@ def check_tokenizer(model: nn.Module, tokenizer: Any) -> None:
     size = getattr(word_table(model), "num_embeddings", None)
     if isinstance(size, int):
         _check_ids(tokenizer, size)
-    _check_special(getattr(model, "config", None), tokenizer)
+    _check_special(model, tokenizer)
 
 
 def check_ids(model: nn.Module, tokenizer: Any, inputs: Mapping[str, Sequence[Sequence[int]]]) -> None:
@@ -89,30 +89,39 @@ def _special_ids(tokenizer: Any) -> dict[str, int]:
     return {name: number for name, number in ids.items() if isinstance(number, int)}
 
 
-def _check_special(config: Any, tokenizer: Any) -> None:
-    """Compare the padding, and what stands at the ends.
+def _check_special(model: nn.Module, tokenizer: Any) -> None:
+    """Compare the padding and what stands at the ends.
 
-    One that differs says little, as configs keep defaults that nobody reads: all of them, of three, say that the
-    tokenizer is another model's.
+    They say little in most models, whose configs keep defaults that nobody reads, and padding is masked. But where a
+    model counts positions from its padding (RoBERTa's kind), another id in its place is read otherwise; if both ends
+    are called otherwise, too, the tokenizer is another model's.
     """
-    theirs, text = _special_ids(tokenizer), _text_config(config)
-    pairs = {}
-    for name, alike in (("pad", ("pad",)), ("bos", ("bos", "cls")), ("eos", ("eos", "sep"))):
-        expected = getattr(text, f"{name}_token_id", None)
-        expected = set(expected) if isinstance(expected, (list, tuple)) else {expected}
-        found = [theirs[other] for other in alike if other in theirs]
-        if found and all(isinstance(each, int) for each in expected):
-            pairs[name] = (found, expected)
-    if len(pairs) < 3 or any(expected & set(found) for found, expected in pairs.values()):
+    theirs, config = _special_ids(tokenizer), _text_config(getattr(model, "config", None))
+    padding = _counted_from(model)
+    if padding is None or theirs.get("pad", padding) == padding:
         return
-    listed = {name: (found[0], min(expected)) for name, (found, expected) in pairs.items()}
-    said = ", ".join(f"{name} {found} and {expected}" for name, (found, expected) in listed.items())
+    said, set_to = [f"pad {theirs['pad']} and {padding}"], []
+    for name, alike in (("bos", ("bos", "cls")), ("eos", ("eos", "sep"))):
+        expected = getattr(config, f"{name}_token_id", None)
+        expected = list(expected) if isinstance(expected, (list, tuple)) else [expected]
+        found = [theirs[other] for other in alike if other in theirs]
+        if not found or not all(isinstance(each, int) for each in expected) or set(found) & set(expected):
+            return
+        said.append(f"{name} {found[0]} and {expected[0]}")
+        set_to.append(f"model.config.{name}_token_id = {found[0]}")
     raise ModelError(
-        f"the tokenizer does not fit the model: their special tokens have other ids ({said}); load both from the same "
-        f"place, or if they belong together, say so in the model's config ("
-        + ", ".join(f"model.config.{name}_token_id = {found}" for name, (found, _) in listed.items())
-        + ")"
+        f"the tokenizer does not fit the model: their special tokens have other ids ({', '.join(said)}); load both "
+        f"from the same place, or if they belong together, say so: {', '.join(set_to)}"
     )
+
+
+def _counted_from(model: nn.Module) -> int | None:
+    """Return the id of padding that a model counts positions from, or None."""
+    for name, module in model.named_modules():
+        padding = getattr(module, "padding_idx", None)
+        if "pos" in name and isinstance(padding, int):
+            return padding
+    return None
 
 
 def _text_config(config: Any) -> Any:

@@ -65,7 +65,7 @@ class Ledger(Mapping[str, float]):
     Attributes:
         rows: what each heading received; headings that received nothing are absent.
         logit: the explained logit (or difference of logits) as the forward pass computed it.
-        tolerance: the largest share of :attr:`scale` that counts as rounding; one of :data:`TOLERANCES`.
+        tolerance: the largest share of :attr:`yardstick` that counts as rounding; one of :data:`TOLERANCES`.
         magnitude: the sum of the absolute relevances of the words; 0 where that is not known.
         rounding: in 16 bits, how far rounding moves the attention weights, as a share of them; else 0.
     """
@@ -110,23 +110,28 @@ class Ledger(Mapping[str, float]):
 
     @property
     def scale(self) -> float:
-        """The yardstick for the residue: what the words hold, and what rounding leaves of the other rows.
+        """The size of the ledger: the sum of the absolute rows, or of the words' relevances if it is larger."""
+        return max(math.fsum(abs(value) for value in self.rows.values()), self.magnitude)
+
+    @property
+    def yardstick(self) -> float:
+        """What the residue is measured by: what the words hold, and what rounding leaves of the other rows.
 
         A large row elsewhere hides nothing. It cannot be avoided that it is rounded, so a few roundings of it count,
         but not in 16 bits where they are as large as the words themselves.
         """
         name = self.precision
         rows = math.fsum(abs(value) for value in (self.logit, *self.rows.values()))
-        scale = self.words + _ROUNDINGS[name] * ROUNDOFF[name] / TOLERANCES[name] * rows
-        return min(scale, _MOST[name] / TOLERANCES[name] * self.words) if name in _MOST else scale
+        found = self.words + _ROUNDINGS[name] * ROUNDOFF[name] / TOLERANCES[name] * rows
+        return min(found, _MOST[name] / TOLERANCES[name] * self.words) if name in _MOST else found
 
     @property
     def imbalance(self) -> float:
-        """The residue as a share of :attr:`scale`; ``inf`` where a value is not finite."""
+        """The residue as a share of :attr:`yardstick`; ``inf`` where a value is not finite."""
         if not self._is_finite():
             return math.inf
-        residue, scale = abs(self.residue), self.scale
-        return residue / scale if scale else math.inf if residue else 0.0
+        residue, yardstick = abs(self.residue), self.yardstick
+        return residue / yardstick if yardstick else math.inf if residue else 0.0
 
     @property
     def exactness(self) -> float:
@@ -155,10 +160,11 @@ class Ledger(Mapping[str, float]):
             raise NonFiniteError(f"the ledger holds a NaN or an infinity: logit {self.logit}, rows {dict(self.rows)}")
         if not self.balanced:
             advice = "; try dtype=torch.float32" if self.precision in _MOST else ""
+            most = self.tolerance * self.yardstick
             raise UnbalancedLedgerError(
                 f"the ledger does not balance: the logit is {self.logit:.6g}, the rows add up to "
                 f"{self.logit - self.residue:.6g}, and the residue of {self.residue:.2g} is more than rounding leaves "
-                f"in {self.precision} where the words hold {self.words:.3g} ({self.tolerance * self.scale:.2g}); no "
+                f"in {self.precision} where the words hold {self.words:.3g} ({most:.2g}); no "
                 f"explanation is shown{advice}"
             )
         return self

@@ -10,17 +10,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from textlrp.errors import InputError
+from textlrp.errors import InputError, LRPError
 from textlrp.explanation import Explanation
 from textlrp.files import write_whole
 from textlrp.lines import read_lines
 from textlrp.options import as_whole, brief
-from textlrp.saved import check_digest, is_format, sealed
+from textlrp.saved import DIGEST, check_digest, digest, is_format, sealed
 
-_FORMAT = 1
+#: The format of records, of failures and of the first line of a run.
+FORMAT = 1
 
 #: What the first line of a run says that knows what made it (:mod:`textlrp.runs`).
-HEADER = {"textlrp": "run", "format": _FORMAT}
+HEADER = {"textlrp": "run", "format": FORMAT}
 _SUFFIXES = (".json", ".jsonl")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
@@ -79,15 +80,14 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values, with a digest of them."""
-        return sealed(
-            {
-                "format": _FORMAT,
-                "id": self.id,
-                "label": self.label,
-                "rationales": [list(span) for span in self.rationales],
-                "explanations": [explanation.to_dict() for explanation in self.explanations],
-            }
-        )
+        values = {
+            "format": FORMAT,
+            "id": self.id,
+            "label": self.label,
+            "rationales": [list(span) for span in self.rationales],
+            "explanations": [explanation.to_dict() for explanation in self.explanations],
+        }
+        return {**values, DIGEST: digest(_by_digests(values))}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Record:
@@ -96,9 +96,9 @@ class Record:
         Raises:
             InputError: the values are no record, not one that this version reads, or one that was changed.
         """
-        if not is_format(values.get("format"), _FORMAT):
+        if not is_format(values.get("format"), FORMAT):
             found = values.get("format", "none")
-            raise InputError(f"this has format {found}, and this version of textlrp reads records of format {_FORMAT}")
+            raise InputError(f"this has format {found}, and this version of textlrp reads records of format {FORMAT}")
         identity, label = values.get("id"), values.get("label")
         explanations, rationales = values.get("explanations"), values.get("rationales") or []
         if not isinstance(identity, str) or not (label is None or isinstance(label, str)):
@@ -113,8 +113,13 @@ class Record:
             label,
             tuple(tuple(span) for span in rationales),
         )
-        check_digest(values, "record")
+        check_digest(_by_digests(values), "record")
         return record
+
+
+def _by_digests(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a record with its explanations as their digests, so that none of these is made twice."""
+    return {**values, "explanations": [each.get(DIGEST, each) for each in values["explanations"]]}
 
 
 def _offsets(span: Any) -> Any:
@@ -137,8 +142,8 @@ class Failure:
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the failure as JSON-ready values."""
-        return {"format": _FORMAT, "id": self.id, "failure": self.reason}
+        """Return the failure as JSON-ready values, with a digest of them."""
+        return sealed({"format": FORMAT, "id": self.id, "failure": self.reason})
 
 
 def check_rationales(spans: Iterable[tuple[int, ...]], text: str, whose: str) -> None:
@@ -288,11 +293,15 @@ def _header(line: bytes, where: str) -> bool:
         return False
     if not isinstance(values, dict) or values.get("textlrp") != HEADER["textlrp"]:
         return False
-    if values.get("format") != _FORMAT:
+    if not is_format(values.get("format"), FORMAT):
         raise InputError(
             f"{where}: this is a run of format {values.get('format')}, and this version of textlrp reads format "
-            f"{_FORMAT}"
+            f"{FORMAT}"
         )
+    try:
+        check_digest(values, "first line")
+    except LRPError as error:
+        raise InputError(f"{where}: {error}") from None
     return True
 
 
@@ -318,12 +327,13 @@ def _kept(written: bytes, where: str, identity: str) -> Record | Failure:
         if "failure" in values:
             return _failure(values)
         return Record(identity, (Explanation.from_dict(values),))
-    except InputError as error:
+    except LRPError as error:
         raise InputError(f"{where}: {error}") from None
 
 
 def _failure(values: Mapping[str, Any]) -> Failure:
     identity, reason = values.get("id"), values["failure"]
-    if values.get("format") != _FORMAT or not isinstance(identity, str) or not isinstance(reason, str):
+    if not is_format(values.get("format"), FORMAT) or not isinstance(identity, str) or not isinstance(reason, str):
         raise InputError("this is no document saved by textlrp: 'id' and 'failure' must be strings")
+    check_digest(values, "record")
     return Failure(identity, reason)

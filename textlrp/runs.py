@@ -16,7 +16,8 @@ from typing import Any
 
 from textlrp.errors import InputError
 from textlrp.lines import Lines, read_lines
-from textlrp.records import HEADER, Failure, Record, read_kept, to_line
+from textlrp.records import FORMAT, HEADER, Failure, Record, read_kept, to_line
+from textlrp.saved import check_digest, is_format, sealed
 
 _START = b'{"textlrp": "run"'  # the first bytes of every header
 
@@ -38,7 +39,7 @@ class Origin:
     def to_dict(self) -> dict[str, Any]:
         """Return the origin as JSON-ready values."""
         values = {"model": dict(self.model), "documents": dict(self.documents), "options": dict(self.options)}
-        return {**HEADER, **json.loads(json.dumps(values))}
+        return sealed({**HEADER, **json.loads(json.dumps(values, allow_nan=False))})
 
     @classmethod
     def from_dict(cls, values: Any) -> Origin:
@@ -47,12 +48,14 @@ class Origin:
         Raises:
             InputError: the values are none that this version reads.
         """
-        if not isinstance(values, dict) or {key: values.get(key) for key in HEADER} != HEADER:
+        said = isinstance(values, dict) and values.get("textlrp") == HEADER["textlrp"]
+        if not said or not is_format(values.get("format"), FORMAT):
             raise InputError(f"this is no run of format {HEADER['format']}, which this version of textlrp reads")
         fields = {key: values.get(key) for key in ("model", "documents", "options")}
         if not all(isinstance(each, dict) for each in fields.values()):
             raise InputError("this is no run by textlrp, or it was changed: it does not say what made it")
-        return cls(**fields)  # type: ignore[arg-type]
+        check_digest(values, "first line")
+        return cls(**fields)
 
     def differences(self, asked: Origin) -> list[str]:
         """Say what is asked for and was not when the run was begun."""

@@ -222,10 +222,13 @@ def check_digest(values: Mapping[str, Any], what: str) -> None:
 
 
 def _spelled(value: Any) -> Any:
-    if isinstance(value, float):
+    kind = type(value)
+    if kind is float:
         # -0.0 and 0 are equal, and not the same
         return int(value) if value.is_integer() and (value or math.copysign(1.0, value) > 0) else value
-    if isinstance(value, Mapping):
+    if kind is str or kind is int:
+        return value
+    if kind is dict or isinstance(value, Mapping):
         return {key: _spelled(each) for key, each in value.items()}
     return [_spelled(each) for each in value] if isinstance(value, (list, tuple)) else value
 

@@ -104,7 +104,9 @@ class Question:
             raise InputError("this request is no JSON object")
         found = {key: _string(values, key) for key in ("page", "text", "pair", "target", "contrast", "rules")}
         model, by, long = values.get("model", 0), values.get("by", "word"), values.get("long", "truncate")
-        model = options.whole(model, f"this page has {models} models, numbered from 0", 0, models - 1)
+        number = options.as_whole(model)
+        if number is None or not 0 <= number < models:
+            raise InputError(f"there is no model {options.brief(model)}: this page has {models}, numbered from 0")
         if by not in UNITS:
             raise InputError(f"a text is shown by {', '.join(UNITS)}, not by {by!r}")
         if long not in ("truncate", "windows"):
@@ -113,7 +115,7 @@ class Question:
             raise InputError(f"page is a name of up to {_NAME} characters, not of {len(found['page'] or ''):,}")
         return cls(
             found["page"] or "",
-            model,
+            number,
             by,
             found["text"] or "",
             found["pair"] or None,

@@ -13,6 +13,9 @@ from textlrp.saved import Fields, plain
 
 TEXT, TEXT_PAIR = "text", "text_pair"
 
+# What a span is in JSON.
+_KINDS = {"start": int, "end": int, "text": str, "relevance": float, "special": bool, "piece": str, "source": str}
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -54,6 +57,14 @@ class Span:
         Raises:
             InputError: the values are no span.
         """
+        if type(values) is dict and all(type(value) is _KINDS.get(key) for key, value in values.items()):
+            try:
+                span = cls(**values)
+                if 0 <= span.start <= span.end and math.isfinite(span.relevance):
+                    return span
+            except TypeError:  # something is missing
+                pass
+        # Only what is not as it should be is looked at one by one: there are many spans.
         fields = Fields(values, where)
         start = fields.whole("start", 0)
         found = cls(

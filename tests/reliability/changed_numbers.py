@@ -28,9 +28,10 @@ from typing import Any, NamedTuple
 
 from textlrp import Explainer, Explanation
 from textlrp.errors import InputError
-from textlrp.records import Record, read_run, write_run
+from textlrp.records import Failure, Record, read_run, write_run
 from textlrp.report import write_report
 from textlrp.report_data import read_report
+from textlrp.runs import Origin, Run
 
 REVIEWS = (
     "A wonderful, moving film that never loses its way.",
@@ -45,12 +46,14 @@ UNSEEN = (
     r"layers\[\d+\]\.ledger\.tolerance",
     r"ledger\.magnitude",  # in windows, which may cancel, a larger one
     r"layers\[\d+\]\.ledger\.magnitude",
+    r"(layers\[\d+\]\.)?ledger\.rounding",  # in 16 bits
     r"layers\[\d+\]\.heads[.[].*",  # what a head hands on is a part of no sum
     r"layers\[\d+\]\.paths[.[].*",  # as far as the device rounds their sum
     r"special (tokens\[\d+\]\.relevance|layers\[\d+\]\.relevance\[\d+\])",  # its sign, and what the device rounds
     r"windows",  # if it is more than one
     r"reading[.[].*",  # what was asked for
     r"rationales\[.*",  # what the data say
+    r"(model|documents|options)\..*",  # what a run was made from
     r"(tokens|words|sentences)\[\d+\]\.(start|end)",  # a token that moves to its like, inside of a word
 )
 
@@ -189,6 +192,11 @@ def saved(folder: Path) -> list[Saved]:
     records = [Record(f"review {i}", es, "POS", ((0, 3), (4, 9))) for i, es in enumerate(both)]
     write_run(folder / "run.jsonl", records)
     found.append(_saved("run", folder, "run.jsonl"))
+    about = Origin({"name": "tiny", "parameters": 12345}, {"documents": 5}, {"window": 16, "stride": None})
+    with Run(folder / "kept.jsonl", about) as run:
+        for each in (*records[:2], Failure("5", "the text takes 1,202 ids, and 512 are read at once")):
+            run.add(each)
+    found.append(_saved("run", folder, "kept.jsonl"))
     found.append(_saved("report", folder, *(path.name for path in write_report(records, folder / "one.html"))))
     pages = write_report(records, folder / "split.html", page_documents=2)
     return [*found, _saved("report", folder, *(path.name for path in pages))]

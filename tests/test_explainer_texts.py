@@ -465,7 +465,12 @@ def test_words_of_a_token_are_where_the_token_is(explainer: Explainer) -> None:
         e.units("line")
 
 
-def test_a_tokenizer_that_fails_is_an_error_of_that_text_alone(explainer: Explainer) -> None:
+class PanicException(BaseException):
+    """What the tokenizers raise where their Rust fails: a class of this name that is no Exception."""
+
+
+@pytest.mark.parametrize("kind", [TypeError, PanicException])
+def test_a_tokenizer_that_fails_is_an_error_of_that_text_alone(explainer: Explainer, kind: type[BaseException]) -> None:
     class Fails:
         is_fast, pad_token_id = True, 0
 
@@ -474,7 +479,7 @@ def test_a_tokenizer_that_fails_is_an_error_of_that_text_alone(explainer: Explai
 
         def __call__(self, text: str, **options: Any) -> Any:
             if "dull" in text:
-                raise TypeError("no such word\nin any book")
+                raise kind("no such word\nin any book")
             return self.inner(text, **options)
 
         def __getattr__(self, name: str) -> Any:
@@ -484,4 +489,13 @@ def test_a_tokenizer_that_fails_is_an_error_of_that_text_alone(explainer: Explai
     found = failing.explain_batch(["a film", "a dull film"], errors="return")
     assert isinstance(found[0], Explanation)
     assert isinstance(found[1], ModelError)
-    assert str(found[1]) == "the tokenizer fails on this text: TypeError: no such word"
+    assert str(found[1]) == f"the tokenizer fails on this text: {kind.__name__}: no such word"
+
+
+def test_an_interrupt_in_a_tokenizer_is_an_interrupt(explainer: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("textlrp.classifier.encode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        explainer.explain("a film")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from textlrp import fitting, memory
 from textlrp.calls import logits_of
-from textlrp.errors import InputError, LRPError, ModelError, said
+from textlrp.errors import InputError, LRPError, ModelError, fails, said
 from textlrp.isolation import contained, undisturbed
 from textlrp.propagation import Options, Propagation, run
 from textlrp.rules import Rules
@@ -81,7 +81,9 @@ class Classifier:
             return encode(self.tokenizer, text, limit, text_pair)
         except (LRPError, MemoryError):
             raise
-        except Exception as error:  # whatever a tokenizer raises, the other documents are not lost
+        except BaseException as error:  # whatever a tokenizer raises, the other documents are not lost
+            if not fails(error):
+                raise
             raise ModelError(f"the tokenizer fails on this text: {said(error)}") from error
 
     def pad(self, encodings: Sequence[Encoding]) -> Batch:

@@ -80,6 +80,14 @@ def said(error: BaseException) -> str:
     return whole if len(whole) <= _SAID else whole[: _SAID - 3] + "..."
 
 
+def fails(error: BaseException) -> bool:
+    """Whether an error is a failure, and neither an interrupt nor an end that somebody wants.
+
+    A panic of a library that is written in Rust, such as tokenizers, is one; Python does not call it an Exception.
+    """
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
 #: How torch says, in a RuntimeError, that a system or an accelerator gives no more memory.
 _REFUSED = ("not enough memory", "can't allocate memory", "out of memory")
 

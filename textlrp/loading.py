@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from textlrp.errors import InputError, ModelError
+from textlrp.errors import InputError, ModelError, fails
 from textlrp.own_code import CONSENT, kernels, listed, own_code, refusal, without_questions
 
 # What the tokenizer is told about the hub, too.
@@ -53,7 +53,9 @@ def load(
             model, report = AutoModelForSequenceClassification.from_pretrained(
                 name, revision=revision, output_loading_info=True, **code, **chosen, **options
             )
-        except Exception as error:  # readers of weights and vocabularies raise exceptions of their own
+        except BaseException as error:  # readers of weights and vocabularies raise exceptions of their own
+            if not fails(error):
+                raise
             held = () if trust_remote_code else own_code(name, hub)
             if "trust_remote_code" in str(error) and not trust_remote_code:
                 raise ModelError(refusal(name, held)) from error
@@ -121,7 +123,7 @@ def _not_run(code: tuple[str, ...]) -> str:
     return f"; it holds its own code ({listed(code)}), which runs with {CONSENT} alone" if code else ""
 
 
-def _why_not_loaded(name: str, error: Exception) -> str:
+def _why_not_loaded(name: str, error: BaseException) -> str:
     """Return one sentence on why a model could not be loaded."""
     folder = Path(name)
     if folder.is_dir() and not (folder / "config.json").is_file():
@@ -145,7 +147,7 @@ def _why_not_loaded(name: str, error: Exception) -> str:
     )
 
 
-def _reads_pickle(error: Exception) -> bool:
+def _reads_pickle(error: BaseException) -> bool:
     """Whether an error comes from torch's reader of pickled weights, whose advice is to read them unsafely."""
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
     return any(frame.f_globals.get("__name__") == "torch.serialization" for frame in frames)

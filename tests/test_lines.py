@@ -14,7 +14,7 @@ import pytest
 from conftest import STRICT
 from evaluated import plan, results
 
-from textlrp.errors import InputError, LRPError
+from textlrp.errors import FileError, InputError, LRPError
 from textlrp.evaluation_log import RESULTS, Log
 from textlrp.lines import Lines, read_lines
 
@@ -81,7 +81,7 @@ def test_a_disk_that_is_full_is_said_in_a_sentence() -> None:
     with pytest.raises(LRPError) as caught, Lines(FULL) as file:
         file.add("one")
     assert str(caught.value) == "cannot write '/dev/full': No space left on device"
-    assert not isinstance(caught.value, InputError)
+    assert type(caught.value) is FileError
 
 
 def test_a_disk_that_fills_up_tears_no_line(tmp_path: Path) -> None:
@@ -155,8 +155,8 @@ def places(folder: Path) -> dict[str, tuple[Path, type[Exception]]]:
         "a file as a folder": (folder / "file" / "a", InputError),
         "a folder": (folder, InputError),
         "a NUL": (folder / "nu\0l", InputError),
-        "300 characters": (folder / ("x" * 300), LRPError),
-        "no rights": (folder / "shut" / "a", LRPError),
+        "300 characters": (folder / ("x" * 300), FileError),
+        "no rights": (folder / "shut" / "a", FileError),
     }
 
 

@@ -138,10 +138,8 @@ def attempt(case: Case, folder: Path) -> str:
     shown = said(reading)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     after = contents(folder)
-    if "--save" in command:  # a run keeps the lines that were written before the disk was full
-        saved = prepare(trouble, command, folder)[command.index("--save") + 1]
-        if after.get(saved, b"").endswith(b"\n"):
-            del after[saved]
+    if "--save" in command and (not after.get("new") or after["new"].endswith(b"\n")):
+        after.pop("new", None)  # a run keeps the lines that were written before the disk was full
     return fault(trouble, status, shown, after != before)
 
 

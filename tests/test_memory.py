@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import torch
 import zoo
+from click.testing import CliRunner
 from conftest import bert, fast_tokenizer
 from torch import Tensor, nn
 from transformers import T5Config, T5ForSequenceClassification
 
 from textlrp import Explainer, LRPError, baselines, memory
-from textlrp.errors import InputError, ModelError
+from textlrp.cli import main
+from textlrp.errors import InputError, ModelError, ran_out
 
 CPU = torch.device("cpu")
 SHORT, LONG = "a wonderful film", "a wonderful film, " * 60
@@ -278,4 +280,16 @@ def test_an_error_that_is_kept_keeps_no_activations(tokenizer: Any) -> None:
     ],
 )
 def test_what_says_that_memory_ran_out(error: Exception, expected: bool) -> None:
-    assert memory.ran_out(error) is expected
+    assert ran_out(error) is expected
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 3 bytes")])
+def test_a_command_that_runs_out_of_memory_says_so(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Explainer, "explain", fail)
+    answer = CliRunner().invoke(main, ["explain", "a wonderful film"])
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert answer.stderr.startswith("Error: there is not enough memory: give a smaller file or shorter texts")
+    assert len(answer.stderr.splitlines()) == 1

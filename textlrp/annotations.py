@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textlrp import readable
 from textlrp.errors import InputError
 from textlrp.saved import is_format
 from textlrp.spans import TEXT, TEXT_PAIR
@@ -132,6 +133,7 @@ def _said(annotation: Annotation) -> Annotation:
 def _read_file(path: Path, report: Sent) -> dict[tuple[str, str], Annotation]:
     name = repr(str(path))
     try:
+        readable.check(path)
         raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise InputError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from None

@@ -11,10 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from textlrp import memory
 from textlrp.calls import precision_of
 from textlrp.classifier import FORWARD_LIMITS, Classifier
-from textlrp.errors import LRPError, ModelError
+from textlrp.errors import LRPError, ModelError, ran_out, said
 from textlrp.heads import Head, Pick
 from textlrp.inside import Hidden
 from textlrp.ledger import Ledger, mean
@@ -30,10 +29,6 @@ IDS = 4096
 
 #: How many batches with padding, and how many without, are tried first; after that, one in so many.
 _TRIED_FIRST, _TRIED_THEN = 4, 8
-
-
-#: The most characters of what a model's error says.
-_SAID = 300
 
 
 class Found(NamedTuple):
@@ -198,7 +193,7 @@ class Engine:
             if len(windows) == 1:
                 windows[0].document.error = _sentence(raised, len(windows[0].indices))
                 return
-            if memory.ran_out(raised):
+            if ran_out(raised):
                 self._halve(windows, asked)
                 return
             for window in windows:
@@ -313,23 +308,12 @@ def _sentence(error: Exception, count: int) -> LRPError:
     """
     if isinstance(error, LRPError):
         return error
-    if memory.ran_out(error):
+    if ran_out(error):
         sentence = ModelError(
             f"there is not enough memory to explain {count:,} ids at once: read the text with long='windows', or give "
             f"window=, the number of ids to read at once"
         )
     else:
-        said = _said(error)
-        sentence = ModelError(f"the model fails on this text: {type(error).__name__}{': ' + said if said else ''}")
+        sentence = ModelError(f"the model fails on this text: {said(error)}")
     sentence.__cause__ = error
     return sentence
-
-
-def _said(error: Exception) -> str:
-    """Return the first line of what an error says, cut where it is very long."""
-    try:
-        lines = str(error).splitlines()
-    except Exception:  # it is somebody else's error, and may fail at that, too
-        return ""
-    said = next((line.strip() for line in lines if line.strip()), "")
-    return said if len(said) <= _SAID else said[: _SAID - 3] + "..."

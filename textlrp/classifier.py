@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from textlrp import fitting, memory
 from textlrp.calls import logits_of
-from textlrp.errors import InputError, ModelError
+from textlrp.errors import InputError, LRPError, ModelError, said
 from textlrp.isolation import contained, undisturbed
 from textlrp.propagation import Options, Propagation, run
 from textlrp.rules import Rules
@@ -72,8 +72,17 @@ class Classifier:
         return next((p.device for p in self.model.parameters()), torch.device("cpu"))
 
     def encode(self, text: str, limit: int | None, text_pair: str | None = None) -> Encoding:
-        """Return a text or a pair as the model reads it, cut at ``limit`` ids; :func:`textlrp.tokens.encode` raises."""
-        return encode(self.tokenizer, text, limit, text_pair)
+        """Return a text or a pair as the model reads it, cut at ``limit`` ids; :func:`textlrp.tokens.encode` raises.
+
+        Raises:
+            ModelError: the tokenizer fails on the text.
+        """
+        try:
+            return encode(self.tokenizer, text, limit, text_pair)
+        except (LRPError, MemoryError):
+            raise
+        except Exception as error:  # whatever a tokenizer raises, the other documents are not lost
+            raise ModelError(f"the tokenizer fails on this text: {said(error)}") from error
 
     def pad(self, encodings: Sequence[Encoding]) -> Batch:
         """Put texts into one batch; :func:`textlrp.tokens.pad` raises."""

@@ -14,7 +14,7 @@ from textlrp.characters import printable
 from textlrp.commands import check, evaluate, explain, export, interrupts, report, serve
 from textlrp.commands.annotations import compare
 from textlrp.commands.shared import drop
-from textlrp.errors import FileError, InputError, LRPError
+from textlrp.errors import FileError, InputError, LRPError, ran_out
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -35,6 +35,11 @@ class _Commands(click.Group):
         except LRPError as error:
             _complain(str(error))
             context.exit(2 if isinstance(error, InputError) and not isinstance(error, FileError) else 1)
+        except (MemoryError, RuntimeError) as error:
+            if not ran_out(error):
+                raise
+            _complain("there is not enough memory: give a smaller file or shorter texts, or fewer of them with --limit")
+            context.exit(1)
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         try:

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from textlrp import readable
 from textlrp.errors import CorpusError
 
 _SUFFIXES = (".jsonl", ".jsonl.gz")
@@ -141,6 +142,7 @@ def _read(path: Path) -> tuple[Document, ...]:
 
 def _contents(path: Path) -> bytes:
     try:
+        readable.check(path)
         contents = path.read_bytes()
         return gzip.decompress(contents) if path.name.lower().endswith(".gz") else contents
     except FileNotFoundError as error:

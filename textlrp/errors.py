@@ -69,6 +69,35 @@ class BatchError(LRPError):
         )
 
 
+#: The most characters of what an error of another library says.
+_SAID = 300
+
+
+def said(error: BaseException) -> str:
+    """Return what another library's error is and says, on one line, cut where it is very long."""
+    first = next((line.strip() for line in _spoken(error).splitlines() if line.strip()), "")
+    whole = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    return whole if len(whole) <= _SAID else whole[: _SAID - 3] + "..."
+
+
+#: How torch says, in a RuntimeError, that a system or an accelerator gives no more memory.
+_REFUSED = ("not enough memory", "can't allocate memory", "out of memory")
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left."""
+    if isinstance(error, RuntimeError):
+        return any(each in _spoken(error) for each in _REFUSED)
+    return isinstance(error, MemoryError)
+
+
+def _spoken(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # it is somebody else's, and may fail at that
+        return ""
+
+
 def _rebuilt(kind: type[LRPError], args: tuple[Any, ...]) -> LRPError:
     """Return an error as it was, without calling ``__init__``; its attributes are set by who calls this."""
     return kind.__new__(kind, *args)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textlrp import corpora, options
+from textlrp import corpora, options, readable
 from textlrp.errors import InputError
 from textlrp.rows import read_rows
 from textlrp.sources import Source, match_labels, read_documents
@@ -202,6 +202,7 @@ def rules_fingerprints(methods: Iterable[str]) -> dict[str, str]:
         kind, colon, path = method.partition(":")
         if kind == "rules" and colon:
             try:
+                readable.check(path)
                 found[method] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
             except (OSError, ValueError) as error:
                 raise InputError(f"cannot read {path!r}: {getattr(error, 'strerror', None) or error}") from None

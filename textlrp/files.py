@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from textlrp import readable
 from textlrp.errors import FileError, InputError
 
 if sys.platform != "win32":
@@ -49,6 +50,7 @@ def read_json(source: str | Path) -> Any:
     if isinstance(source, Path) or not written.lstrip().startswith("{"):
         place = repr(str(source))
         try:
+            readable.check(source)
             written = Path(source).read_bytes().decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise InputError(f"{place} is not UTF-8: byte {error.start} cannot be read") from None

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from textlrp import readable
 from textlrp.errors import FileError, InputError, LRPError
 
 if sys.platform != "win32":
@@ -36,6 +37,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
         InputError: the file cannot be read.
     """
     try:
+        readable.check(path)
         with path.open("rb") as file:
             # Split at \n alone: str.splitlines would also cut at U+2028, which JSON allows inside a string.
             for number, line in enumerate(file, 1):

@@ -41,7 +41,7 @@ def load(
     _check_name(name)
     hub = {"revision": revision, **{key: options[key] for key in _HUB if key in options}}
     with _quiet_transformers(), without_questions():
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
         called = () if trust_remote_code else kernels(name, hub)
         if called:
@@ -65,6 +65,10 @@ def load(
             f"{name!r} is no trained text classifier: its weights lack {', '.join(missing[:3])}"
             f"{', ...' if len(missing) > 3 else ''}, which would be random; name a model that was fine-tuned to "
             f"classify texts{_not_run(held)}"
+        )
+    if not isinstance(tokenizer, PreTrainedTokenizerBase) and not hasattr(tokenizer, "convert_ids_to_tokens"):
+        raise ModelError(
+            f"{name!r} names {type(tokenizer).__name__} as its tokenizer, which is none: save another there"
         )
     if getattr(tokenizer, "is_fast", False) and len(tokenizer) <= len(tokenizer.all_special_tokens):
         # transformers makes up an empty tokenizer where a folder has none.

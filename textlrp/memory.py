@@ -26,9 +26,6 @@ from textlrp.working_copy import parts_of
 #: From here on, what a control group calls its limit is none.
 _NO_LIMIT = 1 << 60
 
-#: How torch says that a system gives no more memory; accelerators have an exception of their own.
-_REFUSED = ("not enough memory", "can't allocate memory", "out of memory")
-
 #: The folders of the control groups, by the system's own names for their two generations.
 _GROUPS = Path("/sys/fs/cgroup")
 
@@ -204,13 +201,6 @@ class _Held(TorchDispatchMode):
         self._living[key] = weakref.ref(storage, gone)
         self._now += size
         self.peak = max(self.peak, self._now)
-
-
-def ran_out(error: BaseException) -> bool:
-    """Whether an error says that there was no memory left."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(each in str(error) for each in _REFUSED)
 
 
 def shown(size: float) -> str:

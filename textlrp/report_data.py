@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textlrp import report_checks
+from textlrp import readable, report_checks
 from textlrp.errors import InputError
 from textlrp.report_checks import STEPS
 from textlrp.saved import is_as_written, is_format
@@ -327,6 +327,7 @@ def _digest(model: Any, rules: Any, labels: Any, views: Any, rows: Iterable[Sequ
 
 def _html(path: Path) -> str:
     try:
+        readable.check(path)
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError:
         raise InputError(f"{str(path)!r} is no report of textlrp: it is not UTF-8") from None

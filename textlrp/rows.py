@@ -18,7 +18,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from textlrp import corpora, options
+from textlrp import corpora, options, readable
 from textlrp.errors import InputError
 
 #: Where a row stands ("line 7"), and its values by column.
@@ -129,6 +129,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     name = repr(str(path))
     number = 0
     try:
+        readable.check(path)
         with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
             for number, raw in enumerate(file, 1):
                 line = raw.removeprefix(_BOM) if number == 1 else raw
@@ -252,6 +253,7 @@ def _parquet(path: Path, split: str | None, limit: int | None) -> Rows:
     import pyarrow.parquet as parquet  # type: ignore[import-untyped]
 
     try:
+        readable.check(path)
         with parquet.ParquetFile(path) as file:
             schema = file.schema_arrow
             described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
+from textlrp import readable
 from textlrp.errors import FileError, InputError
 from textlrp.outputs import RULE
 
@@ -117,6 +118,7 @@ def read_text(text: str | None, file: Path | None) -> str:
         if text is not None:
             raise InputError("give the text or --file, not both")
         try:
+            readable.check(file)
             return _decode(file.read_bytes(), repr(str(file)))
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise InputError(f"cannot read {str(file)!r}: {getattr(error, 'strerror', None) or error}") from None

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types bench fuzz reliability clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "textlrp needs Python 3.11 or newer")'
@@ -27,6 +27,17 @@ lint: .venv/developed
 
 bench: .venv/developed
 	$(BIN)/python tests/benchmarks/suite.py
+
+# Random calls: `make fuzz SEED=1 COUNT=20000`.
+SEED ?= 0
+COUNT ?= 20000
+
+fuzz: .venv/developed
+	$(BIN)/python tests/reliability/fuzz.py --count $(COUNT) --seed $(SEED)
+
+# Every attack under tests/reliability, an hour or two: interrupts, threads, kills, sick models, damaged files, ...
+reliability: .venv/developed
+	$(BIN)/python tests/reliability/suite.py --seed $(SEED)
 
 clean:
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache

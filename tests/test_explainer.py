@@ -242,6 +242,11 @@ def with_nan(path: Path) -> None:
     model.save_pretrained(path)
 
 
+def with_no_tokenizer_class(path: Path) -> None:
+    settings = json.loads((path / "tokenizer_config.json").read_text())
+    (path / "tokenizer_config.json").write_text(json.dumps({**settings, "tokenizer_class": "BertModel"}))
+
+
 def with_other_sizes(path: Path) -> None:
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps({**config, "hidden_size": 32}))
@@ -249,6 +254,7 @@ def with_other_sizes(path: Path) -> None:
 
 BROKEN: list[tuple[str, Callable[[Path], Any], type[LRPError], str]] = [
     ("no tokenizer", without_tokenizer, ModelError, "has no tokenizer"),
+    ("a model for a tokenizer", with_no_tokenizer_class, ModelError, "names BertModel as its tokenizer, which is none"),
     ("no weights", lambda path: (path / "model.safetensors").unlink(), ModelError, "no file named model.safetensors"),
     ("no config", lambda path: (path / "config.json").unlink(), ModelError, "holds no model: it has no config.json"),
     ("junk weights", lambda path: (path / "model.safetensors").write_bytes(b"x" * 99), ModelError, "header"),

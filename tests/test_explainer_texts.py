@@ -463,3 +463,25 @@ def test_words_of_a_token_are_where_the_token_is(explainer: Explainer) -> None:
     assert e.units("word") is e.words
     with pytest.raises(InputError, match="a text is shown by token, word, sentence, not by 'line'"):
         e.units("line")
+
+
+def test_a_tokenizer_that_fails_is_an_error_of_that_text_alone(explainer: Explainer) -> None:
+    class Fails:
+        is_fast, pad_token_id = True, 0
+
+        def __init__(self, tokenizer: Any) -> None:
+            self.inner = tokenizer
+
+        def __call__(self, text: str, **options: Any) -> Any:
+            if "dull" in text:
+                raise TypeError("no such word\nin any book")
+            return self.inner(text, **options)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.inner, name)
+
+    failing = Explainer(explainer.model, Fails(explainer.tokenizer))
+    found = failing.explain_batch(["a film", "a dull film"], errors="return")
+    assert isinstance(found[0], Explanation)
+    assert isinstance(found[1], ModelError)
+    assert str(found[1]) == "the tokenizer fails on this text: TypeError: no such word"

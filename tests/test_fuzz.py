@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import pytest
+from reliability import fuzz, laws
 
-FOLDER = Path(__file__).parent / "reliability"
+from textlrp import Explainer, Explanation, LRPError
+
 CALLS, PARTS = 2000, 4
 
 
-@pytest.fixture(scope="module")
-def fuzz() -> Iterator[Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(FOLDER))
-        yield importlib.import_module("fuzz")
-
-
 @pytest.mark.parametrize("part", range(PARTS))
-def test_random_calls_are_explained_or_refused_in_a_sentence(fuzz: Any, part: int) -> None:
+def test_random_calls_are_explained_or_refused_in_a_sentence(part: int) -> None:
     size = CALLS // PARTS
     tally = fuzz.run(range(part * size, (part + 1) * size), seed=0)
     assert tally.faults == []
@@ -29,19 +21,14 @@ def test_random_calls_are_explained_or_refused_in_a_sentence(fuzz: Any, part: in
     assert tally.outcomes["explained"] > size / 2
 
 
-def test_a_call_is_made_again_by_its_number(fuzz: Any) -> None:
+def test_a_call_is_made_again_by_its_number() -> None:
     first, again, other = fuzz.call(1, 5), fuzz.call(1, 5), fuzz.call(2, 5)
     assert fuzz.describe(first) == fuzz.describe(again) != fuzz.describe(other)
 
 
 @pytest.mark.parametrize("law", ["books", "kept"])
-def test_a_fault_is_found_and_named(fuzz: Any, law: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_is_found_and_named(law: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The laws themselves are tried on an explanation whose numbers were changed."""
-    from dataclasses import replace
-
-    from textlrp import Explainer, Explanation
-
-    laws = importlib.import_module("laws")
     e = Explainer.demo().explain("a wonderful film")
     for right in laws.books, laws.kept:
         right(e)
@@ -64,10 +51,7 @@ def test_a_fault_is_found_and_named(fuzz: Any, law: str, monkeypatch: pytest.Mon
             laws.kept(e)
 
 
-def test_a_raw_error_and_one_of_two_lines_are_faults(fuzz: Any) -> None:
-    from textlrp import LRPError
-
-    laws = importlib.import_module("laws")
+def test_a_raw_error_and_one_of_two_lines_are_faults() -> None:
     laws.sentence(LRPError("one line"))
     for error in LRPError("one\ntwo"), LRPError(""), ValueError("one line"), LRPError("Traceback (most recent"):
         with pytest.raises(laws.Broken):

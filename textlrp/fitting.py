@@ -17,7 +17,7 @@ def word_table(model: nn.Module) -> Any:
     getter: Callable[[], Any] = getattr(model, "get_input_embeddings", lambda: None)
     try:
         return getter()
-    except NotImplementedError:
+    except Exception:  # most say so by NotImplementedError; whatever a model raises here, it does not tell
         return None
 
 

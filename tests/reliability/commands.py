@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import pkgutil
 import resource
 import signal
 import sys
@@ -13,23 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import laws
 import torch
+from reliability import laws
 
+import textlrp
 from textlrp import Explainer
 
-IMPORTED = (
-    "pyarrow.parquet",
-    "textlrp.annotations_page",
-    "textlrp.cli",
-    "textlrp.comparison",
-    "textlrp.evaluation",
-    "textlrp.exports_tables",
-    "textlrp.report",
-)
-
 #: Seconds until a command counts as hanging.
-PATIENCE = 15.0
+PATIENCE = 60.0
 
 #: Bytes that a command may take beyond what its process has when it begins.
 ROOM = 3 << 30
@@ -117,7 +109,8 @@ def decent(answer: Answer) -> None:
 
 def ready() -> None:
     """Import what commands need and run it once, with one thread, so that forks find it."""
-    for name in IMPORTED:
-        importlib.import_module(name)
+    importlib.import_module("pyarrow.parquet")
+    for found in pkgutil.walk_packages(textlrp.__path__, "textlrp."):
+        importlib.import_module(found.name)
     torch.set_num_threads(1)
     Explainer.demo().explain("a wonderful film").to_html()

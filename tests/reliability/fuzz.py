@@ -23,14 +23,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import attack
 import hostile
 import languages
-import laws
 import numpy
 import torch
 import zoo
 from conftest import bert, fast_tokenizer
+from reliability import attack, laws
 
 from textlrp import Epsilon, Explainer, Explanation, Frozen, Gamma, LRPError, Rules
 

@@ -25,11 +25,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import attack
-import laws
 import numpy
 import torch
 from conftest import bert, fast_tokenizer
+from reliability import attack, laws
 from torch import Tensor, nn
 
 from textlrp import Explainer, Explanation, LRPError

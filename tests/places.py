@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+from consistent import consistent
 from exported import record
 
 from textlrp.records import write_run
@@ -19,7 +21,8 @@ def furnish(folder: Path) -> None:
     (folder / "texts.txt").write_text(f"{TEXT}\nthe plot is great\n")
     (folder / "table.csv").write_text(f'id,text,label\na,"{TEXT}",POS\nb,the plot is bad,NEG\n')
     (folder / "rules.json").write_text('{"linear": {"rule": "epsilon", "epsilon": 1e-6}}')
-    records = [record(TEXT, identity="a"), record("the plot is bad", identity="b")]
+    made = [record(TEXT, identity="a"), record("the plot is bad", identity="b")]
+    records = [replace(each, explanations=tuple(map(consistent, each.explanations))) for each in made]
     write_run(folder / "run.jsonl", records)
     (folder / "saved").mkdir()
     records[0].explanation.to_json(folder / "saved" / "one.json")

@@ -214,7 +214,7 @@ def test_a_decoder_without_a_padding_token_is_given_texts_of_one_length_at_most(
         ({"batch_size": True}, "batch_size is a number of texts, 1 or more, not True"),
         ({"long": "cut"}, "long is one of truncate, windows, error, not 'cut'"),
         ({"window": 65}, "window is a number of ids from 1 to 64, which is what the model reads, not 65"),
-        ({"window": "5"}, "window is a number of ids, not '5'"),
+        ({"window": "5"}, "window is a number of ids, 1 or more, not '5'"),
         ({"stride": 5}, "stride goes with long='windows'"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 from conftest import STRICT
 from evaluated import plan, results
 
-from textlrp.errors import InputError, LRPError
+from textlrp.errors import FileError, InputError, LRPError
 from textlrp.evaluation_log import RESULTS, Log
 from textlrp.lines import Lines, read_lines
 
@@ -80,8 +80,8 @@ def test_one_process_writes_at_a_time(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_is_said_in_a_sentence() -> None:
     with pytest.raises(LRPError) as caught, Lines(FULL) as file:
         file.add("one")
-    assert str(caught.value) == "cannot write to '/dev/full': No space left on device"
-    assert not isinstance(caught.value, InputError)
+    assert str(caught.value) == "cannot write '/dev/full': No space left on device"
+    assert type(caught.value) is FileError
 
 
 def test_a_disk_that_fills_up_tears_no_line(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_disk_that_fills_up_tears_no_line(tmp_path: Path) -> None:
         "except LRPError as error: print(error)"
     )
     done = subprocess.run([*STRICT, "-c", code, str(tmp_path / "a")], check=True, capture_output=True, text=True)
-    assert done.stdout == f"cannot write to {str(tmp_path / 'a')!r}: File too large\n"
+    assert done.stdout == f"cannot write {str(tmp_path / 'a')!r}: File too large\n"
     assert (tmp_path / "a").read_bytes() == b"one\ntwo\n"
 
 
@@ -120,7 +120,7 @@ def test_an_error_as_the_file_is_closed_is_said_in_a_sentence(
             if error is not None:
                 raise error
 
-    with pytest.raises(LRPError, match=r"^cannot write to '.*a': No space left on device$"):
+    with pytest.raises(LRPError, match=r"^cannot write '.*a': No space left on device$"):
         added("one")
     monkeypatch.undo()
     with pytest.raises(KeyError, match="first"):  # what went wrong before is what is raised
@@ -155,8 +155,8 @@ def places(folder: Path) -> dict[str, tuple[Path, type[Exception]]]:
         "a file as a folder": (folder / "file" / "a", InputError),
         "a folder": (folder, InputError),
         "a NUL": (folder / "nu\0l", InputError),
-        "300 characters": (folder / ("x" * 300), LRPError),
-        "no rights": (folder / "shut" / "a", LRPError),
+        "300 characters": (folder / ("x" * 300), FileError),
+        "no rights": (folder / "shut" / "a", FileError),
     }
 
 
@@ -177,7 +177,7 @@ def log(path: Path) -> Log:
 )
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path, opened: Callable[[Path], Any], what: str) -> None:
     path, error = places(tmp_path)[what]
-    with pytest.raises(error, match=r"^cannot write to '[^\n]*: [^\n]+$") as caught, opened(path):
+    with pytest.raises(error, match=r"^cannot write '[^\n]*: [^\n]+$") as caught, opened(path):
         pass
     assert type(caught.value) is error
 
@@ -187,7 +187,7 @@ def test_the_log_of_an_evaluation_says_that_the_disk_is_full(tmp_path: Path) -> 
     (tmp_path / RESULTS).symlink_to(FULL)
     with pytest.raises(LRPError) as caught, Log(plan(), tmp_path) as kept:
         kept.add(results()[0])
-    assert str(caught.value) == f"cannot write to {str(tmp_path)!r}: No space left on device"
+    assert str(caught.value) == f"cannot write {str(tmp_path)!r}: No space left on device"
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_two_at_once_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
 def test_a_disk_that_is_full_is_said_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(LRPError, match=r"^cannot write to '/dev/full': No space left on device$"):
+    with pytest.raises(LRPError, match=r"^cannot write '/dev/full': No space left on device$"):
         begun(Path("/dev/full"), reviews()[0])
 
 
@@ -316,7 +316,7 @@ def test_a_full_disk_fails_in_a_sentence(table: Path, tmp_path: Path) -> None:
 
     done = CliRunner().invoke(main, ["report", str(table), "-o", str(tmp_path / "report.html"), "--save", "/dev/full"])
     assert done.exit_code == 1
-    assert done.stderr == "Error: cannot write to '/dev/full': No space left on device\n"
+    assert done.stderr == "Error: cannot write '/dev/full': No space left on device\n"
     assert not (tmp_path / "report.html").exists()
 
 

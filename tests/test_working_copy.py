@@ -95,6 +95,23 @@ def test_a_changed_model_is_explained_as_it_is_now(change):
         assert after.logits.dtype != before.logits.dtype or not torch.equal(after.logits, before.logits)
 
 
+def test_hooks_note_what_they_see_for_whoever_set_them():
+    class Notes:
+        def __init__(self, model):
+            self.model, self.seen = model, 0
+
+        def note(self, module, args, y):
+            self.seen += 1
+
+    model, seen = Classifier(), []
+    notes = Notes(model)
+    model.head.register_forward_hook(notes.note)
+    model.layer.register_forward_hook(lambda module, args, y: seen.append(module))
+    relevance(model)
+    assert notes.seen == len(seen) == 1
+    assert seen[0] is not model.layer, "they are given the copy"
+
+
 def wrap_in_a_function(model):
     original = model.layer.forward
 

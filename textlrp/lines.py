@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from textlrp import readable
-from textlrp.errors import InputError, LRPError
+from textlrp.errors import FileError, InputError, LRPError
 
 if sys.platform != "win32":
     import fcntl
@@ -48,8 +48,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
 
 def cannot_write(place: Path, error: OSError | ValueError) -> LRPError:
     """Return the error that says why a place cannot be written to: the user's, where it is a matter of the name."""
-    kind = InputError if isinstance(error, ValueError) or error.errno in _NAMES else LRPError
-    return kind(f"cannot write to {str(place)!r}: {getattr(error, 'strerror', None) or error}")
+    kind = InputError if isinstance(error, ValueError) or error.errno in _NAMES else FileError
+    return kind(f"cannot write {str(place)!r}: {getattr(error, 'strerror', None) or error}")
 
 
 class Lines:

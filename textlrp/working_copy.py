@@ -172,7 +172,18 @@ class _Copier:
     def _attribute(self, name: str, value: Any) -> Any:
         if name == "config" and hasattr(value, "__dict__") and not isinstance(value, nn.Module):
             return self._config(value)
+        if name.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called")) and isinstance(value, dict):
+            return self._hooks(value)
         return self._value(value)
+
+    def _hooks(self, hooks: Any) -> Any:
+        """Return hooks as they are: what they note is for whoever set them. They are given the copy to look at."""
+        own = copy.copy(hooks)
+        for key, hook in hooks.items():
+            if self._refers(hook):
+                own[key] = self._reference(hook)
+        self._note(hooks, own)
+        return own
 
     def _config(self, config: Any) -> Any:
         """Return the copy of a config: models note things in it while they run, and read it in every layer."""

@@ -86,7 +86,7 @@ def _indented(content: mmap.mmap) -> Kind | None:
 
 
 def _line(first: bytes) -> Kind | None:
-    if first.startswith(_RUN) or _RUN.startswith(first):  # a process may have died over the first line
+    if first.startswith(_RUN) or (first.startswith(_RUN[:10]) and _RUN.startswith(first)):  # one that was cut off, too
         return Kind.RUN
     try:
         values = json.loads(first)

@@ -190,14 +190,31 @@ def attack(name: str, model: nn.Module, options: argparse.Namespace, chance: ran
         for fault in faults[shown:]:
             print(fault, flush=True)
         shown = len(faults)
-    done: list[Any] = []
-    other = threading.Thread(target=lambda: done.append(run().relevance), daemon=True)
-    other.start()
-    other.join(60)
-    if not done or not torch.equal(done[0], expected):
-        faults.append(f"{name}: another thread waits forever, or gets other numbers")
+    said = in_another_thread(run, expected)
+    if said:
+        faults.append(f"{name}: {said}")
         print(faults[-1])
     return tries, faults
+
+
+def in_another_thread(run: Callable[[], Any], expected: torch.Tensor) -> str:
+    """Explain in another thread, for which no lock may be held; return what is wrong, or nothing."""
+    done: list[Any] = []
+
+    def explain() -> None:
+        try:
+            done.append(run().relevance)
+        except Exception as error:
+            done.append(error)
+
+    other = threading.Thread(target=explain, daemon=True)
+    other.start()
+    other.join(300)
+    if not done:
+        return "another thread waits forever"
+    if isinstance(done[0], Exception):
+        return f"another thread fails: {type(done[0]).__name__}: {done[0]}"
+    return "" if torch.equal(done[0], expected) else "another thread gets other numbers"
 
 
 def main(given: list[str] | None = None) -> int:

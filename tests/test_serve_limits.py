@@ -114,7 +114,7 @@ def test_half_a_request_has_a_time_limit(server: Server, part: str) -> None:
         began = time.monotonic()
         connection.sendall(sent.encode())
         assert answer(connection) == (408, LATE)
-        assert 0.5 < time.monotonic() - began < 5
+        assert 0.5 < time.monotonic() - began < 15
 
 
 def test_a_byte_now_and_then_does_not_extend_it(server: Server) -> None:
@@ -122,7 +122,7 @@ def test_a_byte_now_and_then_does_not_extend_it(server: Server) -> None:
         began = time.monotonic()
         connection.sendall(b"GET / HTTP/1.1\r\nX: ")
         assert left(connection, b"y")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
 
 
 def test_a_second_request_of_a_connection_has_the_limit_too(server: Server) -> None:
@@ -147,7 +147,7 @@ def test_who_takes_nothing_of_an_answer_is_left(server: Server) -> None:
         connection.sendall((server.page() * 200).encode())  # more than the system keeps for those who do not read
         began = time.monotonic()
         assert left(connection, b"\r\n")
-        assert 0.5 < time.monotonic() - began < 5
+        assert 0.5 < time.monotonic() - began < 15
 
 
 def test_a_head_may_be_long_but_not_too_long(server: Server) -> None:

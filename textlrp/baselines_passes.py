@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -24,6 +23,7 @@ from textlrp.classifier import FORWARD_LIMITS, SEED
 from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError
 from textlrp.heads import Choice, Pick
 from textlrp.isolation import undisturbed
+from textlrp.lazy import lazy
 from textlrp.tokens import Encoding
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Passes:
         """Take the logits of the whole text, ``[outputs]``, from a pass that a method made anyway."""
         self._logits = logits.detach().double().cpu()
 
-    @cached_property
+    @lazy
     def pick(self) -> Pick:
         """The explained label and its contrast, by index."""
         return self._choice.pick(self.head, self.logits)

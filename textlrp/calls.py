@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from textlrp.errors import ModelError
 from textlrp.inside import Inside
 from textlrp.interception import Interception
 from textlrp.latent import At, Watch
+from textlrp.lazy import lazy
 from textlrp.ledger import TOLERANCES
 from textlrp.randomness import Draws
 from textlrp.rounding import Scores
@@ -77,7 +77,7 @@ class Call:
         ids: Tensor = self.model_inputs["input_ids"]
         return ids
 
-    @cached_property
+    @lazy
     def precision(self) -> str:
         """The coarsest float dtype that the model computes in: of its parameters, or what it is cast to on the way."""
         found, kind = precision_of(self.parts.parameters), self.input_ids.device.type

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 
 from textlrp import segmentation
 from textlrp.errors import InputError
+from textlrp.lazy import lazy
 from textlrp.spans import TEXT, TEXT_PAIR, Span, gather, read_range
 
 #: What a text can be shown by.
@@ -22,7 +22,7 @@ class Grouped:
     truncated: tuple[int, int] | None
     truncated_pair: tuple[int, int] | None
 
-    @cached_property
+    @lazy
     def words(self) -> tuple[Span, ...]:
         """What was read as words, one span each, punctuation and white space too (UAX #29); special tokens left out.
 
@@ -31,7 +31,7 @@ class Grouped:
         """
         return self._gathered(segmentation.words)
 
-    @cached_property
+    @lazy
     def sentences(self) -> tuple[Span, ...]:
         """What was read as sentences, with the white space behind each (UAX #29); special tokens left out.
 

@@ -13,6 +13,7 @@ from twins import IDS
 
 import textlrp
 from textlrp import working_copy
+from textlrp.errors import ModelError
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -242,3 +243,11 @@ def test_a_copy_shares_the_weights_and_is_used_again():
     assert again is first
     assert working_copy.take(model) is not first, "which is in use"
     assert all(own.is_set_to(p) for own, p in zip(again.parts.parameters, model.parameters(), strict=True))
+
+
+def test_weights_made_in_inference_mode_are_refused():
+    with torch.inference_mode():
+        model = Classifier()
+    for _ in range(2):
+        with pytest.raises(ModelError, match=r"the model's weights were made in torch\.inference_mode"):
+            relevance(model)

@@ -20,7 +20,7 @@ from textlrp.baselines import REPLACEMENTS
 from textlrp.batches import buckets
 from textlrp.calls import logits_of, precision_of
 from textlrp.classifier import FORWARD_LIMITS, SEED
-from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError
+from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError, said
 from textlrp.heads import Choice, Pick
 from textlrp.isolation import undisturbed
 from textlrp.lazy import lazy
@@ -160,11 +160,8 @@ class Passes:
             except LRPError:
                 raise
             except _FAILURES as error:  # whatever a model may raise, on its way up or back
-                said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-                raise ModelError(
-                    f"{type(self.model).__name__} fails where a method looks into it: {type(error).__name__}"
-                    f"{': ' + said if said else ''}"
-                ) from error
+                name = type(self.model).__name__
+                raise ModelError(f"{name} fails where a method looks into it: {said(error)}") from error
             finally:
                 self.model = self.classifier.model
 

@@ -73,9 +73,14 @@ class BatchError(LRPError):
 _SAID = 300
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says that is not blank, or an empty one."""
+    return next((line.strip() for line in _spoken(error).splitlines() if line.strip()), "")
+
+
 def said(error: BaseException) -> str:
     """Return what another library's error is and says, on one line, cut where it is very long."""
-    first = next((line.strip() for line in _spoken(error).splitlines() if line.strip()), "")
+    first = first_line(error)
     whole = f"{type(error).__name__}: {first}" if first else type(error).__name__
     return whole if len(whole) <= _SAID else whole[: _SAID - 3] + "..."
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from textlrp.errors import InputError, ModelError, fails
+from textlrp.errors import InputError, ModelError, fails, first_line
 from textlrp.own_code import CONSENT, kernels, listed, own_code, refusal, without_questions
 
 # What the tokenizer is told about the hub, too.
@@ -138,7 +138,7 @@ def _why_not_loaded(name: str, error: BaseException) -> str:
             f"file can run code where it is read: convert them to safetensors where they were made, with "
             f"model.save_pretrained(folder), and load that folder"
         )
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    reason = first_line(error)
     if " " not in reason:
         reason = f"{type(error).__name__} {reason}".strip()
     where = "the folder" if folder.is_dir() else "there is no folder of that name, and the hub model"

@@ -14,7 +14,7 @@ from textlrp import options
 from textlrp.batches import IDS, PADDING, buckets
 from textlrp.calls import precision_of
 from textlrp.classifier import FORWARD_LIMITS
-from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError
+from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError, said
 from textlrp.fitting import word_table
 from textlrp.heads import Choice, Pick
 from textlrp.tokens import Batch, Encoding
@@ -168,10 +168,7 @@ class Perturbed:
             trusted = False
         except Exception as error:  # a decoder without a padding token, say, takes one text at a time
             if len(variants) == 1:
-                said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-                raise ModelError(
-                    f"the model fails on the perturbed text: {type(error).__name__}{': ' + said if said else ''}"
-                ) from error
+                raise ModelError(f"the model fails on the perturbed text: {said(error)}") from error
             trusted = False
         if not trusted:
             self._pads = False

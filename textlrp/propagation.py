@@ -152,15 +152,11 @@ def run(model: nn.Module, targets: Targets, options: Options, model_inputs: dict
     _check_inputs(options.special_tokens_mask, model_inputs)
     if options.checkpointing and (options.at or options.layers):
         raise InputError("checkpointing=True lets go of what is inside the blocks, where at= and layers= look")
-    if any(parameter.is_inference() for parameter in model.parameters()):
-        raise ModelError(
-            "the model's weights were made in torch.inference_mode, where nothing can be explained: load it outside"
-        )
-    return contained(partial(_propagate, model, targets, replace(options, rules=rules), model_inputs))
+    return contained(partial(_propagate, model, targets, rules, options, model_inputs))
 
 
 def _propagate(
-    model: nn.Module, targets: Targets, options: Options, model_inputs: dict[str, Any]
+    model: nn.Module, targets: Targets, rules: Rules, options: Options, model_inputs: dict[str, Any]
 ) -> tuple[Propagation, ...]:
     at, layers, checkpointing = options.at, options.layers, options.checkpointing
     inputs = _outside_inference(model_inputs)
@@ -168,7 +164,7 @@ def _propagate(
         if checkpointing is None:
             checkpointing = not at and not layers and asked_for(parts)
         draws, special = Draws(options.seed), options.special_tokens_mask
-        call = Call(parts, draws, targets, as_rules(options.rules), special, inputs, at, layers, checkpointing)
+        call = Call(parts, draws, targets, rules, special, inputs, at, layers, checkpointing)
         found = _run(call)
     if found is not None:
         return found

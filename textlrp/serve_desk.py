@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from textlrp.errors import LRPError
+from textlrp.errors import LRPError, said
 from textlrp.progress import watched
 from textlrp.serve_limits import Limits
 
@@ -54,8 +54,7 @@ class Job:
         except LRPError as error:
             last = {"error": str(error)}
         except Exception as error:  # whatever a model raises, the page says it and the server goes on
-            said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-            last = {"error": f"the model fails on this text: {type(error).__name__}{': ' + said if said else ''}"}
+            last = {"error": f"the model fails on this text: {said(error)}"}
         self._tell(last)
 
     def _step(self, done: int, total: int) -> None:

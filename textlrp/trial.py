@@ -15,7 +15,7 @@ from torch import Tensor
 from textlrp import cost
 from textlrp.calls import precision_of
 from textlrp.classifier import FORWARD_LIMITS
-from textlrp.errors import LRPError
+from textlrp.errors import LRPError, first_line
 from textlrp.explainer import Explainer
 from textlrp.ledger import TOLERANCES, Ledger
 from textlrp.propagation import Propagation
@@ -76,9 +76,9 @@ def attempt(function: Callable[..., T], *given: Any) -> T | Failure:
         return Failure(str(error))
     except Exception as error:  # whatever a model raises on a text is what an audit is there to report
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        line = first_line(error)
         place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
-        return Failure(f"{place}: {said}" if said else place)
+        return Failure(f"{place}: {line}" if line else place)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from textlrp.errors import ModelError
+
 #: Values of these types are the same in every copy; most attributes of modules are.
 _PLAIN = (type(None), bool, int, float, str, bytes, type, torch.dtype, torch.device, torch.Size)
 _DICTS = (dict, OrderedDict, defaultdict)
@@ -55,6 +57,9 @@ class WorkingCopy:
         parts: the parts of the copy: in evaluation mode, without a parameter that requires grad, without a cache of
             keys and values.
         keeps_model: whether the copy holds a reference to the model itself, so that it must not outlive it.
+
+    Raises:
+        ModelError: the weights were made in ``torch.inference_mode``.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -235,12 +240,16 @@ class _Copier:
         if known is not None:
             return known
         own: Tensor
-        if type(tensor) is nn.Parameter and tensor.layout is torch.strided:
+        if type(tensor) is nn.Parameter:
+            if tensor.is_inference():
+                raise ModelError(
+                    "the model's weights were made in torch.inference_mode, where nothing can be explained: load it "
+                    "outside"
+                )
             own = nn.Parameter(tensor.detach(), requires_grad=False)
-            self.weights.append(tensor)
-            self.own_weights.append(own)
-        elif type(tensor) is nn.Parameter:
-            own = nn.Parameter(tensor.detach(), requires_grad=False)
+            if tensor.layout is torch.strided:
+                self.weights.append(tensor)
+                self.own_weights.append(own)
         else:
             own = tensor.detach().clone()
             self.tensors.append(tensor)

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from textlrp import Explainer
-from textlrp.attribution import Attribution
-from textlrp.baselines import scorer
 from textlrp.errors import LRPError
-from textlrp.intervals import mean_interval
-from textlrp.plausibility import marked_words
-from textlrp.rationales import agreement, ceiling, chance, counterfactual, phrases, signed, words
+from textlrp.evaluate.baselines import scorer
+from textlrp.evaluate.intervals import mean_interval
+from textlrp.evaluate.plausibility import marked_words
+from textlrp.evaluate.rationales import agreement, ceiling, chance, counterfactual, phrases, signed, words
+from textlrp.results.attribution import Attribution
 
 METHODS = ["attnlrp", "cp-lrp", "ln-lrp", "lrp-path", "gradient-x-input", "integrated-gradients", "rollout", "random"]
 NAMES = {"POS": "positive", "NEG": "negative"}

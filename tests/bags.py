@@ -12,8 +12,8 @@ from conftest import fast_tokenizer
 from torch import Tensor, nn
 
 from textlrp import Explainer
-from textlrp.attribution import Attribution
-from textlrp.spans import Span
+from textlrp.results.attribution import Attribution
+from textlrp.results.spans import Span
 
 WEIGHTS = {"great": 3.0, "film": 0.0, "bad": -2.0, "moving": 1.0}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from textlrp.evaluation_log import Plan, Result
+from textlrp.evaluate.log import Plan, Result
 
 METHODS = ("one", "two")
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from textlrp.explanation import Explanation
-from textlrp.ledger import Ledger
-from textlrp.records import Record
-from textlrp.spans import Span
+from textlrp.data.records import Record
+from textlrp.results.explanation import Explanation
+from textlrp.results.ledger import Ledger
+from textlrp.results.spans import Span
 
 #: Texts whose characters tools count in different ways.
 TRICKY = "A👩🏽‍🚒 co\u0301te\u0301 𝔊ood\r\nfilm,\tनमस्ते 🇩🇪🇫🇷 \u2028end"

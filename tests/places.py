@@ -9,9 +9,9 @@ from pathlib import Path
 from consistent import consistent
 from exported import record
 
-from textlrp.records import write_run
-from textlrp.report import write_report
-from textlrp.report_data import read_report
+from textlrp.data.records import write_run
+from textlrp.report.data import read_report
+from textlrp.report.writing import write_report
 
 TEXT = "the film is never dull"
 

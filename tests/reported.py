@@ -9,10 +9,10 @@ from typing import Any
 
 from consistent import consistent
 
-from textlrp.explanation import Explanation
-from textlrp.ledger import Ledger
-from textlrp.records import Record
-from textlrp.spans import Span
+from textlrp.data.records import Record
+from textlrp.results.explanation import Explanation
+from textlrp.results.ledger import Ledger
+from textlrp.results.spans import Span
 
 
 def explanation(text: str, relevances: Sequence[float] = (), target: str = "POS", **changes: Any) -> Explanation:

@@ -16,12 +16,12 @@ from consistent import consistent
 from exported import explanation
 from hostile import STRINGS
 
-from textlrp import serve
 from textlrp.errors import InputError
-from textlrp.explanation import Explanation
-from textlrp.progress import Bar
-from textlrp.serve_limits import Limits
-from textlrp.spans import Span
+from textlrp.explain.progress import Bar
+from textlrp.results.explanation import Explanation
+from textlrp.results.spans import Span
+from textlrp.serve import server
+from textlrp.serve.limits import Limits
 
 LABELS = ("POS", "NEG", *dict.fromkeys(STRINGS))
 
@@ -65,13 +65,13 @@ def explain_slowly(text: str, pair: str | None = None, **options: Any) -> Explan
 
 
 MODELS = (
-    serve.Model("by hand", LABELS, explain),
-    serve.Model("slow", ("POS", "NEG"), explain_slowly),
-    serve.Model("<script>alert(1)</script>", ("A",), explain),
+    server.Model("by hand", LABELS, explain),
+    server.Model("slow", ("POS", "NEG"), explain_slowly),
+    server.Model("<script>alert(1)</script>", ("A",), explain),
 )
 
 
 if __name__ == "__main__":
     limits = Limits(**json.loads(sys.argv[1])) if len(sys.argv) > 1 else None
-    serve.run(MODELS, serve.bind(0), lambda address: print(address, flush=True), limits)
+    server.run(MODELS, server.bind(0), lambda address: print(address, flush=True), limits)
     sys.exit(0)

@@ -78,7 +78,7 @@ class Finding:
         label = f"{self.attention} {self.dtype} {self.rules}"
         if self.error:
             return [f"{label}: {self.error}"]
-        tolerance = textlrp.ledger.TOLERANCES[self.dtype]
+        tolerance = textlrp.results.ledger.TOLERANCES[self.dtype]
         wrong = {
             f"imbalance {self.imbalance:.1e}": not self.imbalance <= tolerance,
             f"logits differ by {self.logits:.1e}": not self.logits <= SAME_LOGITS[self.dtype],

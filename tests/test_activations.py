@@ -11,8 +11,8 @@ from transformers.activations import ACT2FN
 from twins import IDS, Probe
 
 import textlrp
-from textlrp.activations import anchor_of_function, anchor_of_module, composed_activations
 from textlrp.errors import UnsupportedOperationError
+from textlrp.lrp.activations import anchor_of_function, anchor_of_module, composed_activations
 
 
 class Function(nn.Module):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textlrp.agreement import alpha, kappa, majority, mean, shared
+from textlrp.evaluate.agreement import alpha, kappa, majority, mean, shared
 
 LABELS = st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from(["X", "Y", "Z"]))
 

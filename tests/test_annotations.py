@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from textlrp import Span
-from textlrp.annotations import Annotation, Mark, read_annotations
+from textlrp.annotate.annotations import Annotation, Mark, read_annotations
 from textlrp.errors import InputError
-from textlrp.report_data import Sent, SentDocument
+from textlrp.report.data import Sent, SentDocument
 
 
 def document(identity: str, text: str, pair: str | None = None, predicted: str = "NEG", **changes: Any) -> SentDocument:

@@ -15,11 +15,11 @@ from test_annotations import document, line, mark, sent, written
 from test_comparison import ADA, BEN, REPORT
 
 from textlrp import Span
-from textlrp.annotations import Annotation, read_annotations
-from textlrp.annotations_page import page
-from textlrp.comparison import compare
-from textlrp.report_data import Sent, whole
-from textlrp.wording import shown
+from textlrp.annotate.annotations import Annotation, read_annotations
+from textlrp.annotate.comparison import compare
+from textlrp.annotate.page import page
+from textlrp.render.format import shown
+from textlrp.report.data import Sent, whole
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

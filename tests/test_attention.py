@@ -13,7 +13,7 @@ from twins import IDS, Probe
 
 import textlrp
 from textlrp.errors import UnsupportedOperationError
-from textlrp.ledger import HEADINGS
+from textlrp.results.ledger import HEADINGS
 
 
 def filled(module):
@@ -264,7 +264,9 @@ def one(t):
 
 
 @pytest.mark.parametrize("model_type", ["bert", "llama", "t5"])
-@pytest.mark.parametrize("rules", [textlrp.Rules(), textlrp.Rules(product=textlrp.Taylor())], ids=["uniform", "taylor"])
+@pytest.mark.parametrize(
+    "rules", [textlrp.Rules(), textlrp.Rules(product=textlrp.rules.Taylor())], ids=["uniform", "taylor"]
+)
 def test_the_fused_kernel_gives_what_steps_give(model_type, rules):
     """Relevances and every row of the ledgers, with a mask for padding."""
     found = []

@@ -9,8 +9,8 @@ import samples
 from conftest import STRICT
 
 from textlrp import Explanation, Span
-from textlrp.attribution import Attribution
 from textlrp.errors import InputError
+from textlrp.results.attribution import Attribution
 
 
 def attribution_of(e: Explanation) -> Attribution:

@@ -26,14 +26,14 @@ from torch import Tensor, nn
 from transformers import ByT5Tokenizer
 from transformers.models.bert.modeling_bert import BertPooler
 
-from textlrp.audit import TEXTS, Audit, audit
-from textlrp.classifier import Classifier
+from textlrp.check.audit import TEXTS, Audit, audit
+from textlrp.check.cost import Cost
+from textlrp.check.trials import FORWARD_LIMITS, Check
 from textlrp.cli import main
-from textlrp.cost import Cost
 from textlrp.errors import InputError, UnbalancedLedgerError
-from textlrp.explainer import Explainer
-from textlrp.ledger import TOLERANCES
-from textlrp.trial import FORWARD_LIMITS, Check
+from textlrp.explain.classifier import Classifier
+from textlrp.explain.explainer import Explainer
+from textlrp.results.ledger import TOLERANCES
 
 SHORT = ["the film is dull.", "a wonderful, moving plot is never bad!"]
 NAMES = (

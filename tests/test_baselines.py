@@ -15,9 +15,11 @@ from conftest import bert, fast_tokenizer
 from test_isolation import assert_same, state_of, unusual
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
-from textlrp import Explainer, Gradient, Plain, Rules, Taylor, baselines
-from textlrp.attribution import Attribution
+from textlrp import Explainer, Rules
 from textlrp.errors import InputError, ModelError
+from textlrp.evaluate import baselines
+from textlrp.results.attribution import Attribution
+from textlrp.rules import Gradient, Plain, Taylor
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -161,8 +163,8 @@ def test_shapley_values_are_those_of_all_permutations(encoder: Explainer) -> Non
 def test_lime_is_a_weighted_ridge_regression(encoder: Explainer) -> None:
     from sklearn.linear_model import Ridge
 
-    from textlrp.baselines_sampling import Ridge as Own
-    from textlrp.baselines_sampling import _similarity
+    from textlrp.evaluate.methods.sampling import Ridge as Own
+    from textlrp.evaluate.methods.sampling import _similarity
 
     generator = torch.Generator().manual_seed(0)
     x, y = torch.rand(40, 5, generator=generator).round(), torch.randn(40, generator=generator)

@@ -10,7 +10,9 @@ import torch
 import zoo
 from conftest import bert, fast_tokenizer
 
-from textlrp import Explainer, Gradient, Plain, Rules, Taylor, baselines, rules
+from textlrp import Explainer, Rules, rules
+from textlrp.evaluate import baselines
+from textlrp.rules import Gradient, Plain, Taylor
 
 pytestmark = pytest.mark.usefixtures("one_core")
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from textlrp import Explainer, Explanation
-from textlrp.batches import Engine, buckets
 from textlrp.errors import BatchError, InputError, LRPError, ModelError
+from textlrp.explain.batching import Engine, buckets
 
 LENGTHS = st.lists(st.integers(1, 600), max_size=60)
 TEXTS = [

@@ -13,16 +13,16 @@ from evaluated import plan, results
 from reported import explanation
 from test_annotations import document, line, sent, written
 
-from textlrp import serve_page
-from textlrp.annotations import read_annotations
-from textlrp.annotations_page import page as annotations_page
-from textlrp.comparison import compare
-from textlrp.evaluation_summary import summarize
-from textlrp.layers import Layer
-from textlrp.ledger import Ledger
-from textlrp.records import Record
-from textlrp.report import Failure, write_report
-from textlrp.serve import Model
+from textlrp.annotate.annotations import read_annotations
+from textlrp.annotate.comparison import compare
+from textlrp.annotate.page import page as annotations_page
+from textlrp.data.records import Record
+from textlrp.evaluate.summary import summarize
+from textlrp.report.writing import Failure, write_report
+from textlrp.results.layers import Layer
+from textlrp.results.ledger import Ledger
+from textlrp.serve import page as serve_page
+from textlrp.serve.server import Model
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from textlrp.books import Books
+from textlrp.lrp.postings import Books
 
 
 def rows(books):

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import textlrp
-from textlrp import Constant, Frozen, Plain, Rules, Taylor, Uniform
+from textlrp import Rules
+from textlrp.rules import Constant, Frozen, Plain, Taylor, Uniform
 
 pytestmark = pytest.mark.usefixtures("one_core")
 

@@ -21,18 +21,18 @@ from rich.cells import cell_len
 from rich.console import Console
 from test_annotations import document, line, sent, written
 
-from textlrp import terminal
-from textlrp.annotations import read_annotations
-from textlrp.audit import Audit, Document, Preset
-from textlrp.characters import Printable, printable
+from textlrp.annotate.annotations import read_annotations
+from textlrp.annotate.comparison import compare
+from textlrp.basics.characters import Printable, printable
+from textlrp.check.audit import Audit, Document, Preset
+from textlrp.check.trials import Check
 from textlrp.cli import main
-from textlrp.comparison import compare
-from textlrp.evaluation_summary import summarize
-from textlrp.layers import Layer
-from textlrp.ledger import Ledger
-from textlrp.terminal_layers import layer_lines
-from textlrp.trial import Check
-from textlrp.wording import named
+from textlrp.evaluate.summary import summarize
+from textlrp.render import terminal
+from textlrp.render.format import named
+from textlrp.render.terminal_layers import layer_lines
+from textlrp.results.layers import Layer
+from textlrp.results.ledger import Ledger
 
 #: Between Latin letters, of all control and format characters of Unicode these alone stay.
 STAYING = (

@@ -10,9 +10,9 @@ from torch import nn
 from twins import IDS
 
 import textlrp
-from textlrp import cost
+from textlrp.check import cost
 from textlrp.errors import InputError
-from textlrp.propagation import propagate_targets
+from textlrp.lrp.propagation import propagate_targets
 
 pytestmark = pytest.mark.usefixtures("one_core")
 

@@ -21,7 +21,7 @@ from rich.console import Console
 import textlrp
 from textlrp import Explanation
 from textlrp.cli import main
-from textlrp.terminal import render
+from textlrp.render.terminal import render
 
 TEXT = "A wonderful, moving film 👩‍👧, never dull."
 SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")

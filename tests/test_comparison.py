@@ -17,14 +17,14 @@ from test_annotations import document, line, mark, sent, written
 from test_records import explained
 
 from textlrp import Span
-from textlrp.annotations import read_annotations
+from textlrp.annotate.annotations import read_annotations
+from textlrp.annotate.comparison import Comparison, compare
+from textlrp.annotate.document import MarkedDocument, Plausibility
 from textlrp.commands.annotations import compare as command
-from textlrp.comparison import Comparison, compare
+from textlrp.data.records import Record
 from textlrp.errors import InputError
-from textlrp.marked import MarkedDocument, Plausibility
-from textlrp.records import Record
-from textlrp.report import write_report
-from textlrp.report_data import Sent, SentDocument, read_report
+from textlrp.report.data import Sent, SentDocument, read_report
+from textlrp.report.writing import write_report
 
 TEXT = "Not good, truly bad acting."
 RELEVANCES = {"Not": 0.5, "good": -1.0, ",": 3.0, "truly": 0.25, "bad": 2.0, "acting": 0.0, ".": 0.0}

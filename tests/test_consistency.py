@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from samples import explanation
 
 from textlrp import Explainer, Explanation, Ledger, Span
+from textlrp.data.records import Record
 from textlrp.errors import InputError, LRPError, NonFiniteError
-from textlrp.layers import Layer
-from textlrp.records import Record
-from textlrp.saved import digest
+from textlrp.results.layers import Layer
+from textlrp.results.saved import digest
 
 pytestmark = pytest.mark.usefixtures("one_core")
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from textlrp import corpora
+from textlrp.data import corpora
 from textlrp.errors import CorpusError
 
 GOOD = {"id": "a", "text": "Not bad at all.", "label": "POS", "rationales": [[0, 14]]}
@@ -36,7 +36,7 @@ def test_a_packaged_corpus_comes_before_the_checkout(tmp_path, monkeypatch):
         (folder / "tiny" / "tiny.jsonl").write_text(line(text=text, rationales=[]))
         (folder / "tiny" / "README.md").write_text(f"# {text}")
         (folder / "tiny" / "notes.jsonl").write_text("not a corpus")
-    monkeypatch.setattr(corpora, "__file__", str(package / "corpora.py"))
+    monkeypatch.setattr(corpora, "__file__", str(package / "data" / "corpora.py"))
     assert corpora.names() == ("tiny",)
     assert corpora.load("tiny").documents[0].text == "installed"
     assert corpora.load("tiny").card == "# installed"
@@ -45,7 +45,7 @@ def test_a_packaged_corpus_comes_before_the_checkout(tmp_path, monkeypatch):
 
 
 def test_reading_needs_no_torch():
-    code = "import sys; from textlrp import corpora; corpora.load('reviews'); sys.exit('torch' in sys.modules)"
+    code = "import sys; from textlrp.data import corpora; corpora.load('reviews'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-W", "error", "-c", code], check=False).returncode == 0
 
 

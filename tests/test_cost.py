@@ -13,10 +13,10 @@ import zoo
 from conftest import bert
 from torch import Tensor, nn
 
-from textlrp import cost
-from textlrp.cost import FORWARD, GRADIENT, Spread
+from textlrp.check import cost
+from textlrp.check.cost import FORWARD, GRADIENT, Spread
 from textlrp.errors import InputError, ModelError
-from textlrp.propagation import propagate
+from textlrp.lrp.propagation import propagate
 
 BENCHMARK = Path(__file__).parent / "benchmarks" / "cost.py"
 

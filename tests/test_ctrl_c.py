@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from interrupted import End, interrupt
 
 from textlrp.cli import main
-from textlrp.explainer import Explainer
+from textlrp.explain.explainer import Explainer
 
 linux = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="looks for threads in /proc")
 

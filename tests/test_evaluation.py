@@ -16,13 +16,15 @@ import pytest
 from click.testing import CliRunner
 from conftest import STRICT
 
-from textlrp import Explainer, baselines, evaluation, faithfulness
-from textlrp.attribution import Attribution
+from textlrp import Explainer
 from textlrp.commands.evaluate import evaluate
+from textlrp.data.fingerprints import method_names, model_fingerprint, read_corpora, rules_fingerprints, short_names
 from textlrp.errors import InputError, ModelError
-from textlrp.evaluation_data import method_names, model_fingerprint, read_corpora, rules_fingerprints, short_names
-from textlrp.evaluation_log import RESULTS, RUN, Result, read
-from textlrp.evaluation_measures import plausibility
+from textlrp.evaluate import baselines, faithfulness
+from textlrp.evaluate import run as evaluation
+from textlrp.evaluate.log import RESULTS, RUN, Result, read
+from textlrp.evaluate.measures import plausibility
+from textlrp.results.attribution import Attribution
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -121,7 +123,7 @@ def test_a_perturbation_that_fails_is_noted_for_itself(
             raise ModelError("no table of ids")
         return faithfulness.assess(*arguments, perturb=perturb, **options)
 
-    monkeypatch.setattr("textlrp.evaluation_measures.assess", zeroed)
+    monkeypatch.setattr("textlrp.evaluate.measures.assess", zeroed)
     (section,) = run(folder, corpus, "attnlrp", perturb=["mask", "zero"]).sections
     assert [(each.perturb, each.documents, each.reason) for each in section.failures] == [
         ("zero", 12, "no table of ids")

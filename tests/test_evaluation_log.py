@@ -10,7 +10,7 @@ import pytest
 from evaluated import plan, result, results
 
 from textlrp.errors import InputError
-from textlrp.evaluation_log import RESULTS, RUN, Log, Plan, read
+from textlrp.evaluate.log import RESULTS, RUN, Log, Plan, read
 
 
 def begun(folder: Path, count: int = 3, **changes: Any) -> None:

@@ -15,10 +15,10 @@ from evaluated import faithful, plan, result, results
 from hostile import STRINGS
 from rich.console import Console
 
-from textlrp.evaluation_page import Scale
-from textlrp.evaluation_summary import Summary, summarize
-from textlrp.intervals import mean_interval
-from textlrp.wording import shown
+from textlrp.evaluate.intervals import mean_interval
+from textlrp.evaluate.page import Scale
+from textlrp.evaluate.summary import Summary, summarize
+from textlrp.render.format import shown
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

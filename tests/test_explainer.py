@@ -31,8 +31,9 @@ from transformers import (
     pipeline,
 )
 
-from textlrp import Epsilon, Explainer, Explanation, Rules
+from textlrp import Explainer, Explanation, Rules
 from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError
+from textlrp.rules import Epsilon
 
 TEXT = "A wonderful, moving film.\nNever dull!"
 
@@ -376,6 +377,6 @@ def test_the_built_in_classifier_knows_good_from_bad(text: str, label: str) -> N
 def test_an_installation_without_the_built_in_classifier_is_said_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("textlrp.explainer.DEMO_FOLDER", tmp_path)
+    monkeypatch.setattr("textlrp.explain.explainer.DEMO_FOLDER", tmp_path)
     with pytest.raises(ModelError, match="the built-in classifier is missing from this installation"):
         Explainer.demo()

@@ -18,12 +18,12 @@ from exported import TEXTS, TRICKY, explanation, record, words
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textlrp import exports
+from textlrp.data.records import Record
 from textlrp.errors import InputError
-from textlrp.exports_marks import Selection, entries, graphemes, label, pieces, select, sound, utf16
-from textlrp.exports_tables import COLUMNS
-from textlrp.records import Record
-from textlrp.spans import Span
+from textlrp.export import formats
+from textlrp.export.marks import Selection, entries, graphemes, label, pieces, select, sound, utf16
+from textlrp.export.tables import COLUMNS
+from textlrp.results.spans import Span
 
 SELECTIONS = st.builds(
     Selection, by=st.sampled_from(["word", "token", "sentence"]), threshold=st.sampled_from([0, 0.1, 0.5])
@@ -120,7 +120,7 @@ def test_nothing_is_marked_where_nothing_counts() -> None:
 @given(TEXTS, SELECTIONS)
 def test_doccano_counts_as_javascript_does(text: str, selection: Selection) -> None:
     records = [record(text)]
-    (line,) = lines(exports.export(records, "doccano", by=selection.by, threshold=selection.threshold))
+    (line,) = lines(formats.export(records, "doccano", by=selection.by, threshold=selection.threshold))
     jsonschema.validate(line, DOCCANO)
     units = line["text"].encode("utf-16-le")
     (entry,) = entries(records, selection)
@@ -133,7 +133,7 @@ def test_doccano_counts_grapheme_clusters_where_the_project_does(text: str, sele
     import regex
 
     records = [record(text)]
-    (line,) = lines(exports.export(records, "doccano", by=selection.by, threshold=selection.threshold, graphemes=True))
+    (line,) = lines(formats.export(records, "doccano", by=selection.by, threshold=selection.threshold, graphemes=True))
     jsonschema.validate(line, DOCCANO)
     clusters = regex.findall(r"\X", line["text"])
     (entry,) = entries(records, selection)
@@ -151,10 +151,10 @@ def test_doccano_counts_grapheme_clusters_where_the_project_does(text: str, sele
 def test_units_of_a_family_of_emoji() -> None:
     assert utf16("a👩🏽‍🚒b") == [0, 1, 3, 5, 6, 8, 9]
     assert graphemes("a👩🏽‍🚒b") == [0, 1, 1, 1, 1, 2, 3]
-    (line,) = lines(exports.export([record("👩🏽‍🚒 good", tokens=(Span(5, 9, "good", 1.0),))], "doccano"))
+    (line,) = lines(formats.export([record("👩🏽‍🚒 good", tokens=(Span(5, 9, "good", 1.0),))], "doccano"))
     assert line["label"] == [[8, 12, "for POS"]]
     (line,) = lines(
-        exports.export([record("👩🏽‍🚒\r\ngood", tokens=(Span(6, 10, "good", 1.0),))], "doccano", graphemes=True)
+        formats.export([record("👩🏽‍🚒\r\ngood", tokens=(Span(6, 10, "good", 1.0),))], "doccano", graphemes=True)
     )
     assert line["label"] == [[2, 6, "for POS"]]
 
@@ -162,7 +162,7 @@ def test_units_of_a_family_of_emoji() -> None:
 @given(TEXTS, SELECTIONS)
 def test_prodigy_has_marks_on_token_boundaries(text: str, selection: Selection) -> None:
     records = [record(text)]
-    (task,) = lines(exports.export(records, "prodigy", by=selection.by, threshold=selection.threshold))
+    (task,) = lines(formats.export(records, "prodigy", by=selection.by, threshold=selection.threshold))
     jsonschema.validate(task, PRODIGY)
     assert "".join(token["text"] + " " * token["ws"] for token in task["tokens"]) == task["text"] == sound(text)
     assert [token["id"] for token in task["tokens"]] == list(range(len(task["tokens"])))
@@ -178,7 +178,7 @@ def test_prodigy_has_marks_on_token_boundaries(text: str, selection: Selection) 
 
 def test_a_task_for_prodigy_whole() -> None:
     e = words("Good  film", {"Good": 0.5, "film": -0.25})
-    assert lines(exports.export([Record("r", (e,), "NEG")], "prodigy", threshold=0.6)) == [
+    assert lines(formats.export([Record("r", (e,), "NEG")], "prodigy", threshold=0.6)) == [
         {
             "text": "Good  film",
             "tokens": [
@@ -214,7 +214,7 @@ def test_a_task_for_prodigy_whole() -> None:
 @pytest.mark.parametrize("to", ["doccano", "prodigy"])
 def test_a_pair_is_two_lines_and_each_target_its_own(to: str) -> None:
     both = Record("x", (explanation("one text", "two 👩 texts"), explanation("one text", "two 👩 texts", target="NEG")))
-    found = [line.get("meta", line) for line in lines(exports.export([both], to))]
+    found = [line.get("meta", line) for line in lines(formats.export([both], to))]
     assert [(line["id"], line["source"], line["target"]) for line in found] == [
         ("x", "text", "POS"),
         ("x", "text_pair", "POS"),
@@ -243,7 +243,7 @@ def test_pieces_of_a_tricky_text() -> None:
 
 def test_csv_has_every_unit() -> None:
     e = explanation('so "good", =1+2', "yes", contrast="NEG")
-    written = exports.export([Record("a,b", (e,), None)], "csv", by="word")
+    written = formats.export([Record("a,b", (e,), None)], "csv", by="word")
     assert written is not None
     rows = list(csv.DictReader(io.StringIO(written, newline="")))
     assert list(rows[0]) == list(COLUMNS)
@@ -260,14 +260,14 @@ def test_csv_and_parquet_round_trip(text: str, by: str) -> None:
     from pyarrow import parquet
 
     e = explanation(text)
-    written = exports.export([Record("1", (e,))], "csv", by=by)
+    written = formats.export([Record("1", (e,))], "csv", by=by)
     assert written is not None
     rows = list(csv.DictReader(io.StringIO(written, newline="")))
     units = e.units(by)
     assert [(row["text"], int(row["start"]), float(row["relevance"])) for row in rows] == [
         (sound(span.text), span.start, span.relevance) for span in units
     ]
-    from textlrp.exports_tables import parquet as to_parquet
+    from textlrp.export.tables import parquet as to_parquet
 
     table = parquet.read_table(io.BytesIO(to_parquet([Record("1", (e,))], by)))
     assert table.column_names == list(COLUMNS)
@@ -278,8 +278,8 @@ def test_csv_and_parquet_round_trip(text: str, by: str) -> None:
 
 def test_csv_leaves_formulas_unless_asked() -> None:
     e = explanation("=A1 -2 ok", tokens=(Span(0, 3, "=A1", 1.0), Span(4, 6, "-2", -1.0), Span(7, 9, "ok", 0.1)))
-    plain = exports.export([Record("@id", (e,))], "csv", by="token")
-    safe = exports.export([Record("@id", (e,))], "csv", by="token", spreadsheet=True)
+    plain = formats.export([Record("@id", (e,))], "csv", by="token")
+    safe = formats.export([Record("@id", (e,))], "csv", by="token", spreadsheet=True)
     assert plain is not None
     assert safe is not None
     assert safe.startswith("\ufeff")
@@ -307,12 +307,12 @@ def test_csv_leaves_formulas_unless_asked() -> None:
 )
 def test_what_does_not_fit_is_a_sentence(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=rf"\A{sentence}\Z"):
-        exports.export([record("a text")], **options)
+        formats.export([record("a text")], **options)
 
 
 def test_no_records_is_a_sentence() -> None:
     with pytest.raises(InputError, match="nothing to export: the run has no document"):
-        exports.export([], "csv")
+        formats.export([], "csv")
 
 
 @pytest.mark.parametrize("to", ["label-studio", "brat"])
@@ -320,17 +320,17 @@ def test_a_folder_is_new_and_whole(to: str, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("x")
     with pytest.raises(InputError, match=r"full' exists: name a new folder"):
-        exports.export([record("a text")], to, tmp_path / "full")
+        formats.export([record("a text")], to, tmp_path / "full")
     with pytest.raises(InputError, match=r"cannot write '.*new': there is no folder"):
-        exports.export([record("a text")], to, tmp_path / "none" / "new")
+        formats.export([record("a text")], to, tmp_path / "none" / "new")
     (tmp_path / "empty").mkdir()
-    exports.export([record("a text")], to, tmp_path / "empty")
+    formats.export([record("a text")], to, tmp_path / "empty")
     assert any((tmp_path / "empty").iterdir())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "full"]
 
 
 def test_a_folder_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
-    from textlrp.files import write_folder
+    from textlrp.basics.files import write_folder
 
     with pytest.raises(InputError, match="cannot write"):
         write_folder(tmp_path / "new", [("a", "text"), ("x" * 300, "text")])
@@ -338,12 +338,12 @@ def test_a_folder_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_nothing_here_needs_torch(tmp_path: Path) -> None:
-    from textlrp.records import write_run
+    from textlrp.data.records import write_run
 
     run = tmp_path / "run.jsonl"
     write_run(run, [Record("1", (consistent(explanation("a good text")),))])
     program = (
-        "import sys; from textlrp import exports; from textlrp.records import read_run\n"
+        "import sys; from textlrp.export import formats; from textlrp.data.records import read_run\n"
         "for to in exports.FORMATS: exports.export(read_run(sys.argv[1]), to, sys.argv[2] + to)\n"
         "assert 'torch' not in sys.modules and 'spacy' not in sys.modules"
     )
@@ -355,7 +355,7 @@ def test_the_command(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
     from textlrp.commands.export import export
-    from textlrp.records import write_run
+    from textlrp.data.records import write_run
 
     run = tmp_path / "run.jsonl"
     write_run(run, [Record("1", (consistent(explanation("a good text")),))])

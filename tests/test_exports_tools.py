@@ -15,13 +15,13 @@ from hostile import STRINGS
 from hypothesis import given, settings
 from test_exports import SELECTIONS
 
-from textlrp import exports
-from textlrp.exports_brat import brat, fragment
-from textlrp.exports_label_studio import label_studio
-from textlrp.exports_marks import Selection, entries, select, sound
-from textlrp.exports_spacy import displacy, doc_bin
-from textlrp.records import Record
-from textlrp.spans import Span
+from textlrp.data.records import Record
+from textlrp.export import formats
+from textlrp.export.brat import brat, fragment
+from textlrp.export.label_studio import label_studio
+from textlrp.export.marks import Selection, entries, select, sound
+from textlrp.export.spacy import displacy, doc_bin
+from textlrp.results.spans import Span
 
 HOSTILE_LABELS = [text for text in STRINGS if text.strip()]
 
@@ -194,7 +194,7 @@ def test_displacy_runs_no_label() -> None:
 
 def test_a_docbin_goes_to_a_file(tmp_path: Path) -> None:
     spacy = pytest.importorskip("spacy", reason="needs spaCy")
-    exports.export([record("a good film", "and another")], "spacy", tmp_path / "out.spacy")
+    formats.export([record("a good film", "and another")], "spacy", tmp_path / "out.spacy")
     documents = list(spacy.tokens.DocBin().from_disk(tmp_path / "out.spacy").get_docs(spacy.vocab.Vocab()))
     assert [(d.text, d.user_data["source"]) for d in documents] == [
         ("a good film", "text"),
@@ -229,7 +229,7 @@ def test_brat_over_line_breaks() -> None:
 
 
 def test_brat_keeps_line_ends_on_disk(tmp_path: Path) -> None:
-    exports.export([record(TRICKY, "second\r\rtext")], "brat", tmp_path / "out")
+    formats.export([record(TRICKY, "second\r\rtext")], "brat", tmp_path / "out")
     assert read_text(tmp_path / "out" / "1.txt") == TRICKY
     assert read_text(tmp_path / "out" / "1-pair.txt") == "second\r\rtext"
     types = read_types(read_text(tmp_path / "out" / "annotation.conf"))
@@ -240,7 +240,7 @@ def test_brat_keeps_line_ends_on_disk(tmp_path: Path) -> None:
 def test_brat_names_are_safe_and_different(tmp_path: Path) -> None:
     ids = ["../../etc/passwd", "..", "/root", "a/b", "a\\b", "A-b", "con", "x\0y", "", " ", "a.b", "ä", "x" * 300, "映"]
     ids += [text for text in dict.fromkeys(STRINGS) if text not in ids]
-    exports.export([record("a text", identity=identity) for identity in ids], "brat", tmp_path / "out")
+    formats.export([record("a text", identity=identity) for identity in ids], "brat", tmp_path / "out")
     index = json.loads((tmp_path / "out" / "documents.json").read_text(encoding="utf-8"))
     assert [entry["id"] for entry in index.values()] == [sound(identity) for identity in ids]
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,70}", name) for name in index)

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from bags import WEIGHTS, explainer, scored
 
-from textlrp import Explainer, Explanation, Span, corpora
-from textlrp.attribution import Attribution
+from textlrp import Explainer, Explanation, Span
+from textlrp.data import corpora
 from textlrp.errors import InputError
-from textlrp.faithfulness import MEASURES, Faithfulness, Unit, assess, perturbed, units
-from textlrp.faithfulness_measures import Curve
+from textlrp.evaluate.curves import Curve
+from textlrp.evaluate.faithfulness import MEASURES, Faithfulness, Unit, assess, perturbed, units
+from textlrp.results.attribution import Attribution
 
 TEXT = "great film bad moving"  # 3 + 0 - 2 + 1
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textlrp.faithfulness_measures import (
+from textlrp.evaluate.curves import (
     Curve,
     area,
     at_percent,

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from conftest import STRICT
 
+from textlrp.basics.files import write_folder, write_together, write_whole
 from textlrp.errors import FileError, InputError
-from textlrp.files import write_folder, write_together, write_whole
 
 RELIABILITY = Path(__file__).parent / "reliability"
 
@@ -237,7 +237,7 @@ def test_a_quota_leaves_nothing_half_written(write: Callable[[Path, str], None],
 def test_a_folder_without_rights_is_one_sentence(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     code = (
-        "import os, sys; from textlrp.errors import FileError; from textlrp.files import write_whole\n"
+        "import os, sys; from textlrp.errors import FileError; from textlrp.basics.files import write_whole\n"
         "if os.geteuid() == 0: os.setuid(65534)  # root has all rights\n"
         "try: write_whole(sys.argv[1], 'text')\n"
         "except FileError as error: print(error)"
@@ -291,6 +291,7 @@ def test_half_of_a_surrogate_pair_is_no_text(tmp_path: Path) -> None:
 
 def test_files_are_written_without_torch() -> None:
     code = (
-        "import sys, textlrp.files, textlrp.outputs; sys.exit(bool({'torch', 'numpy', 'pyarrow'} & set(sys.modules)))"
+        "import sys, textlrp.basics.files, textlrp.commands.outputs\n"
+        "sys.exit(bool({'torch', 'numpy', 'pyarrow'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import ByT5Tokenizer, CanineTokenizer
 
 from textlrp.errors import ModelError
-from textlrp.explainer import Explainer
+from textlrp.explain.explainer import Explainer
 
 TEXT = "the film is dull"
 

@@ -10,8 +10,9 @@ from torch import nn
 from twins import IDS
 
 import textlrp
-from textlrp import cost, gates
-from textlrp.isolation import copied
+from textlrp.check import cost
+from textlrp.lrp import gates
+from textlrp.lrp.model_guard import copied
 
 pytestmark = pytest.mark.usefixtures("one_core")
 

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from textlrp import graph
-from textlrp.surrogates import Square
+from textlrp.lrp import coverage
+from textlrp.lrp.surrogates import Square
 
 
 class Custom(torch.autograd.Function):
@@ -23,13 +23,13 @@ def carrier(*shape):
 
 
 def found(y, products=()):
-    return sorted(graph.kind(node) for node in graph.ruleless(y.grad_fn, set(products)))
+    return sorted(coverage.kind(node) for node in coverage.ruleless(y.grad_fn, set(products)))
 
 
 def test_kinds_are_named_without_the_suffixes_of_autograd():
     x = carrier(2, 2)
     kinds = {
-        graph.kind(y.grad_fn) for y in (x.exp(), x + 1, F.conv1d(x, torch.ones(2, 2, 1).double()), Custom.apply(x))
+        coverage.kind(y.grad_fn) for y in (x.exp(), x + 1, F.conv1d(x, torch.ones(2, 2, 1).double()), Custom.apply(x))
     }
     assert kinds == {"Exp", "Add", "Squeeze", "Custom"}
 
@@ -89,8 +89,8 @@ def test_between_stops_at_the_bottom():
     a = x * 2
     b = a.exp()
     c = b + 1
-    inside = graph.between(c.grad_fn, {a.grad_fn})
-    assert {graph.kind(node) for node in inside} == {"Add", "Exp"}
+    inside = coverage.between(c.grad_fn, {a.grad_fn})
+    assert {coverage.kind(node) for node in inside} == {"Add", "Exp"}
 
 
 def test_a_deep_graph_needs_no_deep_stack():
@@ -103,13 +103,13 @@ def test_a_deep_graph_needs_no_deep_stack():
 def test_the_recorder_sees_torch_and_nothing_else():
     x = carrier(3)
     start = x * 1.0
-    with graph.Recorder() as recorder:
+    with coverage.Recorder() as recorder:
         y = Custom.apply(start.exp()).tanh()
-    known = recorder.visible | graph.between(start.grad_fn, set())
-    assert [graph.kind(node) for node in graph.unseen(y.grad_fn, known)] == ["Custom"]
-    with graph.Recorder() as recorder:
+    known = recorder.visible | coverage.between(start.grad_fn, set())
+    assert [coverage.kind(node) for node in coverage.unseen(y.grad_fn, known)] == ["Custom"]
+    with coverage.Recorder() as recorder:
         y = start.exp().tanh()
-    assert graph.unseen(y.grad_fn, recorder.visible | graph.between(start.grad_fn, set())) == []
+    assert coverage.unseen(y.grad_fn, recorder.visible | coverage.between(start.grad_fn, set())) == []
 
 
 def test_the_trail_names_the_innermost_module_and_leaves():
@@ -122,10 +122,10 @@ def test_the_trail_names_the_innermost_module_and_leaves():
             return self.inner(x).exp()
 
     model = Outer().requires_grad_(False)
-    trail = graph.Trail(model)
+    trail = coverage.Trail(model)
     y = model(torch.rand(2, 3, requires_grad=True))
     trail.close()
-    owners = {graph.kind(node): place for node, place in trail.owner.items()}
+    owners = {coverage.kind(node): place for node, place in trail.owner.items()}
     assert owners["Exp"] == "the model (Outer)"
     assert owners["Tanh"] == "inner.1 (Tanh)"
     assert owners["Addmm"] == "inner.0 (Linear)"

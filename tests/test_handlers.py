@@ -152,7 +152,7 @@ def test_the_bias_of_a_linear_map():
 
 
 def test_epsilon():
-    rules = textlrp.Rules(linear=textlrp.Epsilon(0.3))
+    rules = textlrp.Rules(linear=textlrp.rules.Epsilon(0.3))
     probe = Probe(lambda m, x: F.linear(x, m.square, m.row))
     found = textlrp.propagate(probe, 1, rules, input_ids=IDS)
     x = probe.table(IDS).detach()
@@ -181,7 +181,7 @@ def test_every_linear_layer_is_stabilized_before_its_bias_is_paid(layer, bias):
             return self.layer(x)
 
     torch.manual_seed(0)
-    found = textlrp.propagate(Probe(Layer()), 1, textlrp.Rules(linear=textlrp.Epsilon(0.3)), input_ids=IDS)
+    found = textlrp.propagate(Probe(Layer()), 1, textlrp.Rules(linear=textlrp.rules.Epsilon(0.3)), input_ids=IDS)
     for ledger in found.ledgers:
         assert abs(ledger["stabilizer"]) > 1e-3
         assert (abs(ledger["biases"]) > 1e-3) is bias

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from textlrp.errors import InputError, ModelError
-from textlrp.heads import Choice, Head, Pick, Several, find_label, kind_of
+from textlrp.explain.labels import Choice, Head, Pick, Several, find_label, kind_of
 
 LABELS = ("negative", "neutral", "positive")
 

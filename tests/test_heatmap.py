@@ -9,11 +9,11 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from textlrp.explanation import Explanation
-from textlrp.heatmap import heatmap, holdings
-from textlrp.layers import Layer
-from textlrp.ledger import Ledger
-from textlrp.spans import Span
+from textlrp.render.heatmap import heatmap, holdings
+from textlrp.results.explanation import Explanation
+from textlrp.results.layers import Layer
+from textlrp.results.ledger import Ledger
+from textlrp.results.spans import Span
 
 TEXT = "Not bad\x1b[31m 好好 at all"
 WORDS = ["Not", "bad\x1b[31m", "好好", "at", "all"]
@@ -48,7 +48,7 @@ def explanation(blocks: int = 2, path: str = "bert.encoder.layer") -> Explanatio
 
 
 def lines(e: Explanation, width: int = 80, color: str | None = None, by: str = "word") -> list[str]:
-    from textlrp.terminal import render
+    from textlrp.render.terminal import render
 
     file = io.StringIO()
     Console(file=file, width=width, color_system=color, force_terminal=color is not None).print(render(e, by))

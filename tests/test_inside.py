@@ -11,8 +11,8 @@ from torch import nn
 
 import textlrp
 from textlrp.errors import UnbalancedLedgerError
-from textlrp.inside import Inside
-from textlrp.ledger import OTHER_PATHS
+from textlrp.lrp.hidden.states import Inside
+from textlrp.results.ledger import OTHER_PATHS
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -201,7 +201,7 @@ def test_books_that_do_not_close_at_a_layer_are_an_error(models: Any, monkeypatc
 
 def test_several_targets_have_layers_each(models: Any) -> None:
     model, inputs = models("bert")
-    both = textlrp.propagation.propagate_targets(model, [0, 1], layers=True, **inputs)
+    both = textlrp.lrp.propagation.propagate_targets(model, [0, 1], layers=True, **inputs)
     for target, found in enumerate(both):
         alone = textlrp.propagate(model, target, layers=True, **inputs)
         for one, other in zip(found.layers, alone.layers, strict=True):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textlrp.errors import InputError
-from textlrp.intervals import DRAWS, difference_interval, holm, mean_interval, paired_p
+from textlrp.evaluate.intervals import DRAWS, difference_interval, holm, mean_interval, paired_p
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20)
 
@@ -53,7 +53,7 @@ def test_it_covers_the_mean_about_as_often_as_it_says() -> None:
 def test_samples_in_blocks_are_the_samples_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(2).normal(size=30).tolist()
     whole = mean_interval(values, seed=3, draws=500)
-    monkeypatch.setattr("textlrp.intervals._KEPT", 0)
+    monkeypatch.setattr("textlrp.evaluate.intervals._KEPT", 0)
     assert mean_interval(values, seed=3, draws=500) == whole
 
 

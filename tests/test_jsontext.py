@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from samples import explanation
 
-from textlrp.jsontext import json_text
+from textlrp.basics.json_text import json_text
 
 
 def test_what_a_list_or_an_object_holds_has_a_line_each() -> None:

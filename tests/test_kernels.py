@@ -11,9 +11,9 @@ from torch import nn
 from twins import IDS
 
 import textlrp
-from textlrp import kernels, linear
-from textlrp.kernels import FlashAttention, FrozenAttention, Masks
-from textlrp.linear import Sparsity
+from textlrp.lrp import kernels, linear
+from textlrp.lrp.kernels import FlashAttention, FrozenAttention, Masks
+from textlrp.lrp.linear import Sparsity
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -70,14 +70,14 @@ def test_by_name_and_the_general_way(monkeypatch, way, rules, pooling):
 
 def node(model, ids=IDS):
     """The names of the autograd nodes of a model that is explained."""
-    names, register = set(), textlrp.graph.ruleless
+    names, register = set(), textlrp.lrp.coverage.ruleless
 
     def look(root, products):
-        names.update(each.name() for each in textlrp.graph.between(root, set()))
+        names.update(each.name() for each in textlrp.lrp.coverage.between(root, set()))
         return register(root, products)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(textlrp.propagation.graph, "ruleless", look)
+        patch.setattr(textlrp.lrp.propagation.graph, "ruleless", look)
         textlrp.propagate(model, 0, input_ids=ids)
     return {name for name in names if "Attention" in name}
 
@@ -119,7 +119,7 @@ def test_queries_without_a_multiplier_change_nothing(live, causal, masked, seed)
     mask = mask if masked and not causal else None
 
     def back(watched, frozen):
-        books = textlrp.books.Books(2, torch.float64)
+        books = textlrp.lrp.postings.Books(2, torch.float64)
         sparsity = Sparsity(False)
         sparsity.start(watched)
         x = [each.clone().requires_grad_() for each in (q, k, v)]

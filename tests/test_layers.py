@@ -10,8 +10,8 @@ from conftest import bert, fast_tokenizer
 
 from textlrp import Explainer, Explanation
 from textlrp.errors import InputError
-from textlrp.layers import Layer
-from textlrp.ledger import Ledger
+from textlrp.results.layers import Layer
+from textlrp.results.ledger import Ledger
 
 TEXT = "A wonderful, moving film, never dull. "
 

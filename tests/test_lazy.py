@@ -2,7 +2,7 @@
 
 import threading
 
-from textlrp.lazy import lazy
+from textlrp.basics.lazy import lazy
 
 
 class Counted:

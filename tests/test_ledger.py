@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from textlrp import ledger
 from textlrp.errors import InputError, NonFiniteError, UnbalancedLedgerError
-from textlrp.ledger import Ledger
+from textlrp.results import ledger
+from textlrp.results.ledger import Ledger
 
 ROWS = {"biases": -0.25, "tokens": 1.5, "softmax": 0.125}
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import textlrp
-from textlrp import linear
-from textlrp.books import Books
-from textlrp.linear import Linear, Sparsity
+from textlrp.lrp import linear
+from textlrp.lrp.linear import Linear, Sparsity
+from textlrp.lrp.postings import Books
 
 pytestmark = pytest.mark.usefixtures("one_core")
 

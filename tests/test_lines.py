@@ -14,9 +14,9 @@ import pytest
 from conftest import STRICT
 from evaluated import plan, results
 
+from textlrp.basics.lines import Lines, read_lines
 from textlrp.errors import FileError, InputError, LRPError
-from textlrp.evaluation_log import RESULTS, Log
-from textlrp.lines import Lines, read_lines
+from textlrp.evaluate.log import RESULTS, Log
 
 FULL = Path("/dev/full")
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from reported import reviews
 
 from textlrp.cli import main
-from textlrp.report import write_report
+from textlrp.report.writing import write_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -16,9 +16,11 @@ from conftest import bert, fast_tokenizer
 from torch import Tensor, nn
 from transformers import T5Config, T5ForSequenceClassification
 
-from textlrp import Explainer, LRPError, baselines, memory
+from textlrp import Explainer, LRPError
 from textlrp.cli import main
 from textlrp.errors import InputError, ModelError, ran_out
+from textlrp.evaluate import baselines
+from textlrp.explain import memory
 
 CPU = torch.device("cpu")
 SHORT, LONG = "a wonderful film", "a wonderful film, " * 60

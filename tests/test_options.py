@@ -18,22 +18,24 @@ from consistent import consistent
 from exported import explanation
 
 import textlrp
-from textlrp import Explainer, Explanation, Ledger, Span, baselines, corpora, intervals, plausibility, rationales
-from textlrp.audit import audit
+from textlrp import Explainer, Explanation, Ledger, Span
+from textlrp.basics.options import as_real, as_whole, brief, real, whole
+from textlrp.check.audit import audit
+from textlrp.data import corpora
+from textlrp.data.documents import read_documents
+from textlrp.data.fingerprints import read_corpora
+from textlrp.data.records import Record
+from textlrp.data.tables import read_rows
 from textlrp.errors import InputError, LRPError
-from textlrp.evaluation import evaluate
-from textlrp.evaluation_data import read_corpora
-from textlrp.exports import export
-from textlrp.faithfulness import assess
-from textlrp.heatmap import heatmap
-from textlrp.options import as_real, as_whole, brief, real, whole
-from textlrp.perturbation import Perturbed
-from textlrp.propagation import propagate_targets
-from textlrp.records import Record
-from textlrp.report import write_report
-from textlrp.rows import read_rows
-from textlrp.serve import Question
-from textlrp.sources import read_documents
+from textlrp.evaluate import baselines, intervals, plausibility, rationales
+from textlrp.evaluate.faithfulness import assess
+from textlrp.evaluate.perturbation import Perturbed
+from textlrp.evaluate.run import evaluate
+from textlrp.export.formats import export
+from textlrp.lrp.propagation import propagate_targets
+from textlrp.render.heatmap import heatmap
+from textlrp.report.writing import write_report
+from textlrp.serve.server import Question
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -115,15 +117,15 @@ def cases(explainer: Explainer, tmp_path_factory: pytest.TempPathFactory) -> dic
         Case("propagate(function)", lambda n: textlrp.propagate(model, lambda _: n, **ids), 1),
         Case("propagate_targets", lambda n: propagate_targets(model, [0, n], **ids), 1, none=True),
         Case("propagate(at)", lambda n: textlrp.propagate(model, 0, at={"bert.pooler.dense": [n]}, **ids), 1),
-        Case("Epsilon", textlrp.Epsilon, 0.5, kind=float),
-        Case("Gamma(gamma)", textlrp.Gamma, 0.5, kind=float),
-        Case("Gamma(epsilon)", lambda n: textlrp.Gamma(0.25, n), 0.5, kind=float),
-        Case("ZPlus", textlrp.ZPlus, 0.5, kind=float),
-        Case("WSquare", textlrp.WSquare, 0.5, kind=float),
-        Case("Flat", textlrp.Flat, 0.5, kind=float),
-        Case("AlphaBeta(alpha)", lambda n: textlrp.AlphaBeta(n, 0.5), 1.5, kind=float),
-        Case("AlphaBeta(beta)", lambda n: textlrp.AlphaBeta(1.5, n), 0.5, kind=float),
-        Case("AlphaBeta(epsilon)", lambda n: textlrp.AlphaBeta(2.0, 1.0, n), 0.5, kind=float),
+        Case("Epsilon", textlrp.rules.Epsilon, 0.5, kind=float),
+        Case("Gamma(gamma)", textlrp.rules.Gamma, 0.5, kind=float),
+        Case("Gamma(epsilon)", lambda n: textlrp.rules.Gamma(0.25, n), 0.5, kind=float),
+        Case("ZPlus", textlrp.rules.ZPlus, 0.5, kind=float),
+        Case("WSquare", textlrp.rules.WSquare, 0.5, kind=float),
+        Case("Flat", textlrp.rules.Flat, 0.5, kind=float),
+        Case("AlphaBeta(alpha)", lambda n: textlrp.rules.AlphaBeta(n, 0.5), 1.5, kind=float),
+        Case("AlphaBeta(beta)", lambda n: textlrp.rules.AlphaBeta(1.5, n), 0.5, kind=float),
+        Case("AlphaBeta(epsilon)", lambda n: textlrp.rules.AlphaBeta(2.0, 1.0, n), 0.5, kind=float),
         Case(
             "Rules.from_dict",
             lambda n: textlrp.Rules.from_dict({"linear": {"rule": "gamma", "gamma": n}}).to_json(),
@@ -332,7 +334,7 @@ def test_what_a_number_is() -> None:
         lambda: textlrp.Rules.preset(["attnlrp"]),  # type: ignore[arg-type]
         lambda: textlrp.Rules(overrides=5),
         lambda: textlrp.Rules(overrides=[5]),
-        lambda: textlrp.Rules(linear=textlrp.Epsilon),  # type: ignore[arg-type]
+        lambda: textlrp.Rules(linear=textlrp.rules.Epsilon),  # type: ignore[arg-type]
         lambda: baselines.scorer(3),  # type: ignore[arg-type]
         lambda: baselines.scorer("lime:" + "9" * 5000),
         lambda: baselines.scorer("integrated-gradients:1001"),
@@ -424,8 +426,8 @@ def test_what_is_kept_of_an_option_is_a_number_of_python(explainer: Explainer, t
     assert [type(value) for value in e.reading.values()] == [str, int, int]
     e.to_json(tmp_path / "e.json")
     assert Explanation.from_json(tmp_path / "e.json") == e
-    rules = textlrp.Rules(linear=textlrp.Gamma(np.float32(0.5)))
-    assert rules == textlrp.Rules(linear=textlrp.Gamma(0.5))
+    rules = textlrp.Rules(linear=textlrp.rules.Gamma(np.float32(0.5)))
+    assert rules == textlrp.Rules(linear=textlrp.rules.Gamma(0.5))
     assert textlrp.Rules.from_json(rules.to_json()) == rules
 
 

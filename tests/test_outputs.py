@@ -15,12 +15,12 @@ from conftest import STRICT
 from exported import record
 from places import COMMANDS, TEXT, contents, furnish
 
-from textlrp import exports
 from textlrp.cli import main
+from textlrp.commands.outputs import RULE
 from textlrp.errors import InputError
-from textlrp.evaluation_log import RESULTS, RUN
-from textlrp.outputs import RULE
-from textlrp.report import write_report
+from textlrp.evaluate.log import RESULTS, RUN
+from textlrp.export import formats
+from textlrp.report.writing import write_report
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -150,8 +150,8 @@ def test_names_that_differ_in_case_are_one_file_where_the_system_takes_them_for_
 
 def foreign(folder: Path) -> list[Path]:
     """Files that textlrp did not write, or that people have worked on."""
-    line = json.loads(exports.export([record(TEXT)], "doccano") or "")
-    task = json.loads(exports.export([record(TEXT)], "prodigy") or "")
+    line = json.loads(formats.export([record(TEXT)], "doccano") or "")
+    task = json.loads(formats.export([record(TEXT)], "prodigy") or "")
     texts = {
         "notes.txt": "my notes\n",
         "page.html": '<!doctype html>\n<html lang="en">\n<head>\n<title>mine</title>\n<meta name="generator" '

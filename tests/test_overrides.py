@@ -7,9 +7,10 @@ import torch
 import zoo
 
 import textlrp
-from textlrp import Epsilon, Frozen, Gamma, Gradient, Rules
+from textlrp import Rules
 from textlrp.errors import InputError
-from textlrp.overrides import resolve
+from textlrp.lrp.overrides import resolve
+from textlrp.rules import Epsilon, Frozen, Gamma, Gradient
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -63,7 +64,7 @@ def test_nothing_is_left_behind(bert):
     hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()]
     expected = textlrp.propagate(model, 0, **inputs)
     with pytest.raises(InputError, match="Pass"):
-        textlrp.propagate(model, 0, Rules(overrides={"*.intermediate": Rules(linear=textlrp.Pass())}), **inputs)
+        textlrp.propagate(model, 0, Rules(overrides={"*.intermediate": Rules(linear=textlrp.rules.Pass())}), **inputs)
     assert hooks == [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()]
     assert torch.equal(textlrp.propagate(model, 0, **inputs).relevance, expected.relevance)
 

@@ -57,8 +57,8 @@ def test_the_wheel_holds_the_classifier_and_the_corpora(wheel: Path) -> None:
         "textlrp/demo/tokenizer.json",
         "textlrp/demo/README.md",
         "textlrp/_corpora/reviews/reviews.jsonl",
-        "textlrp/templates/explanation.html",
-        "textlrp/templates/report_main.js",
+        "textlrp/render/templates/explanation.html",
+        "textlrp/render/templates/report_main.js",
         "textlrp/_corpora/reviews/README.md",
     } <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"textlrp"}

@@ -14,7 +14,7 @@ from test_tokens import Slow
 from transformers import ByT5Tokenizer, CanineTokenizer
 
 from textlrp.errors import InputError, ModelError
-from textlrp.tokens import Encoding, encode, windows
+from textlrp.text.encoding import Encoding, encode, windows
 
 FEW = st.lists(st.sampled_from(["film", "wonderful", "b", "e", "!", "映", "كتاب", "the"]), min_size=1, max_size=25).map(
     " ".join

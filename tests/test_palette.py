@@ -8,7 +8,7 @@ import pytest
 from rich.palette import Palette
 from rich.style import Style
 
-from textlrp import palette
+from textlrp.render import palette
 
 WEIGHTS = [i / 200 for i in range(-200, 201)] + [3.0, -3.0, math.inf, -math.inf]
 

@@ -14,9 +14,9 @@ from tokenizers import processors
 from torch import Tensor, nn
 
 from textlrp import Explainer
-from textlrp.batches import IDS
 from textlrp.errors import InputError, ModelError, NonFiniteError
-from textlrp.perturbation import PERTURBATIONS, Outcome, Perturbed
+from textlrp.evaluate.perturbation import PERTURBATIONS, Outcome, Perturbed
+from textlrp.explain.batching import IDS
 
 pytestmark = pytest.mark.usefixtures("one_core")
 

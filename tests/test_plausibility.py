@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textlrp import Span, plausibility
+from textlrp import Span
 from textlrp.errors import InputError
-from textlrp.plausibility import (
+from textlrp.evaluate import plausibility
+from textlrp.evaluate.plausibility import (
     auprc,
     chosen_words,
     iou_f1,

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from textlrp import progress
+from textlrp.explain import progress
 
 
 class Terminal(io.StringIO):

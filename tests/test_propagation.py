@@ -454,7 +454,7 @@ def test_a_convolutional_classifier():
         torch.manual_seed(0)
         model = Convolutional()
         model(IDS)  # statistics of the batch norm
-    for rules in ("attnlrp", textlrp.Rules(linear=textlrp.Epsilon(1e-2))):
+    for rules in ("attnlrp", textlrp.Rules(linear=textlrp.rules.Epsilon(1e-2))):
         for ledger in textlrp.propagate(model, 0, rules, input_ids=IDS).ledgers:
             assert ledger.balanced
             assert abs(ledger["biases"] + ledger["constants"]) > 1e-3
@@ -501,8 +501,8 @@ def test_what_met_which_rule_is_counted(bert):
 def test_epsilon_absorbs_little_when_it_is_small(bert):
     model, inputs = bert
     plain = textlrp.propagate(model, 0, **inputs)
-    tiny = textlrp.propagate(model, 0, textlrp.Rules(linear=textlrp.Epsilon(1e-9)), **inputs)
-    large = textlrp.propagate(model, 0, textlrp.Rules(linear=textlrp.Epsilon(0.5)), **inputs)
+    tiny = textlrp.propagate(model, 0, textlrp.Rules(linear=textlrp.rules.Epsilon(1e-9)), **inputs)
+    large = textlrp.propagate(model, 0, textlrp.Rules(linear=textlrp.rules.Epsilon(0.5)), **inputs)
     torch.testing.assert_close(tiny.relevance, plain.relevance, rtol=1e-3, atol=1e-4)
     assert abs(large.ledgers[0]["stabilizer"]) > 1e-2
     assert large.ledgers[0].balanced

@@ -10,8 +10,8 @@ from torch import nn
 from twins import IDS, Probe
 
 import textlrp
-from textlrp import propagation
-from textlrp.interception import Interception
+from textlrp.lrp import propagation
+from textlrp.lrp.dispatch import Interception
 
 pytestmark = pytest.mark.usefixtures("one_core")
 

@@ -15,11 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textlrp import Explainer, Span, segmentation
-from textlrp.attribution import Attribution
+from textlrp import Explainer, Span
 from textlrp.errors import InputError
-from textlrp.plausibility import auprc, is_word, marked_words, random_auprc
-from textlrp.rationales import (
+from textlrp.evaluate.plausibility import auprc, is_word, marked_words, random_auprc
+from textlrp.evaluate.rationales import (
     Edited,
     Phrase,
     Signed,
@@ -33,6 +32,8 @@ from textlrp.rationales import (
     signed,
     words,
 )
+from textlrp.results import segmentation
+from textlrp.results.attribution import Attribution
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 MASKS = st.lists(st.booleans(), min_size=1, max_size=8)

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import STRICT
 
-from textlrp import readable
+from textlrp.basics import readable
 from textlrp.cli import main
 
 READERS = {

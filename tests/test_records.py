@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from textlrp import Explanation, Ledger, Span
+from textlrp.data.records import Record, read_run, write_run
 from textlrp.errors import InputError
-from textlrp.records import Record, read_run, write_run
 
 
 def explained(text: str, target: str = "POS", **changes: Any) -> Explanation:
@@ -173,5 +173,7 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_a_run_is_read_without_torch(tmp_path: Path) -> None:
     write_run(tmp_path / "run.jsonl", [Record("a", (explained("x"),))])
-    code = "import sys; from textlrp.records import read_run; read_run(sys.argv[1]); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from textlrp.data.records import read_run; read_run(sys.argv[1]); sys.exit('torch' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-W", "error", "-c", code, tmp_path / "run.jsonl"], check=True)

@@ -14,7 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import textlrp
-from textlrp import (
+from textlrp import Rules
+from textlrp.lrp import surrogates
+from textlrp.lrp.maps import kept_by_lookup
+from textlrp.lrp.postings import Books
+from textlrp.lrp.redistribution import share_out
+from textlrp.rules import (
     AlphaBeta,
     Epsilon,
     Flat,
@@ -23,16 +28,11 @@ from textlrp import (
     Gradient,
     Pass,
     Plain,
-    Rules,
     Taylor,
     Uniform,
     WSquare,
     ZPlus,
-    surrogates,
 )
-from textlrp.books import Books
-from textlrp.maps import kept_by_lookup
-from textlrp.redistribution import share_out
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -239,7 +239,7 @@ def test_the_first_factor_of_a_frozen_product_is_a_constant():
     for rule, first, second, row in (
         (Frozen(), 0.0, 1.0, 0.0),
         (Taylor(), 1.0, 1.0, -1.0),
-        (textlrp.Uniform(), 0.5, 0.5, 0.0),
+        (textlrp.rules.Uniform(), 0.5, 0.5, 0.0),
     ):
         found = textlrp.propagate(Product(), 1, Rules(product=rule), input_ids=ids)
         torch.testing.assert_close(found.relevance[0], torch.cat([first * product, second * product]))

@@ -17,10 +17,10 @@ from click.testing import CliRunner
 from reported import consistent_reviews, explanation, reviews
 
 from textlrp.commands.report import report
+from textlrp.data.records import Failure, Record, read_run, write_run
 from textlrp.errors import InputError
-from textlrp.records import Failure, Record, read_run, write_run
-from textlrp.report import write_report
-from textlrp.report_data import read_report
+from textlrp.report.data import read_report
+from textlrp.report.writing import write_report
 
 
 class Seen(HTMLParser):
@@ -160,7 +160,9 @@ def test_nothing_is_written_where_a_file_cannot_be(tmp_path: Path) -> None:
 
 
 def test_scripts_put_in_text_as_text() -> None:
-    scripts = [path for path in (files("textlrp") / "templates").iterdir() if re.match(r"report.*\.js$", path.name)]
+    scripts = [
+        path for path in (files("textlrp.render") / "templates").iterdir() if re.match(r"report.*\.js$", path.name)
+    ]
     assert len(scripts) == 10
     for path in scripts:
         source = path.read_text("utf-8")

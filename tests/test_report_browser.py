@@ -12,8 +12,8 @@ import pytest
 from browser import chromium, complaints, contrasts, opened, scrolls_sideways
 from reported import explanation, reviews, sure
 
-from textlrp.records import Failure, Record
-from textlrp.report import write_report
+from textlrp.data.records import Failure, Record
+from textlrp.report.writing import write_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

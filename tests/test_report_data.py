@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reported import explanation, reviews, sure
 
+from textlrp.data.records import Record
 from textlrp.errors import InputError
-from textlrp.explanation import Explanation
-from textlrp.records import Record
-from textlrp.report import write_report
-from textlrp.report_data import build, dump, pages_of, read_report, whole
-from textlrp.spans import Span
+from textlrp.report.data import build, dump, pages_of, read_report, whole
+from textlrp.report.writing import write_report
+from textlrp.results.explanation import Explanation
+from textlrp.results.spans import Span
 
 
 def test_the_columns_of_a_page() -> None:

@@ -13,9 +13,9 @@ from browser import chromium, complaints, opened, watch
 from marking import article, call_me, download, expect_marks, press, select
 from reported import explanation, reviews
 
-from textlrp.records import Record
-from textlrp.report import write_report
-from textlrp.report_data import read_report
+from textlrp.data.records import Record
+from textlrp.report.data import read_report
+from textlrp.report.writing import write_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

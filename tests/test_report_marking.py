@@ -12,8 +12,8 @@ from browser import chromium, complaints, opened, scrolls_sideways
 from marking import article, call_me, download, expect_marks, press, select
 from reported import reviews
 
-from textlrp.report import write_report
-from textlrp.report_data import read_report
+from textlrp.report.data import read_report
+from textlrp.report.writing import write_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

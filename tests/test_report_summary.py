@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from reported import explanation, reviews, sure
 
-from textlrp.records import Record
-from textlrp.report_summary import Accuracy, Bin, summarize
-from textlrp.report_words import Example
+from textlrp.data.records import Record
+from textlrp.report.summary import Accuracy, Bin, summarize
+from textlrp.report.words import Example
 
 
 def test_counts_accuracy_and_confusion() -> None:

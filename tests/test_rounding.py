@@ -12,8 +12,8 @@ from test_terminal import printed
 from torch import nn
 
 import textlrp
-from textlrp.explanation import Explanation
-from textlrp.rounding import Scores
+from textlrp.lrp.rounding import Scores
+from textlrp.results.explanation import Explanation
 
 HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 NAMES = ["bert", "llama", "modernbert", "gpt2"]
@@ -101,7 +101,7 @@ def test_small_multipliers_keep_their_digits():
     exact = textlrp.propagate(copy.deepcopy(model).double(), 0, input_ids=ids).relevance
     found = textlrp.propagate(model, 0, input_ids=ids).relevance.double()
     assert (found - exact).abs().sum() < 2e-3 * exact.abs().sum()
-    together = textlrp.propagation.propagate_targets(model, [0, 1], input_ids=ids)
+    together = textlrp.lrp.propagation.propagate_targets(model, [0, 1], input_ids=ids)
     assert (together[0].relevance - found).abs().max() < 1e-3 * found.abs().max()
 
 

@@ -20,12 +20,12 @@ from reported import explanation
 
 import textlrp
 from textlrp.commands.report import report
+from textlrp.data.records import Failure, Record, iterate_run, read_kept, read_run, write_run
+from textlrp.data.runs import Origin, Run
 from textlrp.errors import InputError, LRPError
-from textlrp.explainer import Explainer
-from textlrp.records import Failure, Record, iterate_run, read_kept, read_run, write_run
-from textlrp.report import write_report
-from textlrp.report_data import read_report
-from textlrp.runs import Origin, Run
+from textlrp.explain.explainer import Explainer
+from textlrp.report.data import read_report
+from textlrp.report.writing import write_report
 
 pytestmark = pytest.mark.usefixtures("one_core")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textlrp import segmentation
+from textlrp.results import segmentation
 
 
 def split(text: str, boundaries: list[int]) -> list[str]:

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 import served
 
-from textlrp import pages, serve, serve_page
 from textlrp.errors import InputError
-from textlrp.explanation import Explanation
-from textlrp.progress import Bar, watched
-from textlrp.serve_desk import SUPERSEDED, Desk, Job
-from textlrp.webpage_parts import BUILT_IN
+from textlrp.explain.progress import Bar, watched
+from textlrp.render import html
+from textlrp.render.page_parts import BUILT_IN
+from textlrp.results.explanation import Explanation
+from textlrp.serve import page as serve_page
+from textlrp.serve import server
+from textlrp.serve.worker import SUPERSEDED, Desk, Job
 
 TOKEN = "t0ken-of-this-run"
 HOST = "127.0.0.1:8000"
@@ -27,15 +29,15 @@ testclient = pytest.importorskip("starlette.testclient", reason="needs starlette
 
 
 @pytest.fixture
-def room() -> Iterator[serve.Room]:
-    room = serve.Room(served.MODELS)
+def room() -> Iterator[server.Room]:
+    room = server.Room(served.MODELS)
     yield room
     room.desk.close()
 
 
 @pytest.fixture
-def client(room: serve.Room) -> Any:
-    return testclient.TestClient(serve.application(room, TOKEN, 8000), base_url=f"http://{HOST}")
+def client(room: server.Room) -> Any:
+    return testclient.TestClient(server.application(room, TOKEN, 8000), base_url=f"http://{HOST}")
 
 
 def ask(client: Any, status: int = 200, headers: dict[str, str] | None = None, **question: Any) -> list[dict[str, Any]]:
@@ -119,7 +121,7 @@ def test_the_page_allows_its_own_blocks_alone(client: Any) -> None:
     response = client.get(f"/?token={TOKEN}")
     (sheet,) = re.findall(r"<style>(.*?)</style>", response.text, re.DOTALL)
     (script,) = re.findall(r"<script>(.*?)</script>", response.text, re.DOTALL)
-    own = pages.policy(sheet, script)
+    own = html.policy(sheet, script)
     assert response.headers["content-security-policy"] == f"{own}; connect-src 'self'; frame-ancestors 'none'"
     assert not re.search(r"unsafe|\*|https?:", response.headers["content-security-policy"])
     markup = response.text.replace(script, "").replace(sheet, "")
@@ -207,10 +209,10 @@ def test_a_body_that_is_no_question_is_refused(client: Any, body: bytes) -> None
 
 def test_a_text_may_be_long_but_not_too_long(client: Any) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    response = client.post("/explain", content=b" " * (serve.LIMIT + 1), headers=headers)
+    response = client.post("/explain", content=b" " * (server.LIMIT + 1), headers=headers)
     assert response.status_code == 413
     assert response.json() == {"error": "the text is too long: a request may have 5,000,000 bytes"}
-    answer = ask(client, text="unknown", pair="x" * (serve.LIMIT - 200))
+    answer = ask(client, text="unknown", pair="x" * (server.LIMIT - 200))
     assert answer == [{"error": "there is no label 'X': the model's labels are POS, NEG"}]
 
 
@@ -250,9 +252,9 @@ def test_what_is_gone_is_a_sentence(client: Any, number: str) -> None:
 
 
 def test_only_the_latest_are_kept(client: Any) -> None:
-    numbers = [ask(client)[-1]["number"] for _ in range(serve.KEPT + 1)]
+    numbers = [ask(client)[-1]["number"] for _ in range(server.KEPT + 1)]
     found = [client.get(f"/explanation.json?number={n}&token={TOKEN}").status_code for n in numbers]
-    assert found == [404] + [200] * serve.KEPT
+    assert found == [404] + [200] * server.KEPT
 
 
 # One thread for all
@@ -333,18 +335,18 @@ def test_steps_are_watched_inside_the_block_alone() -> None:
 
 def test_a_busy_port_is_a_sentence() -> None:
     with socket.socket() as taken:
-        taken.bind((serve.HOST, 0))
+        taken.bind((server.HOST, 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=rf"cannot listen at port {port} \(Address already in use\): name another"):
-            serve.bind(port)
+            server.bind(port)
     for port in (-1, 65536):
         with pytest.raises(InputError, match=f"--port is 1 to 65535, or 0 for any free one, not {port}"):
-            serve.bind(port)
+            server.bind(port)
 
 
 def test_it_listens_on_this_machine_alone() -> None:
-    with serve.bind(0) as listening:
+    with server.bind(0) as listening:
         assert listening.getsockname()[0] == "127.0.0.1"
 
 
@@ -354,12 +356,12 @@ def test_a_missing_library_is_a_sentence(monkeypatch: pytest.MonkeyPatch, missin
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(InputError, match=r'needs starlette and uvicorn: pip install "textlrp\[serve\]"'):
-        serve.check()
-    with serve.bind(0) as listening, pytest.raises(InputError, match="needs starlette and uvicorn"):
-        serve.run((), listening, print)
+        server.check()
+    with server.bind(0) as listening, pytest.raises(InputError, match="needs starlette and uvicorn"):
+        server.run((), listening, print)
 
 
 def test_the_example_is_shown_for_the_built_in_classifier_alone() -> None:
-    built_in = serve.Model(BUILT_IN, ("NEG", "POS"), served.explain)
+    built_in = server.Model(BUILT_IN, ("NEG", "POS"), served.explain)
     assert serve_page.EXAMPLE.split("\n")[0] in serve_page.page([built_in])[0]
     assert serve_page.EXAMPLE.split("\n")[0] not in serve_page.page(served.MODELS)[0]

@@ -15,8 +15,8 @@ import pytest
 import served
 from browser import chromium, complaints, opened, scrolls_sideways
 
-from textlrp.explanation import Explanation
-from textlrp.wording import shown
+from textlrp.render.format import shown
+from textlrp.results.explanation import Explanation
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from textlrp.serve_desk import SUPERSEDED, Desk, Job
+from textlrp.serve.worker import SUPERSEDED, Desk, Job
 
 pytest.importorskip("uvicorn", reason="needs uvicorn (pip install 'textlrp[serve]')")
 

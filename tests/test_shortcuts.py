@@ -9,9 +9,10 @@ from torch import nn
 from twins import IDS
 
 import textlrp
-from textlrp import Rules, interception
+from textlrp import Rules
+from textlrp.lrp import dispatch
+from textlrp.lrp.shortcuts import SHORTCUTS
 from textlrp.rules import Gradient, Plain, Taylor
-from textlrp.shortcuts import SHORTCUTS
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_core")
 def both_ways(monkeypatch, explain):
     short = explain()
     with monkeypatch.context() as patch:
-        patch.setattr(interception, "SHORTCUTS", {})
+        patch.setattr(dispatch, "SHORTCUTS", {})
         return short, explain()
 
 

@@ -18,9 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from textlrp import corpora
+from textlrp.data import corpora
+from textlrp.data.documents import Source, match_labels, read_documents
 from textlrp.errors import InputError
-from textlrp.sources import Source, match_labels, read_documents
 
 ROWS = [
     {"id": "a", "text": 'one, "two"\r\nthree', "label": "POS"},

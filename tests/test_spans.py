@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textlrp.spans import Span, gather, merge_overlaps, read_range
+from textlrp.results.spans import Span, gather, merge_overlaps, read_range
 
 TEXT = "Ein Satz mit 😀 und ein paar Wörtern."
 RANGES = st.tuples(st.integers(0, len(TEXT)), st.integers(0, 6), st.integers(-8, 8), st.booleans())

@@ -13,8 +13,8 @@ import pytest
 from conftest import bert, fast_tokenizer
 
 from textlrp import Explainer, Explanation
-from textlrp.batches import Document
 from textlrp.errors import BatchError, InputError, ModelError
+from textlrp.explain.batching import Document
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -255,7 +255,7 @@ def test_no_texts_are_no_explanations(explainer: Explainer) -> None:
 
 
 def test_an_endless_stream_counts_what_is_done(explainer: Explainer) -> None:
-    from textlrp.progress import watched
+    from textlrp.explain.progress import watched
 
     seen: list[tuple[int, int]] = []
     with watched(lambda done, total: seen.append((done, total))):

@@ -12,10 +12,11 @@ import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textlrp import kernels, rules, surrogates
-from textlrp.books import Books
-from textlrp.linear import Sparsity
-from textlrp.redistribution import Redistribution
+from textlrp import rules
+from textlrp.lrp import kernels, surrogates
+from textlrp.lrp.linear import Sparsity
+from textlrp.lrp.postings import Books
+from textlrp.lrp.redistribution import Redistribution
 
 CPU = {"max_examples": 15, "deadline": None}
 

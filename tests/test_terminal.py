@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from textlrp import colors, palette, terminal
-from textlrp.explanation import Explanation
-from textlrp.ledger import Ledger
-from textlrp.spans import Span
-from textlrp.units import whole_units
+from textlrp.render import palette, terminal, terminal_colors
+from textlrp.results.explanation import Explanation
+from textlrp.results.graphemes import whole_units
+from textlrp.results.ledger import Ledger
+from textlrp.results.spans import Span
 
 SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
 GRAPHEME = regex.compile(r"\X")
@@ -205,7 +205,7 @@ def test_text_keeps_its_contrast_in_every_color_that_is_written(
     monkeypatch.setenv("TEXTLRP_BACKGROUND", ground)
     console = Console(color_system=color, force_terminal=True)  # type: ignore[arg-type]
     for i in range(-200, 201):
-        style = colors.style(i / 200, console)
+        style = terminal_colors.style(i / 200, console)
         if style.color and style.bgcolor:
             ink, behind = style.color.get_truecolor(), style.bgcolor.get_truecolor()
             assert palette.contrast(palette.Color(*ink), palette.Color(*behind)) >= 4.5
@@ -217,9 +217,9 @@ def test_the_background_is_what_the_terminal_says(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("TEXTLRP_BACKGROUND", raising=False)
     for said, dark in (("15;0", True), ("0;15", False), ("0;default;7", False), ("", True)):
         monkeypatch.setenv("COLORFGBG", said)
-        assert colors.on_dark() is dark
+        assert terminal_colors.on_dark() is dark
     monkeypatch.setenv("TEXTLRP_BACKGROUND", "light")
-    assert colors.on_dark() is False
+    assert terminal_colors.on_dark() is False
 
 
 def test_nothing_relevant_is_shown_without_a_division_by_zero() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from transformers import ByT5Tokenizer, CanineTokenizer, PreTrainedTokenizer
 
 from textlrp.errors import AlignmentError, InputError, ModelError
-from textlrp.tokens import Encoding, encode, pad
+from textlrp.text.encoding import Encoding, encode, pad
 
 WORDS = [
     "film",

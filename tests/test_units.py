@@ -9,8 +9,8 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textlrp.spans import Span
-from textlrp.units import whole_units
+from textlrp.results.graphemes import whole_units
+from textlrp.results.spans import Span
 
 GRAPHEME = regex.compile(r"\X")
 

@@ -12,7 +12,7 @@ from torch import nn
 
 import textlrp
 from textlrp.errors import UnsupportedOperationError
-from textlrp.ledger import TOLERANCES
+from textlrp.results.ledger import TOLERANCES
 
 pytestmark = pytest.mark.usefixtures("one_core")
 

@@ -21,11 +21,11 @@ from samples import explanation
 from textlrp import Explanation, Ledger, Span
 from textlrp.cli import main
 from textlrp.errors import InputError
-from textlrp.headings import MEANINGS
-from textlrp.ledger import HEADINGS, RESIDUE
-from textlrp.pages import breakable
-from textlrp.webpage_parts import BUILT_IN, command, excerpt, facts, label_rows, ledger_rows, listed
-from textlrp.wording import shown
+from textlrp.render.format import shown
+from textlrp.render.html import breakable
+from textlrp.render.ledger_rows import MEANINGS
+from textlrp.render.page_parts import BUILT_IN, command, excerpt, facts, label_rows, ledger_rows, listed
+from textlrp.results.ledger import HEADINGS, RESIDUE
 
 
 class Parts(HTMLParser):
@@ -257,7 +257,7 @@ def test_the_footer_has_what_repeats_it() -> None:
 
 
 def test_the_built_in_classifier_needs_no_name() -> None:
-    from textlrp.explainer import DEMO_NAME
+    from textlrp.explain.explainer import DEMO_NAME
 
     assert BUILT_IN == DEMO_NAME
     assert "--model" not in " ".join(command(explanation("film", model=DEMO_NAME), "word"))

@@ -11,8 +11,9 @@ import pytest
 from browser import chromium, complaints, contrasts, opened, scrolls_sideways, watch
 from samples import explanation
 
-from textlrp import Explanation, Span, palette
-from textlrp.wording import shown
+from textlrp import Explanation, Span
+from textlrp.render import palette
+from textlrp.render.format import shown
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -12,7 +12,7 @@ import pytest
 from browser import chromium, complaints, contrasts, opened, scrolls_sideways
 from test_heatmap import explanation
 
-from textlrp.webpage_layers import layers
+from textlrp.render.page_layers import layers
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

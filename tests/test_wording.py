@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from textlrp.ledger import Ledger
-from textlrp.wording import exactness, named, number, percent, shown, signed
+from textlrp.render.format import exactness, named, number, percent, shown, signed
+from textlrp.results.ledger import Ledger
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from torch import nn
 from twins import IDS
 
 import textlrp
-from textlrp import working_copy
 from textlrp.errors import ModelError
+from textlrp.lrp import working_copy
 
 pytestmark = pytest.mark.usefixtures("one_core")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from textlrp import corpora
+from textlrp.data import corpora
 
 DOMAINS = ("films", "food", "gadgets", "travel", "services")
 DIFFICULTIES = ("negation", "irony", "mixed", "hedging", "long")

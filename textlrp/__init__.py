@@ -5,65 +5,60 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from textlrp.errors import LRPError
-from textlrp.explanation import Explanation
-from textlrp.ledger import Ledger
-from textlrp.rules import (
-    LRP0,
-    AlphaBeta,
-    Constant,
-    Epsilon,
-    Flat,
-    Frozen,
-    Gamma,
-    Gradient,
-    Identity,
-    Pass,
-    Plain,
-    Rules,
-    Taylor,
-    Uniform,
-    WSquare,
-    ZPlus,
-)
-from textlrp.spans import Span
+from textlrp import rules
+from textlrp.errors import InputError, LRPError
+from textlrp.results.explanation import Explanation
+from textlrp.results.ledger import Ledger
+from textlrp.results.spans import Span
+from textlrp.rules import Rules
 
 if TYPE_CHECKING:
-    from textlrp.explainer import Explainer
-    from textlrp.propagation import Propagation, propagate
+    from textlrp.data import corpora
+    from textlrp.evaluate import baselines, faithfulness, plausibility, rationales
+    from textlrp.explain.explainer import Explainer
+    from textlrp.lrp.propagation import Propagation, propagate
 
 __version__ = "0.1.0"
 __all__ = [
-    "LRP0",
-    "AlphaBeta",
-    "Constant",
-    "Epsilon",
     "Explainer",
     "Explanation",
-    "Flat",
-    "Frozen",
-    "Gamma",
-    "Gradient",
-    "Identity",
+    "InputError",
     "LRPError",
     "Ledger",
-    "Pass",
-    "Plain",
     "Propagation",
     "Rules",
     "Span",
-    "Taylor",
-    "Uniform",
-    "WSquare",
-    "ZPlus",
+    "baselines",
+    "corpora",
+    "faithfulness",
+    "plausibility",
     "propagate",
+    "rationales",
+    "rules",
 ]
 
-# What needs torch is loaded when it is first asked for: a saved explanation is read and shown without torch.
-_NEEDS_TORCH = {"Explainer": "explainer", "Propagation": "propagation", "propagate": "propagation"}
+#: What is loaded when it is first asked for, by where it is: a saved explanation is read and shown without torch.
+_CLASSES = {
+    "Explainer": "textlrp.explain.explainer",
+    "Propagation": "textlrp.lrp.propagation",
+    "propagate": "textlrp.lrp.propagation",
+}
+_MODULES = {
+    "baselines": "textlrp.evaluate.baselines",
+    "corpora": "textlrp.data.corpora",
+    "faithfulness": "textlrp.evaluate.faithfulness",
+    "plausibility": "textlrp.evaluate.plausibility",
+    "rationales": "textlrp.evaluate.rationales",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NEEDS_TORCH:
-        return getattr(importlib.import_module(f"textlrp.{_NEEDS_TORCH[name]}"), name)
+    if name in _CLASSES:
+        return getattr(importlib.import_module(_CLASSES[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
     raise AttributeError(f"module 'textlrp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from textlrp.basics.files import read_json, write_whole
+from textlrp.basics.options import as_real, brief
 from textlrp.errors import InputError
-from textlrp.files import read_json, write_whole
-from textlrp.options import as_real, brief
 
 
 def _number(rule: object, name: str, positive: bool = False, more: str = "") -> None:

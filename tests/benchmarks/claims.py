@@ -27,7 +27,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import nn
 
-from textlrp.cost import timed
+from textlrp.check.cost import timed
 
 Array = npt.NDArray[np.float64]
 

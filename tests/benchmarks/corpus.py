@@ -37,9 +37,9 @@ from claims import (  # its neighbors
 )
 from torch import nn
 
-from textlrp.batches import buckets
-from textlrp.explainer import Explainer
-from textlrp.explanation import Explanation
+from textlrp.explain.batching import buckets
+from textlrp.explain.explainer import Explainer
+from textlrp.results.explanation import Explanation
 
 VOCABULARY = (
     "the a this that film plot scene actor story ending music camera cast script joke is was seems feels looks never "

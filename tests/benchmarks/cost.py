@@ -25,8 +25,8 @@ from rich.console import Console
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from textlrp import cost, tables
-from textlrp.propagation import propagate
+from textlrp.check import cost, table
+from textlrp.lrp.propagation import propagate
 from textlrp.rules import PRESETS
 
 Shape = tuple[int, int]
@@ -86,7 +86,7 @@ def peaks(model: nn.Module, batch: dict[str, torch.Tensor], rules: list[str], de
         found = {cost.GRADIENT: peak_memory(lambda: cost.gradient_x_input(model, batch), device)}
     for name in rules:
         found[name] = peak_memory(lambda name=name: propagate(model, None, name, **batch), device)
-    shares = (f"{name} {tables.size(peak)} ({peak / found[cost.GRADIENT]:.2f})" for name, peak in found.items())
+    shares = (f"{name} {table.size(peak)} ({peak / found[cost.GRADIENT]:.2f})" for name, peak in found.items())
     return "peak memory, temporary results included: " + ", ".join(shares)
 
 
@@ -134,7 +134,7 @@ def main(line: list[str] | None = None) -> None:
             batch = inputs(model, size, options.device)
             measured = cost.measure(model, batch, options.rules, options.repeats)
             console.print(f"\n{name}: {config.num_hidden_layers} layers of {config.hidden_size}, sdpa attention")
-            for row in tables.cost_lines(measured):
+            for row in table.cost_lines(measured):
                 console.print(row)
             console.print(to_forward(measured))
             console.print(peaks(model, batch, options.rules, options.device))

@@ -35,9 +35,9 @@ from claims import (  # its neighbors
 from cost import QUICK, inputs, peak_memory
 from torch import nn
 
-from textlrp import cost, tables
-from textlrp.cost import FORWARD, GRADIENT
-from textlrp.propagation import propagate
+from textlrp.check import cost, table
+from textlrp.check.cost import FORWARD, GRADIENT
+from textlrp.lrp.propagation import propagate
 
 EXPLANATION = "explanation"
 SAME = 1.25  # a ratio that grows by so much or less counts as constant
@@ -79,7 +79,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     yield _row("time", options, FORWARD, measured, middles, against(seconds, EXPLANATION, FORWARD))
     for other in (FORWARD, GRADIENT):
         ratios = [found[EXPLANATION] / found[other] for found in peaks]
-        last = f"{tables.size(peaks[-1][EXPLANATION])} against {tables.size(peaks[-1][other])}"
+        last = f"{table.size(peaks[-1][EXPLANATION])} against {table.size(peaks[-1][other])}"
         yield _row("peak memory", options, other, exact(ratios[-1] / min(ratios)), ratios, last)
 
 

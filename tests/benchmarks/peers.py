@@ -35,8 +35,8 @@ from claims import Row, against, asked, at_least, finish, frozen, median_ratio, 
 from cost import MODELS, QUICK, build, inputs, shape
 from torch import Tensor, nn
 
-from textlrp.cost import timed
-from textlrp.propagation import propagate
+from textlrp.check.cost import timed
+from textlrp.lrp.propagation import propagate
 
 OURS, STEPS = "an explanation", 50
 FASTER = {"integrated-gradients": 30.0, "leave-one-out": 40.0, "lxt": 1.0}

@@ -23,9 +23,9 @@ from claims import Row, against, asked, at_most, exact, finish, freezing, median
 from cost import Shape, build, inputs, peak_memory, shape
 from torch import nn
 
-from textlrp import cost, tables
-from textlrp.cost import GRADIENT
-from textlrp.propagation import propagate
+from textlrp.check import cost, table
+from textlrp.check.cost import GRADIENT
+from textlrp.lrp.propagation import propagate
 
 CLAIMS = ("cost", "checkpointing", "overhead")
 NAMES = {"bert": "BERT-base", "modernbert": "ModernBERT-base", "llama": "Llama, 12 x 768"}
@@ -110,7 +110,7 @@ class _Compared:
     def saved(self, claim: str, name: str, most: float) -> Row:
         mine, theirs = self._kept[name], self._kept[GRADIENT]
         note = (
-            f"{tables.size(mine)} against {tables.size(theirs)}; of the peak of all memory "
+            f"{table.size(mine)} against {table.size(theirs)}; of the peak of all memory "
             f"{self._peaks[name] / self._peaks[GRADIENT]:.2f}"
         )
         return Row(claim, GRADIENT, at_most(most), exact(mine / theirs), note)

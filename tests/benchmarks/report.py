@@ -24,11 +24,11 @@ from browser import chromium
 from rich.console import Console
 from rich.table import Table
 
-from textlrp.explanation import Explanation
-from textlrp.ledger import Ledger
-from textlrp.records import Record
-from textlrp.report import write_report
-from textlrp.spans import Span
+from textlrp.data.records import Record
+from textlrp.report.writing import write_report
+from textlrp.results.explanation import Explanation
+from textlrp.results.ledger import Ledger
+from textlrp.results.spans import Span
 
 VOCABULARY = (
     "the a film plot scene actor is was seems never quite dull bright funny slow moving honest story ending music "

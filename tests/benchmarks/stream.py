@@ -23,7 +23,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from textlrp import corpora
+from textlrp.data import corpora
 
 #: Runs the command, and says on its last line how large it became; in KiB, but on macOS.
 _CHILD = """

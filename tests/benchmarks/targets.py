@@ -24,8 +24,9 @@ from cost import inputs, peak_memory, shape
 from rich.console import Console
 from torch import nn
 
-from textlrp import propagation, tables
-from textlrp.cost import timed
+from textlrp.check import table
+from textlrp.check.cost import timed
+from textlrp.lrp import propagation
 
 MODELS = {
     "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128},
@@ -128,7 +129,7 @@ def main(line: list[str] | None = None) -> None:
             for i, (label, peak) in enumerate(zip(runs, peaks, strict=True)):
                 middle = statistics.median(row[i] for row in times)
                 ratio = statistics.median(row[i] / row[0] for row in times)
-                console.print(f"  {label:48}{middle * 1e3:6.0f}{ratio:8.2f}{tables.size(peak):>16}")
+                console.print(f"  {label:48}{middle * 1e3:6.0f}{ratio:8.2f}{table.size(peak):>16}")
 
 
 if __name__ == "__main__":

@@ -27,11 +27,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from textlrp import Explainer, Explanation
+from textlrp.data.records import Failure, Record, read_run, write_run
+from textlrp.data.runs import Origin, Run
 from textlrp.errors import InputError
-from textlrp.records import Failure, Record, read_run, write_run
-from textlrp.report import write_report
-from textlrp.report_data import read_report
-from textlrp.runs import Origin, Run
+from textlrp.report.data import read_report
+from textlrp.report.writing import write_report
 
 REVIEWS = (
     "A wonderful, moving film that never loses its way.",

@@ -80,9 +80,9 @@ def write_sources(folder: Path) -> None:
     import pyarrow.parquet
 
     from textlrp import Explainer, Rules
-    from textlrp.records import Record, write_run
-    from textlrp.report import write_report
-    from textlrp.report_data import read_report
+    from textlrp.data.records import Record, write_run
+    from textlrp.report.data import read_report
+    from textlrp.report.writing import write_report
 
     header = ("text", "label")
     quoted = "\n".join(",".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in (header, *ROWS)) + "\n"

@@ -31,7 +31,8 @@ import zoo
 from conftest import bert, fast_tokenizer
 from reliability import attack, laws
 
-from textlrp import Epsilon, Explainer, Explanation, Frozen, Gamma, LRPError, Rules
+from textlrp import Explainer, Explanation, LRPError, Rules
+from textlrp.rules import Epsilon, Frozen, Gamma
 
 TOKENIZERS = ("wordpiece", "bytelevel", "unigram", "character", "roberta", "metaspace", "slow", "byt5", "canine")
 MODELS = ("bert", "multi", "regression", "binary", "hostile labels", "gpt2", "llama", "t5", "electra", "modernbert")

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from textlrp.files import write_folder, write_together, write_whole
+from textlrp.basics.files import write_folder, write_together, write_whole
 
 LINES = 4000
 NAMES = ("one", "two", "three")

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from textlrp import Explanation, LRPError
-from textlrp.terminal import render
+from textlrp.render.terminal import render
 
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 

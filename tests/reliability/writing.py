@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from textlrp.files import write_folder, write_together, write_whole
+from textlrp.basics.files import write_folder, write_together, write_whole
 
 WORKERS = 8
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from textlrp.commands.outputs import Output, check_outputs, report_files
 from textlrp.commands.shared import echo_json, show, writes
-from textlrp.outputs import Output, check_outputs, report_files
 
 
 @click.command("annotations")
@@ -27,10 +27,10 @@ def compare(files: tuple[Path, ...], report: Path, form: str, output: Path | Non
 
     FILE... are downloads of the report's page, one or many of each annotator.
     """
-    from textlrp import comparison
-    from textlrp.annotations import read_annotations
-    from textlrp.files import write_whole
-    from textlrp.report_data import read_report
+    from textlrp.annotate import comparison
+    from textlrp.annotate.annotations import read_annotations
+    from textlrp.basics.files import write_whole
+    from textlrp.report.data import read_report
 
     outputs = [Output("-o", output)] if output is not None else []
     check_outputs(outputs, [*files, *report_files(report)], force=force)
@@ -40,7 +40,7 @@ def compare(files: tuple[Path, ...], report: Path, form: str, output: Path | Non
     if form == "json":
         echo_json(found.to_json(output), output)
     elif form == "html":
-        from textlrp.annotations_page import page
+        from textlrp.annotate.page import page
 
         written = page(read, sent, found)
         if output is None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from textlrp.commands.outputs import Output, check_outputs
 from textlrp.commands.shared import echo_json, load, read_texts, rules_file, show, trust_option, writes
-from textlrp.outputs import Output, check_outputs
 
 
 @click.command()
@@ -43,7 +43,7 @@ def check(
     the output.
     """
     from textlrp.rules import Rules
-    from textlrp.tokens import check_text
+    from textlrp.text.encoding import check_text
 
     chosen = [Rules.parse(each) for each in rules]
     documents = read_texts(texts, file)
@@ -52,7 +52,7 @@ def check(
     written = [Output("-o", output)] if output is not None else []
     check_outputs(written, [file, *map(rules_file, rules), model], force=force)
     explainer = load(model, "MODEL", revision, device, dtype, trusted)
-    from textlrp.audit import audit
+    from textlrp.check.audit import audit
 
     found = audit(explainer, documents, chosen)
     if as_json:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
+from textlrp.commands.outputs import Output, check_outputs
 from textlrp.commands.shared import echo_json, load, rules_file, show, trust_option, writes
 from textlrp.errors import InputError
-from textlrp.evaluation_log import RESULTS, RUN
-from textlrp.outputs import Output, check_outputs
+from textlrp.evaluate.log import RESULTS, RUN
 
 _EPILOG = """A corpus is the name of a bundled one, or a file, folder or data set as "textlrp report" takes them, with
 :SPLIT behind it where it has several. A method is a preset of rules, rules:FILE.json, or one of random, attention,
@@ -96,9 +96,9 @@ def evaluate(
     relevance, and the model is asked again. Plausibility: the relevance is compared with the words that people marked.
     The table has intervals, tests and costs.
     """
-    from textlrp import evaluation
-    from textlrp.evaluation_data import read_corpora, short_names
-    from textlrp.explainer import DEMO_NAME
+    from textlrp.data.fingerprints import read_corpora, short_names
+    from textlrp.evaluate import run
+    from textlrp.explain.explainer import DEMO_NAME
 
     if folder is not None and folder.exists() and not folder.is_dir():
         raise InputError(f"--output is a folder, and {str(folder)!r} is a file; -o names a file for the table")
@@ -109,11 +109,11 @@ def evaluate(
     read = read_corpora(corpora, text=text, label=label, limit=limit, seed=seed)
     named = zip(short_names(models, "model"), models, strict=True)
     loaders = {name: partial(load, model, "--model", None, device, None, trusted) for name, model in named}
-    found = evaluation.evaluate(
+    found = run.evaluate(
         loaders or {DEMO_NAME: partial(load, None, "--model", None, device, None, trusted)},
         read,
-        methods or evaluation.METHODS,
-        perturb=perturb or evaluation.PERTURB,
+        methods or run.METHODS,
+        perturb=perturb or run.PERTURB,
         by=by,
         measures=tuple(measures.replace(",", " ").split()),
         limit=limit,

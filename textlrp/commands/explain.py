@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from textlrp.commands.outputs import Output, check_outputs
 from textlrp.commands.shared import echo_json, load, read_text, rules_file, show, trust_option, writes
-from textlrp.outputs import Output, check_outputs
 
 _EPILOG = """Colors follow the terminal: 16 million, 256, 16, or marks such as [++good] where there are none (NO_COLOR,
 a pipe). TEXTLRP_BACKGROUND=light or dark tells the background where the terminal does not."""
@@ -67,8 +67,8 @@ def explain(
     force: bool,
 ) -> None:
     """Explain TEXT, a file, or standard input (TEXT is - or left out)."""
+    from textlrp.render.terminal import render
     from textlrp.rules import Rules
-    from textlrp.terminal import render
 
     document = read_text(text, file)
     chosen = Rules.parse(rules)

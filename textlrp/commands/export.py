@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from textlrp.commands.outputs import Output, check_outputs
 from textlrp.commands.shared import echo_json, writes
-from textlrp.exports import FOLDERS, FORMATS
-from textlrp.outputs import Output, check_outputs
+from textlrp.export.formats import FOLDERS, FORMATS
 
 _EPILOG = """RUN is what a corpus run or a report keeps (JSON lines), a file of explain --format json, or a folder of
 them. label-studio writes a folder with tasks.json and config.xml, brat a folder to copy into its data; spacy writes
@@ -40,13 +40,13 @@ def export(
     spreadsheet: bool,
 ) -> None:
     """Write the explanations of RUN for an annotation tool, or as a table."""
-    from textlrp import exports
-    from textlrp.records import read_run
+    from textlrp.data.records import read_run
+    from textlrp.export import formats
 
-    exports.check_place(to, output)
+    formats.check_place(to, output)
     outputs = [Output("-o", output)] if output is not None and to not in FOLDERS else []
     check_outputs(outputs, [run], force=force, runs=True)
-    written = exports.export(
+    written = formats.export(
         read_run(run),
         to,
         output,

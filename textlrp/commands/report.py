@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from textlrp.characters import printable
+from textlrp.basics.characters import printable
+from textlrp.commands.outputs import Output, check_outputs, check_pages
 from textlrp.commands.shared import echo, load, rules_file, trust_option, writes
 from textlrp.errors import InputError
-from textlrp.outputs import Output, check_outputs, check_pages
 
 if TYPE_CHECKING:
-    from textlrp.records import Failure, Record
+    from textlrp.data.records import Failure, Record
 
 _EPILOG = """INPUT is a CSV, TSV, JSON, JSON Lines, Parquet or text file, a folder saved by datasets, a bundled corpus,
 or a data set on the hub; or explanations that are there already: what --save wrote, a file of "textlrp explain
@@ -83,8 +83,8 @@ def report(
     It shows how often the model is right and which words it goes by, and every document in colors. Readers agree or
     disagree and mark the words that they go by; what they send back is read by "textlrp annotations".
     """
-    from textlrp.records import iterate_run, write_run
-    from textlrp.report import write_report
+    from textlrp.data.records import iterate_run, write_run
+    from textlrp.report.writing import write_report
 
     outputs = [Output("-o", output, pages=True)]
     outputs += [Output("--save", save, run=True)] if save is not None else []
@@ -126,7 +126,7 @@ class _Counted:
     failures: list[Failure] = field(default_factory=list)
 
     def each(self, documents: Iterable[Record | Failure]) -> Iterator[Record | Failure]:
-        from textlrp.records import Failure
+        from textlrp.data.records import Failure
 
         for document in documents:
             if isinstance(document, Failure):
@@ -138,7 +138,7 @@ class _Counted:
 
 def _first(documents: Iterable[Record | Failure], limit: int | None) -> Iterator[Record | Failure]:
     """Yield so many documents that have explanations, and those without that stand between them."""
-    from textlrp.records import Record
+    from textlrp.data.records import Record
 
     for document in documents:
         yield document
@@ -169,10 +169,10 @@ def _explained(
     **how: Any,
 ) -> Iterator[Record | Failure]:
     """Return the documents of a table with their explanations, one by one, those that a saved run has first."""
-    from textlrp.explained import explain_documents, origin
+    from textlrp.data.documents import read_documents
+    from textlrp.data.explained import explain_documents, origin
+    from textlrp.data.runs import Run
     from textlrp.rules import Rules
-    from textlrp.runs import Run
-    from textlrp.sources import read_documents
 
     rules = how.pop("rules")
     chosen = Rules.parse("attnlrp" if rules is None else rules)

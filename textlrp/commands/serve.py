@@ -38,7 +38,7 @@ def serve(
     The address that is printed has a secret token: who knows it, and is on this machine, can use the page. Ctrl-C ends
     it.
     """
-    from textlrp import serve as server
+    from textlrp.serve import server
 
     server.check()
     listening = server.bind(port)

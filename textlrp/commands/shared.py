@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
-from textlrp import readable
+from textlrp.basics import readable
+from textlrp.commands.outputs import RULE
 from textlrp.errors import FileError, InputError
-from textlrp.outputs import RULE
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from textlrp.explainer import Explainer
+    from textlrp.explain.explainer import Explainer
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -36,7 +36,7 @@ trust_option = click.option(
 def load(
     model: str | None, named: str, revision: str | None, device: str | None, dtype: str | None, trusted: bool
 ) -> Explainer:
-    from textlrp.explainer import Explainer
+    from textlrp.explain.explainer import Explainer
 
     if model is not None:
         return Explainer.from_pretrained(
@@ -143,7 +143,7 @@ def show(found: RenderableType, output: Path | None) -> None:
 
     from rich.console import Console
 
-    from textlrp.files import write_whole
+    from textlrp.basics.files import write_whole
 
     if output is not None:
         buffer = StringIO()

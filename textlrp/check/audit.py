@@ -1,0 +1,270 @@
+"""An audit of a model: does textlrp explain it, do its books close, and what does that cost."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from textlrp.basics import options
+from textlrp.basics.files import write_whole
+from textlrp.check.cost import Cost
+from textlrp.check.trials import Check, Failure, Trial
+from textlrp.errors import InputError
+from textlrp.explain.explainer import Explainer
+from textlrp.results.ledger import RESIDUE, Ledger
+from textlrp.rules import Rules, as_rules
+from textlrp.text.encoding import Encoding, check_text
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+#: What a model is tried on where nobody gives texts: plain sentences, short to long, that every vocabulary can spell.
+TEXTS = (
+    "The train leaves at nine.",
+    "It rained in the morning, but the afternoon was warm and dry.",
+    "The library opens at ten and closes at six; on Sundays it opens two hours later, and in August it stays closed.",
+    "We walked along the river to the old mill, where a man was painting the door. He told us that the mill had not "
+    "worked for thirty years, and that his grandfather had been the last one to grind corn there. Then he put down "
+    "his brush, offered us tea, and asked where we came from and how long we would stay in the valley.",
+)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text, and how much of it the model reads.
+
+    Attributes:
+        text: the text as it was given.
+        tokens: how many ids the model reads, special tokens included; None where the text could not be read.
+        truncated: the characters ``[start, end)`` that the model does not read, or None.
+    """
+
+    text: str
+    tokens: int | None
+    truncated: tuple[int, int] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document as JSON-ready values."""
+        truncated = list(self.truncated) if self.truncated else None
+        return {"text": self.text, "tokens": self.tokens, "truncated": truncated}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What came of one set of rules.
+
+    Attributes:
+        name: the name of the rules.
+        met: operation, rule, and how often they met in one explanation (the most often among the texts).
+        ledgers: one for each text, None where it was not explained.
+    """
+
+    name: str
+    met: tuple[tuple[str, str, int], ...]
+    ledgers: tuple[Ledger | None, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the preset as JSON-ready values."""
+        return {
+            "name": self.name,
+            "operations": [{"operation": name, "rule": rule, "count": count} for name, rule, count in self.met],
+            "ledgers": [
+                None if books is None else {**books.to_dict(), RESIDUE: books.residue, "imbalance": books.imbalance}
+                for books in self.ledgers
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        model: the model's name.
+        architecture: its class.
+        model_type: the type that its config names, or None.
+        attention: the implementation of attention that its config names, or None.
+        parameters: how many numbers its parameters hold.
+        labels: how many logits it returns, or None where no text got that far.
+        tokenizer: the tokenizer's class.
+        device: where the model computes.
+        dtype: the dtypes of its weights.
+        versions: of textlrp and what it runs on.
+        documents: the texts, as the model reads them.
+        presets: one entry for each set of rules.
+        checks: the questions and their answers.
+        cost: what an explanation of the longest text costs, or why that was not measured.
+    """
+
+    model: str
+    architecture: str
+    model_type: str | None
+    attention: str | None
+    parameters: int
+    labels: int | None
+    tokenizer: str
+    device: str
+    dtype: str
+    versions: Mapping[str, str]
+    documents: tuple[Document, ...]
+    presets: tuple[Preset, ...]
+    checks: tuple[Check, ...]
+    cost: Cost | str
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed."""
+        return all(check.passed is not False for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the audit as JSON-ready values."""
+        measured = isinstance(self.cost, Cost)
+        return {
+            "passed": self.passed,
+            "model": self.model,
+            "architecture": self.architecture,
+            "model_type": self.model_type,
+            "attention": self.attention,
+            "parameters": self.parameters,
+            "labels": self.labels,
+            "tokenizer": self.tokenizer,
+            "device": self.device,
+            "dtype": self.dtype,
+            "versions": dict(self.versions),
+            "texts": [document.to_dict() for document in self.documents],
+            "checks": [check.to_dict() for check in self.checks],
+            "rules": [preset.to_dict() for preset in self.presets],
+            "cost": self.cost.to_dict() if isinstance(self.cost, Cost) else None,
+            "cost_not_measured": None if measured else self.cost,
+        }
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Return the audit as JSON, and write it to ``path`` if one is given."""
+        written = json.dumps(self.to_dict(), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+        if path is not None:
+            write_whole(Path(path), written)
+        return written
+
+    def __rich__(self) -> RenderableType:
+        from textlrp.check.table import AuditView
+
+        return AuditView(self)
+
+
+def audit(
+    explainer: Explainer,
+    texts: Sequence[str] | None = None,
+    rules: Sequence[Rules | str] = ("attnlrp", "cp-lrp"),
+    repeats: int = 7,
+) -> Audit:
+    """Check on some texts what textlrp promises about every model.
+
+    What goes wrong with a model is a failed check and no exception, so that the rest can still be read.
+
+    Args:
+        explainer: the model and its tokenizer.
+        texts: what to explain; default: :data:`TEXTS`. The first few are explained as one batch, too.
+        rules: presets' names or :class:`textlrp.Rules`.
+        repeats: how often to time each candidate for the cost.
+
+    Raises:
+        InputError: there are no texts or no rules, or one of them cannot be used.
+    """
+    chosen = list(dict.fromkeys(as_rules(each) for each in rules))
+    texts = tuple(TEXTS if texts is None else texts)
+    if not texts or not chosen:
+        raise InputError("an audit takes one text or more, and one set of rules or more")
+    repeats = options.whole(repeats, "repeats is how often each is timed, 1 or more", 1)
+    for text in texts:
+        check_text(text)
+    model, config = explainer.model, explainer.config
+    before = _state(model)
+    trial = Trial.of(explainer, texts, chosen)
+    checks = tuple(trial.checks())
+    measured = trial.cost(repeats)
+    checks += (_unchanged(before, _state(model)),)
+    return Audit(
+        model=explainer.name,
+        architecture=type(model).__name__,
+        model_type=getattr(config, "model_type", None),
+        attention=getattr(config, "_attn_implementation", None),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        labels=next((logits.shape[1] for logits in trial.logits if isinstance(logits, Tensor)), None),
+        tokenizer=type(explainer.tokenizer).__name__,
+        device=_device(model),
+        dtype=", ".join(sorted({str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()})),
+        versions=_versions(),
+        documents=tuple(_document(text, read) for text, read in zip(texts, trial.encodings, strict=True)),
+        presets=tuple(_preset(trial, each.name) for each in chosen),
+        checks=checks,
+        cost=measured,
+    )
+
+
+def _document(text: str, read: Encoding | Failure) -> Document:
+    if isinstance(read, Failure):
+        return Document(text, None, None)
+    return Document(text, len(read.input_ids), read.truncated[0])
+
+
+def _preset(trial: Trial, name: str) -> Preset:
+    met: dict[tuple[str, str], int] = {}
+    ledgers: list[Ledger | None] = []
+    for found in trial.found[name]:
+        ledgers.append(None if isinstance(found, Failure) else found.ledgers[0])
+        for key, count in {} if isinstance(found, Failure) else found.met.items():
+            met[key] = max(count, met.get(key, 0))
+    return Preset(name, tuple((*key, count) for key, count in sorted(met.items())), tuple(ledgers))
+
+
+def _versions() -> dict[str, str]:
+    packages = ("textlrp", "torch", "transformers", "tokenizers")
+    versions = {package: importlib.metadata.version(package) for package in packages}
+    return {**versions, "python": platform.python_version(), "platform": platform.platform()}
+
+
+def _device(model: nn.Module) -> str:
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def _state(model: nn.Module) -> dict[str, Any]:
+    """Return everything about a model that an explanation must leave as it was."""
+    digest = hashlib.sha256()
+    for tensor in (*model.parameters(), *model.buffers()):
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    modules = list(model.modules())
+    settings: dict[str, Any] = getattr(getattr(model, "config", None), "to_dict", dict)()
+    return {
+        "parameters and buffers": digest.digest(),
+        "requires_grad": [parameter.requires_grad for parameter in model.parameters()],
+        "gradients": [parameter.grad is None for parameter in model.parameters()],
+        "training mode": [module.training for module in modules],
+        "modules": [id(module) for module in modules],
+        "hooks": [_hooks(module) for module in modules],
+        "config": settings,
+    }
+
+
+def _hooks(module: nn.Module) -> int:
+    """Return how many hooks hang on a module."""
+    return sum(
+        len(value) for name, value in vars(module).items() if name.endswith("_hooks") and isinstance(value, dict)
+    )
+
+
+def _unchanged(before: dict[str, Any], after: dict[str, Any]) -> Check:
+    """Check that a model is as it was."""
+    changed = [part for part in before if before[part] != after[part]]
+    if changed:
+        return Check("model unchanged", False, detail=f"explaining changed its {', its '.join(changed)}")
+    return Check("model unchanged", True, detail=", ".join(before))

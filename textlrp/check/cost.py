@@ -1,0 +1,283 @@
+"""What an explanation costs, in time and in saved activations, beside gradient x input and a plain forward pass.
+
+Time is measured in pairs: within each repeat every candidate runs once, in turning order, and what is reported is the
+median of the repeats' ratios. Whatever slows the machine down for a while then slows both sides of a ratio.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from textlrp.basics import options
+from textlrp.errors import ModelError
+from textlrp.explain.tokenizer_fit import word_table
+from textlrp.lrp.model_guard import copied
+from textlrp.lrp.propagation import propagate
+from textlrp.lrp.request import logits_of
+from textlrp.rules import Rules, as_rules
+
+FORWARD = "forward pass"
+GRADIENT = "gradient x input"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The middle of some measurements: their median, and the quartiles below and above it."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Return the spread of one measurement or more."""
+        if len(values) == 1:
+            return cls(values[0], values[0], values[0])
+        low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(median, low, high)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one candidate took.
+
+    Attributes:
+        name: :data:`FORWARD`, :data:`GRADIENT` or the name of the rules of an explanation.
+        seconds: the time of one call.
+        to_gradient: its ratio to gradient x input, repeat by repeat.
+        to_forward: its ratio to the forward pass, repeat by repeat.
+        saved: bytes of activations kept for the backward pass.
+        saved_to_gradient: their ratio to what gradient x input keeps; None where that keeps nothing.
+    """
+
+    name: str
+    seconds: Spread
+    to_gradient: Spread
+    to_forward: Spread
+    saved: int
+    saved_to_gradient: float | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What explanations of one input cost.
+
+    Attributes:
+        batch: how many documents the input holds.
+        sequence: how many ids each has.
+        repeats: how often each candidate was timed.
+        threads: how many threads torch computed with.
+        runs: the forward pass, gradient x input, and an explanation by each set of rules.
+    """
+
+    batch: int
+    sequence: int
+    repeats: int
+    threads: int
+    runs: tuple[Run, ...]
+
+    def __getitem__(self, name: str) -> Run:
+        return next(run for run in self.runs if run.name == name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the cost as JSON-ready values: seconds, bytes and ratios."""
+        return asdict(self) | {"runs": [asdict(run) for run in self.runs]}
+
+
+def measure(
+    model: nn.Module, inputs: dict[str, Tensor], rules: Sequence[Rules | str] = ("attnlrp", "cp-lrp"), repeats: int = 7
+) -> Cost:
+    """Measure what explanations of one input cost.
+
+    An explanation is one call of :func:`textlrp.propagate`, ledger included, for the predicted labels. Gradient x input
+    and the forward pass run on the plain model, in evaluation mode with frozen parameters, so that autograd computes no
+    gradient of a parameter on either side.
+
+    Args:
+        model: the classifier; it is left as it was.
+        inputs: what the model takes, ``input_ids`` ``[batch, sequence]`` among them.
+        rules: presets' names or :class:`textlrp.Rules`.
+        repeats: how often to time each candidate, after one call that is not timed.
+
+    Raises:
+        InputError: ``repeats`` is no positive number.
+        ModelError: gradient x input cannot be had from the model; the message says why.
+        LRPError: the model cannot be explained.
+    """
+    repeats = options.whole(repeats, "repeats must be 1 or more", 1)
+    device = inputs["input_ids"].device
+    with copied(model) as parts:
+        return _measured(model, parts.model, inputs, rules, repeats, device)
+
+
+def _measured(
+    model: nn.Module,
+    frozen: nn.Module,
+    inputs: dict[str, Tensor],
+    rules: Sequence[Rules | str],
+    repeats: int,
+    device: torch.device,
+) -> Cost:
+    # Explanations take a copy of the model for themselves, which is a part of what they cost.
+    plain: dict[str, Callable[[], Any]] = {
+        FORWARD: lambda: forward(frozen, inputs),
+        GRADIENT: lambda: gradient_x_input(frozen, inputs),
+    }
+    explanations = {chosen.name: _explanation(model, inputs, chosen) for chosen in map(as_rules, rules)}
+    candidates = plain | explanations
+
+    # This first call of each warms up, too.
+    saved = {name: saved_bytes(model, run) for name, run in candidates.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    names = list(candidates)
+    for i in range(repeats):
+        for name in names[i % len(names) :] + names[: i % len(names)]:
+            seconds[name].append(timed(candidates[name], device))
+
+    def ratio(name: str, to: str) -> Spread:
+        return Spread.of([mine / theirs for mine, theirs in zip(seconds[name], seconds[to], strict=True)])
+
+    runs = tuple(
+        Run(
+            name,
+            Spread.of(seconds[name]),
+            ratio(name, GRADIENT),
+            ratio(name, FORWARD),
+            saved[name],
+            saved[name] / saved[GRADIENT] if saved[GRADIENT] else None,
+        )
+        for name in names
+    )
+    batch, sequence = inputs["input_ids"].shape
+    return Cost(batch, sequence, repeats, torch.get_num_threads(), runs)
+
+
+def _explanation(model: nn.Module, inputs: dict[str, Any], rules: Rules) -> Callable[[], Any]:
+    return lambda: propagate(model, None, rules, **inputs)
+
+
+def timed(run: Callable[[], Any], device: torch.device | str = "cpu") -> float:
+    """Return the seconds that a call takes, up to the end of what it started on an accelerator."""
+    device = torch.device(device)
+    _synchronize(device)
+    start = time.perf_counter()
+    run()
+    _synchronize(device)
+    return time.perf_counter() - start
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def forward(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+    """Return the model's logits ``[batch, labels]``, computed without a graph."""
+    with torch.no_grad():
+        return logits_of(model(**inputs), inputs["input_ids"].shape[0])
+
+
+def gradient_x_input(model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    """Return gradient x input of the predicted labels' logits on the plain model.
+
+    The embedding rows that the model looks up are made a leaf of the graph; the parameters should be frozen.
+
+    Returns:
+        One tensor ``[batch, sequence]`` for each time that the model looks its ids up: one, or two in encoder-decoders.
+
+    Raises:
+        ModelError: the model does not say which module looks the input ids up, does not use it, or does something else
+            with it.
+    """
+    table = word_table(model)
+    if not isinstance(table, nn.Module):
+        raise ModelError(f"{type(model).__name__} has no get_input_embeddings() that tells its table of input ids")
+    rows: list[Tensor] = []
+
+    def make_leaf(module: nn.Module, args: Any, output: Any) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise ModelError(f"the embedding table {type(module).__name__} returns more than its rows")
+        rows.append(output.detach().requires_grad_())
+        return rows[-1]
+
+    # Encoder and decoder can have a module each around one table.
+    own = [x for x in model.modules() if x is table or (isinstance(x, nn.Embedding) and x.weight is table.weight)]
+    hooks = [module.register_forward_hook(make_leaf) for module in own]
+    try:
+        with torch.enable_grad():
+            logits = logits_of(model(**inputs), inputs["input_ids"].shape[0])
+            explained = logits.max(-1).values.sum()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not rows or not explained.requires_grad:
+        raise ModelError(
+            f"{type(model).__name__} does not call the module that get_input_embeddings() names, or its logits do not "
+            f"depend on it"
+        )
+    gradients = torch.autograd.grad(explained, rows, materialize_grads=True)
+    return tuple((x.detach() * c).sum(-1) for x, c in zip(rows, gradients, strict=True))
+
+
+def saved_bytes(model: nn.Module, run: Callable[[], Any]) -> int:
+    """Return how many bytes of activations autograd keeps for the backward pass while ``run`` is called.
+
+    That is the peak of the storages that saved tensors hold, each counted once and whole; the model's parameters and
+    buffers, which exist anyway, do not count. What a graph keeps alive by other means (a hook's closure, an attribute
+    of a custom function's context) is not seen.
+    """
+    count = _Saved(model)
+    with torch.autograd.graph.saved_tensors_hooks(count.pack, lambda kept: kept.tensor):
+        run()
+    return count.peak
+
+
+class _Saved:
+    """Counts the bytes of storages as autograd saves them and lets them go."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._own = {_address(tensor) for tensor in (*model.parameters(), *model.buffers())}
+        self._holders: dict[int, int] = {}
+        self.held = self.peak = 0
+
+    def pack(self, tensor: Tensor) -> _Kept:
+        # A TorchFunctionMode may be active, and must not take this for something that the model does.
+        with torch._C.DisableTorchFunction():
+            address, size = _address(tensor), tensor.untyped_storage().nbytes()
+        if address in self._own:
+            return _Kept(tensor, lambda: None)
+        if address not in self._holders:
+            self.held += size
+            self.peak = max(self.peak, self.held)
+        self._holders[address] = self._holders.get(address, 0) + 1
+
+        def release() -> None:
+            self._holders[address] -= 1
+            if not self._holders[address]:
+                del self._holders[address]
+                self.held -= size
+
+        return _Kept(tensor, release)
+
+
+class _Kept:
+    """A saved tensor that says when autograd lets it go."""
+
+    def __init__(self, tensor: Tensor, release: Callable[[], None]) -> None:
+        self.tensor, self._release = tensor, release
+
+    def __del__(self) -> None:
+        self._release()
+
+
+def _address(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

@@ -1,0 +1,224 @@
+"""An audit and a cost as tables for the terminal, in ASCII, aligned by hand so that a pipe gets the same columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from textlrp.basics.characters import printable
+from textlrp.check.cost import FORWARD, GRADIENT, Cost, Run
+from textlrp.check.trials import Check
+from textlrp.render.format import named, signed
+from textlrp.results.ledger import HEADINGS, RESIDUE, Ledger
+
+if TYPE_CHECKING:
+    from textlrp.check.audit import Audit
+
+_TITLE = 10  # columns of "versions" and the space behind it
+_GAP = "  "
+_RESULTS = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("skipped", "yellow")}
+
+
+class AuditView:
+    """Shows an audit: the model, what its operations met, where the logits went, the cost, and the checks."""
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # Nothing is wrapped where nobody wants it (a pipe, a file), so that a message can be searched for.
+        width = None if options.no_wrap else options.max_width
+        for line in _lines(self._audit, width, console):
+            if width is None:
+                yield from line.render(console, end="\n")
+            else:
+                yield line
+
+
+def _lines(audit: Audit, width: int | None, console: Console) -> Iterator[Text]:
+    yield from _description(audit, width, console)
+    yield Text()
+    yield from _texts(audit, width)
+    if any(preset.met for preset in audit.presets):
+        yield Text()
+        yield from _operations(audit)
+    if any(books is not None for preset in audit.presets for books in preset.ledgers):
+        yield from _ledgers(audit, width)
+    yield Text()
+    yield from cost_lines(audit.cost)
+    yield Text()
+    for check in audit.checks:
+        yield from _check(check, width, console)
+    yield Text()
+    yield _verdict(audit)
+
+
+def _description(audit: Audit, width: int | None, console: Console) -> Iterator[Text]:
+    kind = f" ({audit.model_type})" if audit.model_type else ""
+    attention = f", {audit.attention} attention" if audit.attention else ""
+    labels = f", {_count(audit.labels, 'label')}" if audit.labels else ""
+    size = f"{_count(audit.parameters, 'parameter')}{labels}"
+    versions = ", ".join(f"{name} {version}" for name, version in audit.versions.items() if name != "platform")
+    parts = {
+        "model": f"{named(audit.model)}: {audit.architecture}{kind}{attention}, {size}",
+        "tokenizer": audit.tokenizer,
+        "computed": f"in {audit.dtype or 'no dtype'} on {audit.device}, {audit.versions.get('platform', '')}",
+        "versions": versions,
+    }
+    for title, value in parts.items():
+        yield from _hanging(Text.assemble((title.ljust(_TITLE), "dim"), printable(value)), _TITLE, width, console)
+
+
+def _texts(audit: Audit, width: int | None) -> Iterator[Text]:
+    digits = max(len(str(document.tokens)) for document in audit.documents)
+    counts = [
+        "unread"
+        if document.tokens is None
+        else f"{document.tokens:{digits}} ids{', cut' if document.truncated else ''}"
+        for document in audit.documents
+    ]
+    wide = max(map(len, counts))
+    for i, (document, count) in enumerate(zip(audit.documents, counts, strict=True), 1):
+        text = printable(document.text, "\n\t").replace("\n", " ").replace("\t", " ")
+        line = Text.assemble((f"text {i}".ljust(_TITLE), "dim"), count.ljust(wide), _GAP, text)
+        if width is not None and line.cell_len > width:
+            line.truncate(width - 3)
+            line.append("...")
+        yield line
+
+
+def _operations(audit: Audit) -> Iterator[Text]:
+    """Each operation and its rule, and how often they met, by set of rules."""
+    counts: dict[tuple[str, str], dict[str, int]] = {}
+    for preset in audit.presets:
+        for name, rule, count in preset.met:
+            counts.setdefault((name, rule), {})[preset.name] = count
+    names = [preset.name for preset in audit.presets]
+    rows = [["operation", "rule", *map(named, names)]]
+    for (name, rule), row in sorted(counts.items()):
+        rows.append([printable(name), printable(rule), *(str(row.get(preset, "-")) for preset in names)])
+    yield from _grid(rows, left=2)
+
+
+def _ledgers(audit: Audit, width: int | None) -> Iterator[Text]:
+    """Each ledger as a column, as many side by side as there is room for."""
+    columns = [
+        _ledger_column(preset.name if i == 0 else "", f"text {i + 1}", books)
+        for preset in audit.presets
+        for i, books in enumerate(preset.ledgers)
+    ]
+    headings = [heading for heading in HEADINGS if any(heading in column for column in columns)]
+    labels = ["", "", "logit", *headings, RESIDUE]
+    start = max(map(cell_len, labels))
+    while columns:
+        taken, room = 0, (width or 10_000) - start
+        while taken < len(columns) and (not taken or room >= _wide(columns[taken]) + len(_GAP)):
+            room -= _wide(columns[taken]) + len(_GAP)
+            taken += 1
+        part, columns = columns[:taken], columns[taken:]
+        yield Text()
+        yield from _grid(
+            [
+                ["ledger" if i == 1 else label, *(column.get(key, "-") for column in part)]
+                for i, (label, key) in enumerate(zip(labels, ["preset", "text", *labels[2:]], strict=True))
+            ],
+            left=1,
+            titles=2,
+        )
+
+
+def _ledger_column(preset: str, text: str, books: Ledger | None) -> dict[str, str]:
+    column = {"preset": named(preset), "text": text}
+    if books is None:
+        return column
+    scale = max((abs(value) for value in (books.logit, *books.rows.values())), default=0.0)
+    column["logit"] = signed(books.logit, scale)
+    column.update({heading: signed(value, scale) for heading, value in books.rows.items()})
+    return {**column, RESIDUE: f"{books.residue:+.0e}" if books.residue else "0"}
+
+
+def _wide(column: dict[str, str]) -> int:
+    return max(cell_len(value) for value in column.values())
+
+
+def cost_lines(cost: Cost | str, title: str = "cost") -> Iterator[Text]:
+    """Yield the table of what explanations cost, or why there is none."""
+    if isinstance(cost, str):
+        yield Text.assemble((title.ljust(_TITLE), "dim"), f"not measured: {printable(cost)}")
+        return
+    rows = [[title, "time", "ratio", "quartiles", "activations", "ratio"]]
+    rows += [_cost_row(run) for run in cost.runs]
+    yield from _grid(rows, left=1)
+    what = f"{cost.batch} x {cost.sequence} ids, {_count(cost.threads, 'thread')}"
+    yield Text(f"{what}, medians of {_count(cost.repeats, 'repeat')}, ratios to {GRADIENT}", style="dim")
+
+
+def _cost_row(run: Run) -> list[str]:
+    ratio = run.to_gradient
+    quartiles = "" if run.name == GRADIENT else f"{ratio.low:.2f} to {ratio.high:.2f}"
+    share = "" if run.saved_to_gradient is None or run.name == FORWARD else f"{run.saved_to_gradient:.2f}"
+    return [run.name, _seconds(run.seconds.median), f"{ratio.median:.2f}", quartiles, size(run.saved), share]
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if value >= 1 else f"{1e3 * value:.1f} ms"
+
+
+def size(value: int) -> str:
+    """Return a number of bytes in KiB or MiB."""
+    return f"{value / 2**20:.1f} MiB" if value >= 2**20 else f"{value / 2**10:.0f} KiB" if value else "0"
+
+
+def _check(check: Check, width: int | None, console: Console) -> Iterator[Text]:
+    result, style = _RESULTS[check.passed]
+    found = "" if check.value is None else f"{_number(check.value)}"
+    if check.value is not None and check.limit is not None:
+        found += f" (limit {_number(check.limit)})"
+    found = ": ".join(filter(None, (found, check.detail)))
+    start = f"{result:9}{check.name:18}"
+    line = Text.assemble((start[:9], style), start[9:], printable(found, "\n").replace("\n", " "))
+    yield from _hanging(line, len(start), width, console)
+
+
+def _number(value: float) -> str:
+    return f"{value:.0e}" if value else "0"
+
+
+def _verdict(audit: Audit) -> Text:
+    failed = [check.name for check in audit.checks if check.passed is False]
+    skipped = sum(1 for check in audit.checks if check.passed is None)
+    more = f", {skipped} skipped" if skipped else ""
+    if failed:
+        listed = ", ".join(failed)
+        return Text(f"{len(failed)} of {len(audit.checks)} checks failed ({listed}){more}", style="bold red")
+    return Text(f"{len(audit.checks) - skipped} of {len(audit.checks)} checks passed{more}", style="bold green")
+
+
+def _grid(rows: Sequence[Sequence[str]], left: int, titles: int = 1) -> Iterator[Text]:
+    """Yield rows as aligned columns: the first ``left`` to the left, numbers to the right; titles are dim."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    for i, row in enumerate(rows):
+        cells = [
+            value + " " * (width - cell_len(value)) if j < left else " " * (width - cell_len(value)) + value
+            for j, (value, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield Text(_GAP.join(cells).rstrip(), style="dim" if i < titles else "")
+
+
+def _hanging(line: Text, indent: int, width: int | None, console: Console) -> Iterator[Text]:
+    """Yield a line wrapped to the width, the rest of it under the column where its value starts."""
+    if width is None or width < indent + 20:
+        yield line
+        return
+    head, rest = line.divide([indent])
+    for i, part in enumerate(rest.wrap(console, width - indent)):
+        part.rstrip()
+        yield Text.assemble(head if i == 0 else " " * indent, part)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,334 @@
+"""Some texts, explained by some rules, and what that tells about a model: the measurements behind an audit."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from textlrp.check import cost
+from textlrp.errors import LRPError, first_line
+from textlrp.explain.classifier import FORWARD_LIMITS
+from textlrp.explain.explainer import Explainer
+from textlrp.lrp.propagation import Propagation
+from textlrp.lrp.request import precision_of
+from textlrp.lrp.targets import Target
+from textlrp.results.ledger import TOLERANCES, Ledger
+from textlrp.rules import Rules
+from textlrp.text.encoding import Batch, Encoding, pad
+
+T = TypeVar("T")
+
+#: How many of the texts are put into one padded batch.
+BATCH = 4
+
+_NOTHING = "no text was explained"
+_NOT_BY_ALL = "no text was explained by all rules"
+_NO_BATCH = "no batch was explained"
+_RELATIVE = "of all relevance"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question about a model, and its answer.
+
+    Attributes:
+        name: what is checked.
+        passed: the answer; None where the question does not arise, and :attr:`detail` says why.
+        value: the worst that was measured, or None where nothing was.
+        limit: the largest value that passes, or None where the check has no number.
+        detail: what the value is and where it was found, or what went wrong.
+    """
+
+    name: str
+    passed: bool | None
+    value: float | None = None
+    limit: float | None = None
+    detail: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the check as JSON-ready values; a number that is not finite is None."""
+        value = self.value if self.value is None or math.isfinite(self.value) else None
+        return {"name": self.name, "passed": self.passed, "value": value, "limit": self.limit, "detail": self.detail}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What stands in place of a result: why there is none."""
+
+    reason: str
+
+
+def attempt(function: Callable[..., T], *given: Any) -> T | Failure:
+    """Return what a function makes of what it is given; a failure, given or of its own, is returned and not raised."""
+    for value in given:
+        if isinstance(value, Failure):
+            return value
+    try:
+        return function(*given)
+    except LRPError as error:
+        return Failure(str(error))
+    except Exception as error:  # whatever a model raises on a text is what an audit is there to report
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        line = first_line(error)
+        place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
+        return Failure(f"{place}: {line}" if line else place)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Texts as a model reads, classifies and explains them; what failed is kept as a failure in its place.
+
+    Attributes:
+        explainer: the model and its tokenizer.
+        rules: the sets of rules.
+        encodings: each text as the model reads it.
+        logits: ``[1, labels]`` of each text, as the plain model computes them.
+        found: by the name of the rules, the explanation of each text.
+    """
+
+    explainer: Explainer
+    rules: tuple[Rules, ...]
+    encodings: tuple[Encoding | Failure, ...]
+    logits: tuple[Tensor | Failure, ...]
+    found: dict[str, tuple[Propagation | Failure, ...]]
+
+    @classmethod
+    def of(cls, explainer: Explainer, texts: Sequence[str], rules: Sequence[Rules]) -> Trial:
+        """Read, classify and explain each text by each set of rules."""
+        encodings = tuple(attempt(_read, explainer, text) for text in texts)
+        batches = [attempt(lambda each: pad(explainer.tokenizer, [each]), encoding) for encoding in encodings]
+        logits = tuple(attempt(_classify, explainer, batch) for batch in batches)
+        found = {
+            each.name: tuple(
+                plain if isinstance(plain, Failure) else attempt(_explain, explainer, batch, each)
+                for batch, plain in zip(batches, logits, strict=True)
+            )
+            for each in rules
+        }
+        return cls(explainer, tuple(rules), encodings, logits, found)
+
+    @property
+    def explained(self) -> list[tuple[int, str, Propagation]]:
+        """Every explanation that there is, with the place of its text and the name of its rules."""
+        return [
+            (i, name, found)
+            for name, row in self.found.items()
+            for i, found in enumerate(row)
+            if not isinstance(found, Failure)
+        ]
+
+    @property
+    def longest(self) -> Encoding | None:
+        """The longest text that every set of rules explained, or None."""
+        encodings = self._explained_by_all()
+        return max(encodings.values(), key=lambda encoding: len(encoding.input_ids), default=None)
+
+    def checks(self) -> Iterator[Check]:
+        """Yield the answer to everything that is promised of an explanation."""
+        yield self._tokenization()
+        yield self._explanation()
+        yield self._balance()
+        yield self._forward_equality()
+        yield from self._batch()
+        yield self._repeatability()
+
+    def cost(self, repeats: int) -> cost.Cost | str:
+        """Return what explanations of the longest text cost, or why that was not measured."""
+        if self.longest is None:
+            return _NOT_BY_ALL
+        inputs = self.explainer.classifier.inputs(pad(self.explainer.tokenizer, [self.longest]))
+        measured = attempt(cost.measure, self.explainer.model, inputs, self.rules, repeats)
+        return measured.reason if isinstance(measured, Failure) else measured
+
+    # -- the checks ----------------------------------------------------------------------------------------------
+
+    def _tokenization(self) -> Check:
+        failed = [(i, "", read.reason) for i, read in enumerate(self.encodings) if isinstance(read, Failure)]
+        if failed:
+            return Check("tokenization", False, detail=self._listed(failed))
+        lengths = [len(_sound(encoding).input_ids) for encoding in self.encodings]
+        span = f"{lengths[0]} ids" if len(lengths) == 1 else f"{min(lengths)} to {max(lengths)} ids"
+        return Check("tokenization", True, detail=f"{span} a text")
+
+    def _explanation(self) -> Check:
+        failed = []
+        for i, (encoding, plain) in enumerate(zip(self.encodings, self.logits, strict=True)):
+            if isinstance(encoding, Failure):
+                continue
+            if isinstance(plain, Failure):
+                failed.append((i, "", f"the model fails without textlrp, too: {plain.reason}"))
+                continue
+            row = {name: found[i] for name, found in self.found.items()}
+            failed += [(i, name, found.reason) for name, found in row.items() if isinstance(found, Failure)]
+        if failed:
+            return Check("explanation", False, detail=self._listed(failed))
+        if not self.explained:
+            return Check("explanation", None, detail="no text was read")
+        return Check("explanation", True, detail="every operation met a rule, every number is finite")
+
+    def _balance(self) -> Check:
+        worst = max(((found.ledgers[0], i, name) for i, name, found in self.explained), key=_imbalance, default=None)
+        if worst is None:
+            return Check("ledger balance", None, detail=_NOTHING)
+        books, i, rules = worst
+        detail = f"largest residue, of what the words hold (text {i + 1}, {rules})"
+        return Check("ledger balance", books.balanced, books.imbalance, books.tolerance, detail)
+
+    def _forward_equality(self) -> Check:
+        if not self.explained:
+            return Check("forward equality", None, detail=_NOTHING)
+        limit = FORWARD_LIMITS[precision_of(self.explainer.model.parameters())]
+        differences = [
+            (_difference(found.logits, _sound(self.logits[i])), i, name) for i, name, found in self.explained
+        ]
+        value, i, rules = max(differences)
+        detail = f"largest difference, of the largest plain logit (text {i + 1}, {rules})"
+        if all(torch.equal(found.logits, _sound(self.logits[i])) for i, _, found in self.explained):
+            detail = "bit by bit the logits of the plain model"
+        return Check("forward equality", value <= limit, value, limit, detail)
+
+    def _batch(self) -> tuple[Check, Check]:
+        """Explain texts as one padded batch, and compare with each of them alone."""
+
+        def skip(reason: str) -> tuple[Check, Check]:
+            return Check("batch equality", None, detail=reason), Check("padding", None, detail=reason)
+
+        encodings = dict(list(self._explained_by_all().items())[:BATCH])
+        if len(encodings) < 2:
+            return skip("a batch takes two texts that were explained")
+        batch = attempt(pad, self.explainer.tokenizer, list(encodings.values()))
+        if isinstance(batch, Failure):
+            return skip(batch.reason)
+        logits = attempt(_classify, self.explainer, batch)
+        if isinstance(logits, Failure):
+            return skip(f"the model itself takes no such batch: {logits.reason}")
+        limit = TOLERANCES[precision_of(self.explainer.model.parameters())]
+        shift = max(_difference(logits[row : row + 1], _sound(self.logits[i])) for row, i in enumerate(encodings))
+        if not shift <= limit:
+            reason = f"the model itself gives other logits in a padded batch (by {shift:.0e} of the largest)"
+            return skip(reason + self._other_padding())
+        side = getattr(self.explainer.tokenizer, "padding_side", "right")
+        worst, spilled = (0.0, 0, ""), 0.0
+        for rules in self.rules:
+            alone = {i: _sound(self.found[rules.name][i]) for i in encodings}
+            targets = [int(found.weights.argmax()) for found in alone.values()]
+            together = attempt(_explain, self.explainer, batch, rules, targets)
+            if isinstance(together, Failure):
+                reason = f"{len(encodings)} texts at once, {rules.name}: {together.reason}"
+                return Check("batch equality", False, None, limit, reason), Check("padding", None, detail=_NO_BATCH)
+            for row, (i, found) in enumerate(alone.items()):
+                own, place = together.relevance[row], batch.places[row]
+                worst = max(worst, (_shift(own[place], found.relevance[0]), i, rules.name))
+                outside = own.clone()
+                outside[place] = 0.0
+                spilled = max(spilled, float(outside.abs().max()))
+        value, i, name = worst
+        detail = f"largest change, {_RELATIVE}, in {len(encodings)} texts padded on the {side}"
+        equal = Check("batch equality", value <= limit, value, limit, f"{detail} (text {i + 1}, {name})")
+        if all(place == slice(0, len(batch.special[0])) for place in batch.places):
+            return equal, Check("padding", None, detail="the texts have the same length")
+        return equal, Check("padding", spilled == 0, spilled, 0.0, "largest relevance of padding")
+
+    def _other_padding(self) -> str:
+        """Say where the tokenizer pads with another id than the model looks for; empty where it does not."""
+        config = self.explainer.config
+        expected = getattr(getattr(config, "get_text_config", lambda: config)(), "pad_token_id", None)
+        used = getattr(self.explainer.tokenizer, "pad_token_id", None)
+        differ = expected is not None and expected != used
+        return f"; its config calls the id {expected} padding, and the tokenizer pads with {used}" if differ else ""
+
+    def _repeatability(self) -> Check:
+        if self.longest is None:
+            return Check("repeatability", None, detail=_NOT_BY_ALL)
+        batch = pad(self.explainer.tokenizer, [self.longest])
+        i = self.encodings.index(self.longest)
+        limit = TOLERANCES[precision_of(self.explainer.model.parameters())]
+        worst, same = (0.0, ""), True
+        for rules in self.rules:
+            first, second = _sound(self.found[rules.name][i]), attempt(_explain, self.explainer, batch, rules)
+            if isinstance(second, Failure):
+                return Check("repeatability", False, None, limit, self._listed([(i, rules.name, second.reason)]))
+            same &= torch.equal(first.relevance, second.relevance) and first.ledgers == second.ledgers
+            worst = max(worst, (_shift(second.relevance, first.relevance), rules.name))
+        value, name = worst
+        detail = f"largest change, {_RELATIVE}, when asked again (text {i + 1}, {name})"
+        return Check(
+            "repeatability", value <= limit, value, limit, "asked again, bit by bit the same" if same else detail
+        )
+
+    def _listed(self, failed: list[tuple[int, str, str]]) -> str:
+        """Return reasons, three at most, with the texts and the rules (where not all) that share them."""
+        shared: dict[str, list[tuple[int, str]]] = {}
+        for i, rules, reason in failed:
+            shared.setdefault(reason, []).append((i, rules))
+        listed = []
+        for reason, found in shared.items():
+            places = list(dict.fromkeys(i + 1 for i, _ in found))
+            numbers = ", ".join(map(str, places[:5])) + (", ..." if len(places) > 5 else "")
+            which = f"texts {numbers}" if len(places) > 1 else f"text {numbers}"
+            if 1 < len(places) == len(self.encodings):
+                which = "all texts"
+            names = list(dict.fromkeys(rules for _, rules in found if rules))
+            by = f" by {', '.join(names)}" if 0 < len(names) < len(self.rules) else ""
+            listed.append(f"{which}{by}: {reason}")
+        more = [f"and {len(listed) - 3} more reasons"] if len(listed) > 3 else []
+        return "; ".join(listed[:3] + more)
+
+    def _explained_by_all(self) -> dict[int, Encoding]:
+        """Return the texts that every set of rules explained, by their place."""
+        return {
+            i: _sound(encoding)
+            for i, encoding in enumerate(self.encodings)
+            if not any(isinstance(row[i], Failure) for row in self.found.values())
+        }
+
+
+def _read(explainer: Explainer, text: str) -> Encoding:
+    """Return a text as the model reads it, once it is known that the model has a row for each id."""
+    encoding = explainer.encode(text)
+    explainer.classifier.inputs(pad(explainer.tokenizer, [encoding]))
+    return encoding
+
+
+def _classify(explainer: Explainer, batch: Batch) -> Tensor:
+    """Return the logits of the plain model, ``[batch, labels]``."""
+    return explainer.classifier.logits(batch)
+
+
+def _explain(explainer: Explainer, batch: Batch, rules: Rules, target: Target = None) -> Propagation:
+    """Explain texts as :meth:`Explainer.explain` does; by default, their predicted labels."""
+    (found,) = explainer.classifier.propagate(batch, (target,), rules)
+    return found
+
+
+def _imbalance(found: tuple[Ledger, int, str]) -> float:
+    return found[0].imbalance
+
+
+def _difference(logits: Tensor, plain: Tensor) -> float:
+    """Return the largest difference of two tensors, relative to the largest number of the second."""
+    return _ratio((logits - plain).abs().max(), plain.abs().max())
+
+
+def _shift(relevance: Tensor, other: Tensor) -> float:
+    """Return the largest difference of two relevances, relative to the sum of the absolute values of the second."""
+    return _ratio((relevance - other).abs().max(), other.abs().sum())
+
+
+def _ratio(difference: Tensor, scale: Tensor) -> float:
+    """Return a share of a scale: 0 of anything is 0, and what is not finite is infinite."""
+    share = float(difference) / float(scale) if difference else 0.0
+    return share if math.isfinite(share) else math.inf
+
+
+def _sound(value: T | Failure) -> T:
+    """Return a result that is known to be there."""
+    assert not isinstance(value, Failure)
+    return value

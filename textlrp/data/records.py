@@ -1,0 +1,339 @@
+"""A document with its explanations: what reports, exports and annotations work on, and how a run of them is kept."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from textlrp.basics.files import write_whole
+from textlrp.basics.lines import read_lines
+from textlrp.basics.options import as_whole, brief
+from textlrp.errors import InputError, LRPError
+from textlrp.results.explanation import Explanation
+from textlrp.results.saved import DIGEST, check_digest, digest, is_format, sealed
+
+#: The format of records, of failures and of the first line of a run.
+FORMAT = 1
+
+#: What the first line of a run says that knows what made it (:mod:`textlrp.data.runs`).
+HEADER = {"textlrp": "run", "format": FORMAT}
+_SUFFIXES = (".json", ".jsonl")
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One document and why it was classified as it was.
+
+    Attributes:
+        id: unique in its run.
+        explanations: one for each target that was asked for; all of the same text.
+        label: the right label as the data gives it, or None.
+        rationales: half-open character ranges of :attr:`text` that the data marks as reasons; in reading order, never
+            overlapping.
+
+    Raises:
+        InputError: there is no explanation, they are of different texts, two explain the same, or a rationale does not
+            fit the text.
+    """
+
+    id: str
+    explanations: tuple[Explanation, ...]
+    label: str | None = None
+    rationales: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.explanations:
+            raise InputError(f"document {self.id!r} has no explanation: a record needs one or more")
+        if len({(e.text, e.text_pair) for e in self.explanations}) > 1:
+            raise InputError(f"document {self.id!r} has explanations of different texts: make a record of each text")
+        object.__setattr__(self, "rationales", tuple(map(_offsets, self.rationales)))
+        targets = [(e.target, e.contrast) for e in self.explanations]
+        if len(set(targets)) < len(targets):
+            raise InputError(f"document {self.id!r} has two explanations of the same target: keep one of them")
+        check_rationales(self.rationales, self.text, f"document {self.id!r}")
+
+    @property
+    def explanation(self) -> Explanation:
+        """The explanation of the first target."""
+        return self.explanations[0]
+
+    @property
+    def text(self) -> str:
+        """The text as it was given."""
+        return self.explanation.text
+
+    @property
+    def text_pair(self) -> str | None:
+        """The second text of a pair, or None."""
+        return self.explanation.text_pair
+
+    @property
+    def predicted(self) -> str:
+        """The label with the highest logit."""
+        return self.explanation.predicted
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-ready values, with a digest of them."""
+        values = {
+            "format": FORMAT,
+            "id": self.id,
+            "label": self.label,
+            "rationales": [list(span) for span in self.rationales],
+            "explanations": [explanation.to_dict() for explanation in self.explanations],
+        }
+        return {**values, DIGEST: digest(_by_digests(values))}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Record:
+        """Rebuild a record from :meth:`to_dict`.
+
+        Raises:
+            InputError: the values are no record, not one that this version reads, or one that was changed.
+        """
+        if not is_format(values.get("format"), FORMAT):
+            found = values.get("format", "none")
+            raise InputError(f"this has format {found}, and this version of textlrp reads records of format {FORMAT}")
+        identity, label = values.get("id"), values.get("label")
+        explanations, rationales = values.get("explanations"), values.get("rationales") or []
+        if not isinstance(identity, str) or not (label is None or isinstance(label, str)):
+            raise InputError("this is no record saved by textlrp: 'id' must be a string, and 'label' a string or null")
+        if not isinstance(explanations, list) or not all(isinstance(each, dict) for each in explanations):
+            raise InputError("this is no record saved by textlrp: 'explanations' must be a list of objects")
+        if not isinstance(rationales, list) or not all(isinstance(span, list) for span in rationales):
+            raise InputError("this is no record saved by textlrp: 'rationales' must be a list of [start, end]")
+        record = cls(
+            identity,
+            tuple(Explanation.from_dict(each) for each in explanations),
+            label,
+            tuple(tuple(span) for span in rationales),
+        )
+        check_digest(_by_digests(values), "record")
+        return record
+
+
+def _by_digests(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a record with its explanations as their digests, so that none of these is made twice."""
+    return {**values, "explanations": [each.get(DIGEST, each) for each in values["explanations"]]}
+
+
+def _offsets(span: Any) -> Any:
+    """Return a character range with numbers of NumPy or torch as Python's; what is none is left to be refused."""
+    if not isinstance(span, Iterable) or isinstance(span, str):
+        return (span,)
+    return tuple(offset if (whole := as_whole(offset)) is None else whole for offset in span)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A document that has no explanation.
+
+    Attributes:
+        id: the document's.
+        reason: one sentence that says why.
+    """
+
+    id: str
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the failure as JSON-ready values, with a digest of them."""
+        return sealed({"format": FORMAT, "id": self.id, "failure": self.reason})
+
+
+def check_rationales(spans: Iterable[tuple[int, ...]], text: str, whose: str) -> None:
+    """Check that character ranges lie in a text, in reading order and without overlap.
+
+    Raises:
+        InputError: they do not; ``whose`` says in the sentence whose ranges they are.
+    """
+    listed = list(spans)
+    for span in listed:
+        # bool is an int to Python, but True is no offset
+        if len(span) != 2 or not all(type(offset) is int for offset in span) or not 0 <= span[0] < span[1] <= len(text):
+            raise InputError(
+                f"{whose} has the rationale {brief(list(span))}, and its text has {len(text)} characters: give "
+                f"[start, end] with 0 <= start < end <= {len(text)}"
+            )
+    for before, after in pairwise(listed):
+        if after[0] < before[1]:
+            raise InputError(
+                f"{whose} has the rationales {list(before)} and {list(after)}, which overlap or are out of order: "
+                f"sort and merge them"
+            )
+
+
+def to_line(kept: Record | Failure) -> str:
+    """Return the line of a run that a document is kept as, without the newline."""
+    line = json.dumps(kept.to_dict(), ensure_ascii=False, allow_nan=False)
+    # UTF-8 cannot hold half of a surrogate pair, and JSON can spell it.
+    return _HALF_PAIR.sub(lambda half: f"\\u{ord(half.group()):04x}", line)
+
+
+def write_run(path: str | Path, records: Iterable[Record | Failure]) -> None:
+    """Write records as JSON lines, whole or not at all; :func:`read_run` reads them back.
+
+    Raises:
+        InputError: two records have the same id, or the file cannot be written.
+    """
+    seen: set[str] = set()
+    lines: list[str] = []
+    for record in records:
+        if record.id in seen:
+            raise InputError(f"two documents have the id {record.id!r}: give each its own")
+        seen.add(record.id)
+        lines.append(to_line(record) + "\n")
+    write_whole(Path(path), "".join(lines))
+
+
+def read_run(path: str | Path) -> list[Record]:
+    """Read what :func:`write_run` wrote, saved explanations, or a folder of such files.
+
+    Args:
+        path: JSON lines of records or of explanations; a JSON file of one (``textlrp explain --format json -o``); or a
+            folder, of which the files ``*.json`` and ``*.jsonl`` are read, sorted by name. A bare explanation is called
+            by its file's name without suffix, with ``-`` and its line where the file has lines.
+
+    Returns:
+        The records, at least one, in the order of the files and lines. Documents without an explanation are left out.
+
+    Raises:
+        InputError: something cannot be read (the sentence names file and line), is empty, or an id occurs twice.
+    """
+    return [each for each in iterate_run(path) if isinstance(each, Record)]
+
+
+def iterate_run(path: str | Path) -> Iterator[Record | Failure]:
+    """Yield what :func:`read_run` reads, one document at a time, and those that have no explanation.
+
+    Raises:
+        InputError: as there, once what is before it has been given out.
+    """
+    explained = False
+    for each in read_kept(path):
+        explained |= isinstance(each, Record)
+        yield each
+    if not explained:
+        raise InputError(f"there is no explanation in {str(path)!r}: explain some texts first")
+
+
+def read_kept(path: str | Path) -> Iterator[Record | Failure]:
+    """Yield what :func:`iterate_run` yields; there may be none.
+
+    Raises:
+        InputError: something cannot be read, or an id occurs twice.
+    """
+    places: dict[str, str] = {}
+    for file in _files(Path(path)):
+        for where, each in _read_file(file):
+            if each.id in places:
+                raise InputError(f"{where}: the id {each.id!r} is that of {places[each.id]} too; give each its own")
+            places[each.id] = where
+            yield each
+
+
+def _files(path: Path) -> list[Path]:
+    try:
+        if not path.is_dir():
+            return [path]
+        found = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES and file.is_file())
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise InputError(f"cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}") from None
+    if not found:
+        raise InputError(f"the folder {str(path)!r} has no file that ends in {' or '.join(_SUFFIXES)}")
+    return found
+
+
+def _read_file(path: Path) -> Iterator[tuple[str, Record | Failure]]:
+    """Yield the documents of a file, each with the place where it stands."""
+    name, first, single = repr(str(path)), True, False
+    for number, line, whole, last in _filled(path):
+        if first and not _whole_object(line):  # one object over several lines
+            yield name, _kept(_joined(path), name, path.stem)
+            return
+        single, first = first and last, False
+        if last and not whole and not _whole_object(line):
+            return  # what a process died over
+        if _header(line, f"{name}, line {number}"):
+            continue
+        where = f"{name}, line {number}"
+        yield where, _kept(line, where, path.stem if single else f"{path.stem}-{number}")
+
+
+def _filled(path: Path) -> Iterator[tuple[int, bytes, bool, bool]]:
+    """Yield the lines that are not blank: number, line, whether it ends in a newline, whether it is the last."""
+    waiting: tuple[int, bytes, bool] | None = None
+    for number, line, whole in read_lines(path):
+        found = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        if not found.strip():
+            continue
+        if waiting is not None:
+            yield *waiting, False
+        waiting = number, found, whole
+    if waiting is not None:
+        yield *waiting, True
+
+
+def _joined(path: Path) -> bytes:
+    return b"\n".join(line for _, line, _ in read_lines(path)).removeprefix(b"\xef\xbb\xbf")
+
+
+def _header(line: bytes, where: str) -> bool:
+    """Whether a line says what made a run, and is no document of it."""
+    if not line.startswith(b'{"textlrp"'):
+        return False
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(values, dict) or values.get("textlrp") != HEADER["textlrp"]:
+        return False
+    if not is_format(values.get("format"), FORMAT):
+        raise InputError(
+            f"{where}: this is a run of format {values.get('format')}, and this version of textlrp reads format "
+            f"{FORMAT}"
+        )
+    try:
+        check_digest(values, "first line")
+    except LRPError as error:
+        raise InputError(f"{where}: {error}") from None
+    return True
+
+
+def _whole_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _kept(written: bytes, where: str, identity: str) -> Record | Failure:
+    try:
+        values = json.loads(written.decode())
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where} is not UTF-8: byte {error.start} ({written[error.start]:#04x}) is wrong") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where} is no JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: a record or an explanation was expected, an object saved by textlrp")
+    try:
+        if "explanations" in values:
+            return Record.from_dict(values)
+        if "failure" in values:
+            return _failure(values)
+        return Record(identity, (Explanation.from_dict(values),))
+    except LRPError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _failure(values: Mapping[str, Any]) -> Failure:
+    identity, reason = values.get("id"), values["failure"]
+    if not is_format(values.get("format"), FORMAT) or not isinstance(identity, str) or not isinstance(reason, str):
+        raise InputError("this is no document saved by textlrp: 'id' and 'failure' must be strings")
+    check_digest(values, "record")
+    return Failure(identity, reason)

@@ -1,0 +1,326 @@
+"""Rows of a table as people keep them: CSV, JSON, Parquet, plain text, data sets in a folder or on the hub.
+
+The csv module of Python reads CSV: it invents no types and no missing values, and knows the line of every fault.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import re
+import zlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from textlrp.basics import options, readable
+from textlrp.data import corpora
+from textlrp.errors import InputError
+
+#: Where a row stands ("line 7"), and its values by column.
+Row: TypeAlias = tuple[str, Mapping[str, Any]]
+
+_BOM = b"\xef\xbb\xbf"
+_LONGEST_FIELD = 2**31 - 1  # more does not fit into a C long everywhere
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table, as far as it was read.
+
+    Attributes:
+        name: how a sentence calls it.
+        columns: the names of the columns.
+        rows: the rows in order, each with the place where it stands.
+        classes: the names of the classes of the columns that number them.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def read_rows(source: str, split: str | None = None, limit: int | None = None) -> Rows:
+    """Read a bundled corpus, a file, a data set in a folder, or one on the hub, by its name.
+
+    Args:
+        source: a bundled name; a path that ends in ``.csv``, ``.tsv``, ``.jsonl``, ``.json`` or ``.txt`` (each also
+            with ``.gz``) or ``.parquet``; a folder that ``datasets`` saved; or a name on the hub, with ``:`` and its
+            configuration if it has several. A CSV file may have semicolons or tabs instead of commas. Every value of
+            a CSV file is a string, an empty one included.
+        split: the split of a data set, or the value of the column ``split``.
+        limit: how many rows to read at most; nothing behind them is looked at.
+
+    Raises:
+        InputError: there is no such thing, or something in it cannot be read; the sentence names the line.
+    """
+    if limit is not None:
+        limit = options.whole(limit, "limit is a number of rows, 1 or more", 1)
+    if source in corpora.names():
+        documents = corpora.load(source).documents
+        listed = ((f"document {each.id!r}", {key: getattr(each, key) for key in each.__slots__}) for each in documents)
+        return _taken(repr(source), (), listed, split, limit)
+    path = Path(source)
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except (OSError, ValueError) as error:  # a whole text, too long for a name; a NUL
+        raise InputError(f"cannot read {source[:60]!r}: {getattr(error, 'strerror', None) or error}") from None
+    if is_folder:
+        return _saved(path, split, limit)
+    form = path.name.lower().removesuffix(".gz")
+    reader = next((read for suffix, read in _READERS.items() if form.endswith(suffix)), None)
+    if not is_there and (form.endswith(_FILES) or not _HUB_NAME.fullmatch(source) or source.startswith(".")):
+        raise InputError(f"there is no file {source!r}: check the path")
+    if not is_there:
+        return _from_hub(source, split, limit)
+    if path.name.lower().endswith(_PARQUET):
+        return _parquet(path, split, limit)
+    if reader is None:
+        known = ", ".join([*_READERS, _PARQUET])
+        raise InputError(f"cannot tell what {source!r} is by its ending: give a file that ends in {known}, or a folder")
+    return _taken(repr(source), *reader(path), split, limit)
+
+
+def _taken(
+    name: str,
+    columns: Iterable[str],
+    rows: Iterator[Row],
+    split: str | None,
+    limit: int | None,
+    classes: Mapping[str, Sequence[str]] | None = None,
+) -> Rows:
+    """Take the rows of a split up to the limit; columns that are not known beforehand are those of the rows."""
+    with closing(_closable(rows)) as every:
+        wanted = every if split is None else _only(every, split, name)
+        taken = tuple(islice(wanted, limit))
+    if not taken and split is None:
+        raise InputError(f"{name} has no rows: there is nothing to read")
+    found = tuple(columns) or tuple(dict.fromkeys(key for _, values in taken for key in values))
+    return Rows(name, found, taken, classes or {})
+
+
+def _closable(rows: Iterator[Row]) -> Generator[Row, None, None]:
+    yield from rows
+
+
+def _only(rows: Iterable[Row], split: str, name: str) -> Iterator[Row]:
+    found: dict[str, None] = {}
+    for where, values in rows:
+        if "split" not in values:
+            raise InputError(f"{name}, {where}: there is no column 'split', so --split cannot choose {split!r}")
+        found[str(values["split"])] = None
+        if str(values["split"]) == split:
+            yield where, values
+    if split not in found:
+        raise InputError(f"{name} has no rows of the split {split!r}; its splits: {', '.join(found) or 'none'}")
+
+
+# Text files
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield each line with its number, cut at newlines alone, and keep what ends it."""
+    name = repr(str(path))
+    number = 0
+    try:
+        readable.check(path)
+        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                line = raw.removeprefix(_BOM) if number == 1 else raw
+                yield number, line.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{name}, line {number} is not UTF-8: its byte {error.start + 1} ({error.object[error.start]:#04x}) cannot "
+            f"be read; save the file as UTF-8"
+        ) from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{name} is not a whole gzip file ({error}): compress it again") from None
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {error.strerror or error}") from None
+
+
+def _text(path: Path) -> tuple[Iterable[str], Iterator[Row]]:
+    lines = ((number, line.rstrip("\r\n")) for number, line in _lines(path))
+    return ("text",), ((f"line {number}", {"text": line}) for number, line in lines if line.strip())
+
+
+def _csv(path: Path, delimiter: str = ",") -> tuple[Iterable[str], Iterator[Row]]:
+    lines = (line for _, line in _lines(path))
+    first = next(lines, "")
+    if delimiter not in first:  # spreadsheets of many countries write semicolons
+        delimiter = next((other for other in ";\t" if other in first), delimiter)
+    records = _records(path, csv.reader(chain([first], lines), delimiter=delimiter, strict=True))
+    header = next(records, (0, []))[1]
+    repeated = sorted({column for column in header if header.count(column) > 1})
+    if repeated:
+        raise InputError(f"{str(path)!r} has two columns called {repeated[0]!r}: give each its own name")
+    return header, ((f"line {line}", dict(zip(header, values, strict=True))) for line, values in records)
+
+
+def _records(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
+    """Yield what stands between delimiters, with the line on which it begins; blank lines are passed over."""
+    name, width = repr(str(path)), 0
+    before = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        while True:
+            line = reader.line_num + 1
+            values = next(reader, None)
+            if values is None:
+                return
+            if not values:
+                continue
+            if width and len(values) != width:
+                raise InputError(
+                    f"{name}, line {line} has {len(values)} values, and the header has {width}: put values that "
+                    f"contain {reader.dialect.delimiter!r} in quotation marks"
+                )
+            width = len(values)
+            yield line, values
+    except csv.Error as error:
+        raise InputError(
+            f"{name}, line {line}: the quotation marks do not fit ({error}); close every quoted value, and double a "
+            f"quotation mark inside one"
+        ) from None
+    finally:
+        csv.field_size_limit(before)
+
+
+def _tsv(path: Path) -> tuple[Iterable[str], Iterator[Row]]:
+    return _csv(path, "\t")
+
+
+def _json_lines(path: Path) -> tuple[Iterable[str], Iterator[Row]]:
+    return (), (
+        (f"line {number}", _object(_parsed(line.rstrip(), path, number), path, f"line {number}"))
+        for number, line in _lines(path)
+        if line.strip()
+    )
+
+
+def _json(path: Path) -> tuple[Iterable[str], Iterator[Row]]:
+    """Read a list of objects, or lines of them, which are often called ``.json`` too."""
+    first = next((line.lstrip()[:1] for _, line in _lines(path) if line.strip()), "")
+    if first != "[":
+        return _json_lines(path)
+    listed = _parsed("".join(line for _, line in _lines(path)), path, 1)
+    rows = ((f"entry {number}", values) for number, values in enumerate(listed, 1))
+    return (), ((where, _object(values, path, where)) for where, values in rows)
+
+
+def _parsed(written: str, path: Path, number: int) -> Any:
+    try:
+        return json.loads(written)
+    except json.JSONDecodeError as error:
+        line = number + error.lineno - 1
+        raise InputError(f"{str(path)!r}, line {line} is no JSON: {error.msg} at column {error.colno}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets nested as deep
+        raise InputError(f"{str(path)!r}, line {number}: JSON that cannot be read ({error})") from None
+
+
+def _object(values: Any, path: Path, where: str) -> Mapping[str, Any]:
+    if isinstance(values, str):
+        return {"text": values}
+    if not isinstance(values, dict):
+        raise InputError(f"{str(path)!r}, {where}: an object was expected, with a key for each column")
+    return values
+
+
+_READERS: dict[str, Callable[[Path], tuple[Iterable[str], Iterator[Row]]]] = {
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".jsonl": _json_lines,
+    ".ndjson": _json_lines,
+    ".json": _json,
+    ".txt": _text,
+}
+_PARQUET = ".parquet"
+
+#: What ends like this is meant to be a file, and no data set on the hub.
+_FILES = (*_READERS, _PARQUET, ".arrow", ".feather", ".html", ".md", ".ods", ".pdf", ".xls", ".xlsx", ".xml", ".zip")
+
+
+# Parquet and data sets
+
+
+def _parquet(path: Path, split: str | None, limit: int | None) -> Rows:
+    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+
+    try:
+        readable.check(path)
+        with parquet.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+            features = described.get("info", {}).get("features") or {}
+            classes = {column: names for column, feature in features.items() if (names := _written_names(feature))}
+            size = min(limit or 1024, 1024)
+            values = (row for batch in file.iter_batches(batch_size=size) for row in batch.to_pylist())
+            rows = ((f"row {number}", row) for number, row in enumerate(values, 1))
+            return _taken(repr(str(path)), schema.names, rows, split, limit, classes)
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"cannot read {str(path)!r} as Parquet: {_first_line(error)}") from None
+
+
+def _written_names(feature: Any) -> list[str] | None:
+    """The names of a ClassLabel, or of a list of them, as ``datasets`` writes features into a file."""
+    if not isinstance(feature, dict):
+        return None
+    return feature.get("names") if feature.get("_type") == "ClassLabel" else _written_names(feature.get("feature"))
+
+
+def _saved(path: Path, split: str | None, limit: int | None) -> Rows:
+    import datasets
+
+    try:
+        found = datasets.load_from_disk(str(path))
+    except FileNotFoundError:
+        raise InputError(
+            f"the folder {str(path)!r} holds no data set saved by datasets' save_to_disk: give one of its files"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"cannot read the data set in {str(path)!r}: {_first_line(error)}") from None
+    return _data_set(found, repr(str(path)), split, limit)
+
+
+def _from_hub(source: str, split: str | None, limit: int | None) -> Rows:
+    import datasets
+
+    name, _, configuration = source.partition(":")
+    try:
+        # With a limit, no more is downloaded than is read.
+        found = datasets.load_dataset(name, configuration or None, streaming=limit is not None)
+        return _data_set(found, repr(source), split, limit)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        near = f", nor a bundled corpus (those are {', '.join(corpora.names())})" if "/" not in source else ""
+        raise InputError(
+            f"there is no file {source!r}{near}, and the hub gives no data set of that name: {_first_line(error)}"
+        ) from None
+
+
+def _data_set(found: Any, name: str, split: str | None, limit: int | None) -> Rows:
+    if isinstance(found, dict):  # a DatasetDict
+        if split is None and len(found) != 1:
+            raise InputError(f"{name} has the splits {', '.join(found)}: choose one with --split")
+        if split is not None and split not in found:
+            raise InputError(f"{name} has no split {split!r}; its splits: {', '.join(found)}")
+        found, split = found[split if split is not None else next(iter(found))], None
+    features = found.features or {}
+    classes = {column: names for column, feature in features.items() if (names := _names(feature))}
+    rows = ((f"row {number}", values) for number, values in enumerate(found, 1))
+    return _taken(name, features, rows, split, limit, classes)
+
+
+def _names(feature: Any) -> list[str] | None:
+    inner = getattr(feature, "feature", None)
+    return list(feature.names) if getattr(feature, "names", None) else _names(inner) if inner is not None else None
+
+
+def _first_line(error: Exception) -> str:
+    return os.linesep.join(str(error).splitlines()[:1]) or type(error).__name__

@@ -1,0 +1,366 @@
+"""Do scores say what a model does? The text is perturbed by them, and the model is asked again.
+
+Perturbed are units of a text (tokens, words or sentences), on its ids; the quantity is the target's logit, except where
+a probability is named. Every number belongs to one perturbation, which it states: rules whose reference is the mask
+token do well under ``"mask"``, and those whose reference is zero under ``"zero"``, so a table with one alone misleads.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from textlrp.basics import options
+from textlrp.errors import InputError
+from textlrp.evaluate import curves as measures
+from textlrp.evaluate.curves import BINS, Curve
+from textlrp.results.attribution import Attribution
+from textlrp.results.explanation import Explanation
+from textlrp.results.saved import is_format
+from textlrp.results.spans import Span
+
+if TYPE_CHECKING:
+    from textlrp.evaluate.perturbation import Outcome, Perturbed
+    from textlrp.explain.explainer import Explainer
+
+#: The measures of one document by their names in :class:`Faithfulness`, and whether more of each is better.
+MEASURES: Mapping[str, bool] = {
+    "area": True,
+    "area_probability": True,
+    "comprehensiveness": True,
+    "sufficiency": False,
+    "comprehensiveness_logit": True,
+    "sufficiency_logit": False,
+    "leave_one_out": True,
+    "infidelity": False,
+    "infidelity_scaled": False,
+}
+
+#: The most units that are left out one at a time, and how many random sets of units infidelity is a mean over.
+LEFT_OUT, DRAWS = 128, 50
+
+#: More sets of units say nothing more, and would be drawn for days.
+MOST_DRAWS = 1_000_000
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """How far the scores of one document say what the model does.
+
+    Attributes:
+        method: the name of the method (of the rules, for an explanation).
+        target, contrast: the labels.
+        perturbation: ``"mask"``, ``"delete"`` or ``"zero"``.
+        replacement: the token that stood in the place of others, such as ``[MASK]``; empty where none did.
+        by: what was perturbed: ``"token"``, ``"word"`` or ``"sentence"``.
+        units: how many of them the text has.
+        seed: of ties and draws.
+        logit, probability: of the text as it is; probabilities are None where the model gives none (regression).
+        empty_logit, empty_probability: of the text with all units perturbed.
+        morf, lerf: the curves as the most relevant units are perturbed first, and as the least relevant ones are.
+        area: between the curves of the logit; more is better (:func:`textlrp.evaluate.curves.area`).
+        area_probability: the same between those of the probability.
+        comprehensiveness: the mean of ``p(x) - p(x without its most relevant units)``; more is better.
+        sufficiency: the mean of ``p(x) - p(only its most relevant units)``; less is better.
+        comprehensiveness_at, sufficiency_at: what they are the means of (AOPC): 1, 5, 10, 20 and 50 % of the units,
+            rounded up; empty without probabilities.
+        comprehensiveness_logit, sufficiency_logit: both means for the logit, which does not saturate.
+        leave_one_out: Kendall's tau-b of the scores with the fall of the logit as one unit alone is perturbed; more is
+            better; None where one of both is the same for all units.
+        left_out: of how many units that is: of a long text, a random sample.
+        infidelity: in squared logits; less is better (:func:`textlrp.evaluate.curves.infidelity`).
+        infidelity_scaled: at the best scale, 0 to 1; less is better; None where nothing changes the logit.
+        draws: how many random sets of units infidelity is a mean over.
+        forwards: how many texts the model read for it; what was known from other scores of the text is not read again.
+
+    Sources: Samek et al. 2017 (curves); DeYoung et al. 2020, section 4.2 (comprehensiveness and sufficiency; the means
+    are those of its published code: over the five shares, where the paper's formula divides by one more); Jain and
+    Wallace 2019 (agreement with leave-one-out); Yeh et al. 2019 (infidelity).
+    """
+
+    method: str
+    target: str
+    contrast: str | None
+    perturbation: str
+    replacement: str
+    by: str
+    units: int
+    seed: int
+    logit: float
+    probability: float | None
+    empty_logit: float
+    empty_probability: float | None
+    morf: Curve
+    lerf: Curve
+    area: float
+    area_probability: float | None
+    comprehensiveness: float | None
+    sufficiency: float | None
+    comprehensiveness_at: tuple[float, ...]
+    sufficiency_at: tuple[float, ...]
+    comprehensiveness_logit: float
+    sufficiency_logit: float
+    leave_one_out: float | None
+    left_out: int
+    infidelity: float
+    infidelity_scaled: float | None
+    draws: int
+    forwards: int
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """The measures by name, as :data:`MEASURES` lists them."""
+        return {name: getattr(self, name) for name in MEASURES}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON-ready values."""
+        values = {"format": _FORMAT} | asdict(self) | {"morf": self.morf.to_dict(), "lerf": self.lerf.to_dict()}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Faithfulness:
+        """Rebuild a result from :meth:`to_dict`.
+
+        Raises:
+            InputError: the values are no such result, or not one that this version reads.
+        """
+        if not isinstance(values, Mapping) or not is_format(values.get("format"), _FORMAT):
+            raise InputError(f"this is no result of faithfulness of format {_FORMAT}, which this version reads")
+        try:
+            given = {key: value for key, value in values.items() if key != "format"}
+            for name in ("morf", "lerf"):
+                given[name] = Curve.from_dict(given[name])
+            for name in ("comprehensiveness_at", "sufficiency_at"):
+                given[name] = tuple(given[name])
+            for each in fields(cls):
+                _check_kind(each.name, given[each.name], str(each.type))
+            return cls(**given)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"this is no result of faithfulness, or it was changed: {error}") from None
+
+
+def _check_kind(name: str, value: Any, kind: str) -> None:
+    """Check that a value is of the kind that its field has: text, a whole number, numbers, or None where it may be."""
+    if isinstance(value, Curve):
+        for part in ("shares", "logits", "probabilities"):
+            _check_kind(f"{name}.{part}", getattr(value, part), "tuple[float, ...]")
+    elif isinstance(value, tuple):
+        for each in value:
+            _check_kind(name, each, "float")
+    elif value is not None or "None" not in kind:
+        whole, real = options.as_whole(value), options.as_real(value)
+        sound = {"str": isinstance(value, str), "int": whole is not None}.get(kind.split(" |")[0], real is not None)
+        if not sound:
+            raise InputError(f"this is no result of faithfulness, or it was changed: {name} is {options.brief(value)}")
+
+
+class Unit(NamedTuple):
+    """What is perturbed at once.
+
+    Attributes:
+        tokens: their indices.
+        relevance: the sum of theirs.
+    """
+
+    tokens: frozenset[int]
+    relevance: float
+
+
+def units(attribution: Attribution | Explanation, by: str = "token") -> tuple[Unit, ...]:
+    """Return what of a text can be perturbed at once, in reading order; special tokens never are.
+
+    A word (or a sentence) is the tokens under it. A token that reaches over a boundary belongs to the side that has
+    more of its characters, to the first of equals; a stretch without a token of its own, such as a space, is no unit.
+
+    Raises:
+        InputError: ``by`` is none of ``"token"``, ``"word"`` and ``"sentence"``.
+    """
+    stretches = attribution.units(by)
+    own = [(i, span) for i, span in enumerate(attribution.tokens) if not span.special]
+    if by == "token":
+        return tuple(Unit(frozenset([i]), span.relevance) for i, span in own)
+    under: dict[tuple[str, int], list[int]] = {}
+    for source in dict.fromkeys(span.source for _, span in own):
+        there = [span for span in stretches if span.source == source]
+        starts = [span.start for span in there]
+        for i, span in own:
+            if span.source == source:
+                under.setdefault((source, _side(span, there, starts)), []).append(i)
+    return tuple(
+        Unit(frozenset(found), math.fsum(attribution.tokens[i].relevance for i in found))
+        for _, found in sorted(under.items(), key=lambda each: min(each[1]))
+    )
+
+
+def _side(token: Span, stretches: Sequence[Span], starts: Sequence[int]) -> int:
+    """Return the place of the stretch that has most of a token's characters, white space not counted."""
+    first = max(0, bisect_right(starts, token.start) - 1)
+    shares = []
+    for at in range(first, len(stretches)):
+        if at > first and starts[at] >= token.end:
+            break
+        common = token.text[max(0, starts[at] - token.start) : max(0, stretches[at].end - token.start)]
+        shares.append(sum(not char.isspace() for char in common))
+    return first + shares.index(max(shares))
+
+
+def perturbed(explainer: Explainer, attribution: Attribution | Explanation, perturb: str = "mask") -> Perturbed:
+    """Return the text of some scores, ready to be perturbed; scores of the same text and target can share it.
+
+    Raises:
+        InputError: there is no such perturbation, or the tokenizer has no token to mask with.
+    """
+    from textlrp.evaluate.perturbation import Perturbed
+
+    return Perturbed(
+        explainer,
+        attribution.text,
+        target=attribution.target,
+        contrast=attribution.contrast,
+        text_pair=attribution.text_pair,
+        perturb=perturb,
+    )
+
+
+def assess(
+    explainer: Explainer,
+    attribution: Attribution | Explanation,
+    *,
+    perturb: str = "mask",
+    by: str = "token",
+    steps: int = 20,
+    seed: int = 0,
+    left_out: int = LEFT_OUT,
+    draws: int = DRAWS,
+    known: Perturbed | None = None,
+) -> Faithfulness:
+    """Measure how far scores say what the model does.
+
+    All measures share what the model reads: the text as it is and the empty one are read once.
+
+    Args:
+        explainer: the model that the scores are of.
+        attribution: the scores of a text, or an explanation of it.
+        perturb: ``"mask"``, ``"delete"`` or ``"zero"``; see :class:`textlrp.evaluate.perturbation.Perturbed`.
+        by: ``"token"``, ``"word"`` or ``"sentence"``.
+        steps: the most steps of a curve; a text of fewer units has one for each.
+        seed: of the order of equal scores and of random draws. They depend on the text too, and not on the method.
+        left_out: the most units that are perturbed one at a time.
+        draws: the number of random sets of units for infidelity.
+        known: from :func:`perturbed`, to share what the model reads with other scores of the same text and target.
+
+    Raises:
+        InputError: an option cannot be used as given, the scores are not those of what the model reads at once, or one
+            of them is not finite.
+        LRPError: the model fails on a perturbed text.
+    """
+    steps = options.whole(steps, "steps is a number of steps, 1 or more", 1)
+    left_out = options.whole(left_out, "left_out is a number of units, 1 or more", 1)
+    draws = options.whole(draws, f"draws is a number of sets of units from 1 to {MOST_DRAWS:,}", 1, MOST_DRAWS)
+    seed = options.whole(seed, "seed is a whole number")
+    before = 0 if known is None else known.forwards
+    read = known or perturbed(explainer, attribution, perturb)
+    _check(attribution, read, perturb)
+    parts = units(attribution, by)
+    size, relevances = len(parts), [unit.relevance for unit in parts]
+    order = measures.order(relevances, f"ties {seed} {attribution.text}")
+    steps_taken, bins = measures.counts(size, steps), [measures.at_percent(size, percent) for percent in BINS]
+    sample = measures.sample(size, left_out, f"left out {seed} {attribution.text}")
+    sets = measures.draws(size, draws, f"draws {seed} {attribution.text}")
+    asked: list[list[Iterable[int]]] = [
+        [order[:count] for count in steps_taken],
+        [order[size - count :] for count in steps_taken],
+        [order[:count] for count in bins],
+        [order[count:] for count in bins],
+        [[i] for i in sample],
+        list(sets),
+    ]
+    removals = [_tokens(parts, chosen) for group in asked for chosen in group]
+    outcomes = iter(read.outcomes(removals))
+    most, least, without, only, alone, random_sets = ([next(outcomes) for _ in group] for group in asked)
+    x, empty = read.original, most[-1]
+    shares = tuple(count / size for count in steps_taken)
+    morf, lerf = _curve(shares, most), _curve(shares, least)
+    expected = [math.fsum(relevances[i] for i in chosen) for chosen in sets]
+    observed = _logit_falls(x, random_sets)
+    return Faithfulness(
+        method=attribution.method if isinstance(attribution, Attribution) else attribution.rules,
+        target=read.target,
+        contrast=read.contrast,
+        perturbation=read.perturb,
+        replacement=read.replacement,
+        by=by,
+        units=size,
+        seed=seed,
+        logit=x.logit,
+        probability=x.probability,
+        empty_logit=empty.logit,
+        empty_probability=empty.probability,
+        morf=morf,
+        lerf=lerf,
+        area=measures.area(morf.logits, lerf.logits, shares),
+        area_probability=_area_of_probabilities(morf, lerf),
+        comprehensiveness=_mean(_probability_falls(x, without)),
+        sufficiency=_mean(_probability_falls(x, only)),
+        comprehensiveness_at=tuple(_probability_falls(x, without)),
+        sufficiency_at=tuple(_probability_falls(x, only)),
+        comprehensiveness_logit=math.fsum(_logit_falls(x, without)) / len(BINS),
+        sufficiency_logit=math.fsum(_logit_falls(x, only)) / len(BINS),
+        leave_one_out=measures.kendall([relevances[i] for i in sample], _logit_falls(x, alone)),
+        left_out=len(sample),
+        infidelity=measures.infidelity(expected, observed),
+        infidelity_scaled=measures.scaled_infidelity(expected, observed),
+        draws=draws,
+        forwards=read.forwards - before,
+    )
+
+
+def _check(attribution: Attribution | Explanation, read: Perturbed, perturb: str) -> None:
+    if (read.text, read.text_pair, read.perturb) != (attribution.text, attribution.text_pair, perturb):
+        raise InputError("known= belongs to another text or to another perturbation than the scores do")
+    if (read.target, read.contrast) != (attribution.target, attribution.contrast):
+        raise InputError(
+            f"the scores are for {attribution.target!r} against {attribution.contrast!r}, and known= is for "
+            f"{read.target!r} against {read.contrast!r}"
+        )
+    found = [(span.piece, span.special) for span in attribution.tokens]
+    if found != list(zip(read.encoding.pieces, read.special, strict=True)):
+        raise InputError(
+            f"the scores are for {len(found)} tokens, and they are not the {len(read.special)} that the model reads of "
+            f"this text at once: score the text with this model, and truncate it where it is too long"
+        )
+    worst = next((span for span in attribution.tokens if not math.isfinite(span.relevance)), None)
+    if worst is not None:
+        raise InputError(f"the score of {worst.piece!r} at character {worst.start} is {worst.relevance}, no number")
+
+
+def _tokens(parts: Sequence[Unit], chosen: Iterable[int]) -> frozenset[int]:
+    return frozenset[int]().union(*(parts[i].tokens for i in chosen))
+
+
+def _curve(shares: tuple[float, ...], outcomes: Sequence[Outcome]) -> Curve:
+    probabilities = tuple(each.probability for each in outcomes if each.probability is not None)
+    return Curve(shares, tuple(each.logit for each in outcomes), probabilities)
+
+
+def _area_of_probabilities(morf: Curve, lerf: Curve) -> float | None:
+    return measures.area(morf.probabilities, lerf.probabilities, morf.shares) if morf.probabilities else None
+
+
+def _logit_falls(x: Outcome, outcomes: Sequence[Outcome]) -> list[float]:
+    return [x.logit - each.logit for each in outcomes]
+
+
+def _probability_falls(x: Outcome, outcomes: Sequence[Outcome]) -> list[float]:
+    if x.probability is None:
+        return []
+    return [x.probability - each.probability for each in outcomes if each.probability is not None]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None

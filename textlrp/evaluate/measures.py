@@ -1,0 +1,115 @@
+"""What an evaluation measures: names as tables show them, which way is better, and how a document gets its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from textlrp.evaluate import plausibility as marked
+from textlrp.evaluate import rationales
+from textlrp.evaluate.faithfulness import assess, perturbed
+from textlrp.results.spans import TEXT
+
+if TYPE_CHECKING:
+    from textlrp.evaluate.perturbation import Perturbed
+    from textlrp.explain.explainer import Explainer
+    from textlrp.results.attribution import Attribution
+
+FAITHFULNESS, PLAUSIBILITY = "faithfulness", "plausibility"
+
+#: The groups of measures.
+MEASURES = (FAITHFULNESS, PLAUSIBILITY)
+
+#: How tokens are taken away, and what that is in words.
+PERTURBATIONS = {"mask": "masked", "delete": "deleted", "zero": "zeroed"}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number for each document.
+
+    Attributes:
+        key: its name in results.
+        name: what tables call it.
+        more: whether more of it is better.
+        says: what it is, in a clause.
+        tested: whether tables show it and its differences are tested; the others are in the JSON.
+    """
+
+    key: str
+    name: str
+    more: bool
+    says: str
+    tested: bool = True
+
+
+#: The measures of faithfulness, the first of which ranks methods.
+FAITHFUL = (
+    Measure(
+        "area", "area", True, "between the curves, in logits: the least relevant first minus the most relevant first"
+    ),
+    Measure("comprehensiveness", "compreh.", True, "how far the probability falls without the most relevant 1 to 50 %"),
+    Measure("sufficiency", "suffic.", False, "how far the probability falls with the most relevant 1 to 50 % alone"),
+    Measure("leave_one_out", "LOO tau", True, "Kendall's tau with the fall of the logit as one alone is taken away"),
+    Measure(
+        "infidelity_scaled",
+        "infidelity",
+        False,
+        "error of relevance as a forecast of the logit's change, at its best scale, 0 to 1",
+    ),
+    Measure("infidelity", "infidelity, unscaled", False, "the same in squared logits", tested=False),
+    Measure("area_probability", "area, probability", True, "the area in probabilities", tested=False),
+    Measure("comprehensiveness_logit", "comprehensiveness, logit", True, "the same in logits", tested=False),
+    Measure("sufficiency_logit", "sufficiency, logit", False, "the same in logits", tested=False),
+)
+
+#: The measures of plausibility, all 0 to 1.
+PLAUSIBLE = (
+    Measure("auprc", "AUPRC", True, "area under precision and recall of the marked words, by falling relevance"),
+    Measure("token_f1", "token F1", True, "of as many words of the highest relevance as are marked"),
+    Measure("iou_f1", "IOU F1", True, "of their stretches, found where they overlap by half or more"),
+    Measure("pointing", "pointing", True, "how often the most relevant word is a marked one"),
+)
+
+
+def faithfulness(
+    explainer: Explainer, attribution: Attribution, perturb: str, by: str, seed: int, known: dict[str, Perturbed]
+) -> Mapping[str, Any]:
+    """Return what :func:`textlrp.evaluate.faithfulness.assess` finds, as JSON-ready values.
+
+    Args:
+        explainer: the model.
+        attribution: the scores of a document.
+        perturb, by, seed: as there.
+        known: what the model read of this document for other methods, by perturbation; it is added to.
+
+    Raises:
+        LRPError: it cannot be measured.
+    """
+    if perturb not in known:
+        known[perturb] = perturbed(explainer, attribution, perturb)
+    found = assess(explainer, attribution, perturb=perturb, by=by, seed=seed, known=known[perturb])
+    return found.to_dict()
+
+
+def plausibility(attribution: Attribution, marks: Sequence[tuple[int, int]]) -> dict[str, float]:
+    """Return the measures of :data:`PLAUSIBLE` against marked words; none where no word that was read is marked."""
+    words = rationales.words(attribution)
+    theirs = marked.marked_words(words, [(start, end, TEXT) for start, end in marks])
+    if not any(theirs):
+        return {}
+    relevances = [word.relevance for word in words]
+    ours = marked.chosen_words(relevances, sum(theirs))
+    return {
+        "auprc": marked.auprc(relevances, theirs),
+        "token_f1": marked.token_f1(ours, theirs),
+        "iou_f1": marked.iou_f1(marked.runs(ours), marked.runs(theirs)),
+        "pointing": rationales.pointing(relevances, theirs),
+    }
+
+
+def score(values: Mapping[str, Any], measure: Measure) -> float | None:
+    """Return a measure of a document, or None where it is not defined for it."""
+    value = values.get(measure.key)
+    return None if value is None else float(value)

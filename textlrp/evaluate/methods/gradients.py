@@ -1,0 +1,244 @@
+"""Gradients of a logit by the embeddings of the tokens.
+
+The rows that the model looks up for its ``input_ids`` are made leaves of the graph where its table returns them.
+An encoder-decoder looks its ids up twice; both belong to the same token, and are added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from textlrp.errors import ModelError
+from textlrp.evaluate.methods.passes import IDS_BACK, ROWS, Passes
+from textlrp.explain.tokenizer_fit import word_table
+from textlrp.lrp import operations, token_tracking
+
+
+class Looked(NamedTuple):
+    """One lookup.
+
+    Attributes:
+        module: the table.
+        ids: ``[batch, sequence]``, or the other way round.
+        rows: the leaf, ``[batch, sequence, width]`` or the other way round.
+        whole: what the table returned, of the same shape.
+    """
+
+    module: nn.Module
+    ids: Tensor
+    rows: Tensor
+    whole: Tensor
+
+
+#: Returns the rows to go on with, given the number of the lookup, the table, its ids and its rows.
+Change = Callable[[int, nn.Module, Tensor, Tensor], Tensor]
+
+
+def tables(model: nn.Module) -> list[nn.Module]:
+    """Return the modules that look input ids up.
+
+    Raises:
+        ModelError: the model does not say which they are.
+    """
+    table = word_table(model)
+    if not isinstance(table, nn.Module):
+        raise ModelError(
+            f"{type(model).__name__} has no get_input_embeddings() that tells its table of input ids, so it has no "
+            f"gradient by a token"
+        )
+    # Encoder and decoder can have a table each, or a module each around one table. A table of positions that happens to
+    # be as large does no harm: it is not asked for ids that came from the text.
+    size = getattr(table, "num_embeddings", None)
+    return [x for x in model.modules() if x is table or (isinstance(x, nn.Embedding) and x.num_embeddings == size)]
+
+
+@contextmanager
+def lookups(model: nn.Module, change: Change | None = None) -> Iterator[list[Looked]]:
+    """Make what a model looks up for its input ids leaves of the graph, in the order of the lookups.
+
+    Raises:
+        ModelError: the model does not say which module looks its ids up, or does something else with it.
+    """
+    own = tables(model)
+    found: list[Looked] = []
+
+    def make_leaf(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Tensor:
+        ids = next((x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)), None)
+        if not isinstance(output, Tensor) or ids is None or output.shape[:-1] != ids.shape or output.dim() != 3:
+            raise ModelError(f"the embedding table {type(module).__name__} returns other things than a row for each id")
+        whole = output.detach()
+        rows = whole if change is None else change(len(found), module, ids, whole)
+        leaf = rows.detach().requires_grad_(torch.is_grad_enabled())
+        found.append(Looked(module, ids, leaf, whole))
+        return leaf.clone()  # some models scale it in place
+
+    hooks = [module.register_forward_hook(make_leaf, with_kwargs=True) for module in own]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not found:
+        raise ModelError(
+            f"{type(model).__name__} does not call the table that get_input_embeddings() names, so it has no gradient "
+            f"by a token"
+        )
+
+
+def origins(passes: Passes, inputs: dict[str, Tensor], found: list[Looked]) -> list[Tensor]:
+    """Return for each lookup of one text the index of the id that each row belongs to, flat, or -1 for none.
+
+    A lookup of anything but the ids as they were given (a decoder's are shifted) is traced in a plain pass, which
+    counts.
+    """
+    ids = inputs["input_ids"]
+    if all(torch.equal(looked.ids, ids) for looked in found):
+        return [torch.arange(ids.shape[1], device=ids.device)] * len(found)
+    traced: list[Tensor] = []
+
+    def note(_: int, module: nn.Module, looked: Tensor, rows: Tensor) -> Tensor:
+        with torch._C.DisableTorchFunction():
+            known = token_tracking.origin(looked)
+            traced.append((torch.full_like(looked, -1) if known is None else known).flatten())
+        return rows
+
+    with torch.no_grad(), lookups(passes.model, note), _Following():
+        passes.ran(passes.model(**{**inputs, "input_ids": token_tracking.mark_ids(ids)}))
+    return traced
+
+
+class _Following(TorchFunctionMode):
+    """Keeps track of where integers came from while a model runs."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        written = args[0] if args and operations.is_in_place(func) else out
+        if isinstance(written, Tensor):
+            token_tracking.follow(func, operations.KINDS.get(func), args, kwargs, written)
+        return out
+
+
+def gradient_norm(passes: Passes, seed: int) -> list[float]:
+    """Return the Euclidean norm of the gradient by each token's embedding: no sign, only how much it matters."""
+    with passes.running() as inputs:
+        found, gradients = _gradients(passes, inputs)
+        total = torch.zeros(inputs["input_ids"].shape[1], found[0].rows.shape[-1], dtype=torch.float64)
+        for origin, gradient in zip(origins(passes, inputs, found), gradients, strict=True):
+            total += _credited(origin, gradient.double().flatten(0, 1).cpu(), total.shape[0])
+    norms: list[float] = total.norm(dim=-1).tolist()
+    return norms
+
+
+def gradient_x_input(passes: Passes, seed: int) -> list[float]:
+    """Return the gradient by each token's embedding times the embedding (Shrikumar et al. 2016; Denil et al. 2014)."""
+    with passes.running() as inputs:
+        found, gradients = _gradients(passes, inputs)
+        products = [
+            (looked.rows.detach().double() * gradient.double()).sum(-1).flatten().cpu()
+            for looked, gradient in zip(found, gradients, strict=True)
+        ]
+        return summed(passes, origins(passes, inputs, found), products)
+
+
+def integrated_gradients(passes: Passes, seed: int, steps: int, reference: str | None) -> list[float]:
+    """Return integrated gradients (Sundararajan et al. 2017) from a reference to the text, by Gauss-Legendre.
+
+    In the reference, each token is the mask or the padding token, or its embedding is zero; special tokens stay, and
+    get zero. The scores add up to what the logit gains from the reference to the text, as far as the steps reach.
+    """
+    kind, replaced = passes.replacement(reference, ("mask", "zero"))
+    points, weights = numpy.polynomial.legendre.leggauss(steps)
+    along = torch.tensor((points + 1) / 2)
+    shares = torch.tensor(weights / 2)
+    together = passes.reads_batches
+    with passes.running() as inputs:
+        ids = inputs["input_ids"]
+        found, origin, differences = way(passes, inputs, kind, replaced)
+        totals = [torch.zeros_like(difference, dtype=torch.float64) for difference in differences]
+        # Rows can be shared out only where the texts of a batch come first.
+        together &= ids.shape[1] > 1 and all(looked.ids.shape[0] == 1 for looked in found)
+        size = max(1, min(ROWS, IDS_BACK // ids.shape[1])) if together else 1
+        for chosen in torch.arange(steps).split(size):
+            back, share = (x[chosen].to(ids.device)[:, None, None] for x in (1 - along, shares))
+
+            def change(number: int, module: nn.Module, looked: Tensor, rows: Tensor, back: Tensor = back) -> Tensor:
+                return rows - back.to(rows.dtype) * differences[number]
+
+            rows = {key: value.expand(len(chosen), -1) for key, value in inputs.items()}
+            _, gradients = _gradients(passes, rows, change)
+            for total, gradient in zip(totals, gradients, strict=True):
+                weighted = share * gradient.double()
+                total += weighted.sum(0, keepdim=True) if together else weighted
+        products = [
+            (difference.double() * total).sum(-1).flatten().cpu()
+            for difference, total in zip(differences, totals, strict=True)
+        ]
+        return summed(passes, origin, products)
+
+
+def way(
+    passes: Passes, inputs: dict[str, Tensor], kind: str, replaced: int | None
+) -> tuple[list[Looked], list[Tensor], list[Tensor]]:
+    """Run the model once, and return its lookups, where their rows belong, and how far each is from its reference."""
+    with torch.no_grad(), lookups(passes.model) as found:
+        passes.found(passes.ran(passes.model(**inputs))[0])
+    origin = origins(passes, inputs, found)
+    fixed = torch.tensor(passes.encoding.special, device=inputs["input_ids"].device)
+    pairs = zip(found, origin, strict=True)
+    return found, origin, [_difference(looked, at, fixed, kind, replaced) for looked, at in pairs]
+
+
+def _difference(looked: Looked, origin: Tensor, fixed: Tensor, kind: str, replaced: int | None) -> Tensor:
+    """Return the rows of a text less those of its reference, of the shape of its rows."""
+    moves = ((origin >= 0) & ~fixed[origin.clamp_min(0)]).view(*looked.ids.shape, 1)
+    reference = torch.zeros_like(looked.whole)
+    if kind != "zero":
+        reference = looked.module.forward(torch.full_like(looked.ids, int(replaced or 0))).detach()
+    return (looked.whole - reference) * moves
+
+
+def _gradients(
+    passes: Passes, inputs: dict[str, Tensor], change: Change | None = None
+) -> tuple[list[Looked], tuple[Tensor, ...]]:
+    """Run the model forward and back, and return what it looked up, and the gradients of its rows.
+
+    Raises:
+        ModelError: the logits do not depend on it.
+    """
+    batch = inputs["input_ids"].shape[0]
+    with lookups(passes.model, change) as found:
+        logits = passes.ran(passes.model(**inputs), batch, back=True)
+    if change is None:
+        passes.found(logits[0])
+    explained = passes.explained(logits).sum()
+    if not explained.requires_grad:
+        raise ModelError(
+            f"the logits of {type(passes.model).__name__} do not depend on the table that get_input_embeddings() "
+            f"names, so they have no gradient by a token"
+        )
+    rows = [looked.rows for looked in found]
+    return found, torch.autograd.grad(explained, rows, materialize_grads=True)
+
+
+def _credited(origin: Tensor, values: Tensor, count: int) -> Tensor:
+    """Return values by the ids that they belong to, ``[count, ...]``; those of no id are left out."""
+    origin = origin.cpu()
+    own = origin >= 0
+    return torch.zeros(count, *values.shape[1:], dtype=values.dtype).index_add(0, origin[own], values[own])
+
+
+def summed(passes: Passes, origin: list[Tensor], products: list[Tensor]) -> list[float]:
+    """Return the score of each id: the sum over the lookups."""
+    total = torch.zeros(len(passes.encoding.input_ids), dtype=torch.float64)
+    for at, values in zip(origin, products, strict=True):
+        total += _credited(at, values, len(total))
+    scores: list[float] = total.tolist()
+    return scores

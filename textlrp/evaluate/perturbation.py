@@ -1,0 +1,251 @@
+"""What a model makes of a text without some of its tokens: ids are changed, and never decoded and tokenized again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from textlrp.basics import options
+from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError, said
+from textlrp.explain.batching import IDS, PADDING, buckets
+from textlrp.explain.classifier import FORWARD_LIMITS
+from textlrp.explain.labels import Choice, Pick
+from textlrp.explain.tokenizer_fit import word_table
+from textlrp.lrp.request import precision_of
+from textlrp.text.encoding import Batch, Encoding
+
+if TYPE_CHECKING:
+    from textlrp.explain.explainer import Explainer
+
+MASK, DELETE, ZERO = "mask", "delete", "zero"
+
+#: How tokens can be taken from a text.
+PERTURBATIONS = (MASK, DELETE, ZERO)
+
+
+class Outcome(NamedTuple):
+    """What a model makes of a text.
+
+    Attributes:
+        logit: of the target, or its difference to the contrast's.
+        probability: of the target, or None where the model gives none (regression).
+    """
+
+    logit: float
+    probability: float | None
+
+
+class _Variant(NamedTuple):
+    removed: frozenset[int]
+    encoding: Encoding
+
+
+class Perturbed:
+    """A text from which tokens can be taken, by one of three perturbations.
+
+    - ``"mask"``: their ids become that of the tokenizer's mask token, or else of its unknown token, or else of its
+      padding token; ``replacement`` says which.
+    - ``"delete"``: their ids are left out, and the positions of the others close up. Where that leaves nothing at all,
+      because the tokenizer adds no special tokens, one token of ``"mask"`` stands for the empty text.
+    - ``"zero"``: their rows of the embedding table are zero once they are looked up; ids and positions stay.
+
+    Special tokens always stay. Texts are read in batches of at most ``textlrp.explain.batching.IDS`` ids, or one by one
+    where the model reads a text in a batch in another way than alone. What was read once is not read again.
+
+    Args:
+        explainer: the model and its tokenizer.
+        text: the document; cut where it is longer than the model reads.
+        target: a label name or index; default: the predicted label.
+        contrast: a label, ``"runner-up"``, or None; see :meth:`textlrp.Explainer.explain`.
+        text_pair: the second text of a pair, or None.
+        perturb: ``"mask"``, ``"delete"`` or ``"zero"``.
+
+    Attributes:
+        encoding: the text as the model reads it.
+        perturb: the perturbation.
+        replacement: the token that stands in the place of others, such as ``[MASK]``; empty where none does.
+        target, contrast: the labels, by name.
+        original: what the model makes of the text as it is.
+        forwards: how many texts were read so far, the original and checks included.
+
+    Raises:
+        InputError: there is no such perturbation or label, or the tokenizer has no token to mask with.
+        LRPError: the text cannot be read.
+    """
+
+    def __init__(
+        self,
+        explainer: Explainer,
+        text: str,
+        *,
+        target: str | int | None = None,
+        contrast: str | int | None = None,
+        text_pair: str | None = None,
+        perturb: str = MASK,
+    ) -> None:
+        if not isinstance(perturb, str) or perturb not in PERTURBATIONS:
+            raise InputError(f"a text is perturbed by {', '.join(PERTURBATIONS)}, not by {perturb!r}")
+        self._classifier, self._head = explainer.classifier, explainer.head
+        choice = Choice(target, contrast)
+        choice.check(self._head)
+        self.text, self.text_pair, self.perturb = text, text_pair, perturb
+        self.encoding = explainer.encode(text, text_pair)
+        self.special = self.encoding.special
+        bare = perturb == DELETE and not any(self.special)
+        self._filler = _filler(explainer.tokenizer) if perturb == MASK or bare else None
+        self.replacement = self._filler[1] if self._filler else ""
+        self.forwards = 0
+        self._pads = getattr(explainer.tokenizer, "pad_token_id", None) is not None
+        self._together = True
+        self._checked: set[bool] = set()
+        outputs = self._read([self._variant(frozenset())])[0]
+        self._pick: Pick = choice.pick(self._head, outputs)
+        labels = self._head.labels(outputs.shape[0])
+        self.target = labels[self._pick.target]
+        self.contrast = None if self._pick.contrast is None else labels[self._pick.contrast]
+        self.original = self._outcome(outputs)
+        self._known = {frozenset[int](): self.original}
+
+    def outcomes(self, removals: Iterable[Iterable[int]]) -> list[Outcome]:
+        """Return what the model makes of the text without some tokens, once for each set of token indices.
+
+        Raises:
+            InputError: a special token, or none of the text's, is among the indices.
+            ModelError: the model fails on a perturbed text, or does not look its ids up as ``"zero"`` needs.
+            NonFiniteError: a logit is NaN or infinite.
+        """
+        says = "a set of tokens to take from the text holds their indices"
+        asked = [frozenset(options.whole(i, says) for i in removed) for removed in removals]
+        places = {i for i, special in enumerate(self.special) if not special}
+        for removed in asked:
+            if not removed <= places:
+                raise InputError(
+                    f"token {min(removed - places)} cannot be taken from the text: it is a special token, or none of "
+                    f"its {len(self.special)}"
+                )
+        new = [self._variant(removed) for removed in dict.fromkeys(asked) if removed not in self._known]
+        lengths = [len(each.encoding.input_ids) for each in new]
+        for bucket in buckets(lengths, IDS, PADDING if self._pads else 0.0):
+            variants = [new[i] for i in bucket]
+            for each, outputs in zip(variants, self._read(variants), strict=True):
+                self._known[each.removed] = self._outcome(outputs)
+        return [self._known[removed] for removed in asked]
+
+    def _variant(self, removed: frozenset[int]) -> _Variant:
+        encoding = self.encoding
+        if not removed or self.perturb == ZERO:
+            return _Variant(removed, encoding)
+        kept = [i for i in range(len(encoding.input_ids)) if i not in removed]
+        if self.perturb == DELETE and kept:
+            return _Variant(removed, encoding.take(kept))
+        assert self._filler is not None
+        ids = [self._filler[0] if i in removed else each for i, each in enumerate(encoding.input_ids)]
+        masked = replace(encoding, inputs={**encoding.inputs, "input_ids": ids})
+        return _Variant(removed, masked if self.perturb == MASK else masked.take([0]))
+
+    def _outcome(self, outputs: Tensor) -> Outcome:
+        weights = torch.tensor(self._head.weights(self._pick, outputs.shape[0]), dtype=outputs.dtype)
+        return Outcome(float(weights @ outputs), self._head.probabilities(outputs).get(self.target))
+
+    def _read(self, variants: Sequence[_Variant]) -> list[Tensor]:
+        """Return the outputs ``[outputs]`` of each text, float64, read together, or apart where they cannot be."""
+        alike = len({len(each.encoding.input_ids) for each in variants}) == 1
+        if len(variants) > 1 and not (self._together and (alike or self._pads)):
+            lengths = [len(each.encoding.input_ids) if self._together else i for i, each in enumerate(variants)]
+            apart = groupby(zip(lengths, variants, strict=True), lambda each: each[0])
+            return [row for _, group in apart for row in self._read([each for _, each in group])]
+        try:
+            found = self._forward(variants)
+            trusted = len(variants) == 1 or alike in self._checked or self._same_alone(variants, found)
+        except LRPError:
+            if len(variants) == 1:
+                raise
+            trusted = False
+        except Exception as error:  # a decoder without a padding token, say, takes one text at a time
+            if len(variants) == 1:
+                raise ModelError(f"the model fails on the perturbed text: {said(error)}") from error
+            trusted = False
+        if not trusted:
+            self._pads = False
+            self._together &= not alike
+            return self._read(variants)
+        if len(variants) > 1:
+            self._checked.add(alike)
+        if not bool(torch.isfinite(found).all()):
+            raise NonFiniteError(f"the model's logits are not finite for a text perturbed by {self.perturb!r}")
+        return list(found)
+
+    def _forward(self, variants: Sequence[_Variant]) -> Tensor:
+        batch = self._classifier.pad([each.encoding for each in variants])
+        if self.perturb == ZERO and any(each.removed for each in variants):
+            found = self._zeroed(batch, [each.removed for each in variants])
+        else:
+            found = self._classifier.logits(batch)
+        self.forwards += len(variants)
+        return found.cpu().double()
+
+    def _same_alone(self, variants: Sequence[_Variant], found: Tensor) -> bool:
+        """Whether the text with the most padding has the logits that it has alone."""
+        row = min(range(len(variants)), key=lambda i: len(variants[i].encoding.input_ids))
+        alone = self._forward([variants[row]])[0]
+        limit = FORWARD_LIMITS[precision_of(self._classifier.model.parameters())]
+        return bool((alone - found[row]).abs().max() <= limit * found.abs().max())
+
+    def _zeroed(self, batch: Batch, removed: Sequence[frozenset[int]]) -> Tensor:
+        """Return the logits with the looked-up rows of some tokens zero, wherever the model looks its ids up."""
+        name, ids = type(self._classifier.model).__name__, torch.tensor(self.encoding.input_ids)
+        rows = torch.zeros(len(removed), len(ids), dtype=torch.bool)
+        for row, places in enumerate(removed):
+            rows[row, sorted(places)] = True
+        looked_up = []
+
+        def erase(module: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor:
+            index = args[0] if args else kwargs.get("input", next(iter(kwargs.values()), None))
+            looked_up.append(_moved(rows, ids, index, name))
+            return output.masked_fill(looked_up[-1].to(output.device)[..., None], 0.0)
+
+        def watch_lookups(model: nn.Module) -> None:
+            table = word_table(model)
+            weight = getattr(table, "weight", None)
+            for module in model.modules():
+                if module is table or (isinstance(module, nn.Embedding) and module.weight is weight):
+                    module.register_forward_hook(erase, with_kwargs=True)
+
+        logits = self._classifier.logits(batch, watch_lookups)
+        if not looked_up:
+            raise ModelError(
+                f"{name} does not call a table of its input ids that get_input_embeddings() names, so "
+                f"no row of it can be zero: perturb by {MASK!r} or {DELETE!r}"
+            )
+        return logits
+
+
+def _moved(rows: Tensor, ids: Tensor, index: Any, name: str) -> Tensor:
+    """Send marked places the way that the ids went: nowhere, to the right by one (decoders), or into a longer text."""
+    if isinstance(index, Tensor) and index.dim() == 2 and index.shape[0] == rows.shape[0]:
+        found, (count, width) = index.cpu(), (len(ids), index.shape[1])
+        if width >= count and bool((found[:, :count] == ids).all()):
+            return torch.nn.functional.pad(rows, (0, width - count))
+        if width == count and bool((found[:, 1:] == ids[:-1]).all()):
+            return torch.nn.functional.pad(rows[:, :-1], (1, 0))
+    raise ModelError(
+        f"{name} looks up other ids than those of the text, so it is not known which rows must be zero: perturb by "
+        f"{MASK!r} or {DELETE!r}"
+    )
+
+
+def _filler(tokenizer: Any) -> tuple[int, str]:
+    """Return the id and the token that stand in the place of others."""
+    for kind in ("mask", "unk", "pad"):
+        found = getattr(tokenizer, f"{kind}_token_id", None)
+        if found is not None:
+            return found, str(getattr(tokenizer, f"{kind}_token"))
+    raise InputError(
+        f"{type(tokenizer).__name__} has no mask, unknown or padding token to put in the place of others: perturb by "
+        f"{ZERO!r}, or by {DELETE!r} where it adds special tokens"
+    )

@@ -1,0 +1,225 @@
+"""An evaluation as tables for the terminal, and the words that tables and pages share."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from textlrp.basics.characters import printable
+from textlrp.evaluate import measures as measured
+from textlrp.evaluate.intervals import LEVEL, Interval
+from textlrp.evaluate.log import Plan
+from textlrp.evaluate.measures import Measure
+from textlrp.evaluate.summary import Cell, Cost, Failure, Section, Summary, Table
+from textlrp.render.format import named, percent
+
+#: What stands where there is no number.
+NOTHING = "–"
+
+#: The largest p at which a difference gets a star.
+ALPHA = 0.05
+
+
+def render(summary: Summary) -> RenderableType:
+    """Return an evaluation as rich tables: for each model and corpus its measures and costs, then how to read them."""
+    parts: list[RenderableType] = []
+    for section in summary.sections:
+        parts.append(Text(f"{named(section.model)} on {named(section.corpus)}", style="bold"))
+        parts.append(Text(facts(section)))
+        parts += [each for table in section.tables for each in (_first(summary, table), _others(table))]
+        parts.append(_costs(section))
+        parts += [Text(failure(each), style="bold") for each in section.failures]
+    parts += [Text(sentence) for sentence in explained(summary)]
+    if len(summary.plan.methods) > 1:
+        parts.append(Text(f"A star marks a difference to {named(summary.plan.methods[0])} with p < {ALPHA}."))
+    return Group(*(each for part in parts for each in (part, Text())))
+
+
+def title(table: Table, plan: Plan) -> str:
+    """Return what a table shows."""
+    if not table.perturb:
+        return f"plausibility, {counted(table.documents)} with marked words"
+    stand_in = f" ({printable(table.replacement)})" if table.replacement else ""
+    return f"faithfulness, {plan.by}s {measured.PERTURBATIONS[table.perturb]}{stand_in}, {counted(table.documents)}"
+
+
+def facts(section: Section) -> str:
+    """Return how many documents there are, and how often the model is right."""
+    right = (
+        f", {percent(section.right / section.labeled)} of {section.labeled:,} labels right" if section.labeled else ""
+    )
+    return f"{counted(section.documents)}{right}"
+
+
+def counted(count: int) -> str:
+    """Return a number of documents."""
+    return f"{count:,} document{'' if count == 1 else 's'}"
+
+
+def failure(failed: Failure) -> str:
+    """Return what failed how often, and why the first time."""
+    how = f", tokens {measured.PERTURBATIONS[failed.perturb]}" if failed.perturb else ""
+    what = f"{named(failed.method)}{how}: {counted(failed.documents)} not measured"
+    return f"{what}; {named(failed.example)}: {printable(failed.reason)}"
+
+
+def heading(measure: Measure) -> str:
+    """Return a measure's name with an arrow to where it is better."""
+    return f"{measure.name} {'↑' if measure.more else '↓'}"
+
+
+def tested(table: Table) -> list[Measure]:
+    """Return the measures that tables show."""
+    return [measure for measure in table.measures if measure.tested]
+
+
+def number(value: float) -> str:
+    """Return a number with three digits, or three decimals where it is less than 1."""
+    decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "\u2212")
+
+
+def signed(value: float) -> str:
+    """Return :func:`number` with its sign."""
+    written = number(value)
+    return written if written.startswith("\u2212") else f"+{written}"
+
+
+def interval(found: Interval) -> str:
+    """Return the ends of an interval."""
+    return f"{number(found.low)} to {number(found.high)}"
+
+
+def probability(p: float) -> str:
+    """Return a p with as many digits as it deserves."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.0995 else f"p = {p:.2f}"
+
+
+def seconds(value: float) -> str:
+    """Return seconds, or milliseconds of less than one."""
+    return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.0f} ms" if value >= 0.01 else f"{1000 * value:.1f} ms"
+
+
+def forwards(value: float) -> str:
+    """Return a mean number of forward passes."""
+    return f"{value:,.0f}" if value >= 10 or value == round(value) else f"{value:.1f}"
+
+
+def explained(summary: Summary) -> list[str]:
+    """Return how to read the numbers, in sentences."""
+    plan = summary.plan
+    tables = [table for section in summary.sections for table in section.tables]
+    found = [
+        f"Means over documents with {LEVEL:.0%} bootstrap intervals. ↑: more is better; ↓: less is better. The label "
+        f"that the model predicts is explained."
+    ]
+    if len(plan.methods) > 1:
+        first = named(plan.methods[0])
+        found.append(
+            f"“vs {first}” is the difference to {first} on the documents that both have, with its interval, "
+            f"and the p of a paired sign-flip test by Holm’s correction for all comparisons of the table."
+        )
+    for faithful in (True, False):
+        shown = next((table for table in tables if bool(table.perturb) is faithful), None)
+        if shown is not None:
+            found.append("; ".join(f"{measure.name}: {measure.says}" for measure in tested(shown)) + ".")
+        if shown is not None and faithful and any(each.partition(":")[0] == "occlusion" for each in plan.methods):
+            found.append("Occlusion is leaving one out, so its tau is 1 where it takes tokens away in the same way.")
+        if shown is not None and not faithful:
+            found.append("Marked words count where the model predicts the label that they are reasons for.")
+    found.append(
+        "Forward passes are what a method costs for one document, a backward pass counted as two; seconds are medians "
+        f"on {named(plan.machine.get('device', 'an unknown device'))}."
+    )
+    return found
+
+
+def command(plan: Plan) -> tuple[str, ...]:
+    """Return the command that makes an evaluation again, in parts, with models and files by their short names."""
+    parts = ["textlrp evaluate"]
+    for option, names in (
+        ("--model", [model["name"] for model in plan.models if not model.get("built_in")]),
+        ("--corpus", [corpus["name"] for corpus in plan.corpora]),
+        ("--method", plan.methods),
+        ("--perturb", plan.perturb),
+    ):
+        parts += [shlex.join([option, name]) for name in names]
+    parts += [f"--by {plan.by}", f"--measures {','.join(plan.measures)}", f"--seed {plan.seed}"]
+    return (*parts, *([] if plan.limit is None else [f"--limit {plan.limit}"]))
+
+
+def _first(summary: Summary, table: Table) -> RichTable:
+    """The first measure: a line for each method with all that is known of it."""
+    measure, reference = tested(table)[0], summary.plan.methods[0]
+    columns = ["method", heading(measure), "interval"]
+    columns += [f"vs {named(reference)}", "interval", "p"] if len(table.rows) > 1 else []
+    made = _grid(title(table, summary.plan), columns)
+    for row in table.rows:
+        cell = row.cells[measure.key]
+        cells = [named(row.method), *((_mean(cell, table), _ends(cell.mean)) if cell.mean else (NOTHING, ""))]
+        if cell.difference is not None and cell.p is not None:
+            p = probability(cell.p).removeprefix("p ").removeprefix("= ")
+            cells += [signed(cell.difference.mean), _ends(cell.difference), p]
+        made.add_row(*map(Text, cells))
+    return made
+
+
+def _others(table: Table) -> RichTable:
+    """The other measures, with their intervals below and a star where the difference is beyond chance."""
+    measures = tested(table)[1:]
+    made = _grid("", ["method", *map(heading, measures)])
+    for row in table.rows:
+        cells = []
+        for cell in (row.cells[measure.key] for measure in measures):
+            if cell.mean is None:
+                cells.append(Text(NOTHING))
+                continue
+            star = "*" if cell.p is not None and cell.p < ALPHA else ""
+            cells.append(Text.assemble(_mean(cell, table) + star, "\n", (_ends(cell.mean), "dim")))
+        made.add_row(Text(named(row.method)), *cells)
+    return made
+
+
+def _ends(found: Interval) -> str:
+    return f"{number(found.low)}, {number(found.high)}"
+
+
+def _mean(cell: Cell, table: Table) -> str:
+    """The mean, with the number of documents where it is not that of all."""
+    assert cell.mean is not None
+    fewer = f" ({cell.mean.count:,})" if cell.mean.count < table.documents else ""
+    return number(cell.mean.mean) + fewer
+
+
+def _costs(section: Section) -> RichTable:
+    made = _grid("cost of a document", ["method", "forward passes"])
+    made.add_column("time", justify="right", no_wrap=True)
+    for cost in section.costs:
+        made.add_row(Text(named(cost.method)), *map(Text, cost_cells(cost)))
+    return made
+
+
+def cost_cells(cost: Cost) -> tuple[str, str]:
+    """Return forward passes and time of a method."""
+    if cost.forwards is None or cost.seconds is None:
+        return NOTHING, NOTHING
+    return forwards(cost.forwards), seconds(cost.seconds)
+
+
+def _grid(name: str, columns: Sequence[str]) -> RichTable:
+    made = RichTable(
+        box=box.SIMPLE_HEAD,
+        title=Text(name, style="bold") if name else None,
+        title_justify="left",
+        padding=(0, 0, 0, 1),
+        pad_edge=False,
+        show_edge=False,
+    )
+    for i, column in enumerate(columns):
+        made.add_column(Text(column), justify="right" if i else "left", overflow="fold", no_wrap=not i)
+    return made

@@ -1,0 +1,142 @@
+"""From what a batch brought to explanations: spans, labels, and the books of the whole document."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from textlrp.errors import ModelError
+from textlrp.explain.batching import Document, Found
+from textlrp.explain.labels import Head
+from textlrp.results.explanation import Explanation
+from textlrp.results.layers import Layer
+from textlrp.results.ledger import TOKENS, Ledger, mean
+from textlrp.results.spans import TEXT, TEXT_PAIR, Span
+from textlrp.text.encoding import Encoding
+
+
+@dataclass(frozen=True)
+class Source:
+    """How explanations are made: what they say of it.
+
+    Attributes:
+        head: what the model's outputs are.
+        model: the name of the model.
+        revision: its branch, tag or commit, or empty.
+        rules: the name of the rules.
+        reading: what was asked for of long texts.
+    """
+
+    head: Head
+    model: str
+    revision: str
+    rules: str
+    reading: Mapping[str, str | int]
+
+
+def explanations(document: Document, source: Source) -> list[tuple[str, Explanation]]:
+    """Return the explanation of each label of a document.
+
+    Raises:
+        LRPError: what the document's error is.
+    """
+    if document.error is not None:
+        raise document.error
+    if not document.relevance:
+        return []
+    outputs, head = document.outputs, source.head
+    labels, scores = head.labels(outputs.shape[0]), head.scores(outputs).tolist()
+    logits = dict(zip(labels, scores, strict=True))
+    encoding = document.encoding
+    truncated = (*encoding.truncated, None)
+    probabilities = head.probabilities(outputs)
+    found = []
+    for pick, relevance, books in document.explained():
+        contrast = None if pick.contrast is None else labels[pick.contrast]
+        # The same logit without the rounding of a float32 difference.
+        logit = logits[labels[pick.target]] - (0.0 if contrast is None else logits[contrast])
+        explanation = Explanation(
+            text=document.text,
+            text_pair=document.text_pair,
+            target=labels[pick.target],
+            contrast=contrast,
+            logit=logit,
+            logits=logits,
+            probabilities=probabilities,
+            predicted=labels[max(range(len(scores)), key=scores.__getitem__)],
+            tokens=spans((document.text, document.text_pair or ""), encoding, relevance),
+            ledger=_whole(books, encoding, relevance, logit),
+            truncated=truncated[0],
+            truncated_pair=truncated[1],
+            windows=len(document.windows),
+            rules=source.rules,
+            model=source.model,
+            revision=source.revision,
+            reading=source.reading,
+            versions=dict(_versions()),
+            layers=tuple(_layers(document.hidden, encoding, logit)),
+        )
+        found.append((explanation.target, explanation))
+    return found
+
+
+def _layers(windows: Sequence[Found], encoding: Encoding, logit: float) -> Iterator[Layer]:
+    """Yield the layers of a document, those of several windows put together."""
+    if not windows:
+        return
+    if any(len(window.hidden) != len(windows[0].hidden) for window in windows):
+        raise ModelError("the model runs other blocks in one window than in another, so its layers cannot be averaged")
+    count = len(windows)
+    for states in zip(*(window.hidden for window in windows), strict=True):
+        aligned = all(state.relevance.shape[1] == window.length for state, window in zip(states, windows, strict=True))
+        relevance: list[float] = []
+        if aligned:
+            total = torch.zeros(len(encoding.input_ids), dtype=torch.float64)
+            for state, window in zip(states, windows, strict=True):
+                total.index_add_(0, torch.tensor(window.indices), state.relevance[0, window.place].double().cpu())
+            relevance = (total / count).tolist()
+        elif count == 1:
+            relevance = states[0].relevance[0].double().tolist()
+        books = mean([state.ledgers[0] for state in states])
+        books = _whole(books, encoding, relevance, logit) if aligned else replace(books, logit=logit).check()
+        yield Layer(
+            states[0].name,
+            tuple(relevance),
+            books,
+            {path: tuple(_mean([state.heads[path] for state in states]).tolist()) for path in states[0].heads},
+            {path: float(_mean([state.paths[path] for state in states])) for path in states[0].paths},
+            aligned,
+        )
+
+
+def _mean(values: Sequence[Tensor]) -> Tensor:
+    """Return the mean over windows, each of which is a batch of one document."""
+    return torch.stack([value[0].double() for value in values]).mean(0)
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Return what computes an explanation; to look it up reads files."""
+    return {name: importlib.metadata.version(name) for name in ("textlrp", "torch", "transformers")}
+
+
+def spans(texts: tuple[str, str], encoding: Encoding, relevance: Sequence[float]) -> tuple[Span, ...]:
+    """Return one span for each id, given a text and the second one of a pair, and the relevance of each id."""
+    rows = zip(encoding.offsets, relevance, encoding.special, encoding.pieces, encoding.parts, strict=True)
+    sources = (TEXT, TEXT_PAIR)
+    return tuple(
+        Span(start, end, texts[part][start:end], value, special, piece, sources[part])
+        for (start, end), value, special, piece, part in rows
+    )
+
+
+def _whole(books: Ledger, encoding: Encoding, relevance: Sequence[float], logit: float) -> Ledger:
+    """Return a ledger whose row of tokens is the very sum of their relevances, if it balances."""
+    tokens = math.fsum(value for value, special in zip(relevance, encoding.special, strict=True) if not special)
+    return replace(books, rows={**books.rows, TOKENS: tokens}, logit=logit).check()

@@ -1,0 +1,319 @@
+"""Many texts at once: in batches of like length, window by window, each document with its own books at the end."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from textlrp.errors import LRPError, ModelError, ran_out, said
+from textlrp.explain.classifier import FORWARD_LIMITS, Classifier
+from textlrp.explain.labels import Head, Pick
+from textlrp.explain.progress import Bar
+from textlrp.lrp.hidden.states import Hidden
+from textlrp.lrp.request import precision_of
+from textlrp.results.ledger import Ledger, mean
+from textlrp.rules import Rules
+from textlrp.text.encoding import Batch, Encoding
+
+#: The largest share of a batch that may be padding.
+PADDING = 0.1
+
+#: The most ids in a batch of several texts, padding included: what bounds its memory.
+IDS = 4096
+
+#: How many batches with padding, and how many without, are tried first; after that, one in so many.
+_TRIED_FIRST, _TRIED_THEN = 4, 8
+
+
+class Found(NamedTuple):
+    """The hidden states of a window.
+
+    Attributes:
+        hidden: one for each layer, of this window alone.
+        indices: the places of its ids in the document.
+        place: where its ids are in the batch, by position.
+        length: how many positions the batch has.
+    """
+
+    hidden: tuple[Hidden, ...]
+    indices: Sequence[int]
+    place: slice
+    length: int
+
+
+@dataclass
+class Document:
+    """A text on its way to its explanations.
+
+    Attributes:
+        text: the text, or the first of a pair.
+        text_pair: the second text of a pair, or None.
+        encoding: the text or the pair as ids.
+        windows: the ids that are read together, by their indices; one window where the text fits into the model.
+        choose: returns the labels to explain, given the logits ``[outputs]`` of the document.
+        settled: whether the labels do not depend on the logits.
+        error: why there is no explanation, once that is known.
+        picked: the labels, once they are known; there may be none.
+        logits: the sum over the windows, ``[outputs]``, float64.
+        relevance: for each label, the sum over the windows, ``[ids]``, float64.
+        ledgers: for each label, one ledger a window.
+        hidden: what was found between the layers, one a window, where that was asked for.
+    """
+
+    text: str
+    text_pair: str | None
+    encoding: Encoding
+    windows: Sequence[Sequence[int]]
+    choose: Callable[[Tensor], list[Pick]]
+    settled: bool
+    error: LRPError | None = None
+    picked: list[Pick] | None = None
+    logits: Tensor = field(default_factory=lambda: torch.zeros(()))
+    relevance: list[Tensor] = field(default_factory=list)
+    ledgers: list[list[Ledger]] = field(default_factory=list)
+    hidden: list[Found] = field(default_factory=list)
+
+    def pick(self, logits: Tensor) -> list[Pick]:
+        """Return the labels: those that are known, or else what is chosen by the logits ``[outputs]``."""
+        return self.choose(logits) if self.picked is None else self.picked
+
+    @property
+    def steps(self) -> int:
+        """How many windows the model goes through, for the choice of the labels and for their explanation."""
+        return len(self.windows) * (1 if self.settled or len(self.windows) == 1 else 2)
+
+    @property
+    def outputs(self) -> Tensor:
+        """The document's logits: the mean of its windows', ``[outputs]``."""
+        return self.logits / len(self.windows)
+
+    def explained(self) -> Iterator[tuple[Pick, list[float], Ledger]]:
+        """Yield each label with the relevance of each id and the ledger, both the mean of the windows'."""
+        for pick, relevance, books in zip(self.picked or (), self.relevance, self.ledgers, strict=True):
+            yield pick, (relevance / len(self.windows)).tolist(), mean(books)
+
+
+class _Window(NamedTuple):
+    document: Document
+    indices: Sequence[int]
+    encoding: Encoding
+
+
+class _Asked(NamedTuple):
+    rules: Rules
+    layers: bool
+
+
+class Engine:
+    """Explains documents in batches.
+
+    Most models read a text in a batch as they read it alone. Some do not: their convolutions or their hashing reach
+    into the padding, they look for another padding id than the tokenizer's, or their experts are shared out among the
+    texts. One text of a batch is classified alone to notice that; from then on only texts of the same length share a
+    batch, or none do. Where the first batches have passed, padded ones among them, only some of the others are tried.
+    """
+
+    def __init__(self, classifier: Classifier, head: Head) -> None:
+        self._classifier, self._head = classifier, head
+        self._pads = getattr(classifier.tokenizer, "pad_token_id", None) is not None
+        self._takes_batches = True
+        self._passed = {True: 0, False: 0}  # how many batches with and without padding have passed
+        self._untried = 0
+
+    def run(self, documents: Sequence[Document], rules: Rules, batch_size: int, bar: Bar, layers: bool = False) -> None:
+        """Explain documents; what comes out, or why nothing does, is noted in each of them."""
+        asked = _Asked(rules, layers)
+        for document in documents:
+            if len(document.windows) > 1 and not document.settled:
+                self._settle(document, batch_size, bar)
+        windows = [window for document in documents for window in _windows(document)]
+        lengths = [len(window.indices) for window in windows]
+        for bucket in buckets(lengths, batch_size, PADDING if self._pads else 0.0):
+            self._explain([windows[i] for i in bucket], asked)
+            bar.advance(len(bucket))
+
+    def _settle(self, document: Document, batch_size: int, bar: Bar) -> None:
+        """Choose the labels of a document of several windows by the mean of their logits, before they are explained."""
+        try:
+            windows = list(_windows(document))
+            logits = []
+            size = batch_size if self._takes_batches else 1
+            for bucket in buckets([len(window.indices) for window in windows], size, 0.0):
+                logits.append(self._logits([windows[i] for i in bucket]))
+                bar.advance(len(bucket))
+            document.picked = document.choose(torch.cat(logits).mean(0))
+        except Exception as error:
+            traceback.clear_frames(error.__traceback__)
+            document.error = _sentence(error, len(document.windows[0]))
+
+    def _logits(self, windows: Sequence[_Window]) -> Tensor:
+        """Return the logits of the plain model, ``[windows, outputs]``, of windows together or else one by one."""
+        try:
+            batch = self._classifier.pad([window.encoding for window in windows])
+            return self._classifier.logits(batch).double().cpu()
+        except Exception:  # a decoder without a padding token, say, takes one text at a time
+            if len(windows) == 1:
+                raise
+        return torch.cat([self._logits([window]) for window in windows])
+
+    def _explain(self, windows: Sequence[_Window], asked: _Asked) -> None:
+        """Explain windows together, or apart where they cannot be together."""
+        # Where no label is to be explained, there is nothing more to do.
+        windows = [window for window in windows if window.document.error is None and window.document.picked != []]
+        if not windows:
+            return
+        padded = len({len(window.indices) for window in windows}) > 1
+        if padded and not self._pads:
+            for _, alike in groupby(windows, lambda window: len(window.indices)):
+                self._explain(list(alike), asked)
+            return
+        if len(windows) > 1 and not self._takes_batches:
+            for window in windows:
+                self._explain([window], asked)
+            return
+        if len(windows) > 1 and not self._classifier.fits([window.encoding for window in windows]):
+            self._halve(windows, asked)
+            return
+        raised: Exception | None = None
+        fits = False
+        try:
+            batch = self._classifier.pad([window.encoding for window in windows])
+            fits = self._propagate(windows, batch, asked)
+        except Exception as error:  # whatever a model raises, the other documents are not lost
+            raised = error
+            # What the failed pass holds is let go of before anything else is tried.
+            traceback.clear_frames(error.__traceback__)
+        if raised is not None:
+            if len(windows) == 1:
+                windows[0].document.error = _sentence(raised, len(windows[0].indices))
+                return
+            if ran_out(raised):
+                self._halve(windows, asked)
+                return
+            for window in windows:
+                self._explain([window], asked)
+            if not isinstance(raised, LRPError) and all(window.document.error is None for window in windows):
+                self._takes_batches = False
+            return
+        if not fits:
+            self._pads = False
+            self._takes_batches &= padded
+            self._explain(windows, asked)
+
+    def _halve(self, windows: Sequence[_Window], asked: _Asked) -> None:
+        """Explain windows in two batches, since one would take more memory than there is."""
+        half = len(windows) // 2
+        self._explain(windows[:half], asked)
+        self._explain(windows[half:], asked)
+
+    def _propagate(self, windows: Sequence[_Window], batch: Batch, asked: _Asked) -> bool:
+        """Explain a batch and note what comes out; return False, and note nothing, where it changes the logits."""
+        head = self._head
+
+        def targets(logits: Tensor) -> list[Tensor]:
+            picked = [window.document.pick(row) for window, row in zip(windows, logits, strict=True)]
+            return [
+                torch.tensor([head.weights(pick, logits.shape[1]) for pick in picks], device=logits.device)
+                for picks in zip(*picked, strict=True)
+            ]
+
+        found = self._classifier.propagate(batch, targets, asked.rules, asked.layers)
+        if found and len(windows) > 1 and self._is_due(windows) and not self._same_alone(windows, found[0].logits):
+            return False
+        if not found:
+            for window in windows:
+                window.document.picked = []
+            return True
+        logits = found[0].logits.double().cpu()
+        relevances = [each.relevance.double().cpu() for each in found]
+        for row, (window, place) in enumerate(zip(windows, batch.places, strict=True)):
+            document = window.document
+            document.picked = document.pick(found[0].logits[row])
+            document.logits = document.logits + logits[row]
+            indices = torch.tensor(window.indices)
+            for i, each in enumerate(found):
+                if len(document.ledgers) <= i:
+                    document.ledgers.append([])
+                    document.relevance.append(torch.zeros(len(document.encoding.input_ids), dtype=torch.float64))
+                document.relevance[i].index_add_(0, indices, relevances[i][row, place])
+                document.ledgers[i].append(each.ledgers[row])
+            if asked.layers:
+                hidden = tuple(state.alone(row) for state in found[0].layers)
+                document.hidden.append(Found(hidden, window.indices, place, found[0].relevance.shape[1]))
+        return True
+
+    def _is_due(self, windows: Sequence[_Window]) -> bool:
+        """Whether a batch is tried: all until some have passed, then one in so many."""
+        padded = len({len(window.indices) for window in windows}) > 1
+        self._untried += 1
+        due = self._passed[padded] < _TRIED_FIRST or self._untried >= _TRIED_THEN
+        if due:
+            self._untried = 0
+            self._passed[padded] += 1  # where it does not pass, nothing of its kind comes again
+        return due
+
+    def _same_alone(self, windows: Sequence[_Window], logits: Tensor) -> bool:
+        """Whether the text with the most padding has the logits that it has alone."""
+        row = min(range(len(windows)), key=lambda i: len(windows[i].indices))
+        alone = self._classifier.logits(self._classifier.pad([windows[row].encoding]))[0]
+        limit = FORWARD_LIMITS[precision_of(self._classifier.model.parameters())]
+        # Rounding is as large as the logits of the batch are, however close to zero these are.
+        return bool((alone - logits[row]).abs().max() <= limit * logits.abs().max())
+
+
+def buckets(lengths: Sequence[int], batch_size: int, padding: float = PADDING, ids: int = IDS) -> list[list[int]]:
+    """Put texts of like length together, the longest first.
+
+    Args:
+        lengths: how many ids each text has.
+        batch_size: the most texts in a batch.
+        padding: the largest share of a batch that may be padding.
+        ids: the most ids in a batch of several texts, padding included.
+
+    Returns:
+        The places of the texts of each batch.
+    """
+    found: list[list[int]] = []
+    longest = total = 0
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        size = len(found[-1]) + 1 if found else 0
+        total += lengths[i]
+        if not size or size > batch_size or size * longest > ids or total < (1 - padding) * size * longest:
+            found.append([])
+            longest = total = lengths[i]
+        found[-1].append(i)
+    return found
+
+
+def _windows(document: Document) -> Iterator[_Window]:
+    if len(document.windows) == 1:
+        yield _Window(document, document.windows[0], document.encoding)
+        return
+    for indices in document.windows:
+        yield _Window(document, indices, document.encoding.take(indices))
+
+
+def _sentence(error: Exception, count: int) -> LRPError:
+    """Return an error of textlrp: the one that was raised, or one that says what the model raised.
+
+    Args:
+        error: what was raised.
+        count: how many ids were read at once.
+    """
+    if isinstance(error, LRPError):
+        return error
+    if ran_out(error):
+        sentence = ModelError(
+            f"there is not enough memory to explain {count:,} ids at once: read the text with long='windows', or give "
+            f"window=, the number of ids to read at once"
+        )
+    else:
+        sentence = ModelError(f"the model fails on this text: {said(error)}")
+    sentence.__cause__ = error
+    return sentence

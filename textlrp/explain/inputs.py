@@ -1,0 +1,84 @@
+"""Texts and labels as people hold them: lists, generators, columns of tables, pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from textlrp.basics import options
+from textlrp.errors import InputError
+
+
+def column(values: Any, what: str) -> Iterable[Any]:
+    """Return what can be iterated over, if that gives texts or labels one by one."""
+    if isinstance(values, (str, bytes)):
+        raise InputError(f"{what} takes a list, not a single string: put it in brackets, or use explain")
+    columns = getattr(values, "column_names", getattr(values, "columns", None))
+    if columns is not None:
+        named = ", ".join(map(str, list(columns)[:5])) if isinstance(columns, Iterable) else str(columns)
+        raise InputError(f"{what} takes one column, and {type(values).__name__} has several ({named}): choose one")
+    if isinstance(values, dict) or not isinstance(values, Iterable) or not _iterates(values):
+        raise InputError(f"{what} takes a list, a generator or a column of texts, not {type(values).__name__}")
+    return values
+
+
+def pair(value: Any) -> tuple[Any, Any]:
+    """Return a text and the second text of a pair, or None in its place; whether they are texts is found out later.
+
+    Raises:
+        InputError: the value is a list or a dict, and no pair.
+    """
+    if isinstance(value, dict):
+        unknown = set(value) - {"text", "text_pair"}
+        if unknown or "text" not in value:
+            found = ", ".join(map(str, value)) or "nothing"
+            raise InputError(f"a pair is a dict with text and text_pair, not with {found}")
+        return value["text"], value.get("text_pair")
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise InputError(f"a pair has two texts, not {len(value)}")
+        return value[0], value[1]
+    return value, None
+
+
+def single(value: Any) -> bool:
+    """Whether a value is one label, a name or an index, and not several."""
+    return isinstance(value, (str, bool)) or options.as_whole(value) is not None
+
+
+def each(targets: Any, count: int) -> list[Any]:
+    """Return one target for each text."""
+    if targets is None or single(targets):
+        return [targets] * count
+    listed = list(column(targets, "targets"))
+    if len(listed) != count:
+        raise InputError(f"targets has {len(listed)} labels for {count} texts: give one for each, or one for all")
+    return listed
+
+
+def _iterates(values: Any) -> bool:
+    try:
+        return iter(values) is not None
+    except TypeError:  # a tensor of a single number says that it can be iterated over, and cannot
+        return False
+
+
+def paired(texts: Iterable[Any], targets: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each text with its target, drawing both as they are asked for.
+
+    Raises:
+        InputError: there are more texts than targets, or fewer.
+    """
+    if targets is None or single(targets):
+        for text in texts:
+            yield text, targets
+        return
+    count, labels, none = 0, iter(targets), object()
+    for text in texts:
+        label = next(labels, none)
+        if label is none:
+            raise InputError(f"targets has {count} labels, and there are more texts: give one for each, or one for all")
+        yield text, label
+        count += 1
+    if next(labels, none) is not none:
+        raise InputError(f"targets has more labels than the {count} texts: give one for each, or one for all")

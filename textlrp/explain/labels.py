@@ -1,0 +1,331 @@
+"""What the outputs of a classifier mean: its labels, their scores and probabilities, and the choice among them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from textlrp.basics import options
+from textlrp.errors import InputError, ModelError
+from textlrp.render.format import named
+
+#: The kinds of heads, as ``problem_type`` in the config of a transformers model names them.
+SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+PROBLEM_TYPES = (SINGLE, MULTI, REGRESSION)
+
+#: What pipelines and cross-encoders note instead.
+_FUNCTIONS = {"softmax": SINGLE, "sigmoid": MULTI, "none": REGRESSION, "identity": REGRESSION}
+
+RUNNER_UP = "runner-up"
+
+#: A number of a label that is none: no classifier has so many outputs.
+_MOST_LABELS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Pick:
+    """An explained label and the label that it is set against, by index."""
+
+    target: int
+    contrast: int | None = None
+
+
+@dataclass(frozen=True)
+class Head:
+    """The outputs of a classifier.
+
+    A head of two labels and one output (a binary classifier) has the log-odds of the second label as its output; the
+    score of the first label is the same with the other sign.
+
+    Attributes:
+        names: the labels that the model's config names, by index, or None.
+        problem_type: one of :data:`PROBLEM_TYPES`, or None where nothing says which; then several outputs are read as
+            labels that exclude each other, and a single one as a number without a probability.
+        unnamed: the indices, below that of the last name, that the config leaves out; their labels are numbered.
+    """
+
+    names: tuple[str, ...] | None = None
+    problem_type: str | None = None
+    unnamed: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.problem_type is not None:
+            options.choice(self.problem_type, PROBLEM_TYPES, f"problem_type is one of {', '.join(PROBLEM_TYPES)}")
+
+    @classmethod
+    def of(cls, config: Any, problem_type: str | None = None) -> Head:
+        """Read a head from a model's config, where ``problem_type`` does not say otherwise."""
+        kind = _problem_type(config) if problem_type is None else problem_type
+        found = _names(config)
+        if found is None:
+            return cls(None, kind)
+        names = [found.get(i, f"LABEL_{i}") for i in range(max(found) + 1)]
+        told = tuple(f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names))
+        return cls(told, kind, tuple(sorted(set(range(len(names))) - found.keys())))
+
+    def binary(self, outputs: int) -> bool:
+        """Whether the one output tells two labels apart."""
+        named = self.names is not None and len(self.names) == 2 and not self.unnamed
+        return outputs == 1 and named and self.problem_type != REGRESSION
+
+    def labels(self, outputs: int) -> tuple[str, ...]:
+        """Return the labels of a head with that many outputs, numbered where the config names other ones.
+
+        Raises:
+            ModelError: the config names some labels alone, and one of them has no output.
+        """
+        if self.names is not None and (len(self.names) == outputs or self.binary(outputs)):
+            return self.names
+        if self.names is not None and self.unnamed:
+            if outputs > len(self.names):
+                return (*self.names, *(f"LABEL_{i}" for i in range(len(self.names), outputs)))
+            given = [i for i in range(len(self.names)) if i not in self.unnamed]
+            raise ModelError(
+                f"the model's config names the labels {', '.join(map(str, given))}, and the model has {outputs} "
+                f"output{'s' if outputs > 1 else ''}, numbered from 0 on, so no name can be told to belong to one: set "
+                f"model.config.id2label to a name for each of 0 to {outputs - 1}"
+            )
+        return tuple(f"LABEL_{i}" for i in range(outputs))
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Return the logit of each label, ``[labels]``, given the outputs ``[outputs]``."""
+        return torch.cat([-logits, logits]) if self.binary(logits.shape[0]) else logits
+
+    def probabilities(self, logits: Tensor) -> dict[str, float]:
+        """Return the probability of each label; empty where the outputs are no log-odds (regression)."""
+        labels, scores = self.labels(logits.shape[0]), self.scores(logits)
+        alone = logits.shape[0] == 1
+        if self.problem_type == REGRESSION or (self.problem_type is None and alone and len(labels) == 1):
+            return {}
+        values = scores.sigmoid() if alone or self.problem_type == MULTI else scores.softmax(-1)
+        return dict(zip(labels, values.tolist(), strict=True))
+
+    def weights(self, pick: Pick, outputs: int) -> list[float]:
+        """Return the weight of each output in the explained quantity."""
+        if self.binary(outputs):
+            return [1.0 if pick.target else -1.0]
+        weights = [0.0] * outputs
+        weights[pick.target] = 1.0
+        if pick.contrast is not None:
+            weights[pick.contrast] = -1.0
+        return weights
+
+    def predicted(self, logits: Tensor, threshold: float | None = None) -> list[int]:
+        """Return the labels that the model predicts, by index.
+
+        That is the label of the highest score; of a multi-label head, every label whose probability reaches the
+        threshold (default: 0.5).
+        """
+        if self.problem_type == MULTI and logits.shape[0] > 1:
+            return self.above(logits, 0.5 if threshold is None else threshold)
+        return [int(self.scores(logits).argmax())]
+
+    def above(self, logits: Tensor, threshold: float) -> list[int]:
+        """Return the labels whose probability reaches a threshold, by index.
+
+        Raises:
+            InputError: the outputs have no probabilities.
+        """
+        shares = self.probabilities(logits)
+        if not shares:
+            raise InputError(
+                "a threshold needs probabilities, and this model's output is a number (regression); if it is the "
+                "log-odds of a label, say problem_type='multi_label_classification'"
+            )
+        return [i for i, share in enumerate(shares.values()) if share >= threshold]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to explain, as a user said it.
+
+    Attributes:
+        target: a label by name or index, or None for the predicted one.
+        contrast: a label by name or index, ``"runner-up"``, or None.
+    """
+
+    target: str | int | None = None
+    contrast: str | int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("target", "contrast"):
+            label = getattr(self, name)
+            if label is not None and type(label) not in (str, int):
+                object.__setattr__(self, name, _label(label))
+
+    def check(self, head: Head) -> None:
+        """Say what is wrong before the model runs, as far as the config tells.
+
+        Raises:
+            InputError: a label is unknown.
+        """
+        if head.names is None:
+            return
+        for label in (self.target, None if self.contrast == RUNNER_UP else self.contrast):
+            if label is not None:
+                find_label(head.names, label)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the choice is made before the logits are known."""
+        return self.target is not None and self.contrast != RUNNER_UP
+
+    def pick(self, head: Head, logits: Tensor) -> Pick:
+        """Return the labels for the logits ``[outputs]`` of a text.
+
+        Raises:
+            InputError: there is no such label, or the contrast leaves nothing to explain.
+        """
+        labels, scores = head.labels(logits.shape[0]), head.scores(logits)
+        target = int(scores.argmax()) if self.target is None else find_label(labels, self.target)
+        if self.contrast is None:
+            return Pick(target)
+        if len(labels) < 2:
+            raise InputError("contrast needs a second label, and the model has one")
+        if head.binary(logits.shape[0]):
+            raise InputError(
+                f"the model has one output for {labels[0]!r} and {labels[1]!r}, which sets one against the other "
+                f"already: leave contrast out"
+            )
+        if self.contrast == RUNNER_UP and RUNNER_UP not in labels:
+            others = scores.clone()
+            others[target] = -torch.inf
+            contrast = int(others.argmax())
+        else:
+            contrast = find_label(labels, self.contrast)
+        if contrast == target:
+            raise InputError(f"contrast and target are both {labels[target]!r}: their difference is zero")
+        return Pick(target, contrast)
+
+
+@dataclass(frozen=True)
+class Several:
+    """Several labels to explain.
+
+    Attributes:
+        targets: ``"all"``, ``"predicted"``, or labels by name or index.
+        threshold: the least probability of a label that is explained, or None.
+    """
+
+    targets: str | tuple[str | int, ...]
+    threshold: float | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the labels do not depend on the logits."""
+        return self.targets != "predicted" and self.threshold is None
+
+    def check(self, head: Head) -> None:
+        """Say what is wrong before the model runs, as far as the config tells.
+
+        Raises:
+            InputError: a label is unknown, or there is none.
+        """
+        if not self.targets:
+            raise InputError("targets is empty: name a label, or say 'all' or 'predicted'")
+        for target in () if isinstance(self.targets, str) else self.targets:
+            Choice(target).check(head)
+
+    def pick(self, head: Head, choice: Choice, logits: Tensor) -> list[Pick]:
+        """Return the labels for the logits ``[outputs]`` of a text, each against the contrast of the choice.
+
+        Raises:
+            InputError: there is no such label, or a contrast leaves nothing to explain.
+        """
+        labels = head.labels(logits.shape[0])
+        if self.targets == "all":
+            wanted = list(range(len(labels)))
+            if choice.contrast is not None and choice.contrast != RUNNER_UP:
+                wanted.remove(find_label(labels, choice.contrast))
+        elif self.targets == "predicted":
+            wanted = head.predicted(logits, self.threshold)
+        else:
+            wanted = list(dict.fromkeys(find_label(labels, target) for target in self.targets))
+        if self.threshold is not None:
+            above = head.above(logits, self.threshold)
+            wanted = [i for i in wanted if i in above]
+        return [replace(choice, target=i).pick(head, logits) for i in wanted]
+
+
+def find_label(labels: tuple[str, ...], label: str | int) -> int:
+    """Return the index of a label given by name, in any case, or by index.
+
+    Raises:
+        InputError: there is no such label; the message lists the labels and the nearest one.
+    """
+    listed = ", ".join(map(named, labels[:20])) + (f", ... ({len(labels)} in all)" if len(labels) > 20 else "")
+    label = _label(label)
+    if isinstance(label, int):
+        if 0 <= label < len(labels):
+            return label
+        raise InputError(
+            f"there is no label {options.brief(label)}: the model has {len(labels)}, 0 to {len(labels) - 1} ({listed})"
+        )
+    if label in labels:
+        return labels.index(label)
+    folded = [name.casefold() for name in labels]
+    if folded.count(label.casefold()) == 1:
+        return folded.index(label.casefold())
+    if label.isdecimal() and len(label) < 19 and int(label) < len(labels):
+        return int(label)
+    near = difflib.get_close_matches(label.casefold(), folded, n=1)
+    hint = f"; did you mean {labels[folded.index(near[0])]!r}?" if near else ""
+    raise InputError(f"there is no label {label!r}: the model's labels are {listed}{hint}")
+
+
+def _label(label: Any) -> str | int:
+    """Return a label's name, or its index as an ``int``.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if isinstance(label, str):
+        return label
+    index = options.as_whole(label)
+    if index is None:
+        raise InputError(f"a label is a name or an index, not {options.brief(label)}")
+    return index
+
+
+def _names(config: Any) -> dict[int, str] | None:
+    """Return the labels that a config names, by index."""
+    names = getattr(config, "id2label", None)
+    if not names:
+        return None
+    found: dict[int, str] = {}
+    for key, name in names.items():
+        try:
+            number = int(key)
+        except (TypeError, ValueError):
+            number = -1
+        if not 0 <= number < _MOST_LABELS:
+            raise ModelError(f"the model's config calls {key!r} the number of the label {name!r}: count them from 0 on")
+        found[number] = str(name)
+    return found
+
+
+def _problem_type(config: Any) -> str | None:
+    """Return what the config says of the outputs: as transformers notes it, its pipelines, or sentence-transformers."""
+    said = getattr(config, "problem_type", None)
+    if said in PROBLEM_TYPES:
+        return str(said)
+    noted = getattr(config, "sentence_transformers", None)
+    functions = [getattr(config, "function_to_apply", None)]
+    functions += [noted.get("activation_fn")] if isinstance(noted, dict) else []
+    return kind_of(functions)
+
+
+def kind_of(functions: Iterable[Any]) -> str | None:
+    """Return the kind of head that goes with the first known function that is applied to its outputs, or None."""
+    for function in functions:
+        name = getattr(function, "value", function)
+        if isinstance(name, str):
+            found = _FUNCTIONS.get(name.rpartition(".")[2].lower())
+            if found is not None:
+                return found
+    return None

@@ -1,0 +1,170 @@
+"""A model and its tokenizer from a folder or from the hub, checked before anyone relies on them."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from textlrp.errors import InputError, ModelError, fails, first_line
+from textlrp.explain.own_code import CONSENT, kernels, listed, own_code, refusal, without_questions
+
+# What the tokenizer is told about the hub, too.
+_HUB = ("token", "cache_dir", "local_files_only")
+
+
+def load(
+    name: str,
+    *,
+    device: str | torch.device | None,
+    dtype: str | torch.dtype | None,
+    revision: str | None,
+    trust_remote_code: bool,
+    **options: Any,
+) -> tuple[nn.Module, Any]:
+    """Return a classifier in evaluation mode and its tokenizer; ``Explainer.from_pretrained`` tells what is what.
+
+    Raises:
+        InputError: there is no folder of that name, or the device, the dtype or the consent is none.
+        ModelError: the model cannot be loaded, holds code that is not to be run, or is no text classifier.
+    """
+    if not isinstance(trust_remote_code, bool):
+        raise InputError(f"trust_remote_code is True or False, not {trust_remote_code!r}")
+    place = _checked_device(device)
+    chosen = {} if dtype is None else {"dtype": _checked_dtype(dtype)}
+    _check_name(name)
+    hub = {"revision": revision, **{key: options[key] for key in _HUB if key in options}}
+    with _quiet_transformers(), without_questions():
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
+
+        called = () if trust_remote_code else kernels(name, hub)
+        if called:
+            raise ModelError(refusal(name, called, "asks for code from the hub"))
+        code: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+        code |= {key: options.pop(key) for key in ("code_revision",) if key in options}
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(name, **hub, **code)
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                name, revision=revision, output_loading_info=True, **code, **chosen, **options
+            )
+        except BaseException as error:  # readers of weights and vocabularies raise exceptions of their own
+            if not fails(error):
+                raise
+            held = () if trust_remote_code else own_code(name, hub)
+            if "trust_remote_code" in str(error) and not trust_remote_code:
+                raise ModelError(refusal(name, held)) from error
+            raise ModelError(_why_not_loaded(name, error) + _not_run(held)) from error
+        held = own_code(name, hub) if report["missing_keys"] and not trust_remote_code else ()
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise ModelError(
+            f"{name!r} is no trained text classifier: its weights lack {', '.join(missing[:3])}"
+            f"{', ...' if len(missing) > 3 else ''}, which would be random; name a model that was fine-tuned to "
+            f"classify texts{_not_run(held)}"
+        )
+    if not isinstance(tokenizer, PreTrainedTokenizerBase) and not hasattr(tokenizer, "convert_ids_to_tokens"):
+        raise ModelError(
+            f"{name!r} names {type(tokenizer).__name__} as its tokenizer, which is none: save another there"
+        )
+    if getattr(tokenizer, "is_fast", False) and len(tokenizer) <= len(tokenizer.all_special_tokens):
+        # transformers makes up an empty tokenizer where a folder has none.
+        raise ModelError(
+            f"{name!r} has no tokenizer (tokenizer.json is missing, or holds no words); save the one that the model "
+            f"was trained with in the same place"
+        )
+    if place is not None:
+        try:
+            model = model.to(place)
+        except (RuntimeError, AssertionError) as error:
+            raise ModelError(f"cannot put the model on {str(device)!r}: {str(error).splitlines()[0]}") from error
+    return model.eval(), tokenizer
+
+
+def _checked_device(device: str | torch.device | None) -> torch.device | None:
+    try:
+        place = None if device is None else torch.device(device)
+    except (RuntimeError, TypeError):
+        place = torch.device("meta")
+    if place is not None and place.type == "meta":
+        raise InputError(f"{str(device)!r} is no device that computes: use cpu, cuda, cuda:1, mps, ...")
+    return place
+
+
+def _checked_dtype(dtype: str | torch.dtype) -> str | torch.dtype:
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if dtype != "auto" and not (isinstance(found, torch.dtype) and found.is_floating_point):
+        raise InputError(f"{str(dtype)!r} is no dtype of weights: use float32, float64, bfloat16, float16 or auto")
+    return dtype
+
+
+def _check_name(name: str) -> None:
+    """Raise an error where a name can be neither a folder nor a name on the hub."""
+    folder = Path(name)
+    if not name.strip() or "\0" in name:
+        raise InputError(f"{name!r} names no model: give a folder with config.json, or a hub name such as owner/model")
+    if "://" in name:
+        raise InputError(f"{name!r} is an address: give a folder, or the hub name alone (owner/model)")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(
+            f"{name!r} is a file: a model is a folder with config.json, weights and tokenizer, or a hub name"
+        )
+    if not folder.exists() and "/" in name and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
+        raise InputError(f"there is no folder {name!r}: check the path, or give a hub name such as owner/model")
+
+
+def _not_run(code: tuple[str, ...]) -> str:
+    """Return what to add to a sentence where the model holds code that did not run."""
+    return f"; it holds its own code ({listed(code)}), which runs with {CONSENT} alone" if code else ""
+
+
+def _why_not_loaded(name: str, error: BaseException) -> str:
+    """Return one sentence on why a model could not be loaded."""
+    folder = Path(name)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        return f"the folder {name!r} holds no model: it has no config.json"
+    if "ignore_mismatched_sizes" in str(error):
+        return f"cannot load {name!r}: its weights have other sizes than its config.json says"
+    if "trust_remote_code" in str(error):  # consent is given, and does not reach all
+        return f"cannot load {name!r}: a model inside it has its own code, to which transformers passes no consent on"
+    if _reads_pickle(error):
+        return (
+            f"cannot load {name!r}: its weights are a pickle that is damaged or holds more than tensors, and such a "
+            f"file can run code where it is read: convert them to safetensors where they were made, with "
+            f"model.save_pretrained(folder), and load that folder"
+        )
+    reason = first_line(error)
+    if " " not in reason:
+        reason = f"{type(error).__name__} {reason}".strip()
+    where = "the folder" if folder.is_dir() else "there is no folder of that name, and the hub model"
+    return (
+        f"cannot load {name!r}: {where} cannot be read as a text classifier with its tokenizer ({reason.rstrip('.')})"
+    )
+
+
+def _reads_pickle(error: BaseException) -> bool:
+    """Whether an error comes from torch's reader of pickled weights, whose advice is to read them unsafely."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(frame.f_globals.get("__name__") == "torch.serialization" for frame in frames)
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Keep loading messages and bars out of a user's terminal: what matters is raised as an error."""
+    from transformers.utils import logging as transformers_logging
+
+    level = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

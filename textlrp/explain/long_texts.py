@@ -1,0 +1,90 @@
+"""How much of a text a model reads at once: cut, in overlapping windows, or not at all where it is too long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from textlrp.basics import options
+from textlrp.errors import InputError
+from textlrp.explain.batching import Document
+from textlrp.explain.classifier import Classifier
+from textlrp.explain.labels import Pick
+from textlrp.text.encoding import windows
+
+#: What can be done with a text that is longer than the model reads.
+LONG = ("truncate", "windows", "error")
+
+#: How many ids a window has where the model has no limit, and nobody names one.
+WINDOW = 2048
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a text is read that may be longer than the model reads at once.
+
+    Attributes:
+        long: one of :data:`LONG`.
+        window: how many ids are read at once, special tokens included, or None for as many as the model reads.
+        stride: in windows, how many ids after its predecessor a window may start, or None for the default.
+    """
+
+    long: str = LONG[0]
+    window: int | None = None
+    stride: int | None = None
+
+    def __post_init__(self) -> None:
+        options.choice(self.long, LONG, f"long is one of {', '.join(LONG)}")
+        if self.window is not None:
+            window = options.whole(self.window, "window is a number of ids, 1 or more", 1)
+            object.__setattr__(self, "window", window)
+        if self.stride is None:
+            return
+        if self.long != "windows":
+            raise InputError("stride goes with long='windows'")
+        object.__setattr__(self, "stride", options.whole(self.stride, "stride is a number of ids, 1 or more", 1))
+
+    def asked(self) -> dict[str, str | int]:
+        """Return what was asked for beyond the defaults."""
+        asked = {"long": self.long, "window": self.window, "stride": self.stride}
+        return {key: value for key, value in asked.items() if value is not None and value != LONG[0]}
+
+    def limit(self, most: int | None) -> int | None:
+        """Return how many ids are read at once, given how many the model can read."""
+        if self.window is None:
+            return most
+        if most is not None and self.window > most:
+            raise InputError(
+                f"window is a number of ids from 1 to {most:,}, which is what the model reads, not {self.window}"
+            )
+        return self.window
+
+    def document(
+        self,
+        classifier: Classifier,
+        text: str,
+        text_pair: str | None,
+        choose: Callable[[Tensor], list[Pick]],
+        settled: bool,
+    ) -> Document:
+        """Return a text or a pair as a classifier reads it, ready to be explained.
+
+        Raises:
+            InputError: the text is too long and shall not be cut, or it cannot be read at all.
+            ModelError: the limit leaves no room for it, or the tokenizer takes no pairs.
+        """
+        limit = self.limit(classifier.limit)
+        encoding = classifier.encode(text, limit if self.long == "truncate" else None, text_pair)
+        count = len(encoding.input_ids)
+        parts: Sequence[Sequence[int]] = [range(count)]
+        if self.long == "windows":
+            parts = windows(classifier.tokenizer, encoding, limit or WINDOW, self.stride)
+        elif limit is not None and count > limit:
+            raise InputError(
+                f"the text takes {count:,} ids, and {limit:,} are read at once: shorten it, or read it with "
+                f"long='windows', or as far as it goes with long='truncate'"
+            )
+        classifier.check_memory(encoding, max(map(len, parts)))
+        return Document(text, text_pair, encoding, parts, choose, settled)

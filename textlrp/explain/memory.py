@@ -1,0 +1,210 @@
+"""How much memory there is, and how much a model takes: measured on the first ids of a text, before all of it is read.
+
+No architecture is known by name, and no config is asked: a short part of the text is explained, then one of twice as
+many ids, and what was held at most is carried on by a polynomial of second degree, which is what attention follows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from textlrp.lrp.working_copy import parts_of
+
+#: From here on, what a control group calls its limit is none.
+_NO_LIMIT = 1 << 60
+
+#: The folders of the control groups, by the system's own names for their two generations.
+_GROUPS = Path("/sys/fs/cgroup")
+
+
+# What there is
+
+
+def available(device: torch.device) -> int | None:
+    """Return how many bytes a device can still give, or None where nobody tells.
+
+    On a CPU, that is the least of what the machine, a control group (a container's limit) and the process's own limit
+    leave over.
+    """
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    if device.type != "cpu":
+        return None
+    return min((left for left in (_machine(), _process(), *_groups()) if left is not None), default=None)
+
+
+def made_available(device: torch.device) -> int | None:
+    """Return how many bytes a device can give once everything that lies idle is handed back."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)  # it keeps freed blocks, which look as if they were in use
+    return available(device)
+
+
+def _machine() -> int | None:
+    for line in _lines(Path("/proc/meminfo")):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not every system has them
+        return None
+
+
+def _process() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    statm = _lines(Path("/proc/self/statm"))
+    if limit == resource.RLIM_INFINITY or not statm:
+        return None
+    return max(0, limit - int(statm[0].split()[0]) * resource.getpagesize())
+
+
+def _groups() -> Iterator[int]:
+    """Yield what the control groups of this process leave over, those that they are part of included."""
+    for line in _lines(Path("/proc/self/cgroup")):
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            root, names = _GROUPS, ("memory.max", "memory.current", ("inactive_file", "active_file"))
+        elif "memory" in controllers.split(","):
+            root = _GROUPS / "memory"
+            names = (
+                "memory.limit_in_bytes",
+                "memory.usage_in_bytes",
+                ("total_inactive_file", "total_active_file"),
+            )
+        else:
+            continue
+        folder = root / path.strip("/")
+        for each in (folder, *folder.parents):
+            left = _left(each, *names)
+            if left is not None:
+                yield left
+            if each == root:
+                break
+
+
+def _left(folder: Path, limit: str, used: str, cached: tuple[str, str]) -> int | None:
+    """Return what one control group leaves over; what it caches of files is given back when it is needed."""
+    limits, uses = _lines(folder / limit), _lines(folder / used)
+    if not limits or not uses or not limits[0].isdigit() or int(limits[0]) >= _NO_LIMIT:
+        return None
+    counts = (line.split() for line in _lines(folder / "memory.stat"))
+    files = sum(int(count[1]) for count in counts if len(count) == 2 and count[0] in cached)
+    return max(0, int(limits[0]) - max(0, int(uses[0]) - files))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except (OSError, ValueError):  # not every system has it
+        return []
+
+
+# What is taken
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How many bytes an explanation holds at most: ``constant + ids * each + ids ** 2 * pairs``."""
+
+    constant: float
+    each: float
+    pairs: float
+
+    @classmethod
+    def of(cls, peaks: Mapping[int, int]) -> Growth | None:
+        """Return the growth through the longest measured texts, or None where fewer than two were measured.
+
+        Args:
+            peaks: by how many ids were read, how many bytes were held at most.
+        """
+        if len(peaks) < 2:
+            return None
+        *before, (n, low), (m, high) = [(0, 0), *sorted(peaks.items())]
+        slope = (high - low) / (m - n)
+        k, lowest = before[-1]
+        pairs = max(0.0, (slope - (low - lowest) / (n - k)) / (m - k))
+        each = max(0.0, slope - pairs * (n + m))
+        return cls(max(0.0, high - each * m - pairs * m**2), each, pairs)
+
+    def at(self, rows: int, length: int) -> float:
+        """Return the bytes for a batch of texts that are ``length`` ids long, padding included."""
+        return rows * (self.constant + length * (self.each + length * self.pairs))
+
+
+def rough(model: nn.Module) -> Growth:
+    """Guess from the shapes of its weights what a model takes, to tell whether it is worth a measurement.
+
+    Every matrix takes in one row for each id and gives one; the number of attention heads is in no shape.
+    """
+    size = entries = matrices = 0
+    for parameter in parts_of(model).parameters:
+        if parameter.dim() > 1:
+            size = max(size, parameter.element_size())
+            matrices += 1
+            entries += min(sum(parameter.shape), 1 << 16)  # a table has a row for each word, and gives one of them
+    return Growth(0.0, 2.0 * size * entries, 8.0 * size * 16 * (1 + matrices // 6))
+
+
+def peak(model: nn.Module, run: Callable[[], Any]) -> int:
+    """Return how many bytes a call holds at most, temporary results included, the model's own weights not."""
+    parts = parts_of(model)
+    held = _Held((*parts.parameters, *parts.buffers))
+    with held:
+        run()
+    return held.peak
+
+
+class _Held(TorchDispatchMode):
+    """Counts the bytes of the storages that operations make, each once and whole, for as long as it lives."""
+
+    def __init__(self, known: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.peak, self._now = 0, 0
+        self._known = {tensor.untyped_storage()._cdata for tensor in known}
+        self._living: dict[int, weakref.ref[Any]] = {}
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = function(*args, **(kwargs or {}))
+        for leaf in tree_leaves(found):
+            if isinstance(leaf, Tensor):
+                self._count(leaf.untyped_storage())
+        return found
+
+    def _count(self, storage: Any) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._known or key in self._living:
+            return
+
+        def gone(_: Any) -> None:
+            del self._living[key]
+            self._now -= size
+
+        self._living[key] = weakref.ref(storage, gone)
+        self._now += size
+        self.peak = max(self.peak, self._now)
+
+
+def shown(size: float) -> str:
+    """Return a number of bytes in GiB or MiB, for a sentence."""
+    if size < 2**30:
+        return f"{size / 2**20:,.0f} MiB"
+    return f"{size / 2**30:,.{0 if size >= 10 * 2**30 else 1}f} GiB"

@@ -1,0 +1,104 @@
+"""brat standoff: a text file and an annotation file for each text, and the project's configuration."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from textlrp.data.records import Record
+from textlrp.export.marks import Mark, Selection, labels, select, sound
+from textlrp.render import palette
+from textlrp.results.spans import TEXT
+
+# Whatever some reader of .ann files takes for the end of a line (str.splitlines) or of a field.
+_BREAK = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
+# Names that Windows keeps for devices.
+_DEVICES = re.compile("(?:con|prn|aux|nul|com[0-9]|lpt[0-9])", re.IGNORECASE)
+
+
+def brat(records: Sequence[Record], selection: Selection) -> dict[str, str]:
+    """Return the files of a brat collection.
+
+    ``NAME.txt`` is a text as it is, ``NAME.ann`` has a ``T`` line for each span and an annotator's note with its
+    relevance. A span over line breaks is discontinuous, as brat's annotations must not hold any. Offsets are code
+    points. All targets of a document share its files, a second text has files of its own, and ``documents.json`` tells
+    which document is in which: names are made from ids, and are safe whatever these are.
+
+    Source: https://brat.nlplab.org/standoff.html, https://brat.nlplab.org/configuration.html
+    """
+    types = _types(labels(records))
+    files: dict[str, str] = {}
+    index: dict[str, dict[str, str]] = {}
+    taken: set[str] = set()
+    for record in records:
+        for source, text, _ in record.explanation.texts:
+            name = _name(record.id if source == TEXT else f"{record.id}-pair", taken)
+            index[name] = {"id": sound(record.id), "source": source}
+            marks = [m for each in record.explanations for m in select(each, selection) if m.source == source]
+            files[f"{name}.txt"] = sound(text)
+            files[f"{name}.ann"] = "".join(_lines(sound(text), marks, types))
+    files["annotation.conf"] = "\n".join(["[entities]", *types.values(), "[relations]", "[events]", "[attributes]", ""])
+    files["visual.conf"] = _visual(labels(records), types)
+    files["documents.json"] = json.dumps(index, ensure_ascii=False, indent=1) + "\n"
+    return files
+
+
+def _lines(text: str, marks: Sequence[Mark], types: dict[str, str]) -> Iterable[str]:
+    for number, mark in enumerate(marks, 1):
+        fragments = fragment(text, mark.start, mark.end)
+        places = ";".join(f"{start} {end}" for start, end in fragments)
+        words = " ".join(text[start:end] for start, end in fragments)
+        yield f"T{number}\t{types[mark.label]} {places}\t{words}\n"
+        yield f"#{number}\tAnnotatorNotes T{number}\trelevance {mark.relevance:+.6g}\n"
+
+
+def fragment(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """Return the parts of a span between line breaks and tabs, white space at their ends left out."""
+    found = []
+    for match in re.finditer(f"(?:(?!{_BREAK.pattern}).)+", text[start:end], re.DOTALL):
+        inner = match.group().strip()
+        if inner:
+            at = start + match.start() + match.group().index(inner)
+            found.append((at, at + len(inner)))
+    return found
+
+
+def _types(names: Iterable[str]) -> dict[str, str]:
+    """Return a type as brat stores it for each label: letters, digits, ``_`` and ``-`` only, all different."""
+    types: dict[str, str] = {}
+    for name in names:
+        plain = unicodedata.normalize("NFKD", name.replace(" ", "_")).encode("ascii", "ignore").decode()
+        types[name] = _free(re.sub("[^a-zA-Z0-9_-]", "_", plain), set(types.values()), "_")
+    return types
+
+
+def _visual(signs: dict[str, int], types: dict[str, str]) -> str:
+    lines = ["[labels]"]
+    for name, kind in types.items():
+        shown = re.sub(r"[|\s\x00-\x1f\x7f-\x9f]+", " ", name).strip()
+        lines.append(f"{kind} | {shown}")
+    lines.append("[drawing]")
+    for name, kind in types.items():
+        color = palette.background(float(signs[name]))
+        assert color is not None
+        lines.append(f"{kind}\tbgColor:{color.hex}, fgColor:{palette.ink(color).hex}, borderColor:darken")
+    return "\n".join([*lines, ""])
+
+
+def _name(identity: str, taken: set[str]) -> str:
+    """Return a file name without suffix for an id, and note it; it names no other folder and no device."""
+    plain = unicodedata.normalize("NFKD", identity).encode("ascii", "ignore").decode()
+    plain = re.sub("[^A-Za-z0-9_-]+", "-", plain).strip("-")[:60] or "document"
+    name = _free(f"document-{plain}" if _DEVICES.fullmatch(plain) else plain, taken, "-")
+    taken.add(name.lower())  # names that differ in case alone are one file on some systems
+    return name
+
+
+def _free(name: str, taken: set[str], sign: str) -> str:
+    number, free = 2, name
+    while free.lower() in taken or free in taken:
+        free = f"{name}{sign}{number}"
+        number += 1
+    return free

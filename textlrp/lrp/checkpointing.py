@@ -1,0 +1,71 @@
+"""Gradient checkpointing: the blocks of a model forget their activations, and compute them again on the way back.
+
+transformers checkpoints a model in training mode alone, and an explanation takes place in evaluation mode. So textlrp
+does it by itself, block by block, wherever the model's structure shows them (Chen et al. 2016): of a block, what it
+takes in is kept, and while the multipliers pass through it, the activations of that one block.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+import torch.utils.checkpoint
+from torch import nn
+
+from textlrp.errors import InputError
+from textlrp.lrp.hidden import blocks as stacks
+from textlrp.lrp.working_copy import Parts
+
+
+def asked_for(parts: Parts) -> bool:
+    """Whether a model was set to checkpoint, as ``activation_checkpointing_enable()`` of transformers does."""
+    return any(vars(module).get("gradient_checkpointing") is True for module in parts.modules)
+
+
+class Checkpoints:
+    """Runs the outermost blocks of a model so that they keep nothing of what is inside them.
+
+    Args:
+        model: the model.
+
+    Raises:
+        InputError: the model has no list of blocks.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._blocks = stacks.blocks(model)
+        if not self._blocks:
+            raise InputError(
+                f"{type(model).__name__} holds its layers in no list, so there is nothing to checkpoint: leave "
+                f"checkpointing=True out"
+            )
+        self._within = False
+        self._spared = _last(self._blocks)
+
+    def install(self, met: Any) -> list[Any]:
+        """Begin to checkpoint, and return the hooks to be removed at the end."""
+        return [stacks.Wrapped(module, partial(self._run, met, module)) for module in self._blocks]
+
+    def _run(self, met: Any, module: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._within or not met.running or not torch.is_grad_enabled():
+            return forward(*args, **kwargs)
+        if module is self._spared:  # what it would forget is what the way back needs first
+            self._spared = None
+            return forward(*args, **kwargs)
+        self._within = True
+        try:
+            return torch.utils.checkpoint.checkpoint(forward, *args, use_reentrant=False, **kwargs)
+        finally:
+            self._within = False
+
+
+def _last(blocks: dict[nn.Module, stacks.Block]) -> nn.Module | None:
+    """Return the last of several outermost blocks, which most models run last."""
+    outermost: list[tuple[nn.Module, stacks.Block]] = []
+    for module, block in blocks.items():  # a block comes before those that are part of it
+        if not any(block.path.startswith(f"{other.path}.") for _, other in outermost):
+            outermost.append((module, block))
+    module, last = outermost[-1]
+    return module if sum(block.stack == last.stack for _, block in outermost) > 1 else None

@@ -1,0 +1,70 @@
+"""What went wrong where: names for errors, found by running a model once more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from textlrp.errors import UnsupportedOperationError
+from textlrp.lrp import coverage
+from textlrp.lrp.dispatch import Interception
+from textlrp.lrp.trees import tensors
+
+
+def hidden_operations(
+    model: nn.Module, model_inputs: dict[str, Any], interception: Interception
+) -> UnsupportedOperationError | None:
+    """Run a model once more to find out which operations met no rule, and in which module.
+
+    Those are the nodes of the graph that break a rule, and the ones that no torch function known to textlrp made.
+    """
+    with torch.enable_grad(), interception:
+        interception.visible = set()
+        trail = coverage.Trail(model)
+        try:
+            output = model(**{**model_inputs, "input_ids": interception.input_ids})
+        finally:
+            trail.close()
+        result = next((x for x in tensors(getattr(output, "logits", output)) if x.grad_fn is not None), None)
+        if result is None:
+            return None
+        visible = interception.visible | interception.products
+        nodes = coverage.ruleless(result.grad_fn, interception.products) or coverage.unseen(result.grad_fn, visible)
+    if not nodes:
+        return None
+    places = dict.fromkeys(f"{coverage.kind(node)} in {trail.owner.get(node, 'the model')}" for node in reversed(nodes))
+    return UnsupportedOperationError(
+        f"no rule met {'; '.join(list(places)[:5])}: a torch.jit.script function, a custom autograd.Function or a "
+        f"compiled kernel hides it from textlrp, so its relevance cannot be accounted for and no explanation is shown"
+    )
+
+
+def non_finite(model: nn.Module, inputs: dict[str, Any]) -> str:
+    """Say which module first turned finite numbers into NaN or infinity."""
+    first: list[str] = []
+    hooks = []
+
+    def finite(values: Any) -> bool:
+        items = values if isinstance(values, (list, tuple)) else [values]
+        return all(bool(torch.isfinite(x).all()) for x in items if isinstance(x, Tensor) and x.is_floating_point())
+
+    for name, module in model.named_modules():
+
+        def note(module: nn.Module, args: Any, output: Any, name: str = name) -> None:
+            values = list(output.values()) if isinstance(output, dict) else output
+            if not first and not finite(values):
+                first.append(f"{name or 'the model'} ({type(module).__name__})")
+
+        hooks.append(module.register_forward_hook(note))
+    try:
+        with torch.no_grad(), torch._C.DisableTorchFunction():
+            model(**inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    bad = [name for name, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
+    where = f"first in the output of {first[0]}" if first else "in the logits"
+    cause = f"; the parameter {bad[0]} holds one itself" if bad else ""
+    return f"the forward pass gives a NaN or an infinity, {where}{cause}; no explanation is shown"

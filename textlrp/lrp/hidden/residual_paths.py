@@ -1,0 +1,169 @@
+"""Where a block adds its branches to the residual stream, and how its relevance is shared out among these paths.
+
+With norms held constant, what leads from the input of a block to its output beside the branches is linear: the output
+is a sum of the input and of what each branch adds, all passed through the same norms. So its relevance is a sum too:
+``sum(h c) = residual + attention + feed-forward + other``, where each term is what that path itself adds to the hidden
+state, and ``other`` is what norms and constants add.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from textlrp.lrp import coverage, operations
+
+if TYPE_CHECKING:
+    from textlrp.lrp.dispatch import Interception
+
+ATTENTION, FEED_FORWARD, RESIDUAL = "attention", "feed-forward", "residual"
+
+#: Operations that lead a residual stream on: moves of values, norms with constant statistics, constant factors.
+_STREAM = frozenset(
+    """
+    Clone Alias View UnsafeView ReshapeAlias AsStrided Transpose T Permute Expand Unsqueeze Squeeze ToCopy Slice Select
+    Add Sub Mul Div Mean Sum LayerNorm RMSNorm StandIn Copy CopyBackwards CopySlices MaskedFill Where Index
+    """.split()
+)
+_MOST = 64  # nodes between two junctions
+
+
+class _Part(NamedTuple):
+    kind: str
+    value: Tensor
+
+
+class _Junction(NamedTuple):
+    stream: Any  # the edge of the operand that the stream brings
+    out: Any  # the edge of the sum
+    parts: list[_Part]
+
+
+class Junctions:
+    """The additions to the residual stream of one block.
+
+    Args:
+        copy: the hidden state that the block takes.
+        value: its value.
+    """
+
+    def __init__(self, copy: Tensor, value: Tensor) -> None:
+        self._value = value
+        self._bottom = torch.autograd.graph.get_gradient_edge(copy)
+        self._tops: list[Any] = [copy.grad_fn]  # the block's input and each junction's sum
+        self._found: list[_Junction] = []
+        self._sums: dict[Any, list[_Part]] = {}
+        self.attended: set[Any] = set()
+
+    def meet(self, meet: Any, func: Any, args: Any, kwargs: Any) -> Any:
+        """Let a sum meet its rule, and note it if it is a junction."""
+        operands = [*args, *(kwargs[key] for key in ("input", "other") if key in kwargs)][:2]
+        plain = operations.sign(func, 1) == operations.sign(func, 0) == 1.0 and kwargs.get("alpha", 1) == 1
+        if not plain or not all(
+            isinstance(x, Tensor) and x.grad_fn is not None and x.numel() == self._value.numel() for x in operands
+        ):
+            return meet(func, args, kwargs)
+        nodes = [x.grad_fn for x in operands]
+        heights = [self._height(node) for node in nodes]
+        if operands[0].shape != operands[1].shape or None not in heights:
+            return meet(func, args, kwargs)
+        with torch._C.DisableTorchFunction():
+            height = next((height for height in heights if height is not None), None)
+            oldest = self._tops[-1 if height is None else height]._sequence_nr()
+            edges = [torch.autograd.graph.get_gradient_edge(x) for x in operands]
+            written = operations.is_in_place(func)
+            parts = [
+                part
+                for i, (x, node) in enumerate(zip(operands, nodes, strict=True))
+                if heights[i] is None
+                for part in self._parts(x, node, written and i == 0, oldest)
+            ]
+        out = meet(func, args, kwargs)
+        if isinstance(out, Tensor) and out.grad_fn is not None:
+            if height is None:
+                self._sums[out.grad_fn] = parts
+            else:
+                # What was added since then was no part of the stream but of this branch.
+                del self._found[height:], self._tops[height + 1 :]
+                stream = edges[heights.index(height)]
+                self._found.append(_Junction(stream, torch.autograd.graph.get_gradient_edge(out), parts))
+                self._tops.append(out.grad_fn)
+                self._sums.clear()
+        return out
+
+    def paths(self, met: Interception, out: Any, c: Tensor) -> dict[str, Tensor]:
+        """Return what each path adds to the relevance of the block's output, ``[batch]`` each.
+
+        Args:
+            met: the interception.
+            out: the edge of the output.
+            c: its multiplier.
+
+        Returns:
+            Nothing where the block is not built of branches that are added to a stream.
+        """
+        if not self._found or self._height(out.node) != len(self._found):
+            return {}
+        books = met.books
+        found = {RESIDUAL: c.new_zeros(books.batch, dtype=books.dtype)}
+        books.muted = True
+        try:
+            at = out
+            for junction in reversed(self._found):
+                c = _back(at, junction.out, c)
+                for kind, value in junction.parts:
+                    share = books.per_document(value.to(books.dtype) * c.to(books.dtype))
+                    found[kind] = found[kind] + share if kind in found else share
+                at = junction.stream
+            c = _back(at, self._bottom, c)
+            found[RESIDUAL] = books.per_document(self._value.to(books.dtype) * c.to(books.dtype))
+        finally:
+            books.muted = False
+        return found
+
+    def _parts(self, x: Tensor, node: Any, written: bool, oldest: int) -> list[_Part]:
+        """Return the branches that an operand is the sum of."""
+        if node in self._sums:
+            return self._sums[node]
+        value = x.detach().clone() if written else x.detach()
+        return [_Part(ATTENTION if self._attends(node, oldest) else FEED_FORWARD, value)]
+
+    def _height(self, node: Any) -> int | None:
+        """Return after how many junctions the stream is that nothing but norms and moves lead to a node, if one is."""
+        seen, stack, height = {node}, [node], None
+        while stack:
+            node = stack.pop()
+            if node in self._tops:
+                if height not in (None, self._tops.index(node)):
+                    return None
+                height = self._tops.index(node)
+                continue
+            children = [child for child, _ in node.next_functions if child is not None]
+            if not children or len(seen) > _MOST or coverage.kind(node) not in _STREAM:
+                return None
+            stack += [child for child in children if child not in seen]
+            seen.update(children)
+        return height
+
+    def _attends(self, node: Any, oldest: int) -> bool:
+        """Whether there is attention between a node and the stream that it branched off."""
+        seen, stack = {node}, [node]
+        while stack:
+            node = stack.pop()
+            if node in self.attended:
+                return True
+            for child, _ in node.next_functions:
+                if child is not None and child not in seen and child._sequence_nr() > oldest:
+                    seen.add(child)
+                    stack.append(child)
+        return False
+
+
+def _back(top: Any, bottom: Any, c: Tensor) -> Tensor:
+    """Return the multiplier at one edge, given that at another one above it."""
+    if top == bottom:
+        return c
+    (found,) = torch.autograd.grad((top,), (bottom,), (c,), retain_graph=True)
+    return found

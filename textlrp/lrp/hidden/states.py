@@ -1,0 +1,362 @@
+"""What happens between the layers: relevance at the hidden states, with balanced books at each of them.
+
+A hidden state is what a block puts out. Relevance that has not passed it when it is reached on the way back was either
+posted, or has arrived at ids that are looked up above it, or goes around it (encoder states on their way to a decoder):
+``logit = sum(h c) + posted + arrived + around``, and every term of it is measured.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from textlrp.lrp import callers, operations, trees
+from textlrp.lrp.hidden import blocks
+from textlrp.lrp.hidden import heads as attended
+from textlrp.lrp.hidden.residual_paths import Junctions
+from textlrp.lrp.trees import tensors
+from textlrp.results.ledger import OTHER_PATHS, SPECIAL_TOKENS, TOKENS, Ledger
+
+if TYPE_CHECKING:
+    from textlrp.lrp.dispatch import Interception
+
+
+#: What positions behind the ids may carry, as a share of the relevance at a hidden state, to count as padding.
+_NOTHING = 1e-6
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """What was found at one hidden state.
+
+    Attributes:
+        name: the path of the module that puts it out, with ``#2``, ``#3``, ... where it runs again; ``embeddings`` for
+            what the first block takes, and the path of the list of blocks for what the others take.
+        relevance: ``[batch, positions]``, in logit units.
+        rows: what the books had received by then, by heading, ``[batch]`` each.
+        heads: the relevance of each attention head of the block, ``[batch, heads]``, by the path of the module.
+        ledgers: for each document, where the logit is when this state is reached: in its positions, in what was posted
+            above it, on other paths.
+        paths: the relevance by the way it takes through the block, ``[batch]`` each: ``attention``, ``feed-forward``,
+            ``residual``, and ``other`` for what is neither (the shift of a norm).
+    """
+
+    name: str
+    relevance: Tensor
+    rows: Mapping[str, Tensor]
+    heads: Mapping[str, Tensor]
+    paths: Mapping[str, Tensor]
+    ledgers: tuple[Ledger, ...] = ()
+
+    def close(self, explained: Sequence[float], tolerance: float, special: Tensor) -> Hidden:
+        """Return it with its ledgers.
+
+        Args:
+            explained: the explained logit of each document.
+            tolerance: the largest share of a ledger's size that counts as rounding.
+            special: where special tokens and padding are, ``[batch, sequence]``.
+        """
+        rows = dict(self.rows)
+        ordinary = self.relevance
+        if self.relevance.shape == special.shape:
+            ordinary = self.relevance * ~special
+            rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0.0) + (self.relevance * special).sum(-1)
+        rows[TOKENS] = ordinary.sum(-1)
+        values = {heading: row.tolist() for heading, row in rows.items() if heading == TOKENS or bool(row.any())}
+        magnitudes = self.relevance.abs().sum(-1).tolist()
+        ledgers = tuple(
+            Ledger({heading: row[i] for heading, row in values.items()}, logit, tolerance, magnitudes[i])
+            for i, logit in enumerate(explained)
+        )
+        return replace(self, ledgers=ledgers)
+
+    def alone(self, i: int) -> Hidden:
+        """Return what was found of one document of the batch."""
+        row = slice(i, i + 1)
+        return Hidden(
+            self.name,
+            self.relevance[row],
+            {heading: values[row] for heading, values in self.rows.items()},
+            {path: values[row] for path, values in self.heads.items()},
+            {path: values[row] for path, values in self.paths.items()},
+            self.ledgers[row],
+        )
+
+
+@dataclass(eq=False)
+class _State:
+    """A hidden state while the model runs, and what is measured there on the way back."""
+
+    name: str
+    place: tuple[str, int] | None
+    value: Tensor
+    edge: Any  # of what the block put out, before the copy that goes on
+    sequence: int  # of the copy: what is older was there before this state
+    junctions: Junctions | None
+    heads: list[attended.Heads]
+    around: list[Tensor] = field(default_factory=list)
+    measured: tuple[Tensor, dict[str, Tensor], dict[str, Tensor]] | None = None
+
+
+class Inside:
+    """Looks at the hidden states of a model while it is explained.
+
+    Args:
+        model: the model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._blocks = blocks.blocks(model)
+        self._met: Any = None
+        self._states: list[_State] = []
+        self._entered: set[str] = set()
+        self._runs: dict[str, int] = {}
+        self._depth = 0
+        self._junctions: Junctions | None = None
+        self._heads: list[attended.Heads] = []
+
+    def install(self, met: Interception) -> list[Any]:
+        """Begin to look, and return the hooks to be removed at the end."""
+        self._met = met
+        return [blocks.Wrapped(module, partial(self._run, block)) for module, block in self._blocks.items()]
+
+    def close(self) -> None:
+        """Let go of the graph."""
+        self._states.clear()
+        self._junctions = self._met = None
+        self._heads = []
+
+    def start(self) -> None:
+        """Forget what an earlier backward pass brought."""
+        for state in self._states:
+            state.measured = None
+            state.around.clear()
+            for heads in state.heads:
+                heads.relevance = torch.zeros_like(heads.relevance)
+
+    def found(self) -> tuple[Hidden, ...]:
+        """Return what the backward pass brought, from the embeddings up."""
+        scale = self._met.scale
+
+        def plain(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: value / scale for name, value in values.items()}
+
+        found = []
+        for state in self._states:
+            if state.measured is not None:
+                relevance, rows, paths = state.measured
+                heads = {each.path: each.relevance for each in state.heads}
+                found.append(Hidden(state.name, relevance / scale, plain(rows), plain(heads), plain(paths)))
+        return tuple(found)
+
+    # -- the way up ------------------------------------------------------------------------------------------------
+
+    def _run(self, block: blocks.Block, forward: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run a block, and look at what it takes and at what it puts out."""
+        if not self._looks():
+            return forward(*args, **kwargs)
+        self._depth += 1
+        try:
+            if self._depth == 1 and block.group not in self._entered:
+                args, kwargs = self._enter(block, args, kwargs)
+            output = forward(*args, **kwargs)
+        finally:
+            self._depth -= 1
+        y = next((y for y in tensors(_plain(output)) if y.requires_grad and y.is_floating_point()), None)
+        if self._depth or y is None or not self._is_hidden(y):
+            return output
+        run = self._runs[block.path] = self._runs.get(block.path, 0) + 1
+        copy = self._copy(block.path if run == 1 else f"{block.path}#{run}", block.place, y)
+        return _with(output, y, copy)
+
+    def _enter(self, block: blocks.Block, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Look at what the first block of a stack takes."""
+        x = next((x for x in tensors((args, kwargs)) if x.requires_grad and x.is_floating_point()), None)
+        if x is None or not self._is_hidden(x):
+            return args, kwargs
+        self._entered.add(block.group)
+        if self._states and x.grad_fn is not None and x.grad_fn._sequence_nr() == self._states[-1].sequence:
+            return args, kwargs  # what the block before it has put out
+        copy = self._copy(block.stack if self._states else "embeddings", None, x)
+        args, kwargs = (trees.replace(each, lambda y: copy if y is x else y) for each in (args, kwargs))
+        return args, kwargs
+
+    def _looks(self) -> bool:
+        return self._met is not None and self._met.running and torch.is_grad_enabled()
+
+    def _is_hidden(self, x: Tensor) -> bool:
+        return x.dim() > 2 or (x.dim() == 2 and x.shape[0] == self._met.input_ids.numel())
+
+    def _copy(self, name: str, place: tuple[str, int] | None, y: Tensor) -> Tensor:
+        """Note a hidden state, and return the copy of it that the model goes on with."""
+        with torch._C.DisableTorchFunction():
+            # Hooks of its own operation, which post what was added to it, come after those of the copy.
+            copy = y.clone()
+            before = self._states[-1] if self._states else None
+            state = _State(
+                name,
+                place,
+                y.detach(),
+                torch.autograd.graph.get_gradient_edge(y),
+                copy.grad_fn._sequence_nr(),  # type: ignore[union-attr]
+                self._junctions,
+                self._heads,
+            )
+            if before is not None and place is not None and before.place == place:
+                self._states.pop()  # the layer goes on with another module
+                state.heads = before.heads + state.heads
+                state.junctions = None
+            self._states.append(state)
+            self._junctions, self._heads = Junctions(copy, state.value), []
+            copy.register_hook(partial(self._arrive, state))
+        return copy
+
+    def meet(self, meet: Any, func: Any, args: Any, kwargs: Any) -> Any:
+        """Let a function meet its rule, and look at what goes around, at heads and at junctions."""
+        if not self._met.running:
+            return meet(func, args, kwargs)
+        around = partial(self._around, args[0] if args and operations.is_in_place(func) else None)
+        if self._states:
+            args, kwargs = trees.replace(args, around), trees.replace(kwargs, around)
+        if self._junctions is not None and operations.KINDS.get(func) == "additive":
+            return self._junctions.meet(meet, func, args, kwargs)
+        out = meet(func, args, kwargs)
+        add_up = attended.follow(func, args, out)
+        return out if add_up is None else self.attend(out, add_up)
+
+    def attend(self, out: Tensor, add_up: Any = attended.by_matmul) -> Tensor:
+        """Look at the heads of an attention's result, ``[batch, heads, queries, channels]`` or the like."""
+        if not self._met.running or not out.requires_grad:
+            return out
+        with torch._C.DisableTorchFunction():
+            batch, dtype = self._met.books.batch, self._met.books.dtype
+            value = out.detach()
+            shape = attended.by_head(add_up(torch.zeros_like(value, device="meta")), batch)
+            if self._junctions is not None:
+                self._junctions.attended.add(out.grad_fn)
+            if shape is None:
+                return out
+            out = out.view_as(out)  # hooks of its own operation, which scale its multiplier, come after this one
+            module = callers.innermost(self._met.model)
+            path = "" if module is None else module[0]
+            heads = next((each for each in self._heads if each.path == path), None)
+            if heads is None or heads.relevance.shape != shape.shape:
+                heads = attended.Heads(path, torch.zeros(shape.shape, dtype=dtype, device=value.device))
+                self._heads.append(heads)
+
+            def arrive(c: Tensor) -> None:
+                relevance = attended.by_head(add_up(_relevance(value, c, dtype)), batch)
+                if relevance is not None and not self._met.books.muted:
+                    heads.relevance = heads.relevance + relevance
+
+            out.register_hook(arrive)
+        return out
+
+    def _around(self, written: Any, x: Tensor) -> Tensor:
+        """Let relevance that goes around hidden states be measured, where an older tensor is used above them."""
+        if not x.requires_grad or x.is_leaf or x is written:
+            return x
+        sequence = x.grad_fn._sequence_nr()  # type: ignore[union-attr]
+        if sequence >= self._states[-1].sequence:
+            return x
+        passed = self._states[bisect_right([state.sequence for state in self._states], sequence) :]
+        with torch._C.DisableTorchFunction():
+            value, way = x.detach(), x.view_as(x)
+
+            def arrive(c: Tensor) -> None:
+                books = self._met.books
+                if not books.muted:
+                    relevance = books.per_document(_relevance(value, c, books.dtype))
+                    for state in passed:
+                        state.around.append(relevance)
+
+            way.register_hook(arrive)
+        return way
+
+    # -- the way back ----------------------------------------------------------------------------------------------
+
+    def _arrive(self, state: _State, c: Tensor) -> None:
+        """Close the books at a hidden state."""
+        met = self._met
+        if met is None or met.books.muted or state not in self._states:
+            return
+        with torch._C.DisableTorchFunction():
+            books = met.books
+            product = _relevance(state.value, c, books.dtype)
+            rows = books.rows()
+            around = [*state.around, met.relevance.view(met.input_ids.shape).sum(-1)]
+            rows[OTHER_PATHS] = torch.stack(around).sum(0)
+            paths = {} if state.junctions is None else state.junctions.paths(met, state.edge, c)
+            total = books.per_document(product)
+            if paths:
+                paths["other"] = total - torch.stack(list(paths.values())).sum(0)
+            relevance = _without_padding(_by_position(product, met.input_ids.shape), met.input_ids.shape[1])
+            state.measured = (relevance, rows, paths)
+
+
+def join(alone: Sequence[tuple[Hidden, ...]]) -> tuple[Hidden, ...]:
+    """Put what was found of single documents together."""
+
+    def cat(parts: tuple[Hidden, ...], field: str) -> dict[str, Tensor]:
+        found = [getattr(part, field) for part in parts]
+        names = dict.fromkeys(name for each in found for name in each)
+        like = {name: next(each[name] for each in found if name in each) for name in names}
+        return {name: torch.cat([each.get(name, torch.zeros_like(like[name])) for each in found]) for name in names}
+
+    return tuple(
+        Hidden(
+            parts[0].name,
+            torch.cat([part.relevance for part in parts]),
+            cat(parts, "rows"),
+            cat(parts, "heads"),
+            cat(parts, "paths"),
+            tuple(ledger for part in parts for ledger in part.ledgers),
+        )
+        for parts in zip(*alone, strict=True)
+    )
+
+
+def _plain(output: Any) -> Any:
+    return list(output.values()) if isinstance(output, Mapping) else output
+
+
+def _with(output: Any, y: Tensor, copy: Tensor) -> Any:
+    """Return what a module put out with one tensor exchanged."""
+    if isinstance(output, Mapping):
+        for key, value in output.items():
+            if value is y:
+                output[key] = copy  # type: ignore[index]
+        return output
+    if isinstance(output, tuple) and hasattr(output, "_fields"):
+        return type(output)(*(copy if value is y else value for value in output))
+    return trees.replace(output, lambda value: copy if value is y else value)
+
+
+def _relevance(value: Tensor, c: Tensor, dtype: torch.dtype) -> Tensor:
+    if value.is_complex():  # the gradient of a complex number is conjugate
+        return (c.conj() * value).real.to(dtype)
+    return value.to(dtype) * c.to(dtype)
+
+
+def _by_position(product: Tensor, shape: torch.Size) -> Tensor:
+    """Add up the channels of a hidden state: ``[batch, positions]``, wherever its batch and its channels are."""
+    batch, length = shape
+    if product.dim() == 2:
+        return product.sum(-1).view(batch, -1)
+    if product.dim() == 3 and product.shape[1] != length and product.shape[2] == length and product.shape[0] == batch:
+        return product.sum(1)  # channels first
+    if product.shape[0] != batch and product.shape[1] == batch:
+        product = product.transpose(0, 1)  # time first
+    return product.flatten(2).sum(-1) if product.shape[0] == batch else product.sum().expand(batch, 1)
+
+
+def _without_padding(relevance: Tensor, length: int) -> Tensor:
+    """Drop positions behind the ids that carry nothing: some models fill a document up to whole windows."""
+    behind = relevance[:, length:].abs().sum()
+    return relevance[:, :length] if bool(behind <= _NOTHING * relevance.abs().sum()) else relevance

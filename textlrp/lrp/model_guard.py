@@ -1,0 +1,185 @@
+"""A model is explained where it is and left exactly as it was, and so are the thread and the process."""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from textlrp.errors import ModelError
+from textlrp.lrp import sessions, working_copy
+from textlrp.lrp.randomness import Draws, DrawsApart
+from textlrp.lrp.working_copy import Parts
+
+T = TypeVar("T")
+
+_functorch: Any = torch._C._functorch
+_get_function_state: Any = torch._C._get_torch_function_state  # type: ignore[attr-defined]
+_set_function_state: Any = torch._C._set_torch_function_state  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def copied(model: nn.Module) -> Iterator[Parts]:
+    """Take a working copy of a model, in evaluation mode and frozen.
+
+    Yields:
+        The copy's parts.
+
+    Raises:
+        ModelError: the weights were written to while the copy was used, so that what came out is of no single model.
+    """
+    copy = working_copy.take(model)
+    versions = copy.versions()
+    failed: Exception | None = None
+    try:
+        yield copy.parts
+    except Exception as error:
+        failed = error
+    if copy.versions() != versions:
+        raise ModelError(
+            f"the weights of {type(model).__name__} were changed while it ran, by another thread that trains it or by "
+            f"the model itself, so nothing that was computed holds: wait for the other thread, or explain a copy"
+        ) from failed
+    if failed is not None:
+        raise failed
+    working_copy.give_back(model, copy)
+
+
+class _Plain:
+    """A session of a plain model, whose custom functions run as they are."""
+
+    tracing: int | None = None
+
+    def __init__(self, draws: Draws) -> None:
+        self.draws = draws
+
+
+@contextlib.contextmanager
+def undisturbed(model: nn.Module, seed: int | None = None) -> Iterator[Parts]:
+    """Take a working copy of a model for passes of the plain model, whose random numbers are its own.
+
+    Args:
+        model: the model.
+        seed: what the random numbers start from; default: where the caller's generators stand.
+
+    Yields:
+        The copy's parts.
+    """
+    with drawing_apart(seed), copied(model) as parts:
+        yield parts
+
+
+@contextlib.contextmanager
+def drawing_apart(seed: int | None) -> Iterator[None]:
+    """Let all that draws random numbers in this thread draw from generators of its own."""
+    draws, depth = Draws(seed), sessions.depth()
+    try:
+        sessions.enter(_Plain(draws))
+        with DrawsApart(draws):
+            yield
+    finally:
+        sessions.leave(depth)
+
+
+def contained(function: Callable[[], T]) -> T:
+    """Call a function; whatever happens in it, this thread's torch modes and the process are then as they were.
+
+    An interrupt may come at any line, also in the lines that restore: those are called again then, and change nothing
+    that is restored already.
+    """
+    before = _ThreadState()
+    try:
+        try:
+            before.leave_inference_mode()
+            return function()
+        finally:
+            before.restore()
+    except Exception:
+        before.restore()
+        raise
+    except BaseException as interrupt:
+        _let_go(interrupt)
+        before.restore()
+        before.restore_after_interrupt()
+        raise
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Forget what the frames of an error hold: a generator among it that was cut off in a ``with`` ends only then.
+
+    torch puts a mode back on its stack at the end of one, which must not happen after the stack is restored.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+class _ThreadState:
+    """The modes of torch in this thread, and the sessions of this module's."""
+
+    def __init__(self) -> None:
+        self._sessions = sessions.depth()
+        self._modes = torch.overrides._get_current_function_mode_stack()
+        self._function_state = _get_function_state()
+        self._depth = _functorch.get_dynamic_layer_stack_depth()
+        self._gradients = torch.is_grad_enabled()
+        self._inference: Any = None
+        self._filters = warnings.filters
+        self._autocast = _autocast()
+
+    def leave_inference_mode(self) -> None:
+        """Let autograd keep what it needs; in inference mode it keeps nothing."""
+        if torch.is_inference_mode_enabled():
+            self._inference = torch._C._InferenceMode(False)
+            self._inference.__enter__()
+
+    def restore(self) -> None:
+        """Restore what a ``with`` that an interrupt cut off has not."""
+        if _functorch.get_dynamic_layer_stack_depth() > self._depth:
+            _functorch.pop_dynamic_layer_stack_and_undo_to_depth(self._depth)
+        if torch.overrides._get_current_function_mode_stack() != self._modes:
+            while torch._C._len_torch_function_stack():
+                torch._C._pop_torch_function_stack()
+            for mode in self._modes:
+                torch._C._push_on_torch_function_stack(mode)
+        _set_function_state(self._function_state)
+        sessions.leave(self._sessions)
+        if self._inference is not None:
+            self._inference.__exit__(None, None, None)
+        torch._C._set_grad_enabled(self._gradients)
+
+    def restore_after_interrupt(self) -> None:
+        """Restore what torch and the model restore by themselves unless they are interrupted."""
+        if warnings.filters is not self._filters:
+            warnings.filters = self._filters
+            warnings._filters_mutated()  # type: ignore[attr-defined]
+        _set_autocast(self._autocast)
+
+
+_DEVICES = ("cpu", "cuda")
+
+
+def _autocast() -> tuple[Any, ...]:
+    # In C, without a moment for an interrupt in between.
+    _, nesting = map(operator.call, (torch.autocast_increment_nesting, torch.autocast_decrement_nesting))
+    each = tuple((torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in _DEVICES)
+    return nesting, torch.is_autocast_cache_enabled(), each
+
+
+def _set_autocast(state: tuple[Any, ...]) -> None:
+    nesting, cached, each = state
+    torch.autocast_increment_nesting()
+    while torch.autocast_decrement_nesting() > nesting:
+        pass
+    torch.set_autocast_cache_enabled(cached)
+    for kind, (enabled, dtype) in zip(_DEVICES, each, strict=True):
+        torch.set_autocast_enabled(kind, enabled)
+        torch.set_autocast_dtype(kind, dtype)

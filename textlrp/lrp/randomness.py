@@ -1,0 +1,196 @@
+"""The random numbers that a model draws while it is explained come from generators of the explanation's own.
+
+So the caller's generators, and those of other threads, stay where they are. Torch functions that draw are given a
+generator. Functions that a model calls to seed torch, numpy or Python are redirected for the thread of the explanation
+alone (:mod:`textlrp.lrp.sessions`); a model that holds such a function in a variable of its own is out of reach.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from textlrp.lrp import operations
+from textlrp.lrp.trees import tensors
+
+_CPU = torch.device("cpu")
+
+
+class Draws:
+    """The generators of one explanation.
+
+    Args:
+        seed: what they start from; default: where the caller's generators stand, which are only read.
+
+    Attributes:
+        borrowed: the state of torch's own generator while a function draws from it that takes no other.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._seed = seed
+        self._starts: dict[Any, Any] = {}
+        self._generators: dict[Any, Any] = {}
+        self.borrowed: Tensor | None = None
+
+    def rewind(self) -> None:
+        """Start again with the first numbers."""
+        self._generators.clear()
+
+    def generator(self, device: torch.device = _CPU) -> torch.Generator:
+        """Return torch's generator for a device."""
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", torch.cuda.current_device())
+
+        def start() -> Any:
+            if device.type == "cpu":
+                return torch.default_generator.get_state()
+            return torch.cuda.default_generators[device.index].get_state() if device.type == "cuda" else None
+
+        def make(state: Any) -> torch.Generator:
+            generator = torch.Generator(device)
+            if state is None:
+                generator.manual_seed(self._seed or 0)
+            else:
+                generator.set_state(state)
+            return generator
+
+        found: torch.Generator = self._own(device, start, make)
+        return found
+
+    def seed_torch(self, seed: int) -> torch.Generator:
+        """Seed torch's generators, on all devices."""
+        self._seed = int(seed)
+        for key in [key for key in (*self._starts, *self._generators) if isinstance(key, torch.device)]:
+            self._starts.pop(key, None)
+            self._generators.pop(key, None)
+        return self.generator()
+
+    def python(self) -> random.Random:
+        """Return Python's generator."""
+
+        def make(state: Any) -> random.Random:
+            generator = random.Random(self._seed)
+            if state is not None:
+                generator.setstate(state)
+            return generator
+
+        found: random.Random = self._own("python", random._inst.getstate, make)
+        return found
+
+    def numpy(self) -> Any:
+        """Return numpy's generator."""
+
+        def make(state: Any) -> Any:
+            generator = numpy.random.RandomState(self._seed)
+            if state is not None:
+                generator.set_state(state)
+            return generator
+
+        return self._own("numpy", lambda: numpy.random.mtrand._rand.get_state(), make)
+
+    def _own(self, key: Any, start: Callable[[], Any], make: Callable[[Any], Any]) -> Any:
+        found = self._generators.get(key)
+        if found is None:
+            if key not in self._starts:
+                self._starts[key] = start() if self._seed is None else None
+            found = self._generators[key] = make(self._starts[key])
+        return found
+
+    def call(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Call a torch function that draws."""
+        if kwargs.get("generator") is not None:
+            return func(*args, **kwargs)
+        if operations.takes_generator(func):
+            return func(*args, **{**kwargs, "generator": self.generator(_device_of(args, kwargs))})
+        if func in operations.ELEMENT_DROPOUT:
+            return self._dropout(*args, **kwargs)
+        return self._borrow(func, args, kwargs)
+
+    def _dropout(
+        self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, train: bool = True
+    ) -> Tensor:
+        kept = torch.empty_like(input).bernoulli_(1.0 - p, generator=self.generator(input.device))
+        if p < 1.0:
+            kept.div_(1.0 - p)
+        return input.mul_(kept) if inplace else input * kept
+
+    def _borrow(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Let a function draw from torch's own generators, set to the numbers of this explanation for that moment."""
+        device = _device_of(args, kwargs)
+        theirs = torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]
+        own = self.generator(device)
+        self.borrowed, self._lender = theirs.get_state(), theirs
+        try:
+            theirs.set_state(own.get_state())
+            return func(*args, **kwargs)
+        finally:
+            own.set_state(theirs.get_state())
+            self.close()
+
+    def close(self) -> None:
+        """Give back what is borrowed, if anything is."""
+        if self.borrowed is not None:
+            self._lender.set_state(self.borrowed)
+            self.borrowed = None
+
+
+def _device_of(args: Any, kwargs: Any) -> torch.device:
+    if kwargs.get("device") is not None:
+        return torch.device(kwargs["device"])
+    first = next(tensors((args, kwargs)), None)
+    return torch.get_default_device() if first is None else first.device
+
+
+class DrawsApart(TorchFunctionMode):
+    """Lets what a plain model draws come from generators of its own."""
+
+    def __init__(self, draws: Draws) -> None:
+        super().__init__()
+        self.draws = draws
+
+    def __exit__(self, *exception: Any) -> None:
+        # An interrupt inside torch can have taken the mode off the stack already.
+        if torch.overrides._get_current_function_mode() is self:
+            super().__exit__(*exception)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if operations.draws(func, args, kwargs):
+            return self.draws.call(func, args, kwargs)
+        return func(*args, **kwargs)
+
+
+def redirections() -> list[tuple[Any, dict[str, Callable[..., Any]]]]:
+    """Return the modules that functions are redirected in, each with what is called with the draws instead, by name."""
+    seeds: dict[str, Callable[..., Any]] = {
+        "manual_seed": Draws.seed_torch,
+        "get_rng_state": lambda draws: draws.generator().get_state(),
+        "set_rng_state": lambda draws, new_state: draws.generator().set_state(new_state),
+    }
+    on_devices: dict[str, Callable[..., Any]] = {
+        "manual_seed": Draws.seed_torch,
+        "manual_seed_all": Draws.seed_torch,
+    }
+    return [
+        (torch, seeds),
+        (torch.random, seeds),
+        (torch.cuda, on_devices),
+        (random, _methods(random.Random, random, Draws.python)),
+        (numpy.random, _methods(numpy.random.RandomState, numpy.random, Draws.numpy)),
+    ]
+
+
+def _methods(generator: type, module: Any, owner: Callable[[Draws], Any]) -> dict[str, Callable[..., Any]]:
+    """Return what is called in place of the functions of a module that are methods of a hidden generator."""
+
+    def method(name: str) -> Callable[..., Any]:
+        return lambda draws, *args, **kwargs: getattr(owner(draws), name)(*args, **kwargs)
+
+    functions = (name for name, value in vars(module).items() if callable(value) and not isinstance(value, type))
+    return {name: method(name) for name in functions if not name.startswith("_") and hasattr(generator, name)}

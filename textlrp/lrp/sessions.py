@@ -1,0 +1,194 @@
+"""What an explanation changes in the whole process while it runs: functions that act otherwise in its own thread.
+
+Custom ``autograd.Function`` classes and functions that seed or draw random numbers cannot be met by a
+``TorchFunctionMode``. While any explanation runs they are replaced by functions that look for one in the calling
+thread, and otherwise do what they always did. The last explanation restores them. torch.compile is switched off for the
+while, since inside a compiled graph no operation is seen.
+
+Entering and leaving can be interrupted at any line: what is changed is noted before it is changed, and :func:`leave`
+may be called again and again. A ``with`` that holds the lock stands on one line, because an interrupt between its body
+and its end would leave the lock held.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from functools import cache, partial, wraps
+from typing import Any, Protocol
+
+import torch
+
+from textlrp.lrp import custom_functions
+from textlrp.lrp.randomness import Draws, redirections
+
+
+class Session(Protocol):
+    """An explanation, or a pass of a plain model.
+
+    Attributes:
+        draws: where it draws its random numbers.
+        tracing: how many custom functions are being traced, or None where they run as they are.
+    """
+
+    draws: Draws
+    tracing: int | None
+
+
+_functorch: Any = torch._C._functorch
+
+_lock = threading.Lock()
+_running: dict[int, list[Session]] = {}
+#: What gives back what was replaced.
+_undo: list[Callable[[], Any]] = []
+
+
+def current() -> Session | None:
+    """Return what runs in this thread, or None."""
+    running = _running.get(threading.get_ident())
+    return running[-1] if running else None
+
+
+def depth() -> int:
+    """Return how many sessions run in this thread, one within the other."""
+    return len(_running.get(threading.get_ident(), ()))
+
+
+def enter(session: Session) -> None:
+    """Begin a session in this thread."""
+    with _lock: _enter(session)  # fmt: skip  # noqa: E701
+
+
+def leave(down_to: int) -> None:
+    """End the sessions of this thread until so many are left, and restore the process after the last of all."""
+    with _lock: _leave(down_to)  # fmt: skip  # noqa: E701
+
+
+def _enter(session: Session) -> None:
+    if not _running:
+        _restore()  # an interrupt may have left something
+        _replace()
+    _switch_off_compiler()
+    _running.setdefault(threading.get_ident(), []).append(session)
+
+
+def _leave(down_to: int) -> None:
+    thread = threading.get_ident()
+    running = _running.get(thread, [])
+    while len(running) > down_to:
+        running[-1].draws.close()
+        running.pop()
+    if not running:
+        _running.pop(thread, None)
+    if not _running:
+        _restore()
+
+
+def _replace() -> None:
+    for replacement in _replacements():
+        _undo.append(replacement.restore)
+        replacement.put()
+    # torch.vmap takes what it cannot map (the backward of fused attention) one by one, and warns of it.
+    _undo.append(partial(_functorch._set_vmap_fallback_warning_enabled, True))
+    _functorch._set_vmap_fallback_warning_enabled(False)
+
+
+def _switch_off_compiler() -> None:
+    """Do what ``torch.compiler.set_stance("force_eager")`` does; that notes the old stance after it has set its own."""
+    compiler: Any = sys.modules.get("torch._dynamo.eval_frame")
+    if compiler is None:  # nothing was compiled, and to import it takes seconds
+        return
+    before = compiler._stance
+    if before.stance != "force_eager":
+        _undo.append(partial(setattr, compiler, "_stance", before))
+        compiler._stance = type(before)("force_eager")
+
+
+def _restore() -> None:
+    while _undo:
+        _undo[-1]()
+        _undo.pop()
+
+
+class _Replacement:
+    """The functions of a module that are replaced, and what replaces them: made once, since each takes a while."""
+
+    def __init__(self, owner: Any, instead: Mapping[str, Callable[..., Any]]) -> None:
+        self._owner, self._instead = owner, instead
+        self._names = tuple(instead)
+        self._originals: list[Any] = []
+
+    def put(self) -> None:
+        """Replace the functions."""
+        here = vars(self._owner)
+        if list(map(here.__getitem__, self._names)) != self._originals:
+            originals = [here[name] for name in self._names]
+            self._wrappers = {
+                name: _redirected(original, self._instead[name])
+                for name, original in zip(self._names, originals, strict=True)
+            }
+            self._originals = originals
+        here.update(self._wrappers)
+
+    def restore(self) -> None:
+        """Put back what stood there."""
+        vars(self._owner).update(zip(self._names, self._originals, strict=False))
+
+
+class _Apply:
+    """``autograd.Function.apply``, which finds out in whose thread it is called."""
+
+    _original: Any = None
+
+    def put(self) -> None:
+        """Replace it."""
+        original = torch.autograd.Function.__dict__["apply"]
+        if original is not self._original:
+            self._wrapper, self._original = classmethod(_traced(original.__func__)), original
+        torch.autograd.Function.apply = self._wrapper  # type: ignore[assignment]
+
+    def restore(self) -> None:
+        """Put back what stood there."""
+        if self._original is not None:
+            torch.autograd.Function.apply = self._original  # type: ignore[method-assign]
+
+
+@cache
+def _replacements() -> list[_Replacement | _Apply]:
+    return [_Apply(), *(_Replacement(owner, instead) for owner, instead in redirections())]
+
+
+def _redirected(original: Callable[..., Any], instead: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def redirected(*args: Any, **kwargs: Any) -> Any:
+        session = current()
+        return original(*args, **kwargs) if session is None else instead(session.draws, *args, **kwargs)
+
+    return redirected
+
+
+def _traced(original: Callable[..., Any]) -> Callable[..., Any]:
+    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        session = current()
+        if session is None or session.tracing is None or not custom_functions.trusted(cls):
+            return original(cls, *args, **kwargs)
+        return custom_functions.trace(session, cls, args, kwargs)
+
+    return apply
+
+
+def _in_child() -> None:
+    """After a fork only this thread is left, and the lock may have been held by another."""
+    global _lock
+    _lock = threading.Lock()
+    thread = threading.get_ident()
+    for other in [other for other in _running if other != thread]:
+        del _running[other]
+    if not _running:
+        _restore()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -1,0 +1,91 @@
+"""Numbers, names and texts as people read them, in a terminal and on a page."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from textlrp.basics.characters import printable
+
+if TYPE_CHECKING:
+    from textlrp.results.ledger import Ledger
+
+#: From here on, it is said how far off the words are.
+_WORTH_SAYING = 0.01
+_FINER = {"float16": "float32", "bfloat16": "float32", "float32": "float64"}
+
+
+def percent(share: float) -> str:
+    """Return a share of 1 as a percentage; only 0 and 1 themselves are written 0 and 100."""
+    hundredths = 100 * share
+    if 0 < hundredths < 0.1:
+        return "<0.1 %"
+    if 99.9 < hundredths < 100:
+        return ">99.9 %"
+    return f"{hundredths:.1f} %"
+
+
+def signed(value: float, scale: float | None = None) -> str:
+    """Return a number with its sign, three digits of the largest number of its ``scale`` (default: of itself)."""
+    size = abs(value) if scale is None else scale
+    if size == 0:
+        return "0"
+    if not 1e-4 <= size < 1e6:
+        return f"{value:+.1e}"
+    digits = f"{value:+.{max(0, 2 - math.floor(math.log10(size)))}f}"
+    return digits if float(digits) or not value else f"{value:+.0e}"
+
+
+def number(value: float, scale: float | None = None) -> str:
+    """Return a number with its sign and the digits of its scale (:func:`signed`), as pages show it.
+
+    Small ones keep one digit, and what is less than a thousandth of the scale is ``≈ 0``: readers of a page need not
+    know what 4e-04 means.
+    """
+    if not value:
+        return "0"
+    written = signed(value, scale)
+    if scale and "e" in written and 1e-4 <= scale < 1e6:
+        if abs(value) < scale / 1000:
+            return "≈ 0"
+        written = f"{value:+.{-math.floor(math.log10(abs(value)))}f}"
+    return written.replace("-", "\u2212")
+
+
+def exactness(books: Ledger) -> str:
+    """Return a sentence on how exact the words of an explanation are; empty where they are exact."""
+    off, dtype = books.exactness, books.precision
+    if off < _WORTH_SAYING:
+        return ""
+    said = f"exact to about {100 * off:.0f} %"
+    if off >= 1:
+        said = "not exact: rounding changes them by as much as they hold"
+    finer = f"; load the model in {_FINER[dtype]} for exact ones" if dtype in _FINER else ""
+    return f"In {dtype} the words are {said}{finer}."
+
+
+def named(name: str) -> str:
+    """Return a label or a model's name on one line, cut where it is very long."""
+    line = printable(name, "\n\t").replace("\n", " ").replace("\t", " ")
+    return line if len(line) <= 60 else line[:57] + "..."
+
+
+def shown(text: str) -> str:
+    """Return a text as a page shows it: control characters are replaced by their pictures, newlines and tabs stay.
+
+    What turns the direction of writing stays, too: pages isolate what comes from elsewhere. :func:`printable` is for
+    terminals.
+    """
+    text = text.replace("\r\n", "\n")
+    return "".join(char if char.isprintable() else _picture(char) for char in text)
+
+
+def _picture(char: str) -> str:
+    code = ord(char)
+    if char in "\n\t":
+        return char
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "\u2421"
+    return "\ufffd" if code < 0xA0 or 0xD800 <= code < 0xE000 else char

@@ -1,0 +1,158 @@
+"""The view between the layers, for every renderer: a map of layers x words, and what each layer holds of the logit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textlrp.basics import options
+from textlrp.results.ledger import OTHER_PATHS, RESIDUE, SPECIAL_TOKENS, TOKENS
+
+if TYPE_CHECKING:
+    from textlrp.results.explanation import Explanation
+    from textlrp.results.layers import Layer
+
+
+# What words hold less of than this, as a share of the strongest special token, is nothing to be colored.
+_NOTHING = 0.01
+
+
+@dataclass(frozen=True)
+class Row:
+    """A word (or token, or sentence) with its relevance at each layer.
+
+    Attributes:
+        text: the word, or a special token's symbol.
+        special: whether it is a special token.
+        relevance: at each layer of the map, in logit units.
+    """
+
+    text: str
+    special: bool
+    relevance: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """A map of layers x words, from the embeddings up and in reading order.
+
+    Attributes:
+        layers: the layers whose positions are the tokens of the text; the others cannot be shown by words.
+        names: what to call them, without what their paths have in common.
+        strongest: the largest absolute relevance of a word at each layer: colors are relative to it, and those of
+            special tokens, which often hold most of the logit, end there.
+        rows: the words.
+        left_out: how many words are not among the rows, because others are stronger at every layer.
+    """
+
+    layers: tuple[Layer, ...]
+    names: tuple[str, ...]
+    strongest: tuple[float, ...]
+    rows: tuple[Row, ...]
+    left_out: int = 0
+
+    def weights(self, row: Row) -> list[float]:
+        """Return a row's relevance at each layer, relative to the strongest word there: -1 to 1."""
+        return [
+            max(-1.0, min(1.0, value / most)) if most else 0.0
+            for value, most in zip(row.relevance, self.strongest, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What a layer holds of the logit.
+
+    Attributes:
+        name: what to call the layer.
+        held: the relevance in its hidden state.
+        around: the relevance that goes around it.
+        posted: what was posted above it, to biases, norms, the softmax and so on.
+        shares: the part of each path through the block, 0 to 1; empty where that is not known.
+        head: the strongest head of the block, counted from 1, with its relevance, or None.
+    """
+
+    name: str
+    held: float
+    around: float
+    posted: float
+    shares: dict[str, float]
+    head: tuple[int, float] | None
+
+
+def heatmap(e: Explanation, by: str = "word", most: int | None = None) -> Heatmap:
+    """Return the map of an explanation that has layers.
+
+    Args:
+        e: the explanation.
+        by: ``"word"``, ``"token"`` or ``"sentence"``.
+        most: how many rows to keep, those that are strong at any layer; default: all.
+
+    Raises:
+        InputError: ``by`` is no unit, or ``most`` no number.
+    """
+    if most is not None:
+        most = options.whole(most, "most is a number of rows, 0 or more", 0)
+    layers = tuple(layer for layer in e.layers if layer.aligned)
+    names = tuple(
+        name
+        for name, layer in zip(short_names([layer.name for layer in e.layers]), e.layers, strict=True)
+        if layer.aligned
+    )
+    columns = [e.layer_units(layer, by) for layer in layers]
+    # Special tokens stand where the model reads them: in front of the text, or behind it.
+    first = next((i for i, span in enumerate(e.tokens) if not span.special), len(e.tokens))
+    specials = [
+        Row(span.piece or span.text, True, tuple(layer.relevance[i] for layer in layers))
+        for i, span in enumerate(e.tokens)
+        if span.special
+    ]
+    before = sum(span.special for span in e.tokens[:first])
+    units = [
+        Row(spans[0].text, False, tuple(span.relevance for span in spans))
+        for spans in zip(*columns, strict=True)
+        if not spans[0].special and spans[0].text.strip()
+    ]
+    rows = [*specials[:before], *units, *specials[before:]]
+    strongest = tuple(_strongest(rows, i) for i in range(len(layers)))
+    found = Heatmap(layers, names, strongest, tuple(rows))
+    if most is None or len(rows) <= most:
+        return found
+    peaks = [max(map(abs, found.weights(row)), default=0.0) for row in rows]
+    kept = sorted(sorted(range(len(rows)), key=lambda i: -peaks[i])[:most])
+    return Heatmap(layers, names, strongest, tuple(rows[i] for i in kept), len(rows) - most)
+
+
+def _strongest(rows: Sequence[Row], layer: int) -> float:
+    words = max((abs(row.relevance[layer]) for row in rows if not row.special), default=0.0)
+    special = max((abs(row.relevance[layer]) for row in rows if row.special), default=0.0)
+    return max(words, _NOTHING * special)
+
+
+def holdings(e: Explanation) -> list[Holding]:
+    """Return what each layer holds of the logit, from the embeddings up: the conservation curve."""
+    found = []
+    for name, layer in zip(short_names([layer.name for layer in e.layers]), e.layers, strict=True):
+        books = layer.ledger
+        held = books[TOKENS] + books[SPECIAL_TOKENS]
+        around = books[OTHER_PATHS]
+        posted = math.fsum(value for heading, value in books.items() if heading != RESIDUE) - held - around
+        heads = [value for values in layer.heads.values() for value in values]
+        strong = max(range(len(heads)), key=lambda i: abs(heads[i])) if heads else None
+        head = None if strong is None else (strong + 1, heads[strong])
+        found.append(Holding(name, held, around, posted, layer.shares if layer.paths else {}, head))
+    return found
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Return module paths without the modules that hold all of them; names that are no paths stay."""
+    paths = [name.split(".") for name in names]
+    blocks = [path for path in paths if len(path) > 1]
+    common = 0
+    while len(blocks) > 1 and all(len(path) > common + 1 and path[common] == blocks[0][common] for path in blocks):
+        common += 1
+    short = [".".join(path[common:] if len(path) > 1 else path) for path in paths]
+    stem = blocks[0][common - 1] if common else ""
+    return [f"{stem} {name}" if name[:1].isdigit() else name for name in short]

@@ -1,0 +1,96 @@
+"""One explanation as HTML: a page of its own, or a fragment for notebooks. No script, nothing from outside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from textlrp.render import html, palette
+from textlrp.render import page_parts as parts
+from textlrp.render.format import exactness, number
+from textlrp.render.page_layers import layers
+from textlrp.results.graphemes import direction, whole_units
+
+if TYPE_CHECKING:
+    from textlrp.results.explanation import Explanation
+
+_LABELS = 10  # labels that are listed openly
+
+# How notebooks and pages of documentation say that they are dark: JupyterLab, VS Code, Colab, Sphinx, Quarto, marimo.
+_DARK_HOSTS = (
+    "body[data-jp-theme-light=false]",
+    "body.vscode-dark",
+    "body.vscode-high-contrast",
+    "html[theme=dark]",
+    "html[data-theme=dark]",
+    "body.quarto-dark",
+    "html.dark",
+    "body.dark",
+)
+
+
+def page(explanation: Explanation, by: str = "word") -> str:
+    """Return an explanation as a whole page, its text colored by ``"token"``, ``"word"`` or ``"sentence"``."""
+    sheet = Markup(f"{html.themes()}{palette.stylesheet()}{html.source('page.css')}{_styles(explanation)}")
+    return _render("explanation.html", explanation, by, sheet=sheet, policy=html.policy(sheet))
+
+
+def fragment(explanation: Explanation, by: str = "word", *, styled: bool = True) -> str:
+    """Return an explanation as one element for a notebook, whose theme it follows and whose rest it leaves be.
+
+    Args:
+        explanation: what to show.
+        by: what its text is colored by.
+        styled: whether the styles come with it; a page that has them already needs them no more.
+    """
+    dark = f"{html.DARK};{palette.css_variables(dark=True)}"
+    hosts = ",".join(f"{host} .textlrp" for host in _DARK_HOSTS)
+    sheet = Markup(
+        f".textlrp{{{html.LIGHT};{palette.css_variables()}}}\n@media screen{{{hosts}{{{dark}}}}}\n"
+        f"{palette.css_rules('.textlrp')}\n{_styles(explanation)}"
+    )
+    return _render("explanation_fragment.html", explanation, by, sheet=sheet if styled else "")
+
+
+def _styles(e: Explanation) -> str:
+    return html.source("explanation.css") + (html.source("layers.css") if e.layers else "")
+
+
+def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
+    units = e.units(by)
+    shown_by = {
+        source: whole_units(text, tuple(span for span in units if span.source == source)) for source, text, _ in e.texts
+    }
+    every = [span for spans in shown_by.values() for span in spans]
+    strongest = max((abs(span.relevance) for span in every), default=0.0)
+    titles = ("",) if e.text_pair is None else ("First text", "Second text")
+    filled = html.environment().get_template(template)
+    return filled.render(
+        e=e,
+        by=by,
+        share=parts.share(e, e.predicted),
+        target_share=parts.share(e, e.target),
+        strongest=(number(-strongest, strongest), number(strongest, strongest)),
+        threshold=number(palette.THRESHOLD * strongest, strongest).lstrip("+"),
+        swatches=[palette.css_class(step / palette.STEPS) for step in range(-palette.STEPS, palette.STEPS + 1)],
+        passages=[
+            parts.Passage(
+                title,
+                direction(text),
+                parts.notice(text, cut),
+                parts.pieces(text, shown_by[source], strongest, cut, e),
+            )
+            for title, (source, text, cut) in zip(titles, e.texts, strict=True)
+        ],
+        most=parts.most(shown_by, strongest),
+        listed=parts.listed(shown_by, strongest),
+        ledger=parts.ledger_rows(e.ledger),
+        rounded=exactness(e.ledger),
+        labels=parts.label_rows(e),
+        openly=_LABELS,
+        facts=parts.facts(e, by),
+        command=parts.command(e, by),
+        layers=layers(e, by),
+        **more,
+    )

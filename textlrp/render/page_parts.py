@@ -1,0 +1,243 @@
+"""The parts of an explanation's page, ready for its template: pieces of text, rows with bars, and what repeats it."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from textlrp.basics.characters import printable
+from textlrp.render import palette
+from textlrp.render.format import number, percent
+from textlrp.render.ledger_rows import MEANINGS
+from textlrp.results.ledger import RESIDUE, Ledger
+from textlrp.results.spans import Span, read_range
+from textlrp.rules import PRESETS
+
+if TYPE_CHECKING:
+    from textlrp.results.explanation import Explanation
+
+# The name of the built-in classifier, which the command line uses without --model.
+BUILT_IN = "textlrp demo"
+
+_MOST = 8  # words in each of the two short lists
+_LISTED = 200  # rows of the table of all words
+_EXCERPT = 120  # characters of a sentence in a list
+
+
+class Piece(NamedTuple):
+    """A stretch of text with the class of its color and what a pointer is told; both empty where it has none."""
+
+    text: str
+    css: str = ""
+    hint: str = ""
+
+
+class Bar(NamedTuple):
+    """A bar in a chart that is 200 wide, with the place of its zero."""
+
+    x: float
+    width: float
+    css: str
+    zero: float
+
+
+class Row(NamedTuple):
+    """A row of a table with a bar: what it is called, its number, a sentence on it, and the number in full."""
+
+    name: str
+    value: str
+    bar: Bar
+    note: str = ""
+    exact: str = ""
+
+
+class Passage(NamedTuple):
+    """A text as it is shown: a title where there are two, where it begins, what was not read, and its pieces."""
+
+    title: str
+    direction: str
+    notice: str
+    pieces: Sequence[Piece]
+
+
+class Unit(NamedTuple):
+    """A word in the table of all words; ``text_number`` is 1, or 2 in the second text of a pair."""
+
+    text: str
+    value: str
+    text_number: int
+    start: int
+
+
+def pieces(
+    text: str, spans: Sequence[Span], strongest: float, truncated: tuple[int, int] | None, e: Explanation
+) -> list[Piece]:
+    """Return the whole text in pieces: what is colored alone, what was not read alone, and the rest between them."""
+    start, end = read_range(text, truncated)
+    found: list[Piece] = []
+    at = 0
+    if start > 0:
+        found.append(Piece(text[:start], "unread start"))
+        at = start
+    for span in spans:
+        css = palette.css_class(span.relevance / strongest) if strongest else ""
+        # A character that was cut through is colored for the part of it that was read.
+        begin, stop = max(at, span.start), min(max(end, at), span.end)
+        if not css or begin >= stop:
+            continue
+        if begin > at:
+            found.append(Piece(text[at:begin]))
+        found.append(Piece(text[begin:stop], css, f"{number(span.relevance, strongest)} {side(e, span.relevance)}"))
+        at = stop
+    if end > at:
+        found.append(Piece(text[at:end]))
+    if end < len(text):
+        found.append(Piece(text[end:], "unread end"))
+    return found
+
+
+def side(e: Explanation, relevance: float) -> str:
+    """Say what a relevance speaks for."""
+    if relevance >= 0:
+        return f"for {e.target}"
+    return f"against {e.target}" if e.contrast is None else f"for {e.contrast}"
+
+
+def notice(text: str, truncated: tuple[int, int] | None) -> str:
+    """Say how much of a text the model read, or nothing where it read all of it."""
+    if truncated is None:
+        return ""
+    start, end = read_range(text, truncated)
+    where = "last" if start > 0 else "first"
+    read = f"only the {where} {end - start:,} of {len(text):,} characters" if end > start else "nothing of this text"
+    left_out = truncated[1] - truncated[0]
+    return (
+        f"The text is longer than the model reads: it read {read}. The part in gray "
+        f"({_percent(left_out / len(text))}) played no role."
+    )
+
+
+def most(shown_by: dict[str, tuple[Span, ...]], strongest: float) -> tuple[list[Row], list[Row]]:
+    """Return what spoke most for the label, and what spoke most against it."""
+    lists = []
+    spans = [span for spans in shown_by.values() for span in spans]
+    for sign in (1, -1):
+        ranked = sorted(spans, key=lambda span: -sign * span.relevance)[:_MOST]
+        kept = [span for span in ranked if strongest and sign * span.relevance >= palette.THRESHOLD * strongest]
+        lists.append(
+            [
+                Row(excerpt(span.text), number(span.relevance, strongest), bar(abs(span.relevance), 0, strongest, sign))
+                for span in kept
+            ]
+        )
+    return lists[0], lists[1]
+
+
+def listed(shown_by: dict[str, tuple[Span, ...]], strongest: float) -> tuple[list[Unit], int, str]:
+    """Return the strongest of all words, how many others there are, and what those add up to."""
+    every = [(span, count) for count, spans in enumerate(shown_by.values(), 1) for span in spans if span.relevance]
+    every.sort(key=lambda pair: -abs(pair[0].relevance))
+    rows = [
+        Unit(excerpt(span.text), number(span.relevance, strongest), count, span.start)
+        for span, count in every[:_LISTED]
+    ]
+    rest = every[_LISTED:]
+    return rows, len(rest), number(math.fsum(span.relevance for span, _ in rest), strongest)
+
+
+def excerpt(text: str) -> str:
+    """Return a word or a sentence on one line, cut where it is long; white space alone is named."""
+    line = " ".join(text.split())
+    if not line:
+        return "(line break)" if "\n" in text or "\r" in text else "(space)"
+    return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"
+
+
+def bar(value: float, low: float, high: float, sign: float | None = None) -> Bar:
+    """Return the bar of a value on an axis from ``low`` to ``high``, which holds 0; ``sign`` gives it its color."""
+    width = (high - low) or 1.0
+    start, end = sorted((0.0, value))
+    color = "total" if sign == 0 else "for" if (value if sign is None else sign) >= 0 else "against"
+    return Bar(
+        round((start - low) / width * 200, 1),
+        round((end - start) / width * 200, 1),
+        color,
+        round(-low / width * 200, 1),
+    )
+
+
+def ledger_rows(books: Ledger) -> list[Row]:
+    """Return the rows of a ledger that hold something, the residue, and the score that they add up to."""
+    rows = {heading: value for heading, value in books.items() if value != 0 or heading == RESIDUE}
+    values = (books.logit, *rows.values())
+    low, high, scale = min(0.0, *values), max(0.0, *values), max(map(abs, values))
+    found = [
+        Row(heading, number(value, scale), bar(value, low, high), MEANINGS[heading], f"{value:.6g}")
+        for heading, value in rows.items()
+    ]
+    return [*found, Row("score", number(books.logit, scale), bar(books.logit, low, high, 0), "", f"{books.logit:.6g}")]
+
+
+def label_rows(e: Explanation) -> list[Row]:
+    """Return every label with its probability, or its logit where there are none, the highest first."""
+    scale = max(map(abs, e.logits.values()), default=0.0)
+    low, high = min(0.0, *e.logits.values()), max(0.0, *e.logits.values())
+    roles = {"chosen": e.predicted, "explained": e.target, "contrast": e.contrast}
+    rows = []
+    for label in sorted(e.logits, key=lambda label: -e.logits[label]):
+        logit = number(e.logits[label], scale)
+        note = ", ".join(role for role, of in roles.items() if of == label)
+        if label in e.probabilities:
+            chart = bar(e.probabilities[label], 0, 1, 0)
+            rows.append(Row(label, _percent(e.probabilities[label]), chart, note, logit))
+        else:
+            rows.append(Row(label, logit, bar(e.logits[label], low, high, 0), note, ""))
+    return rows
+
+
+def facts(e: Explanation, by: str) -> list[tuple[str, str]]:
+    """Return what somebody needs to know who wants to repeat an explanation."""
+    score = f"logit of {printable(e.target)}"
+    score += f" minus logit of {printable(e.contrast)}" if e.contrast is not None else ""
+    found = [
+        ("Model", e.model or "not recorded"),
+        ("Revision", e.revision),
+        ("Score explained", score),
+        ("Rules", e.rules),
+        ("Windows", f"{e.windows:,}, overlapping; the scores are their means" if e.windows > 1 else ""),
+        ("Reading options", ", ".join(f"{name} {value}" for name, value in e.reading.items())),
+        ("Shown by", by),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in e.versions.items())),
+    ]
+    return [(name, value) for name, value in found if value]
+
+
+def command(e: Explanation, by: str) -> tuple[str, ...]:
+    """Return the command that repeats an explanation, given the text in a file, in parts: an option each."""
+    reading = {**({"long": "windows"} if e.windows > 1 else {}), **e.reading}
+    options = [
+        ("--model", e.model if e.model not in ("", BUILT_IN) else None),
+        ("--revision", e.revision or None),
+        ("--target", e.target),  # a model may call a label ""
+        ("--contrast", e.contrast),
+        ("--rules", e.rules if e.rules in PRESETS else "rules.json"),
+        *((f"--{name}", str(value)) for name, value in reading.items() if name in ("long", "window", "stride")),
+        ("--by", by if by != "word" else None),
+    ]
+    given = [f"{name} {shlex.quote(value)}" for name, value in options if value is not None]
+    quoted = ["textlrp explain --file text.txt", *given]
+    quoted += ["--layers"] if e.layers else []
+    if e.text_pair is not None:
+        quoted.insert(1, '--pair "$(cat second-text.txt)"')
+    return tuple(quoted)
+
+
+def share(e: Explanation, label: str) -> str:
+    """Return a label's probability, or nothing where there is none."""
+    return _percent(e.probabilities[label]) if label in e.probabilities else ""
+
+
+def _percent(share: float) -> str:
+    return percent(share).replace(" ", "\u00a0")  # a number keeps its sign on its line

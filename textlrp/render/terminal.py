@@ -1,0 +1,192 @@
+"""Spans and ledger to rich: colors where the terminal has them, marks where it has none.
+
+What goes around the text is ASCII, so that it reaches every terminal and every pipe.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.style import Style
+from rich.text import Text
+
+from textlrp.basics.characters import Printable
+from textlrp.render import palette
+from textlrp.render.format import exactness, named, percent, signed
+from textlrp.render.terminal_colors import has_colors, style
+from textlrp.render.terminal_layers import layer_lines
+from textlrp.results.graphemes import whole_units
+from textlrp.results.ledger import RESIDUE, TOKENS, Ledger
+from textlrp.results.spans import Span, read_range
+
+if TYPE_CHECKING:
+    from textlrp.results.explanation import Explanation
+
+_TITLE = 11  # columns of the words "relevance" and "ledger", so that what follows is aligned
+
+
+def render(explanation: Explanation, by: str = "word") -> View:
+    """Return a rich renderable of an explanation, its text colored by ``"token"``, ``"word"`` or ``"sentence"``."""
+    return View(explanation, by)
+
+
+class View:
+    """Shows an explanation: verdict, text, legend and ledger."""
+
+    def __init__(self, explanation: Explanation, by: str) -> None:
+        self._explanation, self._by = explanation, by
+        self._units = explanation.units(by)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # Nothing is wrapped where nobody wants it (a pipe, a file): then tabs stay tabs, too.
+        width = None if options.no_wrap else options.max_width
+        lines = _lines(self._explanation, self._units, console, width)
+        if self._explanation.layers:
+            lines = chain(lines, layer_lines(self._explanation, self._by, console, width))
+        for line in lines:
+            if width is None:
+                yield from line.render(console, end="\n")
+            else:
+                yield line
+
+
+def _lines(e: Explanation, units: tuple[Span, ...], console: Console, width: int | None) -> Iterator[Text]:
+    shown_by = {
+        source: whole_units(text, tuple(span for span in units if span.source == source)) for source, text, _ in e.texts
+    }
+    strongest = max((abs(span.relevance) for spans in shown_by.values() for span in spans), default=0.0)
+    yield verdict(e)
+    for number, (source, text, truncated) in enumerate(e.texts, 1):
+        yield Text()
+        if len(e.texts) > 1:
+            yield Text(f"text {number}", style="dim")
+        start, end = read_range(text, truncated)
+        if truncated is None:
+            end = len(text.rstrip("\r\n")) or len(text)
+        elif start > 0:
+            yield cut_notice(text, truncated)
+        yield colored_text(text, shown_by[source], strongest, console, (start, end))
+        if truncated is not None and start == 0:
+            yield cut_notice(text, truncated)
+    yield Text()
+    yield legend(e, strongest, console)
+    yield ledger_line(e.ledger, width)
+    rounded = exactness(e.ledger)
+    if rounded:
+        yield Text.assemble(("rounding".ljust(_TITLE), "dim"), rounded)
+
+
+def verdict(e: Explanation) -> Text:
+    """Return the predicted label with its probability, and what is explained, by which rules, of which model."""
+    line = Text(named(e.predicted), style="bold")
+    if e.predicted in e.probabilities:
+        line.append(f" {percent(e.probabilities[e.predicted])}")
+    what = named(e.target)
+    if e.target != e.predicted and e.target in e.probabilities:
+        what += f" {percent(e.probabilities[e.target])}"
+    what += f" against {named(e.contrast)}, logits differ by" if e.contrast is not None else ", logit"
+    if e.windows > 1:
+        what += f" (mean of {e.windows:,} windows)"
+    described = Text(f"   explained: {what} {signed(e.logit)}", style="not bold")
+    line.append_text(described)
+    line.append("   " + ", ".join(named(part) for part in (e.rules, e.model) if part), style="not bold dim")
+    return line
+
+
+def colored_text(
+    text: str, spans: tuple[Span, ...], strongest: float, console: Console, within: tuple[int, int] | None = None
+) -> Text:
+    """Return the text as it was written, each span colored by its relevance relative to the strongest.
+
+    Args:
+        text: the whole text.
+        spans: what to color, in reading order, as :func:`whole_units` returns them.
+        strongest: the relevance at the end of the color scale.
+        console: what it is written to.
+        within: the characters ``[start, end)`` to show; default: all.
+    """
+    at, stop = within or (0, len(text))
+    line, printed = Text(), Printable(text)
+    marked = ("", "")
+    for span in spans:
+        start, end = max(at, span.start), min(stop, span.end)
+        if start >= end:
+            continue
+        weight = span.relevance / strongest if strongest else 0.0
+        if has_colors(console):
+            _append(line, printed, at, start)
+            _append(line, printed, start, end, style(weight, console))
+        else:
+            marks = palette.marks(weight)
+            if start > at or marks != marked:  # pieces of a word that have the same mark share their brackets
+                line.append(marked[1])
+                _append(line, printed, at, start)
+                line.append(marks[0])
+            _append(line, printed, start, end)
+            marked = marks
+        at = end
+    line.append(marked[1])
+    _append(line, printed, at, stop)
+    return line
+
+
+def _append(line: Text, printed: Printable, start: int, end: int, style: Style | None = None) -> None:
+    """Append characters of a text, dim what stands for one that cannot be shown."""
+    for piece, replaced in printed.pieces(start, end):
+        line.append(piece, (style or Style()) + Style(dim=True) if replaced else style)
+
+
+def legend(e: Explanation, strongest: float, console: Console) -> Text:
+    """Return the scale with its ends as numbers."""
+    line = Text("relevance".ljust(_TITLE), style="dim")
+    low = f"for {named(e.contrast)}" if e.contrast is not None else f"against {named(e.target)}"
+    high = f"for {named(e.target)}"
+    plain = Style(dim=False)
+    if not has_colors(console):
+        strong, weak = palette.STRONG * strongest, palette.THRESHOLD * strongest
+        ends = [signed(value, strongest) for value in (-strong, -weak, weak, strong)]
+        steps = "[--] {} [-] {} .. {} [+] {} [++]".format(*ends)
+        line.append(f"{signed(-strongest)} {low} {steps} {high} {signed(strongest)}", style=plain)
+        return line
+    line.append(f"{signed(-strongest)} {low} ", style=plain)
+    few = console.color_system in ("standard", "windows")
+    weights = [-1.0, -0.25, 0.0, 0.25, 1.0] if few else [i / 10 for i in range(-10, 11)]
+    for weight in weights:
+        line.append("   " if few else " ", style=plain + style(weight, console))
+    line.append(f" {high} {signed(strongest)}", style=plain)
+    return line
+
+
+def ledger_line(books: Ledger, width: int | None = None) -> Text:
+    """Return the ledger in one line: the logit and the rows that add up to it, of which empty ones are left out.
+
+    Where ``width`` is too little for all, the smallest rows but the tokens are shown as one, ``others``.
+    """
+    rows = {heading: value for heading, value in books.items() if heading != RESIDUE and value != 0}
+    scale = max((abs(value) for value in (books.logit, *rows.values())), default=0.0)
+    residue = f"residue {books.residue:+.0e}" if books.residue else "residue 0"
+    others: list[float] = []
+    while True:
+        listed = [f"{heading} {signed(value, scale)}" for heading, value in rows.items()]
+        listed += [f"others {signed(math.fsum(others), scale)}"] if others else []
+        line = f"{signed(books.logit, scale)} = {', '.join([*listed, residue])}"
+        if width is None or _TITLE + len(line) <= width or len(rows) <= 1:
+            break
+        smallest = min(rows, key=lambda heading: (heading == TOKENS, abs(rows[heading])))
+        others.append(rows.pop(smallest))
+    return Text.assemble(("ledger".ljust(_TITLE), "dim"), line)
+
+
+def cut_notice(text: str, truncated: tuple[int, int]) -> Text:
+    """Say which characters the model did not read."""
+    start, end = truncated
+    share = (end - start) / len(text)
+    return Text(
+        f"! NOT READ: characters {start:,} to {end:,} of {len(text):,} ({percent(share)}): the text is longer "
+        f"than the model reads.",
+        style="bold reverse",
+    )

@@ -1,0 +1,119 @@
+"""What the data of a report say must fit together, as far as a page tells: it has rounded relevances, and no ledger."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from textlrp.data.records import check_rationales
+from textlrp.errors import InputError
+from textlrp.results.saved import shown
+from textlrp.results.spans import TEXT, TEXT_PAIR
+
+#: The strongest word of an explanation has this relevance in its units: four digits, whatever the scale.
+STEPS = 10_000
+
+
+def check(data: Mapping[str, Any], pages: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Check what was read out of a report.
+
+    Args:
+        data: what is inside its file, or its first one.
+        pages: what is inside the other files of a split report, in order.
+        rows: its documents, by the names of their columns.
+
+    Raises:
+        InputError: something does not hold; the sentence says what.
+    """
+    labels, views = data["labels"], data["views"]
+    if not _are(labels, str) or len(set(labels)) < len(labels):
+        raise InputError(f"its labels are {shown(labels)}, and a list of different names was expected")
+    for view in views:
+        if not (isinstance(view, list) and len(view) == 2):
+            raise InputError(f"it has the view {shown(view)}, and two labels by number were expected")
+        _number_of(view[0], labels, "a view's target")
+        _number_of(view[1], labels, "a view's contrast", or_none=True)
+    if type(data["steps"]) is not int or data["steps"] != STEPS:
+        raise InputError(f"its relevances are in steps of {shown(data['steps'])}, and textlrp writes {STEPS}")
+    _check_pages(data, pages)
+    ids = [row["id"] for row in rows]
+    if not _are(ids, str) or len(set(ids)) < len(ids):
+        raise InputError("two of its documents have the same id, or one has none")
+    for row in rows:
+        try:
+            _check_row(row, labels, views)
+        except InputError as error:
+            raise InputError(f"document {row['id']!r} {error}") from None
+
+
+def _check_pages(data: Mapping[str, Any], pages: Sequence[Mapping[str, Any]]) -> None:
+    """Check that the pages of a split report are those that its index lists, in its order."""
+    for number, (page, ids) in enumerate(zip(pages, data["ids"] if pages else (), strict=True), 1):
+        place = page["page"]
+        if (place["number"], place["count"]) != (number, len(pages)) or page["documents"]["id"] != ids:
+            raise InputError(
+                f"page {shown(place['number'])} of {shown(place['count'])} stands where page {number} of {len(pages)} "
+                f"was expected, with the documents that the index lists"
+            )
+        for key in ("title", "blind", "labels", "views", "steps"):
+            if page[key] != data[key]:
+                raise InputError(f"page {number} has {shown(page[key])} for {key}, and the index {shown(data[key])}")
+
+
+def _check_row(row: Mapping[str, Any], labels: Sequence[str], views: Sequence[Any]) -> None:
+    texts = {TEXT: row["text"]} | ({} if row["text_pair"] is None else {TEXT_PAIR: row["text_pair"]})
+    if not _are(list(texts.values()), str):
+        raise InputError("has a text that is none")
+    _number_of(row["label"], labels, "its label", or_none=True)
+    _number_of(row["predicted"], labels, "its predicted label")
+    _share(row["confidence"], "confidence")
+    check_rationales(row["rationales"], row["text"], "it")
+    counted = _check_layout(row["words"], row["sentences"], texts)
+    if not isinstance(row["explained"], list) or not row["explained"]:
+        raise InputError("has no explanation")
+    for view, logit, probability, unit, steps, *layout in row["explained"]:
+        _number_of(view, views, "the view of an explanation")
+        if logit is not None and not _is_finite(logit):
+            raise InputError(f"has the logit {shown(logit)}")
+        _share(probability, "probability")
+        if not _is_finite(unit) or unit < 0:
+            raise InputError(f"has relevances in units of {shown(unit)}")
+        own = _check_layout(layout[0], layout[1], texts) if layout else counted
+        if not _are(steps, int) or len(steps) != own or any(abs(step) > STEPS for step in steps):
+            raise InputError(f"has the relevances {shown(steps)}, and {own} whole numbers up to {STEPS} were expected")
+
+
+def _check_layout(words: Any, sentences: Any, texts: Mapping[str, str]) -> int:
+    """Check that words and sentences tile what was read of each text, and return how many words there are."""
+    total = 0
+    for text, lengths, counts in zip(texts.values(), words, sentences, strict=True):
+        if not _are(lengths, int) or not lengths or any(value < 0 for value in lengths):
+            raise InputError(f"has words of the lengths {shown(lengths)}")
+        # A text is cut at one end, if at all.
+        start, end = lengths[0], sum(lengths)
+        if end > len(text) or (start > 0 and end < len(text)):
+            raise InputError(f"has words from character {start} to {end}, and its text has {len(text)}")
+        if not _are(counts, int) or any(count < 1 for count in counts) or sum(counts) != len(lengths) - 1:
+            raise InputError(f"has sentences of {shown(counts)} words, and {len(lengths) - 1} words")
+        total += len(lengths) - 1
+    return total
+
+
+def _number_of(value: Any, listed: Sequence[Any], what: str, or_none: bool = False) -> None:
+    # bool is an int to Python, but true is no index
+    if not (or_none and value is None) and not (type(value) is int and 0 <= value < len(listed)):
+        raise InputError(f"has {shown(value)} for {what}, and numbers go from 0 to {len(listed) - 1}")
+
+
+def _share(value: Any, what: str) -> None:
+    if value is not None and not (_is_finite(value) and 0 <= value <= 1):
+        raise InputError(f"has the {what} {shown(value)}, and a number from 0 to 1 was expected")
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _are(values: Any, kind: type) -> bool:
+    return isinstance(values, list) and all(type(value) is kind for value in values)

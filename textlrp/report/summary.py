@@ -1,0 +1,214 @@
+"""What many explanations say together: how often the model is right, how sure it is, which words it goes by."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textlrp.report.words import Tallies, Words, counts
+
+if TYPE_CHECKING:
+    from textlrp.data.records import Record
+
+#: How many bins of confidence there are, of equal width.
+BINS = 10
+
+#: The most labels of which a table of confusions is shown; of more, the most frequent confusions are listed.
+LABELS = 12
+
+_CONFUSIONS = 12
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The documents whose predicted label has a probability in ``[low, high)``; the last bin has 1 too.
+
+    Attributes:
+        count: how many there are.
+        confidence: their mean probability; 0 where there are none.
+        right: how many of those with a label are predicted right; None where no document has a label.
+    """
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    right: int | None
+
+    @property
+    def accuracy(self) -> float:
+        """The share that is predicted right."""
+        return (self.right or 0) / self.count if self.count else 0.0
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many predictions are those of the data, with a 95 % interval of the share (Wilson 1927, eq. 4)."""
+
+    right: int
+    count: int
+
+    @property
+    def share(self) -> float:
+        """The share that is right, 0 to 1."""
+        return self.right / self.count
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The ends of the interval."""
+        z, n, p = 1.959964, self.count, self.share
+        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return max(0.0, middle - half), min(1.0, middle + half)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All that stands above the documents of a report.
+
+    Attributes:
+        documents: how many there are.
+        labeled: how many have a label in the data.
+        words: how many words they have.
+        truncated: how many were not read whole.
+        labels: the labels that are given or predicted, in the model's order; those that it does not know last.
+        given, predicted: how many documents each has.
+        unknown: given labels that the model does not have.
+        accuracy: None where no label is given, or none that the model has.
+        confusion: how many documents have a given label (row) and a predicted one (column), by :attr:`labels`; empty
+            where :attr:`accuracy` is None.
+        confusions: the most frequent wrong predictions: given, predicted, how many.
+        bins: the documents by the probability of the predicted label; empty where the model gives none.
+        calibration_error: the expected calibration error (Guo et al. 2017, eq. 3) over these bins, or None.
+        by_target: the words that matter, for each target.
+    """
+
+    documents: int
+    labeled: int
+    words: int
+    truncated: int
+    labels: tuple[str, ...]
+    given: tuple[int, ...]
+    predicted: tuple[int, ...]
+    unknown: tuple[str, ...]
+    accuracy: Accuracy | None
+    confusion: tuple[tuple[int, ...], ...]
+    confusions: tuple[tuple[str, str, int], ...]
+    bins: tuple[Bin, ...]
+    calibration_error: float | None
+    by_target: tuple[Words, ...]
+
+
+class Summarizer:
+    """Makes a summary from one record after the other; of a record, it keeps what its words add to those of others."""
+
+    def __init__(self) -> None:
+        self._documents = self._labeled = self._words = self._truncated = 0
+        self._known: dict[str, None] = {}
+        self._order: dict[str, None] = {}
+        self._given: Counter[str] = Counter()
+        self._predicted: Counter[str] = Counter()
+        self._pairs: Counter[tuple[str, str]] = Counter()
+        self._bins = (_Bins(), _Bins())  # without a label in the data, and with one
+        self._tallies: dict[tuple[str, str | None], Tallies] = {}
+
+    def add(self, record: Record) -> None:
+        """Take in a record."""
+        first, label = record.explanation, record.label
+        number, self._documents = self._documents, self._documents + 1
+        self._known.update(dict.fromkeys(name for e in record.explanations for name in e.logits))
+        self._order.update(dict.fromkeys(first.logits))
+        self._predicted[record.predicted] += 1
+        if label is not None:
+            self._labeled += 1
+            self._given[label] += 1
+            self._pairs[label, record.predicted] += 1
+        self._bins[label is not None].add(first.probabilities.get(record.predicted), label == record.predicted)
+        self._words += sum(counts(word.text) for word in first.words)
+        self._truncated += bool(first.truncated or first.truncated_pair)
+        for e in record.explanations:
+            self._tallies.setdefault((e.target, e.contrast), Tallies()).add(record.id, e, number)
+
+    def finish(self) -> Summary:
+        """Return the summary of all records; there is at least one."""
+        known, given, predicted = self._known, self._given, self._predicted
+        order = dict.fromkeys([*known, *predicted, *sorted(given)])
+        labels = tuple(label for label in order if given[label] or predicted[label])
+        comparable = any(label in known for label in given)
+        pairs = self._pairs if comparable else Counter[tuple[str, str]]()
+        right = sum(count for (one, other), count in pairs.items() if one == other)
+        wrong = [(one, other, count) for (one, other), count in pairs.items() if one != other]
+        bins = self._bins[1].finish(True) if comparable else self._bins[0].joined(self._bins[1]).finish(False)
+        return Summary(
+            documents=self._documents,
+            labeled=self._labeled,
+            words=self._words,
+            truncated=self._truncated,
+            labels=labels,
+            given=tuple(given[label] for label in labels),
+            predicted=tuple(predicted[label] for label in labels),
+            unknown=tuple(sorted(set(given) - set(known))),
+            accuracy=Accuracy(right, self._labeled) if comparable else None,
+            confusion=tuple(tuple(pairs[one, other] for other in labels) for one in labels) if comparable else (),
+            confusions=tuple(sorted(wrong, key=lambda each: (-each[2], each[0], each[1]))[:_CONFUSIONS]),
+            bins=bins,
+            calibration_error=_calibration_error(bins) if comparable and bins else None,
+            by_target=self._by_target(),
+        )
+
+    def _by_target(self) -> tuple[Words, ...]:
+        order = {label: i for i, label in enumerate(self._order)}
+        found = sorted(self._tallies, key=lambda view: (order.get(view[0], len(order)), view[0], view[1] or ""))
+        return tuple(self._tallies[view].finish(*view) for view in found)
+
+
+def summarize(records: Iterable[Record]) -> Summary:
+    """Return what records say together; there is at least one."""
+    summarizer = Summarizer()
+    for record in records:
+        summarizer.add(record)
+    return summarizer.finish()
+
+
+class _Bins:
+    """Probabilities of predicted labels by their bins, and how many of these labels are right."""
+
+    def __init__(self) -> None:
+        self._confidences = [array("d") for _ in range(BINS)]
+        self._right = [0] * BINS
+
+    def add(self, confidence: float | None, right: bool) -> None:
+        if confidence is not None:
+            place = min(BINS - 1, int(confidence * BINS))
+            self._confidences[place].append(confidence)
+            self._right[place] += right
+
+    def joined(self, other: _Bins) -> _Bins:
+        found = _Bins()
+        found._confidences = [one + two for one, two in zip(self._confidences, other._confidences, strict=True)]
+        found._right = [one + two for one, two in zip(self._right, other._right, strict=True)]
+        return found
+
+    def finish(self, comparable: bool) -> tuple[Bin, ...]:
+        if not any(self._confidences):
+            return ()
+        return tuple(
+            Bin(
+                i / BINS,
+                (i + 1) / BINS,
+                len(own),
+                math.fsum(own) / len(own) if own else 0.0,
+                right if comparable else None,
+            )
+            for i, (own, right) in enumerate(zip(self._confidences, self._right, strict=True))
+        )
+
+
+def _calibration_error(bins: Iterable[Bin]) -> float:
+    bins = list(bins)
+    count = sum(each.count for each in bins)
+    return math.fsum(each.count * abs(each.accuracy - each.confidence) for each in bins) / count

@@ -1,0 +1,218 @@
+"""The words that a report lists: what they add up to over all documents, and where they stand."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from textlrp.results.spans import Span
+
+if TYPE_CHECKING:
+    from textlrp.results.explanation import Explanation
+
+#: How many words a list of words has.
+WORDS = 12
+
+_AROUND = 56  # characters of a sentence to show on each side of a word
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A place where a word stands: the words before and behind it in its sentence."""
+
+    document: str
+    before: str
+    word: str
+    after: str
+    relevance: float
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word, written in any case, in all explanations of one target.
+
+    Attributes:
+        text: how it is written most often.
+        total: the sum of its relevances, in logit units.
+        count: how often it occurs.
+        documents: in how many documents.
+        examples: where its relevance is most like the list that it is in: highest, or lowest.
+    """
+
+    text: str
+    total: float
+    count: int
+    documents: int
+    examples: tuple[Example, ...]
+
+    @property
+    def mean(self) -> float:
+        """The mean of its relevances."""
+        return self.total / self.count
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words that speak most for a target, and against it.
+
+    Attributes:
+        target, contrast: what was explained.
+        documents: in how many documents.
+        total: the words with the highest total relevance.
+        mean: those with the highest mean relevance, of all that occur at least :attr:`least` times.
+        against: those with the lowest total relevance.
+    """
+
+    target: str
+    contrast: str | None
+    documents: int
+    least: int
+    total: tuple[Word, ...]
+    mean: tuple[Word, ...]
+    against: tuple[Word, ...]
+
+
+class _Place(NamedTuple):
+    """Where a word stands: its relevance, the number of the record, that of the word, and what is around it."""
+
+    relevance: float
+    document: int
+    number: int
+    example: Example | None = None
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is known of a word so far."""
+
+    total: array[float] = field(default_factory=lambda: array("d"))
+    written: Counter[str] = field(default_factory=Counter)
+    documents: int = 0
+    last: int = -1
+    highest: list[_Place] = field(default_factory=list)
+    lowest: list[_Place] = field(default_factory=list)
+
+    def add(self, word: Span, document: int, number: int) -> None:
+        self.total.append(word.relevance)
+        self.written[word.text] += 1
+        if document != self.last:  # they come in their order
+            self.documents, self.last = self.documents + 1, document
+        place = _Place(word.relevance, document, number)
+        if len(self.highest) < 2 or word.relevance > self.highest[-1].relevance:
+            self.highest = _best([*self.highest, place], -1)
+        if len(self.lowest) < 2 or word.relevance < self.lowest[-1].relevance:
+            self.lowest = _best([*self.lowest, place], 1)
+
+
+def _best(places: list[_Place], sign: int) -> list[_Place]:
+    """Two places of different documents, those of the most relevance (sign -1) or the least (1)."""
+    kept: list[_Place] = []
+    for place in sorted(places, key=lambda each: (sign * each.relevance, each.document, each.number)):
+        if all(place.document != other.document for other in kept):
+            kept.append(place)
+    return kept[:2]
+
+
+class Tallies:
+    """The words of all explanations of one target, taken in one after the other."""
+
+    def __init__(self) -> None:
+        self._documents = 0
+        self._words: dict[str, _Tally] = {}
+
+    def add(self, identity: str, e: Explanation, document: int) -> None:
+        """Take in the explanation of a document, given its id and its number; numbers rise."""
+        self._documents += 1
+        touched = {}
+        for number, word in enumerate(e.words):
+            if counts(word.text):
+                folded = word.text.casefold()
+                touched[folded] = self._words.setdefault(folded, _Tally())
+                touched[folded].add(word, document, number)
+        # The text is not kept: what is shown of it is taken now, of the places that are among the best so far.
+        ranges = _ranges(e)
+        for tally in touched.values():
+            for places in (tally.highest, tally.lowest):
+                for i, place in enumerate(places):
+                    if place.document == document:
+                        places[i] = place._replace(example=_example(identity, e.words, ranges, place.number))
+
+    def finish(self, target: str, contrast: str | None) -> Words:
+        """Return the words of the target."""
+        own, documents = self._words, self._documents
+        least = next(count for limit, count in ((10, 1), (100, 2), (1000, 3), (math.inf, 5)) if documents < limit)
+        totals = {word: math.fsum(tally.total) for word, tally in own.items()}
+
+        def listed(words: Iterable[str], sign: int) -> tuple[Word, ...]:
+            return tuple(_word(own[word], totals[word], sign) for word in list(words)[:WORDS])
+
+        def mean(word: str) -> float:
+            return totals[word] / len(own[word].total)
+
+        by_total = sorted(own, key=lambda word: (-totals[word], word))
+        by_mean = sorted((word for word in own if len(own[word].total) >= least), key=lambda word: (-mean(word), word))
+        return Words(
+            target,
+            contrast,
+            documents,
+            least,
+            listed((word for word in by_total if totals[word] > 0), -1),
+            listed((word for word in by_mean if totals[word] > 0), -1),
+            listed((word for word in reversed(by_total) if totals[word] < 0), 1),
+        )
+
+
+def _word(tally: _Tally, total: float, sign: int) -> Word:
+    written = min(tally.written, key=lambda form: (-tally.written[form], form))
+    places = tally.highest if sign < 0 else tally.lowest
+    examples = tuple(place.example for place in places if place.example is not None)
+    return Word(written, total, len(tally.total), tally.documents, examples)
+
+
+def _ranges(e: Explanation) -> list[tuple[int, int]]:
+    """Return for each word which words its sentence has: the first, and the one behind the last."""
+    found = [(i, i + 1) for i in range(len(e.words))]
+    for source, _, _ in e.texts:
+        own = [i for i, word in enumerate(e.words) if word.source == source]
+        starts = [e.words[i].start for i in own]
+        for sentence in e.sentences:
+            if sentence.source == source:
+                within = own[bisect_left(starts, sentence.start) : bisect_left(starts, sentence.end)]
+                for i in within:
+                    found[i] = (within[0], within[-1] + 1)
+    return found
+
+
+def _example(identity: str, words: Sequence[Span], ranges: Sequence[tuple[int, int]], number: int) -> Example:
+    word, (first, behind) = words[number], ranges[number]
+    # One more than fit are looked at, to see that some are left out: each has a character or more.
+    before = [w.text for w in reversed(words[max(first, number - _AROUND - 1) : number])]
+    after = [w.text for w in words[number + 1 : min(behind, number + _AROUND + 2)]]
+    return Example(identity, _near(before, False), word.text, _near(after, True), word.relevance)
+
+
+def _near(words: Sequence[str], after: bool) -> str:
+    """Join the words next to a place, nearest first, up to a length; where some are left out, a dot-dot-dot says so."""
+    taken: list[str] = []
+    for word in words:
+        if sum(map(len, taken)) + len(word) > _AROUND:
+            break
+        taken.append(word)
+    cut = len(taken) < len(words)
+    joined = " ".join("".join(taken if after else reversed(taken)).splitlines())
+    if after:
+        return joined.rstrip() + (" …" if cut else "")
+    return ("… " if cut else "") + joined.lstrip()
+
+
+@lru_cache(maxsize=100_000)
+def counts(text: str) -> bool:
+    """Whether a word is more than white space and punctuation."""
+    return any(unicodedata.category(char)[0] in "LNMS" for char in text)

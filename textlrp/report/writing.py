@@ -1,0 +1,205 @@
+"""Many explanations as one report: a page to read, to search and to mark, or an index with pages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from markupsafe import Markup
+
+from textlrp import __version__
+from textlrp.basics import options
+from textlrp.basics.files import write_together, write_whole
+from textlrp.data.records import Failure, Record
+from textlrp.render import palette
+from textlrp.render.format import number, percent
+from textlrp.render.html import environment, policy, source, themes
+from textlrp.report.data import Builder, ReportData, Row, dump, pages_of, whole
+from textlrp.report.summary import LABELS, Summarizer, Summary
+from textlrp.results.explanation import Explanation
+from textlrp.results.saved import sealed_page
+
+#: The most documents in a file, and the most bytes of data; of more, the report is an index and several pages.
+PAGE_DOCUMENTS = 10_000
+PAGE_SIZE = 20_000_000
+
+_SHEETS = ("report.css", "report_documents.css")
+_SCRIPTS = ("text", "store", "transfer", "common", "card", "mark", "list", "filter", "main")
+_INDEX_SCRIPTS = ("text", "store", "transfer", "common", "index")
+
+
+def write_report(
+    records: Iterable[Record | Failure],
+    path: str | Path,
+    *,
+    title: str | None = None,
+    blind: bool = False,
+    failures: Sequence[Failure] = (),
+    page_documents: int = PAGE_DOCUMENTS,
+    page_size: int = PAGE_SIZE,
+    check: Callable[[Sequence[Path]], None] | None = None,
+) -> list[Path]:
+    """Write a report: one HTML file that needs nothing else, or where it is large, an index and pages beside it.
+
+    Args:
+        records: the documents with their explanations, gone through once and not kept; those that could not be
+            explained may be among them.
+        path: the file; the pages of ``report.html`` are ``report-001.html``, ``report-002.html``, ...
+        title: what stands above it; default: "Report".
+        blind: whether the model's view of a document is hidden until its reader has marked it.
+        failures: more documents that could not be explained; they are listed, too.
+        page_documents: the most documents in a file.
+        page_size: the most bytes of data in a file.
+        check: is given the files before the first one is written; what it raises ends the work.
+
+    Returns:
+        The files written, the one to open first.
+
+    Raises:
+        InputError: there are no records, two have the same id, a limit is less than 1, or a file cannot be written.
+    """
+    page_documents = options.whole(page_documents, "page_documents is a number of documents, 1 or more", 1)
+    page_size = options.whole(page_size, "page_size is a number of bytes, 1 or more", 1)
+    path = Path(path)
+    builder, summarizer, made_with, failed = Builder(), Summarizer(), dict[str, None](), list[Failure]()
+    for record in records:
+        if isinstance(record, Failure):
+            failed.append(record)
+            continue
+        builder.add(record)
+        summarizer.add(record)
+        made_with.update(dict.fromkeys(map(_made_with, record.explanations)))
+    data, failures = builder.finish(), [*failed, *failures]
+    parts = pages_of(data, page_documents, page_size)
+    head = {"title": whole(title or "Report"), "blind": blind}
+    made = "; ".join(each for each in made_with if each)
+    common: dict[str, Any] = {"made": made, "title": title or "Report", "blind": blind, "data": data}
+    summary = summarizer.finish()
+    names = [_name(path, number_, len(parts)) for number_ in range(1, len(parts) + 1)] if len(parts) > 1 else []
+    written = [path, *(path.with_name(name) for name in names)]
+    if check is not None:
+        check(written)
+    if not names:
+        write_whole(path, _html(data.page(data.rows, **head), **common, summary=summary, failures=failures))
+        return written
+    links = _links(parts, names)
+
+    def pages() -> Iterator[tuple[Path, str]]:
+        for i, (rows, name) in enumerate(zip(parts, names, strict=True)):
+            values = {"number": i + 1, "count": len(parts), "index": path.name}
+            page = {
+                **values,
+                **links[i],
+                "index_link": _address(path.name),
+                "previous_link": _address(names[i - 1]) if i else None,
+                "next_link": _address(names[i + 1]) if i + 1 < len(names) else None,
+            }
+            yield path.with_name(name), _html(data.page(rows, **head, page=values), **common, page=page)
+        ids = [[row[0] for row in rows] for rows in parts]
+        inside = {**data.head(), **head, "pages": names, "ids": ids}
+        # The index comes last: it is whole only when all its pages are there.
+        yield path, _html(inside, **common, summary=summary, failures=failures, links=links)
+
+    write_together(pages())
+    return written
+
+
+def _html(
+    inside: Mapping[str, Any],
+    *,
+    made: str,
+    title: str,
+    blind: bool,
+    data: ReportData,
+    summary: Summary | None = None,
+    failures: Sequence[Failure] = (),
+    page: Mapping[str, Any] | None = None,
+    links: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    sheet, script = _sheet(), _script(_INDEX_SCRIPTS if links else _SCRIPTS)
+    html = (
+        environment()
+        .get_template("report.html")
+        .render(
+            policy=policy(sheet, script),
+            sheet=Markup(sheet),
+            script=Markup(script),
+            block=Markup(dump(inside)),
+            title=title,
+            blind=blind,
+            data=data,
+            summary=summary,
+            failures=failures,
+            page=page,
+            links=links,
+            version=__version__,
+            made=made,
+            most_labels=LABELS,
+            counted=_counted,
+            number=number,
+            percent=percent,
+            permalink=_permalink,
+            shade=_shade,
+        )
+    )
+    return sealed_page(html)
+
+
+def _made_with(e: Explanation) -> str:
+    """What somebody needs to know who wants to make the explanation again."""
+    return ", ".join(
+        [
+            *([f"rules {e.rules}"] if e.rules else []),
+            *([f"revision {e.revision}"] if e.revision else []),
+            *(f"{name} {version}" for name, version in e.versions.items()),
+        ]
+    )
+
+
+def _name(path: Path, number_: int, count: int) -> str:
+    digits = max(3, len(str(count)))
+    return f"{path.stem}-{number_:0{digits}}{path.suffix}"
+
+
+def _links(parts: Sequence[Sequence[Row]], names: Sequence[str]) -> list[dict[str, Any]]:
+    links, first = [], 1
+    for rows, name in zip(parts, names, strict=True):
+        last = first + len(rows) - 1
+        links.append(
+            {"href": _address(name), "first": first, "last": last, "first_id": rows[0][0], "last_id": rows[-1][0]}
+        )
+        first = last + 1
+    return links
+
+
+def _address(name: str) -> str:
+    """A file beside the page, as a relative address: a colon in its name is no scheme."""
+    return f"./{quote(whole(name))}"
+
+
+def _permalink(identity: str) -> str:
+    return "#" + urlencode({"doc": whole(identity)})
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _shade(count: int, of: int) -> int:
+    """The step of gray from 0 to 5 behind a share in a table."""
+    return math.ceil(5 * count / of) if of else 0
+
+
+@cache
+def _sheet() -> str:
+    return "\n".join([themes(), palette.stylesheet(), *map(source, _SHEETS)])
+
+
+@cache
+def _script(names: tuple[str, ...]) -> str:
+    parts = "\n".join(source(f"report_{name}.js") for name in names)
+    return f'(() => {{\n"use strict";\n{parts}}})();\n'

@@ -1,0 +1,59 @@
+"""What a method makes of the tokens of a text: scores, and what they cost. It needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from textlrp.results.grouping import Grouped
+from textlrp.results.spans import Span
+
+if TYPE_CHECKING:
+    from textlrp.explain.explainer import Explainer
+
+
+@dataclass(frozen=True)
+class Attribution(Grouped):
+    """How much each token of a text speaks for a label, as a method sees it.
+
+    Attributes:
+        text: the text as it was given.
+        target: the label that the scores are for.
+        contrast: the label that it is set against, or None.
+        method: the name of the method, such as ``"occlusion"``, ``"integrated-gradients:50"`` or ``"attnlrp"``.
+        tokens: one span for each id that the model read, special tokens included; ``relevance`` is the method's score,
+            in the method's own unit.
+        logit: the explained logit (or difference of logits) of the plain model.
+        forwards: what the scores cost, in forward passes of this one text: a backward pass counts 2, an explanation 3.
+        seconds: how long that took.
+        text_pair: the second text of a pair, or None.
+        truncated: the characters ``[start, end)`` of the text that the model did not read, or None.
+        truncated_pair: the same of the second text.
+    """
+
+    text: str
+    target: str
+    contrast: str | None
+    method: str
+    tokens: tuple[Span, ...]
+    logit: float
+    forwards: float
+    seconds: float
+    text_pair: str | None = None
+    truncated: tuple[int, int] | None = None
+    truncated_pair: tuple[int, int] | None = None
+
+
+class Scorer(Protocol):
+    """A method that scores the tokens of a text for a label (default: the predicted one)."""
+
+    def __call__(
+        self,
+        explainer: Explainer,
+        text: str,
+        text_pair: str | None = None,
+        *,
+        target: str | int | None = None,
+        contrast: str | int | None = None,
+        seed: int = 0,
+    ) -> Attribution: ...

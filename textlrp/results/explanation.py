@@ -1,0 +1,247 @@
+"""The result: frozen, saved and loaded as JSON, shows itself. It needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textlrp.basics.files import read_json, write_whole
+from textlrp.basics.json_text import json_text
+from textlrp.errors import InputError
+from textlrp.results.consistency import check, check_windows
+from textlrp.results.grouping import Grouped
+from textlrp.results.layers import Layer
+from textlrp.results.ledger import Ledger
+from textlrp.results.saved import DIGEST, Fields, check_digest, is_format, no_explanation, plain, sealed, shown
+from textlrp.results.spans import Span
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Explanation(Grouped):
+    """Which parts of a text made a classifier decide.
+
+    Attributes:
+        text: the text as it was given.
+        text_pair: the second text of a pair, or None.
+        target: the explained label.
+        contrast: the label that it is set against, or None.
+        logit: the explained quantity: the target's logit, or its difference to the contrast's.
+        logits: each label's logit.
+        probabilities: each label's probability; empty where the model gives none (regression).
+        predicted: the label with the highest logit.
+        tokens: one span for each id that the model read, special tokens included; in overlapping windows, ids that
+            were read more than once have one span.
+        ledger: where the whole logit went; its rows add up to :attr:`logit`.
+        truncated: the characters ``[start, end)`` of the text that the model did not read, or None.
+        truncated_pair: the same of the second text.
+        windows: how many overlapping windows the text was read in; the logits are their mean.
+        revision: the branch, tag or commit of the model, empty where it is not known.
+        reading: what was asked for of ``long``, ``window`` and ``stride`` beyond the defaults.
+        rules: the name of the rules.
+        model: the name of the model.
+        versions: the versions of the libraries that computed it.
+        layers: the hidden states, from the embeddings up, where they were asked for.
+    """
+
+    text: str
+    target: str
+    contrast: str | None
+    logit: float
+    logits: Mapping[str, float]
+    probabilities: Mapping[str, float]
+    predicted: str
+    tokens: tuple[Span, ...]
+    ledger: Ledger
+    truncated: tuple[int, int] | None = None
+    rules: str = "attnlrp"
+    model: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    text_pair: str | None = None
+    truncated_pair: tuple[int, int] | None = None
+    windows: int = 1
+    revision: str = ""
+    reading: Mapping[str, str | int] = field(default_factory=dict)
+    layers: tuple[Layer, ...] = ()
+
+    def layer_units(self, layer: Layer, by: str = "word") -> tuple[Span, ...]:
+        """Return the spans of the text by ``"token"``, ``"word"`` or ``"sentence"`` with their relevance at a layer.
+
+        Raises:
+            InputError: the positions of the layer are not the tokens of the text, or ``by`` is no unit.
+        """
+        if not layer.aligned or len(layer.relevance) != len(self.tokens):
+            raise InputError(
+                f"the layer {layer.name!r} has {len(layer.relevance)} positions, which are not the {len(self.tokens)} "
+                f"tokens of the text"
+            )
+        tokens = tuple(replace(span, relevance=value) for span, value in zip(self.tokens, layer.relevance, strict=True))
+        return replace(self, tokens=tokens, layers=()).units(by)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the explanation as JSON-ready values, with a digest of them.
+
+        Raises:
+            NonFiniteError: a NaN or an infinity is among its numbers, which JSON cannot hold.
+        """
+        values = {
+            "format": _FORMAT,
+            "text": self.text,
+            "text_pair": self.text_pair,
+            "target": self.target,
+            "contrast": self.contrast,
+            "predicted": self.predicted,
+            "logit": plain(self.logit),
+            "logits": {label: plain(value) for label, value in self.logits.items()},
+            "probabilities": {label: plain(value) for label, value in self.probabilities.items()},
+            "tokens": [span.to_dict() for span in self.tokens],
+            "ledger": self.ledger.to_dict(),
+            "words": [_brief(span) for span in self.words],
+            "sentences": [_brief(span) for span in self.sentences],
+            "truncated": list(map(plain, self.truncated)) if self.truncated else None,
+            "truncated_pair": list(map(plain, self.truncated_pair)) if self.truncated_pair else None,
+            "windows": plain(self.windows),
+            "rules": self.rules,
+            "model": self.model,
+            "revision": self.revision,
+            "reading": dict(self.reading),
+            "versions": dict(self.versions),
+            "layers": [layer.to_dict() for layer in self.layers],
+        }
+        return sealed(values)
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Return the explanation as JSON, and write it to ``path`` if one is given."""
+        written = json_text(self.to_dict())
+        if path is not None:
+            write_whole(Path(path), written)
+        return written
+
+    def to_html(self, path: str | Path | None = None, *, by: str = "word") -> str:
+        """Return the explanation as a page that needs nothing else, and write it to ``path`` if one is given.
+
+        Args:
+            path: where to write the page, whole or not at all.
+            by: what the text is colored by: ``"token"``, ``"word"`` or ``"sentence"``.
+
+        Raises:
+            InputError: ``by`` is none of them, or the file cannot be written.
+        """
+        from textlrp.render.page import page
+
+        written = page(self, by)
+        if path is not None:
+            write_whole(Path(path), written)
+        return written
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Explanation:
+        """Rebuild an explanation from :meth:`to_dict`, and check that all of it fits together.
+
+        Sums, probabilities and spans are held to what they follow from (:mod:`textlrp.results.consistency`), and
+        all of it to its digest, if it has one.
+
+        Raises:
+            InputError: the values are no explanation, not one that this version reads, or one that was changed.
+        """
+        if not is_format(values.get("format"), _FORMAT):
+            found = values.get("format", "none")
+            raise InputError(
+                f"this has format {found}, and this version of textlrp reads explanations of format {_FORMAT}"
+            )
+        fields = Fields(values, "it")
+        # Words and sentences are written for other readers; they follow from the tokens.
+        words, sentences = (_spans(fields, key) if key in fields else None for key in ("words", "sentences"))
+        explanation = cls(
+            text=fields.text("text"),
+            target=fields.text("target"),
+            contrast=fields.text("contrast", None),
+            logit=fields.number("logit"),
+            logits=fields.numbered("logits"),
+            probabilities=fields.numbered("probabilities"),
+            predicted=fields.text("predicted"),
+            tokens=_spans(fields, "tokens"),
+            ledger=Ledger.from_dict(fields.take("ledger")),
+            truncated=_range(fields, "truncated"),
+            rules=fields.text("rules", cls.rules),
+            model=fields.text("model", cls.model),
+            versions=_versions(fields),
+            text_pair=fields.text("text_pair", None),
+            truncated_pair=_range(fields, "truncated_pair"),
+            windows=fields.whole("windows", 1, cls.windows),
+            revision=fields.text("revision", cls.revision),
+            reading=_reading(fields),
+            layers=tuple(Layer.from_dict(layer, f"layers[{i}]") for i, layer in enumerate(fields.list("layers", ()))),
+        )
+        for key in ("format", DIGEST):
+            fields.take(key, None)
+        fields.end()
+        check(explanation, words, sentences)
+        if "reading" in fields:  # which older versions did not write
+            check_windows(explanation)
+        check_digest(values, "explanation")
+        return explanation
+
+    @classmethod
+    def from_json(cls, source: str | Path) -> Explanation:
+        """Rebuild an explanation from JSON text or from the file at a path.
+
+        Raises:
+            InputError: the file is missing, or holds no explanation.
+        """
+        values = read_json(source)
+        if not isinstance(values, dict):
+            raise InputError("this is no explanation saved by textlrp: a JSON object was expected")
+        return cls.from_dict(values)
+
+    def __rich__(self) -> RenderableType:
+        from textlrp.render.terminal import render
+
+        return render(self)
+
+    def _repr_html_(self) -> str:
+        from textlrp.render.page import fragment
+
+        return fragment(self)
+
+
+def _brief(span: Span) -> dict[str, Any]:
+    return {key: value for key, value in span.to_dict().items() if key not in ("special", "piece")}
+
+
+def _spans(fields: Fields, key: str) -> tuple[Span, ...]:
+    return tuple(Span.from_dict(span, f"{key}[{i}]") for i, span in enumerate(fields.list(key)))
+
+
+def _range(fields: Fields, key: str) -> tuple[int, int] | None:
+    """Return characters ``[start, end)``, or None where there are none."""
+    if fields.take(key, None) is None:
+        return None
+    offsets = fields.list(key)
+    if len(offsets) != 2 or any(type(offset) is not int for offset in offsets):
+        raise no_explanation(f"it has {shown(offsets)} for {key}, and [start, end] was expected")
+    return offsets[0], offsets[1]
+
+
+def _versions(fields: Fields) -> dict[str, str]:
+    named = Fields(fields.mapping("versions", {}), "versions")
+    return {name: named.text(name) for name in fields.mapping("versions", {})}
+
+
+def _reading(fields: Fields) -> dict[str, str | int]:
+    """Return what was asked for of long texts: a way, and numbers of ids."""
+    asked = Fields(fields.mapping("reading", {}), "reading")
+    found: dict[str, str | int] = {}
+    for key in fields.mapping("reading", {}):
+        if key == "long":
+            found[key] = asked.text(key)
+        elif key in ("window", "stride"):
+            found[key] = asked.whole(key, 1)
+    asked.end()
+    return found

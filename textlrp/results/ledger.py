@@ -1,0 +1,231 @@
+"""Where the logit went: one row per heading, and the rows add up to the logit or an error is raised.
+
+This module knows nothing of torch: a finished explanation is read, shown and saved without it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from textlrp.errors import NonFiniteError, UnbalancedLedgerError
+from textlrp.results.saved import SUMMED, Fields, no_explanation, plain
+
+TOKENS = "tokens"
+SPECIAL_TOKENS = "special tokens"
+POSITIONS = "positions"
+TOKEN_TYPES = "token types"
+BIASES = "biases"
+NORMS = "norms"
+CONSTANTS = "constants"
+SOFTMAX = "softmax"
+PRODUCTS = "products"
+MASKED = "masked"
+OTHER_PATHS = "other paths"
+STABILIZER = "stabilizer"
+RESIDUE = "residue"
+
+#: Every heading that a rule can post to, in the order in which a ledger is read.
+HEADINGS = (
+    TOKENS,
+    SPECIAL_TOKENS,
+    POSITIONS,
+    TOKEN_TYPES,
+    BIASES,
+    NORMS,
+    CONSTANTS,
+    SOFTMAX,
+    PRODUCTS,
+    MASKED,
+    OTHER_PATHS,
+    STABILIZER,
+)
+
+#: The largest residue that counts as rounding, relative to what the words hold, by the model's dtype.
+#: 16-bit floats round every activation (bfloat16 keeps 8 bits, float16 11), so their books close less tightly.
+TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
+
+#: How much a single rounding changes a number at most, as a share of it.
+ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+#: How many roundings of the rows and of the logit may add up to a residue where the words hold little. A document of
+#: 200 ids in 12 layers leaves up to 140 in float32 where activations are huge, 30 elsewhere, and fewer than 16 in 16
+#: bits, whose sums are made in float32.
+_ROUNDINGS = {"float64": 64, "float32": 64, "float16": 16, "bfloat16": 16}
+#: In 16 bits, the largest residue relative to what the words hold: there the roundings of a large row can be more than
+#: all the words, and nothing tells them from a fault.
+_MOST = {"float16": 0.25, "bfloat16": 0.25}
+
+
+@dataclass(frozen=True)
+class Ledger(Mapping[str, float]):
+    """A mapping from heading to the part of the logit that went there, in logit units.
+
+    Attributes:
+        rows: what each heading received; headings that received nothing are absent.
+        logit: the explained logit (or difference of logits) as the forward pass computed it.
+        tolerance: the largest share of :attr:`yardstick` that counts as rounding; one of :data:`TOLERANCES`.
+        magnitude: the sum of the absolute relevances of the words; 0 where that is not known.
+        rounding: in 16 bits, how far rounding moves the attention weights, as a share of them; else 0.
+    """
+
+    rows: Mapping[str, float]
+    logit: float
+    tolerance: float = field(default=TOLERANCES["float32"])
+    magnitude: float = 0.0
+    rounding: float = 0.0
+
+    def __getitem__(self, heading: str) -> float:
+        if heading == RESIDUE:
+            return self.residue
+        if heading in HEADINGS:
+            return self.rows.get(heading, 0.0)
+        raise KeyError(heading)
+
+    def __contains__(self, heading: object) -> bool:
+        return heading == RESIDUE or heading in self.rows
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (heading for heading in HEADINGS if heading in self.rows)
+        yield RESIDUE
+
+    def __len__(self) -> int:
+        return len(self.rows) + 1
+
+    @property
+    def residue(self) -> float:
+        """What no row accounts for: zero up to rounding in a balanced ledger."""
+        return self.logit - math.fsum(self.rows.values())
+
+    @property
+    def words(self) -> float:
+        """What the words hold: the sum of their absolute relevances, or their row where that is not known."""
+        return max(self.magnitude, abs(self.rows.get(TOKENS, 0.0)))
+
+    @property
+    def precision(self) -> str:
+        """The dtype that the model computed in, which is the one that the tolerance belongs to."""
+        return next((name for name, most in TOLERANCES.items() if most >= self.tolerance), "bfloat16")
+
+    @property
+    def scale(self) -> float:
+        """The size of the ledger: the sum of the absolute rows, or of the words' relevances if it is larger."""
+        return max(math.fsum(abs(value) for value in self.rows.values()), self.magnitude)
+
+    @property
+    def yardstick(self) -> float:
+        """What the residue is measured by: what the words hold, and what rounding leaves of the other rows.
+
+        A large row elsewhere hides nothing. It cannot be avoided that it is rounded, so a few roundings of it count,
+        but not in 16 bits where they are as large as the words themselves.
+        """
+        name = self.precision
+        rows = math.fsum(abs(value) for value in (self.logit, *self.rows.values()))
+        found = self.words + _ROUNDINGS[name] * ROUNDOFF[name] / TOLERANCES[name] * rows
+        return min(found, _MOST[name] / TOLERANCES[name] * self.words) if name in _MOST else found
+
+    @property
+    def imbalance(self) -> float:
+        """The residue as a share of :attr:`yardstick`; ``inf`` where a value is not finite."""
+        if not self._is_finite():
+            return math.inf
+        residue, yardstick = abs(self.residue), self.yardstick
+        return residue / yardstick if yardstick else math.inf if residue else 0.0
+
+    @property
+    def exactness(self) -> float:
+        """How far off the relevance of the words is about, as a share of what they hold.
+
+        That is what the residue tells or, in 16 bits, what the sizes of the attention scores do, whichever is more:
+        what was rounded on the way up changes words and logit alike, and leaves no residue. ``inf`` where the words
+        hold nothing, and something is missing.
+        """
+        residue, words = abs(self.residue), self.words
+        return max(residue / words if words else math.inf if residue else 0.0, self.rounding)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the residue is no more than rounding."""
+        return self.imbalance <= self.tolerance
+
+    def check(self) -> Ledger:
+        """Return the ledger itself if it is balanced.
+
+        Raises:
+            NonFiniteError: a row or the logit is NaN or infinite.
+            UnbalancedLedgerError: the rows do not add up to the logit.
+        """
+        if not self._is_finite():
+            raise NonFiniteError(f"the ledger holds a NaN or an infinity: logit {self.logit}, rows {dict(self.rows)}")
+        if not self.balanced:
+            advice = "; try dtype=torch.float32" if self.precision in _MOST else ""
+            most = self.tolerance * self.yardstick
+            raise UnbalancedLedgerError(
+                f"the ledger does not balance: the logit is {self.logit:.6g}, the rows add up to "
+                f"{self.logit - self.residue:.6g}, and the residue of {self.residue:.2g} is more than rounding leaves "
+                f"in {self.precision} where the words hold {self.words:.3g} ({most:.2g}); no "
+                f"explanation is shown{advice}"
+            )
+        return self
+
+    def _is_finite(self) -> bool:
+        return all(math.isfinite(value) for value in (self.logit, self.magnitude, self.rounding, *self.rows.values()))
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the ledger as JSON-ready values; what rounding does is left out where there is nothing to say."""
+        return {
+            "rows": {heading: plain(value) for heading, value in self.rows.items()},
+            "logit": plain(self.logit),
+            "tolerance": plain(self.tolerance),
+            "magnitude": plain(self.magnitude),
+            "residue": plain(self.residue),
+            **({"rounding": plain(self.rounding)} if self.rounding else {}),
+        }
+
+    @classmethod
+    def from_dict(cls, values: object, where: str = "the ledger") -> Ledger:
+        """Rebuild a ledger from :meth:`to_dict`; sentences call it ``where``.
+
+        The residue follows from the rest; where it was written and does not, one of them was changed.
+
+        Raises:
+            InputError: the values are no ledger.
+        """
+        fields = Fields(values, where)
+        rows = fields.numbered("rows")
+        unknown = next((heading for heading in rows if heading not in HEADINGS), None)
+        if unknown is not None:
+            raise no_explanation(f"{where} has the row {unknown!r}, and the rows are {', '.join(HEADINGS)}")
+        sizes = {each.name: fields.number(each.name, each.default) for each in dataclasses.fields(cls)[2:]}
+        books = cls(rows, fields.number("logit"), **sizes)
+        residue = fields.number("residue", None) if "residue" in fields else None
+        fields.end()
+        below = next((name for name, size in sizes.items() if size < 0), None)
+        if below is not None:
+            raise no_explanation(f"{where} has {sizes[below]!r} for {below}, which is never below zero")
+        if residue is not None and not books.leaves(residue):
+            raise no_explanation(
+                f"the rows of {where} leave {books.residue!r} of its logit {books.logit!r}, and its residue is "
+                f"{residue!r}"
+            )
+        return books
+
+    def leaves(self, residue: float) -> bool:
+        """Whether a residue is what the rows leave over, to a few roundings of them."""
+        return abs(self.residue - residue) <= SUMMED * (math.fsum(map(abs, self.rows.values())) + abs(self.logit))
+
+
+def mean(ledgers: Sequence[Ledger]) -> Ledger:
+    """Return the ledger of a document whose logit is the mean of the logits of its windows."""
+    if len(ledgers) == 1:
+        return ledgers[0]
+    count = len(ledgers)
+    headings = [heading for heading in HEADINGS if any(heading in books.rows for books in ledgers)]
+    return Ledger(
+        {heading: math.fsum(books.rows.get(heading, 0.0) for books in ledgers) / count for heading in headings},
+        math.fsum(books.logit for books in ledgers) / count,
+        max(books.tolerance for books in ledgers),
+        math.fsum(books.magnitude for books in ledgers) / count,
+        max(books.rounding for books in ledgers),
+    )

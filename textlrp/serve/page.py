@@ -1,0 +1,71 @@
+"""The page of the local server: its markup, its data and its policy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from markupsafe import Markup
+
+from textlrp.render import html as pages
+from textlrp.render import palette
+from textlrp.render.format import named, percent
+from textlrp.render.page_parts import BUILT_IN
+from textlrp.results.explanation import Explanation
+from textlrp.rules import PRESETS
+
+#: What the page shows where the built-in classifier is the model.
+EXAMPLE = "A wonderful cast and a moving story.\nBut the ending is dull, and the jokes are never funny."
+
+_UNSAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
+
+
+class Named(Protocol):
+    """What the page needs to know of a model."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+
+def page(models: Sequence[Named]) -> tuple[str, str]:
+    """Return the page and its Content-Security-Policy."""
+    sheet = Markup(
+        f"{pages.themes()}{palette.stylesheet()}{pages.source('page.css')}{pages.source('explanation.css')}"
+        f"{pages.source('serve.css')}"
+    )
+    script = Markup(pages.source("serve.js"))
+    own = pages.policy(sheet, script)
+    html = (
+        pages.environment()
+        .get_template("serve.html")
+        .render(
+            policy=own + "; connect-src 'self'",
+            sheet=sheet,
+            script=script,
+            data=Markup(_data(models)),
+            presets=list(PRESETS),
+            example=EXAMPLE if models and models[0].name == BUILT_IN else "",
+        )
+    )
+    return html, f"{own}; connect-src 'self'; frame-ancestors 'none'"
+
+
+def summary(explanation: Explanation) -> str:
+    """Return what a screen reader says of an explanation."""
+    predicted = explanation.predicted
+    said = named(predicted)
+    if predicted in explanation.probabilities:
+        said += f", {percent(explanation.probabilities[predicted])}"
+    what = named(explanation.target)
+    if explanation.contrast is not None:
+        what += f" rather than {named(explanation.contrast)}"
+    return f"{said}. Explained: {what}."
+
+
+def _data(models: Sequence[Named]) -> str:
+    listed: list[dict[str, Any]] = [{"name": named(model.name), "labels": list(model.labels)} for model in models]
+    return json.dumps({"models": listed}).translate(_UNSAFE)

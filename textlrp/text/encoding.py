@@ -1,0 +1,341 @@
+"""Text to ids, with the characters that each id came from.
+
+A span covers the characters of its token without the white space around them, whatever the tokenizer's habit:
+``Ġgood`` and ``▁good`` cover ``good``. A token of nothing but white space keeps it. A token that stands for no
+character of its own (``▁`` put before the text) has an empty span; the bytes of one character each have that character.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from textlrp.basics import options
+from textlrp.errors import AlignmentError, InputError, ModelError
+from textlrp.text.alignment import MARKERS, Range, align, pieces_of, plain_ids, trim
+
+#: What messages call the two texts of a pair.
+TEXT_NAMES = ("the text", "the second text")
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One text, or a pair of texts, as a model reads it.
+
+    Attributes:
+        inputs: what the model takes, lists of integers of the same length (``input_ids``, ``attention_mask``, ...).
+        pieces: the tokenizer's own symbol of each id.
+        offsets: the characters ``[start, end)`` of each id in its text; special tokens are empty.
+        special: for each id, whether the tokenizer added it.
+        parts: for each id, the text that it belongs to: 0, or 1 for the second text of a pair.
+        truncated: for each text, the characters that the model does not read, or None.
+    """
+
+    inputs: dict[str, list[int]]
+    pieces: tuple[str, ...]
+    offsets: tuple[Range, ...]
+    special: tuple[bool, ...]
+    parts: tuple[int, ...]
+    truncated: tuple[Range | None, ...] = (None,)
+
+    @property
+    def input_ids(self) -> list[int]:
+        """The ids themselves."""
+        return self.inputs["input_ids"]
+
+    def take(self, indices: Sequence[int]) -> Encoding:
+        """Return the encoding of some of the ids, as if the others were not there."""
+        return replace(
+            self,
+            inputs={key: [row[i] for i in indices] for key, row in self.inputs.items()},
+            pieces=tuple(self.pieces[i] for i in indices),
+            offsets=tuple(self.offsets[i] for i in indices),
+            special=tuple(self.special[i] for i in indices),
+            parts=tuple(self.parts[i] for i in indices),
+        )
+
+    def own(self, part: int) -> list[int]:
+        """Return the indices of the ids that stand for something in a text: the first (0) or the second (1)."""
+        return [
+            i
+            for i, (special, of) in enumerate(zip(self.special, self.parts, strict=True))
+            if of == part and not special
+        ]
+
+
+def encode(tokenizer: Any, text: str, limit: int | None, text_pair: str | None = None) -> Encoding:
+    """Tokenize a text, or a pair, for a model that reads at most ``limit`` ids, special tokens included.
+
+    What is too long is cut as the tokenizer would cut it: on its ``truncation_side``, and of a pair the longer text.
+
+    Raises:
+        InputError: a text is empty, blank or not valid Unicode, or the tokenizer finds nothing in it.
+        ModelError: the limit leaves no room for a token of the text, or the tokenizer takes no pairs.
+        AlignmentError: the tokenizer gives no offsets and its tokens cannot be found again in the text.
+    """
+    texts = (text,) if text_pair is None else (text, text_pair)
+    for each, name in zip(texts, TEXT_NAMES, strict=False):
+        check_text(each, name)
+    find = _encode_fast if getattr(tokenizer, "is_fast", False) else _encode_slow
+    encoding = find(tokenizer, texts)
+    for part, (each, name) in enumerate(zip(texts, TEXT_NAMES, strict=False)):
+        own = encoding.own(part)
+        if not own:
+            raise InputError(
+                f"the tokenizer finds no token in {name} of {len(each)} characters: there is nothing to explain; give "
+                f"a text with words"
+            )
+        offsets = [encoding.offsets[i] for i in own]
+        starts = [start for start, _ in offsets]
+        if any(not 0 <= start <= end <= len(each) for start, end in offsets) or starts != sorted(starts):
+            raise AlignmentError(
+                f"{type(tokenizer).__name__} gives character offsets that lie outside the text or run backward, so no "
+                f"word can be told apart; check its normalizer and post-processor"
+            )
+    if limit is not None and len(encoding.input_ids) > limit:
+        encoding = _cut(tokenizer, texts, encoding, limit)
+    return replace(encoding, offsets=_place_special(encoding))
+
+
+def windows(tokenizer: Any, encoding: Encoding, limit: int, stride: int | None = None) -> list[list[int]]:
+    """Return overlapping windows over a text that is longer than a model reads: the indices of the ids of each.
+
+    Every window has the special tokens of the whole and, of a pair, all of the shorter text. The windows are spread
+    evenly, each as long as the model reads, so that none is a short remainder.
+
+    Args:
+        tokenizer: whose special tokens they are.
+        encoding: the whole text.
+        limit: how many ids a window has, special tokens included.
+        stride: how many ids after its predecessor a window may start; default: three quarters of what it reads.
+
+    Raises:
+        InputError: the stride would leave ids unread, or is no positive number.
+        ModelError: the limit leaves no room for the text.
+    """
+    count = len(encoding.input_ids)
+    if count <= limit:
+        return [list(range(count))]
+    slides = max(set(encoding.parts), key=lambda part: len(encoding.own(part)))
+    moving = encoding.own(slides)
+    fixed = sorted(set(range(count)) - set(moving))
+    room = limit - len(fixed)
+    if slides or len(encoding.truncated) > 1:
+        if room < 1:
+            raise InputError(
+                f"the model reads {limit} ids at once, and the shorter text of the pair takes {len(fixed)} of them, "
+                f"special tokens included: no room is left for the other; shorten it"
+            )
+    else:
+        _check_room(tokenizer, len(fixed), limit)
+    says = f"stride must be a number of ids from 1 to {room}, which is what a window of {limit} ids has room for"
+    step = max(1, 3 * room // 4) if stride is None else options.whole(stride, says, 1, room)
+    last = len(moving) - room
+    number = -(-last // step) + 1
+    starts = [last * i // (number - 1) for i in range(number)]
+    return [sorted([*fixed, *moving[start : start + room]]) for start in starts]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Several texts as a model reads them at once, padded to one length.
+
+    Attributes:
+        inputs: what the model takes, ``[batch][sequence]`` lists of integers; with an attention mask where padded.
+        special: for each id, 0 where it stands for a part of the text, else 1.
+        places: for each text, the columns that are its own; the others are padding.
+    """
+
+    inputs: dict[str, list[list[int]]]
+    special: list[list[int]]
+    places: tuple[slice, ...]
+
+
+def pad(tokenizer: Any, encodings: Sequence[Encoding]) -> Batch:
+    """Put texts into one batch, padded on the side and with the token that the tokenizer names.
+
+    Raises:
+        ModelError: the texts have different lengths, and the tokenizer has no padding token.
+    """
+    longest = max(len(encoding.input_ids) for encoding in encodings)
+    padded = any(len(encoding.input_ids) < longest for encoding in encodings)
+    fillers = {"input_ids": getattr(tokenizer, "pad_token_id", None), "special": 1}
+    fillers["token_type_ids"] = getattr(tokenizer, "pad_token_type_id", 0)
+    if padded and fillers["input_ids"] is None:
+        raise ModelError(
+            f"{type(tokenizer).__name__} has no padding token, so texts of different lengths cannot be read as one "
+            f"batch; set tokenizer.pad_token, or give one text at a time"
+        )
+    left = getattr(tokenizer, "padding_side", "right") == "left"
+    inputs: dict[str, list[list[int]]] = {}
+    places = []
+    for encoding in encodings:
+        length = len(encoding.input_ids)
+        rows = {**encoding.inputs, "special": [int(flag) for flag in encoding.special]}
+        if padded:
+            rows.setdefault("attention_mask", [1] * length)
+        for key, row in rows.items():
+            filler = [fillers.get(key) or 0] * (longest - length)
+            inputs.setdefault(key, []).append(filler + row if left else row + filler)
+        places.append(slice(longest - length, longest) if left else slice(0, length))
+    special = inputs.pop("special")
+    return Batch(inputs, special, tuple(places))
+
+
+def check_text(text: str, name: str = TEXT_NAMES[0]) -> None:
+    """Raise an error unless a text can be explained.
+
+    Raises:
+        InputError: the text is empty, blank, or holds what no text holds; the message says where.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"{name} must be a string, not {type(text).__name__}")
+    if not text.strip():
+        kind = f"blank: it holds only white space ({len(text)} characters)" if text else "empty"
+        raise InputError(f"{name} is {kind}; there is nothing to explain, give a text with words")
+    if "\0" in text:
+        raise InputError(
+            f"{name} holds a NUL (U+0000) at character {text.index(chr(0))}: is it text at all? Give plain UTF-8 "
+            f"text without NULs"
+        )
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{name} holds a lone surrogate (U+{ord(text[error.start]):04X}) at character {error.start}, which no "
+            f"tokenizer reads; decode it as UTF-8 with errors='replace' first"
+        ) from None
+
+
+def _encode_fast(tokenizer: Any, texts: Sequence[str]) -> Encoding:
+    options: dict[str, Any] = {"return_offsets_mapping": True, "return_special_tokens_mask": True, "verbose": False}
+    found = tokenizer(*texts, **options)
+    special = tuple(bool(flag) for flag in found["special_tokens_mask"])
+    inputs = {key: list(value) for key, value in found.items() if key not in ("offset_mapping", "special_tokens_mask")}
+    pieces = pieces_of(tokenizer, inputs["input_ids"])
+    numbers = found.sequence_ids(0)
+    parts = _parts(tokenizer, [None if flag else number or 0 for flag, number in zip(special, numbers, strict=True)])
+    offsets = tuple(
+        (0, 0) if flag else _own_characters(texts[part], int(start), int(end), piece)
+        for (start, end), flag, part, piece in zip(found["offset_mapping"], special, parts, pieces, strict=True)
+    )
+    return Encoding(inputs, pieces, offsets, special, parts, (None,) * len(texts))
+
+
+def _parts(tokenizer: Any, numbers: Iterable[int | None]) -> tuple[int, ...]:
+    """Return the text that each id belongs to; special tokens (None) belong to the text before them."""
+    parts, part, apart = [], 0, False
+    for number in numbers:
+        if number == 1 and part == 0 and not apart:
+            raise _no_pairs(tokenizer, "puts nothing between two texts, so the model could not tell them apart")
+        part, apart = (part if number is None else number), number is None
+        parts.append(part)
+    return tuple(parts)
+
+
+def _no_pairs(tokenizer: Any, why: str) -> ModelError:
+    return ModelError(
+        f"{type(tokenizer).__name__} takes no pairs: it {why}; give one text, put together as the model was trained"
+    )
+
+
+def _own_characters(text: str, start: int, end: int, piece: str) -> Range:
+    start, end = trim(text, start, end)
+    # A marker that the tokenizer put before the text shares the offsets of the text's first character.
+    if not piece.strip(MARKERS) and text[start:end].strip() and text[start:end].strip(MARKERS):
+        return start, start
+    return start, end
+
+
+def _check_room(tokenizer: Any, special: int, limit: int, texts: int = 1) -> None:
+    if limit < special + texts:
+        raise ModelError(
+            f"the model reads {limit} ids, and {type(tokenizer).__name__} adds {special} special tokens: no room is "
+            f"left for a text; check max_position_embeddings and model_max_length"
+        )
+
+
+def _cut(tokenizer: Any, texts: Sequence[str], encoding: Encoding, limit: int) -> Encoding:
+    """Leave out the ids that do not fit, and say which characters they stand for."""
+    _check_room(tokenizer, sum(encoding.special), limit, len(texts))
+    left = getattr(tokenizer, "truncation_side", "right") == "left"
+    room = limit - sum(encoding.special)
+    lengths = [len(encoding.own(part)) for part in range(len(texts))]
+    kept = {i for i, special in enumerate(encoding.special) if special}
+    truncated: list[Range | None] = []
+    for part, (text, share) in enumerate(zip(texts, _shares(lengths, room), strict=True)):
+        own = encoding.own(part)
+        read = own[len(own) - share :] if left else own[:share]
+        kept.update(read)
+        # At least one character is unread, even if the cut went through its bytes.
+        if share == len(own):
+            truncated.append(None)
+        elif left:
+            truncated.append((0, max(1, min(encoding.offsets[i][0] for i in read))))
+        else:
+            truncated.append((min(max(encoding.offsets[i][1] for i in read), len(text) - 1), len(text)))
+    return replace(encoding.take(sorted(kept)), truncated=tuple(truncated))
+
+
+def _shares(lengths: Sequence[int], room: int) -> Sequence[int]:
+    """Return how many ids of each text are read: of two, the longer one is cut until they are equally long."""
+    if len(lengths) == 1:
+        return [min(lengths[0], room)]
+    first, second = lengths
+    if first + second <= room:
+        return lengths
+    short = min(first, second, room // 2)
+    return (short, room - short) if first <= second else (room - short, short)
+
+
+def _place_special(encoding: Encoding) -> tuple[Range, ...]:
+    """Give each special token the empty span at the place in its text where it stands."""
+    # Special tokens before the text of a left-truncated document stand where its first token starts.
+    at = {part: min((encoding.offsets[i][0] for i in encoding.own(part)), default=0) for part in (0, 1)}
+    placed = []
+    for (start, end), special, part in zip(encoding.offsets, encoding.special, encoding.parts, strict=True):
+        placed.append((at[part], at[part]) if special else (start, end))
+        if not special:
+            at[part] = max(at[part], end)
+    return tuple(placed)
+
+
+def _encode_slow(tokenizer: Any, texts: Sequence[str]) -> Encoding:
+    """Encode with a tokenizer that knows no offsets: they are found again in the text, or an error is raised."""
+    name = type(tokenizer).__name__
+    ids, ranges = [], []
+    for text in texts:
+        ids.append(plain_ids(tokenizer, text))
+        aligned = align(tokenizer, text, ids[-1])
+        if aligned is None:
+            raise AlignmentError(
+                f"{name} gives no character offsets, and its {len(ids[-1])} tokens cannot be found again in the text "
+                f"without guessing; use a fast tokenizer for this model (one with a tokenizer.json)"
+            )
+        ranges.append(aligned)
+    try:
+        around = list(tokenizer.build_inputs_with_special_tokens(*([-1 - part] for part in range(len(texts)))))
+    except TypeError:
+        raise _no_pairs(tokenizer, "builds its inputs from a single text") from None
+    if any(around.count(-1 - part) != 1 for part in range(len(texts))):
+        raise _no_pairs(tokenizer, "does not put the second text into its inputs")
+    numbers: list[int | None] = []
+    expected: list[int] = []
+    offsets: list[Range] = []
+    for each in around:
+        part = -1 - each
+        expected += ids[part] if each < 0 else [each]
+        offsets += ranges[part] if each < 0 else [(0, 0)]
+        numbers += [part] * len(ids[part]) if each < 0 else [None]
+    whole = tokenizer(*texts, verbose=False)
+    if list(whole["input_ids"]) != expected:
+        raise AlignmentError(
+            f"{name} gives no character offsets, and with special tokens its ids for this text are other ones than "
+            f"without; use a fast tokenizer for this model (one with a tokenizer.json)"
+        )
+    special = tuple(number is None for number in numbers)
+    inputs = {key: list(value) for key, value in whole.items() if isinstance(value, list)}
+    pieces = pieces_of(tokenizer, inputs["input_ids"])
+    parts = _parts(tokenizer, numbers)
+    return Encoding(inputs, pieces, tuple(offsets), special, parts, (None,) * len(texts))

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import STRICT
+from strict_python import STRICT
 from torch import nn
 
 FOLDER = Path(__file__).parent / "benchmarks"

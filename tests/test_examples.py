@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from conftest import STRICT
+from strict_python import STRICT
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import textlrp

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(1, str(Path(__file__).parents[2]))
 
-import interrupted
+import interrupted_commands
 
 
 def main() -> int:
@@ -22,17 +22,19 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=50, help="How many interrupts in all.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--longest", type=float, default=12.0, help="The latest moment, in seconds.")
-    parser.add_argument("--command", choices=interrupted.COMMANDS, action="append", help="Of these commands alone.")
+    parser.add_argument(
+        "--command", choices=interrupted_commands.COMMANDS, action="append", help="Of these commands alone."
+    )
     asked = parser.parse_args()
     draw = random.Random(asked.seed)
-    names = asked.command or list(interrupted.COMMANDS)
-    ends: dict[str, list[interrupted.End]] = {name: [] for name in names}
+    names = asked.command or list(interrupted_commands.COMMANDS)
+    ends: dict[str, list[interrupted_commands.End]] = {name: [] for name in names}
     for i in range(asked.count):
         name = names[i % len(names)]
         # Half of them early, where modules and weights are loaded.
         moment = draw.uniform(0, asked.longest / 4 if draw.random() < 0.5 else asked.longest)
         with tempfile.TemporaryDirectory() as folder:
-            end = interrupted.interrupt(name, Path(folder), moment, draw.choice((1, 1, 1, 3)))
+            end = interrupted_commands.interrupt(name, Path(folder), moment, draw.choice((1, 1, 1, 3)))
         if end is None:
             continue
         ends[name].append(end)

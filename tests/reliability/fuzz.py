@@ -23,13 +23,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import hostile
-import languages
+import hostile_strings
+import language_texts
 import numpy
+import tiny_models
 import torch
-import zoo
-from conftest import bert, fast_tokenizer
 from reliability import attack, laws
+from tiny_bert import bert, fast_tokenizer
 
 from textlrp import Explainer, Explanation, LRPError, Rules
 from textlrp.rules import Epsilon, Frozen, Gamma
@@ -53,7 +53,7 @@ _KEPT = 12  # models that are held at once
 
 @cache
 def tokenizer(kind: str) -> Any:
-    from test_tokens import Slow
+    from slow_tokenizer import Slow
     from transformers import ByT5Tokenizer, CanineTokenizer
 
     if kind == "slow":
@@ -64,7 +64,7 @@ def tokenizer(kind: str) -> Any:
         return CanineTokenizer()
     if kind in ("roberta", "metaspace"):
         return fast_tokenizer(kind)
-    return languages.train(kind, list(languages.TEXTS.values()), 900)
+    return language_texts.train(kind, list(language_texts.TEXTS.values()), 900)
 
 
 @cache
@@ -86,7 +86,7 @@ def explainer(kind: str, model: str, dtype: str) -> Explainer:
         settings: dict[str, Any] = {"vocab_size": size, "pad_token_id": getattr(reader, "pad_token_id", None) or 0}
         if model == "t5":
             settings["eos_token_id"] = getattr(reader, "sep_token_id", None) or getattr(reader, "eos_token_id", 1)
-        built = zoo.build(model, **settings)
+        built = tiny_models.build(model, **settings)
         made = Explainer(built.to(getattr(torch, dtype)), reader)
         made.classifier.limit = min(40, made.classifier.limit or 40)
         return made
@@ -126,9 +126,9 @@ def any_text(r: random.Random) -> str:
     ways: Sequence[Callable[[], str]] = (
         lambda: " ".join(r.choice(WORDS) for _ in range(r.randint(1, 25))),
         lambda: "".join(chr(code_point(r)) for _ in range(r.randint(1, 30))),
-        lambda: r.choice(hostile.STRINGS),
+        lambda: r.choice(hostile_strings.STRINGS),
         lambda: "".join(r.choice(ODD) for _ in range(r.randint(1, 25))),
-        lambda: cut(r, r.choice(list(languages.TEXTS.values()))),
+        lambda: cut(r, r.choice(list(language_texts.TEXTS.values()))),
         lambda: r.choice(ODD) * r.randint(1, 200),
         lambda: " ".join(cut(r, any_text(r)) for _ in range(2)),
         lambda: r.choice(("", " ", "\n\t ", "\u200b", "\ufeff", "a")),

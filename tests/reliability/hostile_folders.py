@@ -24,8 +24,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from conftest import bert, fast_tokenizer
 from reliability import attack, commands, damaged_inputs, laws
+from tiny_bert import bert, fast_tokenizer
 
 MODEL = "model"
 CONFIG, WEIGHTS, TOKENIZER, SETTINGS = "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"

@@ -25,8 +25,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conftest import bert, fast_tokenizer
-from places import COMMANDS, contents, furnish
+from command_files import COMMANDS, contents, furnish
+from tiny_bert import bert, fast_tokenizer
 
 #: What does not go to standard output.
 BINARY = ("export parquet", "export docbin", "report --save")

@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy
 import torch
-from conftest import bert, fast_tokenizer
 from reliability import attack, laws
+from tiny_bert import bert, fast_tokenizer
 from torch import Tensor, nn
 
 from textlrp import Explainer, Explanation, LRPError

@@ -1,0 +1,105 @@
+"""What a child of the sweep measures of one architecture: texts in batches, in windows and for all labels at once.
+
+The yardstick is the text alone and the label alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import tiny_models
+import torch
+
+from textlrp import Explainer, Explanation
+
+
+class Finding(NamedTuple):
+    """Largest differences, of relevances as a share of the sum of the absolute ones.
+
+    Attributes:
+        logits: of texts in batches to those alone, as a share of the largest logit.
+        batch: of texts in batches to those alone.
+        targets: of labels that share a forward pass to those alone.
+        windows: of the relevances of a text in windows, added up with the ledger's other rows, to the mean logit.
+        seen: of an explanation with layers to that without.
+        layers: the largest imbalance at any layer, by both presets, alone and in windows.
+        states: how many hidden states were found.
+    """
+
+    logits: float
+    batch: float
+    targets: float
+    windows: float
+    seen: float
+    layers: float
+    states: int
+
+
+def examine(model_type: str) -> Finding:
+    """Measure one architecture."""
+    model = tiny_models.build(model_type)
+    tokenizer, words = word_tokenizer(model, model_type)
+    explainer = Explainer(model, tokenizer)
+    shortest = max(tiny_models.LENGTHS.get(model_type, (5,)))
+    chance = torch.Generator().manual_seed(0)
+    texts = [
+        " ".join(f"w{words[int(i)]}" for i in torch.randint(len(words), (shortest + more,), generator=chance))
+        for more in (6, 0, 1, 6, 3, 2, 2, 0)
+    ]
+    alone = [explainer.explain(text) for text in texts]
+    together = explainer.explain_batch(texts, batch_size=4)
+    labels = explainer.explain_targets(texts[0], "all")
+    limit = len(alone[1].tokens)
+    windows = explainer.explain(texts[0], long="windows", window=limit)
+    assert windows.windows > 1
+    parts = [explainer.classifier.encode(texts[0], None)]
+    assert len(windows.tokens) == len(parts[0].input_ids)
+    inside = [explainer.explain(texts[0], layers=True, rules=rules) for rules in ("attnlrp", "cp-lrp")]
+    inside.append(explainer.explain(texts[0], layers=True, long="windows", window=limit))
+    return Finding(
+        logits=max(shift(one.logits, other.logits) for one, other in zip(together, alone, strict=True)),
+        batch=max(difference(one, other) for one, other in zip(together, alone, strict=True)),
+        targets=max(difference(e, explainer.explain(texts[0], target=label)) for label, e in labels.items()),
+        windows=windows.ledger.imbalance,
+        seen=difference(inside[0], alone[0]),
+        layers=max(layer.ledger.imbalance for e in inside for layer in e.layers),
+        states=len(inside[0].layers),
+    )
+
+
+def difference(one: Explanation, other: Explanation) -> float:
+    pairs = zip(one.tokens, other.tokens, strict=True)
+    return max(abs(a.relevance - b.relevance) for a, b in pairs) / sum(abs(span.relevance) for span in other.tokens)
+
+
+def shift(one: Any, other: Any) -> float:
+    return max(abs(one[label] - other[label]) for label in other) / max(abs(value) for value in other.values())
+
+
+def word_tokenizer(model: Any, model_type: str) -> tuple[Any, list[int]]:
+    """A tokenizer of the words ``w8``, ``w9``, ... for ids that mean nothing special to a model, and these ids."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    settings, text = model.config.to_dict(), model.config.get_text_config()
+    special = {*range(8), *tiny_models.settings_named(tiny_models.SPECIAL_ID, settings)}
+    size = min(tiny_models.settings_named(tiny_models.VOCABULARY, settings), default=128)
+    words = [word for word in range(size) if word not in special]
+    table = {"[PAD]": text.pad_token_id, **{f"w{word}": word for word in words}}
+    if model.config.is_encoder_decoder:
+        table["</s>"] = text.eos_token_id
+    table["[UNK]"] = next(i for i in range(size) if i not in table.values())
+    tokenizer = Tokenizer(models.WordLevel(table, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    if model.config.is_encoder_decoder:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="$A </s>", special_tokens=[("</s>", text.eos_token_id)]
+        )
+    names = {"eos_token": "</s>"} if model.config.is_encoder_decoder else {}
+    side = tiny_models.padding_side(model_type)
+    return (
+        PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", padding_side=side, **names
+        ),
+        words,
+    )

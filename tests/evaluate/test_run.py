@@ -1,0 +1,283 @@
+"""Runs of evaluations: what is measured, what fails, and how a run goes on after it was killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from strict_python import STRICT
+
+from textlrp import Explainer
+from textlrp.commands.evaluate import evaluate
+from textlrp.data.fingerprints import method_names, model_fingerprint, read_corpora, rules_fingerprints, short_names
+from textlrp.errors import InputError, ModelError
+from textlrp.evaluate import baselines, faithfulness
+from textlrp.evaluate import run as evaluation
+from textlrp.evaluate.log import RESULTS, RUN, Result, read
+from textlrp.evaluate.measures import plausibility
+from textlrp.results.attribution import Attribution
+
+pytestmark = pytest.mark.usefixtures("one_core")
+
+WORDS = "a the film plot is and wonderful moving never dull bad no great".split()
+METHODS = ("attnlrp", "gradient-x-input", "random")
+RANDOM = baselines.scorer("random")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 14 short reviews, the first word of each marked, half of them for the right label as it turns out."""
+    path = tmp_path_factory.mktemp("corpus") / "notes.jsonl"
+    generator = random.Random(0)
+    with path.open("w", encoding="utf-8") as file:
+        for i in range(14):
+            words = generator.sample(WORDS, 6)
+            marks = [[0, len(words[0])]]
+            values = {"id": f"n{i:02}", "text": " ".join(words), "label": ("NEG", "POS")[i % 2], "rationales": marks}
+            file.write(json.dumps({**values, "split": "test" if i < 12 else "val"}) + "\n")
+    return path
+
+
+def run(weights: Path, corpus: Path, *methods: str, **options: Any) -> Any:
+    models = {"bert": lambda: Explainer.from_pretrained(weights)}
+    corpora = read_corpora([f"{corpus}:test"], limit=options.get("limit"))
+    return evaluation.evaluate(models, corpora, methods or METHODS, **{"perturb": ["mask"], **options})
+
+
+def test_numbers_are_those_of_the_measures(folder: Path, corpus: Path, tmp_path: Path) -> None:
+    summary = run(folder, corpus, folder=tmp_path, seed=3, by="word")
+    plan, found = read(tmp_path)
+    assert (plan.models[0]["name"], plan.corpora[0]["name"], plan.corpora[0]["documents"]) == ("bert", "notes:test", 12)
+    assert len(found) == 36
+    explainer = Explainer.from_pretrained(folder)
+    (documents,) = (each.documents for each in read_corpora([f"{corpus}:test"]))
+    for result in (found[0], found[-1]):
+        document = next(each for each in documents if each.id == result.document)
+        attribution = baselines.scorer(result.method)(explainer, document.text, seed=3)
+        expected = faithfulness.assess(explainer, attribution, perturb="mask", by="word", seed=3)
+        kept = faithfulness.Faithfulness.from_dict(result.faithfulness["mask"])
+        assert kept.scores == pytest.approx(expected.scores)
+        assert kept.morf.logits == pytest.approx(expected.morf.logits)
+        assert (kept.by, kept.seed, kept.units) == ("word", 3, 6)
+        assert (result.target, result.forwards) == (attribution.target, attribution.forwards)
+        assert result.right is (document.label == attribution.target)
+        marked = plausibility(attribution, document.rationales) if result.right else {}
+        assert result.plausibility == pytest.approx(marked)
+    # What people marked counts for the right label alone.
+    (section,) = summary.sections
+    assert 0 < section.right < section.labeled == 12
+    assert section.tables[-1].documents == section.right
+    assert [cost.forwards for cost in section.costs][:2] == [3, 3]
+
+
+def test_the_texts_of_another_model_say_nothing(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "topics.jsonl"
+    rows = [{"text": f"the plot is {word}", "label": "Sport", "rationales": [[0, 3]]} for word in WORDS[:3]]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    models = {"bert": lambda: Explainer.from_pretrained(folder)}
+    (section,) = evaluation.evaluate(models, read_corpora([str(path)]), ["attnlrp"], measures=["plausibility"]).sections
+    assert (section.labeled, section.tables) == (0, ())
+
+
+def failing(name: str, texts: set[str]) -> Callable[..., Attribution]:
+    def score(explainer: Explainer, text: str, *rest: Any, **options: Any) -> Attribution:
+        if text in texts:
+            raise ModelError(f"{name} has\nno attention")
+        return RANDOM(explainer, text, *rest, **options)
+
+    return score
+
+
+def test_a_failure_is_noted_and_the_run_goes_on(
+    folder: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (documents,) = (each.documents for each in read_corpora([f"{corpus}:test"]))
+    texts = {documents[0].text, documents[5].text}
+    monkeypatch.setattr(baselines, "scorer", lambda name: failing(name, set() if name == "one" else texts))
+    (section,) = run(folder, corpus, "one", "two", folder=tmp_path).sections
+    (failed,) = section.failures
+    assert (failed.method, failed.documents, failed.reason) == ("two", 2, "two has no attention")
+    rows = section.tables[0].rows
+    area = rows[1].cells["area"]
+    assert (area.mean, area.difference) != (None, None)
+    assert [rows[0].cells["area"].mean.count, area.mean.count, area.difference.count] == [12, 10, 10]  # type: ignore[union-attr]
+    # The same seed: on the documents that both have, the same random scores.
+    assert area.difference.mean == 0.0  # type: ignore[union-attr]
+    assert area.p == 1.0
+
+
+def test_a_perturbation_that_fails_is_noted_for_itself(
+    folder: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def zeroed(*arguments: Any, perturb: str = "mask", **options: Any) -> Any:
+        if perturb == "zero":
+            raise ModelError("no table of ids")
+        return faithfulness.assess(*arguments, perturb=perturb, **options)
+
+    monkeypatch.setattr("textlrp.evaluate.measures.assess", zeroed)
+    (section,) = run(folder, corpus, "attnlrp", perturb=["mask", "zero"]).sections
+    assert [(each.perturb, each.documents, each.reason) for each in section.failures] == [
+        ("zero", 12, "no table of ids")
+    ]
+    assert [table.documents for table in section.tables][:2] == [12, 0]
+
+
+def numbers(result: Result) -> dict[str, float]:
+    """What was measured, but for the time; a document that others had a part in is read in other batches."""
+    kept = faithfulness.Faithfulness.from_dict(result.faithfulness["mask"])
+    return {**{key: value or 0.0 for key, value in kept.scores.items()}, **result.plausibility}
+
+
+def test_a_killed_run_goes_on_where_it_was(folder: Path, corpus: Path, tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    options = ["--model", str(folder), "--corpus", f"{corpus}:test", "--perturb", "mask", "--output", str(place)]
+    options += [part for method in METHODS for part in ("--method", method)]
+    code = f"from textlrp.commands.evaluate import evaluate; evaluate({options!r})"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([*STRICT, "-c", code], env=environment, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if (place / RESULTS).exists() and (place / RESULTS).read_bytes().count(b"\n") >= 3:
+                process.send_signal(signal.SIGKILL)
+                break
+            time.sleep(0.002)
+        assert process.wait(10) == -signal.SIGKILL
+    before = (place / RESULTS).read_bytes()
+    whole = before[: before.rfind(b"\n") + 1]
+    assert 3 <= whole.count(b"\n") < 36
+    outcome = CliRunner().invoke(evaluate, [*options, "--format", "json"], catch_exceptions=False)
+    after = (place / RESULTS).read_bytes()
+    assert after.startswith(whole)
+    assert after.count(b"\n") == 36
+    # What is there is what a run in one go finds.
+    (tmp_path / "again").mkdir()
+    run(folder, corpus, folder=tmp_path / "again")
+    found, expected = (read(at)[1] for at in (place, tmp_path / "again"))
+    assert [each.key for each in found] == [each.key for each in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert numbers(one) == pytest.approx(numbers(other), abs=1e-5)
+        assert (one.target, one.right, one.forwards) == (other.target, other.right, other.forwards)
+    shown = json.loads(outcome.stdout)
+    assert shown["sections"][0]["tables"][0]["rows"][0]["cells"]["area"]["mean"]["count"] == 12
+    # A finished run is shown without a model being asked, and none of its files says where it lay.
+    assert str(tmp_path) not in (place / RUN).read_text(encoding="utf-8") + after.decode()
+    with pytest.raises(InputError, match="seed: 0 then, 1 now"):
+        CliRunner().invoke(evaluate, [*options, "--seed", "1"], catch_exceptions=False)
+
+
+def test_a_run_that_goes_on_counts_no_forward_pass_twice(folder: Path, corpus: Path, tmp_path: Path) -> None:
+    """Two documents by three methods, stopped behind each result, within a document and between two."""
+    options = {"folder": tmp_path, "limit": 2, "perturb": ["mask", "zero"], "measures": ["faithfulness"]}
+    run(folder, corpus, **options)
+    whole = read(tmp_path)[1]
+    lines = (tmp_path / RESULTS).read_bytes().splitlines(keepends=True)
+    assert len(lines) == 6
+    assert passes(whole[1]) < passes(whole[0])  # methods of one document share what the model reads
+    for kept in range(1, 6):
+        (tmp_path / RESULTS).write_bytes(b"".join(lines[:kept]))
+        run(folder, corpus, **options)
+        again = read(tmp_path)[1]
+        assert [each.key for each in again] == [each.key for each in whole]
+        assert [passes(each) for each in again] == [passes(each) for each in whole]
+        assert [numbers(each) for each in again] == [numbers(each) for each in whole]
+
+
+def passes(result: Result) -> tuple[float | None, ...]:
+    """What the scores cost, and what it cost to measure them, in forward passes."""
+    return (result.forwards, *(found["forwards"] for found in result.faithfulness.values()))
+
+
+def test_out_of_the_box(tmp_path: Path) -> None:
+    options = ["--corpus", "reviews", "--limit", "2", "--method", "cp-lrp", "--method", "random", "--perturb", "zero"]
+    outcome = CliRunner().invoke(evaluate, options, catch_exceptions=False)
+    assert outcome.exit_code == 0
+    assert outcome.stdout.startswith("textlrp demo on reviews\n\n2 documents, ")
+    assert "faithfulness, tokens zeroed, 2 documents" in outcome.stdout
+
+
+def test_what_cannot_be_asked_for(folder: Path, corpus: Path, tmp_path: Path) -> None:
+    def fails(*options: str) -> str:
+        with pytest.raises(InputError) as raised:
+            CliRunner().invoke(evaluate, ["--model", str(folder), *options], catch_exceptions=False)
+        return str(raised.value)
+
+    assert "'atnlrp'" in fails("--corpus", str(corpus), "--method", "atnlrp")
+    assert "did you mean 'attnlrp'" in fails("--corpus", str(corpus), "--method", "atnlrp")
+    assert (
+        fails("--corpus", str(corpus), "--measures", "beauty")
+        == "measures are faithfulness, plausibility, not 'beauty'"
+    )
+    assert "at least one each" in fails("--corpus", str(corpus), "--measures", ",")
+    assert fails("--corpus", str(corpus), "--corpus", str(corpus)).endswith("is given twice: name each once")
+    assert "'random' is given twice" in fails("--corpus", str(corpus), "--method", "random", "--method", "random")
+    assert "its splits: test, val" in fails("--corpus", f"{corpus}:dev")
+    assert "-o names a file" in fails("--corpus", str(corpus), "--output", str(corpus))
+
+
+def test_corpora_by_name_file_and_split(corpus: Path, tmp_path: Path) -> None:
+    both = read_corpora([f"{corpus}:test", f"{corpus}:val", "reviews"])
+    assert [each.name for each in both] == ["notes:test", "notes:val", "reviews"]
+    assert [len(each.documents) for each in both[:2]] == [12, 2]
+    (few,) = read_corpora([str(corpus)], limit=5, seed=1)
+    (same,) = read_corpora([str(corpus)], limit=5, seed=1)
+    (other,) = read_corpora([str(corpus)], limit=5, seed=2)
+    ids = [each.id for each in few.documents]
+    assert ids == sorted(ids) == [each.id for each in same.documents] != [each.id for each in other.documents]
+    assert few.fingerprint == same.fingerprint != other.fingerprint
+    colon = tmp_path / "a:b.jsonl"
+    colon.write_bytes(corpus.read_bytes())
+    assert read_corpora([str(colon)])[0].name == "a:b"
+
+
+def test_documents_of_several_labels(tmp_path: Path) -> None:
+    path = tmp_path / "several.jsonl"
+    rows = [{"id": "1", "text": "x", "labels": ["pos", "odd"]}, {"id": "2", "text": "y", "labels": []}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (found,) = read_corpora([str(path)])
+    assert found.labels == {"1": ("pos", "odd"), "2": ()}
+    assert found.right(["pos", "neg"]) == {"1": ("pos", "odd")}
+    assert found.right(["a", "b"]) == {}
+    assert found.to_dict()["labeled"] == 1
+
+
+def test_names_are_as_short_as_they_can_be(tmp_path: Path) -> None:
+    paths = [tmp_path / "one" / "bert", tmp_path / "two" / "bert"]
+    for path in paths:
+        path.mkdir(parents=True)
+    assert short_names([str(paths[0]), "owner/name"], "model") == ("bert", "owner/name")
+    assert short_names([str(path) for path in paths], "model") == tuple(map(str, paths))
+    rules = tmp_path / "mine.json"
+    rules.write_text("{}", encoding="utf-8")
+    assert method_names(["attnlrp", f"rules:{rules}"]) == ("attnlrp", "rules:mine")
+    assert list(rules_fingerprints(["attnlrp", f"rules:{rules}"])) == [f"rules:{rules}"]
+    with pytest.raises(InputError, match="cannot read"):
+        rules_fingerprints([f"rules:{tmp_path / 'none.json'}"])
+
+
+def test_the_fingerprint_of_a_model_is_that_of_its_weights(folder: Path, tmp_path: Path) -> None:
+    import torch
+
+    explainer = Explainer.from_pretrained(folder)
+    first = model_fingerprint(explainer)
+    explainer.model.save_pretrained(tmp_path / "elsewhere")
+    explainer.tokenizer.save_pretrained(tmp_path / "elsewhere")
+    again = Explainer.from_pretrained(tmp_path / "elsewhere")
+    assert model_fingerprint(again) == first
+    with torch.no_grad():
+        again.model.classifier.bias[0] += 1e-6
+    assert model_fingerprint(again) != first
+
+
+def test_tickets_are_right_by_the_one_label_that_their_words_are_marked_for() -> None:
+    (found,) = read_corpora(["tickets"])
+    assert {len(labels) for labels in found.labels.values()} == {1}
+    assert len({label for labels in found.labels.values() for label in labels}) == 6

@@ -12,7 +12,7 @@ from torch import nn
 import textlrp
 from textlrp.check import cost
 from textlrp.lrp import gates
-from textlrp.lrp.model_guard import copied
+from textlrp.guard.model_guard import copied
 
 pytestmark = pytest.mark.usefixtures("one_core")
 

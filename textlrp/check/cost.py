@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from textlrp.basics import options
 from textlrp.errors import ModelError
 from textlrp.explain.tokenizer_fit import word_table
-from textlrp.lrp.model_guard import copied
+from textlrp.guard.model_guard import copied
 from textlrp.lrp.propagation import propagate
 from textlrp.lrp.request import logits_of
 from textlrp.rules import Rules, as_rules

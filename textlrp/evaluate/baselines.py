@@ -128,7 +128,7 @@ def _method(name: str, method: Method, options: tuple[Any, ...]) -> Scorer:
         seed: int = 0,
     ) -> Attribution:
         from textlrp.evaluate.methods.passes import Passes
-        from textlrp.lrp.model_guard import contained
+        from textlrp.guard.model_guard import contained
 
         function = getattr(importlib.import_module(f"textlrp.evaluate.methods.{method.module}"), method.function)
         if method.extra:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from textlrp.lrp.working_copy import parts_of
+from textlrp.guard.working_copy import parts_of
 
 #: From here on, what a control group calls its limit is none.
 _NO_LIMIT = 1 << 60

@@ -1,42 +1,82 @@
-"""Activation functions: which modules are one, and what the identity rule needs to know of each.
+"""Activations that a model writes in Python: modules that act on each element alone are taken whole.
 
-Activations written in Python (``gelu_new``, quick GELU, ...) reach torch as sums and products; rule by rule, the
-product rule would halve what the identity rule keeps. So a module that is found to act on each element alone is taken
-whole.
+``gelu_new``, quick GELU and their kin reach torch as sums and products; rule by rule, the product rule would halve what
+the identity rule keeps.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from textlrp.lrp import coverage, operations
-from textlrp.lrp.trees import tensors
+from textlrp.lrp import coverage, elementwise, operations
+from textlrp.lrp.context import Context, Observer
+from textlrp.rules import Gradient
 
 #: Whether modules of a signature are an elementwise function: a trial takes longer than a small layer.
 _verdicts: dict[Any, bool] = {}
-#: ``f(0)`` and ``f'(0)`` of functions and of modules of a signature.
-_anchors: dict[Any, tuple[float | None, float]] = {}
-_MOST = 1000
+_MOST_VERDICTS = 1000
+
+
+class ComposedActivations(Observer):
+    """Gives composed activations the rule for elementwise functions.
+
+    Args:
+        modules: all modules of the model.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        self._modules = composed_activations(modules)
+        self._inputs: list[Tensor | None] = []
+
+    def install(self, context: Context) -> list[Any]:
+        """Begin, and return the hooks."""
+        hooks: list[Any] = []
+        for module in self._modules:
+            hooks.append(module.register_forward_pre_hook(self._before))
+            hooks.append(module.register_forward_hook(lambda module, args, y: self._after(context, module, args, y)))
+        return hooks
+
+    def _before(self, module: nn.Module, args: tuple[Any, ...]) -> Any:
+        if not args or not isinstance(args[0], Tensor):
+            return None
+        x = args[0]
+        self._inputs.append(x if x.requires_grad and torch.is_grad_enabled() else None)
+        return (x.detach(), *args[1:]) if self._inputs[-1] is not None else None
+
+    def _after(self, context: Context, module: nn.Module, args: tuple[Any, ...], y: Any) -> Any:
+        if not args or not isinstance(args[0], Tensor):
+            return None
+        x = self._inputs.pop()
+        if x is None:
+            return None
+        with torch._C.DisableTorchFunction():
+            if y.data_ptr() == x.data_ptr() and y.shape == x.shape:
+                return x
+            y = y.clone() if y._is_view() else y
+            name = type(module).__name__
+            if isinstance(context.rules.nonlinearity, Gradient):
+                return elementwise.plain_gradient(context, module.forward, x, name)
+            at_zero, slope = elementwise.anchor(module.forward, x, _signature(module))
+            return elementwise.identity(context, x, y, at_zero or 0.0, slope, name)
 
 
 def composed_activations(modules: Iterable[nn.Module]) -> list[nn.Module]:
     """Return the modules that are an elementwise function written in Python.
 
-    Modules that call a single torch function need no such care, as those of torch itself do: it has its rule.
+    A module that calls a single torch function is none, as those of torch itself: that function has its rule.
     """
     return [module for module in modules if _may_be_elementwise(module) and _verdict(module)]
 
 
 def _may_be_elementwise(module: nn.Module) -> bool:
-    """Whether a module is worth a trial: it has no parts, and at most single numbers for parameters."""
+    """Return whether a module is worth a trial: it has no parts, and at most single numbers for parameters."""
     # A wrapper around one torch activation calls that function; its own module is seen in its turn.
     sort: Any = type(module)
     if module._modules or module._buffers or _excluded(sort):
@@ -46,7 +86,7 @@ def _may_be_elementwise(module: nn.Module) -> bool:
 
 @cache
 def _excluded(sort: Any) -> bool:
-    """Whether modules of a type need no trial: those of torch itself, and those that cannot be tried."""
+    """Return whether modules of a type need no trial: those of torch itself, and those that cannot be tried."""
     return sort.__module__.startswith("torch.nn.") or issubclass(sort, torch.jit.ScriptModule)
 
 
@@ -54,7 +94,11 @@ def _verdict(module: nn.Module) -> bool:
     key = _signature(module)
     if key is None:
         return _is_elementwise(module)
-    return bool(_remembered(_verdicts, key, lambda: _is_elementwise(module)))
+    if key not in _verdicts:
+        if len(_verdicts) >= _MOST_VERDICTS:
+            _verdicts.clear()
+        _verdicts[key] = _is_elementwise(module)
+    return _verdicts[key]
 
 
 def _signature(module: nn.Module) -> Any:
@@ -91,7 +135,7 @@ def _is_elementwise(module: nn.Module) -> bool:
             if not probe(torch.zeros_like(x)).isfinite().all():  # no value to measure from: by its single functions
                 return False
         return _is_composed(probe, x)
-    except Exception:  # whatever a module that is no activation does with this input
+    except Exception:  # a module that is no activation may raise anything on this input
         return False
 
 
@@ -105,16 +149,16 @@ def _halves(x: Tensor) -> Iterator[Tensor]:
 
 
 def _reaches(module: nn.Module, x: Tensor, y: Tensor, others: Tensor) -> bool:
-    """Whether elements reach the result of others: whether ``y`` changes where ``x`` does not."""
+    """Return whether elements reach the result of others: whether ``y`` changes where ``x`` does not."""
     changed = module(x.masked_fill(others, 7.0))
     return not torch.equal(changed[~others], y[~others])
 
 
 def _is_composed(module: nn.Module, x: Tensor) -> bool:
-    """Whether an elementwise module has to be taken whole, and can be.
+    """Return whether an elementwise module has to be taken whole, and can be.
 
-    Where it calls one function that has its own rule, it need not be. Where it runs what no interception sees (a
-    scripted function, a custom function of unknown origin), it cannot be.
+    Where it calls one function that has its own rule, it need not be. Where it runs a scripted function, or a custom
+    function of unknown origin, which no interception sees, it cannot be.
     """
     with torch._C.DisableTorchFunction(), torch.enable_grad():
         start = x.clone().requires_grad_()
@@ -129,55 +173,3 @@ def _is_composed(module: nn.Module, x: Tensor) -> bool:
         return False
     known = recorder.visible | coverage.between(x.grad_fn, set())
     return not coverage.unseen(y.grad_fn, known)
-
-
-def anchor_of_function(
-    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], like: Tensor
-) -> tuple[float | None, float]:
-    """Return ``f(0)``, or None where it is not finite, and ``f'(0)`` of a torch function."""
-
-    def find() -> tuple[float | None, float]:
-        return _anchor(lambda zero: function(zero, *args, **kwargs), like)
-
-    key = (function, args, tuple(sorted(kwargs.items())), like.dtype, like.device)
-    try:
-        hash(key)
-    except TypeError:
-        return find()
-    # What is in a tensor can change.
-    return find() if any(True for _ in tensors((args, kwargs))) else _remembered(_anchors, key, find)
-
-
-def anchor_of_module(module: nn.Module, like: Tensor) -> tuple[float, float]:
-    """Return ``f(0)`` and ``f'(0)`` of an activation module."""
-    signature = _signature(module)
-    if signature is None:
-        at_zero, slope = _anchor(module.forward, like)
-    else:
-        key = (signature, like.dtype, like.device)
-        at_zero, slope = _remembered(_anchors, key, lambda: _anchor(module.forward, like))
-    return at_zero or 0.0, slope
-
-
-def _remembered(known: dict[Any, Any], key: Any, find: Callable[[], Any]) -> Any:
-    """Look up what was found under a key, or find it; a dict that has grown large begins again."""
-    if key not in known:
-        if len(known) >= _MOST:
-            known.clear()
-        known[key] = find()
-    return known[key]
-
-
-def _anchor(function: Callable[[Tensor], Tensor], like: Tensor) -> tuple[float | None, float]:
-    keep = torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)  # not the checkpointing's: it counts
-    with torch._C.DisableTorchFunction(), torch.enable_grad(), keep:
-        zero = torch.zeros((1, 1), dtype=like.dtype, device=like.device, requires_grad=True)
-        value = function(zero)
-        slope = (
-            torch.autograd.grad(value, zero, torch.ones_like(value), allow_unused=True)[0]
-            if value.requires_grad
-            else None
-        )
-    at_zero = float(value.detach())
-    steepness = 0.0 if slope is None else float(slope)
-    return (at_zero if math.isfinite(at_zero) else None), (steepness if math.isfinite(steepness) else 0.0)

@@ -1,74 +1,188 @@
-"""Attention as torch's own functionals compute it: the fused kernel, and ``torch.nn.MultiheadAttention``."""
+"""Attention as torch's fused kernel computes it: by the kernel's own backward, with constant weights, or step by step.
+
+Queries, keys and values go to whatever kernel torch chooses, and autograd finds the way back.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from textlrp.lrp import handlers, kernels, operations
+from textlrp.guard.randomness import draws
+from textlrp.lrp import operations
+from textlrp.lrp.context import Context
+from textlrp.lrp.postings import Postings
+from textlrp.lrp.products import product
+from textlrp.lrp.softmax import softmax
+from textlrp.lrp.sums import additive
+from textlrp.lrp.surrogate import Saved, Surrogate, is_blank, rule_backward, stand_in
+from textlrp.results import ledger
 from textlrp.rules import Frozen, Taylor, Uniform
 
-if TYPE_CHECKING:
-    from textlrp.lrp.dispatch import Interception
+_ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 
-_SDPA = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+#: Largest block of attention weights that the frozen rule recomputes at once, in elements: what a cache holds, and what
+#: keeps an accelerator busy.
+_BLOCK, _BLOCK_OF_ACCELERATOR = 1 << 19, 1 << 26
 
 
-def scaled_dot_product_attention(met: Interception, func: Any, args: Any, kwargs: Any) -> Tensor:
+class AttentionPart(NamedTuple):
+    """What becomes of the plain gradient of a query, key or value.
+
+    Attributes:
+        posts: whether it carries relevance.
+        share: what it keeps of the gradient.
+        sign: with which its relevance goes to the row of the softmax.
+        left: the part of its relevance that the products leave over.
+    """
+
+    posts: bool
+    share: float
+    sign: float
+    left: float
+
+
+class AttentionInputs(Surrogate):
+    """Query, key and value on their way into the fused kernel, whose own backward gives them the plain gradient.
+
+    With ``O = PV`` and ``S = QK^T``, the uniform rule leaves a share of that gradient: 1/4 to queries and keys, 1/2 to
+    values (Achtibat et al. 2024, eqs. 13 and 14). The softmax row is ``sum(P c_P) - sum(S c_S)``, and because
+    ``sum(V c_V) = sum(P c_P)`` and ``sum(Q c_Q) + sum(K c_K) = sum(S c_S)``, it is posted with the sign +1 at the
+    values and -1 at the queries and keys: the weights themselves are never needed. The Taylor rule leaves all of the
+    gradient; there ``sum(Q c_Q) = sum(K c_K) = sum(S c_S)``, each of which is posted by half, and what the products
+    leave over is posted, too.
+
+    ``parts`` are those of the three, in their order.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, root: Tensor, parts: tuple[AttentionPart, ...], postings: Postings
+    ) -> Any:
+        ctx.save_for_backward(q, k, v)
+        ctx.parts, ctx.postings = parts, postings
+        return q.view_as(q), k.view_as(k), v.view_as(v)
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx: Any, saved: Saved, *multipliers: Tensor) -> Any:
+        arrived = [
+            _share(x, c, part, ctx.postings) if needed else None
+            for x, c, part, needed in zip(saved, multipliers, ctx.parts, ctx.needs_input_grad[:3], strict=True)
+        ]
+        return *arrived, None, None, None
+
+
+def _share(x: Tensor, c: Tensor, part: AttentionPart, postings: Postings) -> Tensor:
+    """Post what is not for an input of the kernel, and return its share of the plain gradient ``c``."""
+    if part.posts:
+        relevance = x.to(postings.dtype) * c.to(postings.dtype)
+        postings.post(ledger.SOFTMAX, relevance * (part.share * part.sign))
+        if part.left:
+            postings.post(ledger.PRODUCTS, relevance * (part.share * part.left))
+    return c if part.share == 1.0 else c * part.share
+
+
+class FrozenAttention(Surrogate):
+    """Attention with constant weights, ``c_V = P^T c_O`` (Ali et al. 2022, eq. 9): no query or key backward.
+
+    The weights are computed again in the backward, block by block of queries, from the queries and keys.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        v: Tensor,
+        y: Tensor,
+        q: Tensor,
+        k: Tensor,
+        mask: Tensor | None,
+        causal: bool,
+        scale: float,
+    ) -> Any:
+        ctx.save_for_backward(q, k, mask)
+        ctx.causal, ctx.scale, ctx.shape = causal, scale, v.shape
+        ctx.mark_dirty(y)
+        return y
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        q, k, mask = saved
+        groups = q.shape[-3] // k.shape[-3] if q.dim() > 3 else 1
+        k = k.repeat_interleave(groups, -3) if groups > 1 else k
+        c_v: Any = None
+        block = _BLOCK if q.is_cpu else _BLOCK_OF_ACCELERATOR
+        step = max(1, block // max(1, k.shape[-2] * c[..., 0, 0].numel()))
+        for start in range(0, q.shape[-2], step):
+            rows = slice(start, start + step)
+            scores = (q[..., rows, :] * ctx.scale) @ k.mT
+            if ctx.causal:
+                queries = torch.arange(q.shape[-2], device=q.device)[rows, None]
+                future = torch.arange(k.shape[-2], device=q.device) > queries
+                scores.masked_fill_(future, -torch.inf)
+            if mask is not None:
+                part = mask[..., rows, :] if mask.shape[-2] > 1 else mask
+                scores = scores.masked_fill_(~part, -torch.inf) if part.dtype == torch.bool else scores.add_(part)
+            weights = scores.softmax(-1)
+            if mask is not None:  # a query that sees nothing
+                weights.nan_to_num_(0.0)
+            part_c_v = weights.mT @ c[..., rows, :]
+            c_v = part_c_v if c_v is None else c_v.add_(part_c_v)
+        if groups > 1:
+            c_v = c_v.unflatten(-3, (-1, groups)).sum(-3)
+        return c_v.sum_to_size(ctx.shape), None, None, None, None, None, None
+
+
+def scaled_dot_product_attention(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:
     """``O = softmax(QK^T scale + M) V``: Taylor or frozen softmax, uniform products, the kernel's own backward."""
-    out = _attention(met, func, args, kwargs)
-    return out if met.inside is None else met.inside.attend(out)
+    return context.attended(_attention(context, func, args, kwargs))
 
 
-def _attention(met: Interception, func: Any, args: Any, kwargs: Any) -> Tensor:
-    named = dict(zip(_SDPA, args, strict=False)) | kwargs
-    if operations.draws(func, args, kwargs):
-        raise met.unsupported(f"{operations.name(func)} with dropout in evaluation mode")
+def _attention(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:
+    named = dict(zip(_ARGUMENTS, args, strict=False)) | kwargs
+    if draws(func, args, kwargs):
+        raise context.unsupported(f"{operations.name(func)} with dropout in evaluation mode")
     q, k, v, mask = named["query"], named["key"], named["value"], named.get("attn_mask")
     options = {key: value for key, value in named.items() if key not in ("query", "key", "value")}
     scale = 1.0 / math.sqrt(q.shape[-1]) if named.get("scale") is None else named["scale"]
     weights_carry = q.requires_grad or k.requires_grad or (mask is not None and mask.requires_grad)
-    if met.scores is not None and (q.requires_grad or k.requires_grad):
-        met.scores.look_at_factors(q, k, scale)
-    if isinstance(met.rules.softmax, Frozen):
-        met.count(func, "frozen")
+    if context.scores is not None and (q.requires_grad or k.requires_grad):
+        context.scores.look_at_factors(q, k, scale)
+    if isinstance(context.rules.softmax, Frozen):
+        context.count(func, "frozen")
         if not v.requires_grad:
             return _kernel(func, q.detach(), k.detach(), v, options)
         q, k, mask = q.detach(), k.detach(), None if mask is None else mask.detach()
         y = _kernel(func, q, k, v.detach(), options | {"attn_mask": mask})
         causal = bool(named.get("is_causal", False))
-        out: Tensor = kernels.FrozenAttention.apply(v, y, q, k, mask, causal, scale, met.sparsity)
+        out: Tensor = FrozenAttention.apply(v, y, q, k, mask, causal, scale)
         return out
     if not weights_carry:
-        met.count(func, "plain gradient")
+        context.count(func, "plain gradient")
         return _kernel(func, q, k, v, options)
-    product = met.rules.product
-    by_steps = not isinstance(met.rules.softmax, Taylor) or isinstance(product, Frozen)
+    rule = context.rules.product
+    by_steps = not isinstance(context.rules.softmax, Taylor) or isinstance(rule, Frozen)
     if not by_steps:
-        met.count(func, f"Taylor, {'uniform' if isinstance(product, Uniform) else 'Taylor'}")
-    biased = mask is not None and mask.is_floating_point() and (mask.requires_grad or not met.masks.is_blank(mask))
-    if biased or by_steps or not met.fused:
-        return _step_by_step(met, func, q, k, v, mask, scale, options)
-    if isinstance(product, Uniform):
-        flash = kernels.flash_attention(met, q, k, v, **options)
-        if flash is not None:
-            return flash
+        context.count(func, f"Taylor, {'uniform' if isinstance(rule, Uniform) else 'Taylor'}")
+    biased = mask is not None and mask.is_floating_point() and (mask.requires_grad or not is_blank(mask))
+    if biased or by_steps or not context.fused:
+        return _step_by_step(context, func, q, k, v, mask, scale, options)
     half_qk = 0.5 if q.requires_grad and k.requires_grad else 1.0
-    if isinstance(product, Uniform):
+    if isinstance(rule, Uniform):
         half_v = 0.5 if v.requires_grad else 1.0
         of_qk, of_v = (half_v * half_qk, -1.0, 0.0), (half_v, 1.0, 0.0)
     else:  # each factor has all of the relevance; what that is too much, of PV and of QK^T, is posted
         of_qk = (1.0, -half_qk, -0.5 if half_qk == 0.5 else 0.0)
         of_v = (1.0, 1.0, -1.0 if v.requires_grad else 0.0)
     carry = ((q.requires_grad, of_qk), (k.requires_grad, of_qk), (True, of_v))
-    parts = tuple(kernels.AttentionPart(posts, *rest) for posts, rest in carry)
-    q, k, v = kernels.AttentionInputs.apply(q, k, v, met.root, parts, met.books)
+    parts = tuple(AttentionPart(posts, *rest) for posts, rest in carry)
+    q, k, v = AttentionInputs.apply(q, k, v, context.root, parts, context.postings)
     out = _kernel(func, q, k, v, options)
-    met.mark_product(out, (q, k, v))
+    context.mark_product(out, (q, k, v))
     return out
 
 
@@ -78,7 +192,7 @@ def _kernel(func: Any, q: Tensor, k: Tensor, v: Tensor, options: dict[str, Any])
 
 
 def _step_by_step(
-    met: Interception,
+    context: Context,
     func: Any,
     q: Tensor,
     k: Tensor,
@@ -96,7 +210,7 @@ def _step_by_step(
     groups = q.shape[-3] // k.shape[-3] if q.dim() > 3 else 1
     if groups > 1:
         k, v = k.repeat_interleave(groups, -3), v.repeat_interleave(groups, -3)
-    scores = handlers.product(met, torch.matmul, (q * scale, k.mT), {})
+    scores = product(context, torch.matmul, (q * scale, k.mT), {})
     blind = None  # queries that see nothing: padding in a window of padding, which the kernel gives zeros
     if mask is not None and mask.dtype == torch.bool:
         blind = ~mask.any(-1, keepdim=True)
@@ -104,66 +218,12 @@ def _step_by_step(
     elif mask is not None:
         blind = (mask.detach() == -torch.inf).all(-1, keepdim=True)
         mask = mask.masked_fill(blind, 0.0) if bool(blind.any()) else mask
-        scores = handlers.additive(met, torch.add, (scores, mask), {})
+        scores = additive(context, torch.add, (scores, mask), {})
     if options.get("is_causal"):
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu_(1)
         scores = scores.masked_fill(future, -torch.inf)
-    weights = handlers.softmax(met, torch.softmax, (scores, -1), {})
+    weights = softmax(context, torch.softmax, (scores, -1), {})
     if blind is not None and bool(blind.any()):
         weights = weights.masked_fill(blind, 0.0)
-    twin = handlers.product(met, torch.matmul, (weights, v), {})
-    return handlers.stand_in(twin, value)
-
-
-def multi_head_attention(met: Interception, func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Tensor | None]:
-    """``F.multi_head_attention_forward``: its projections, and the fused kernel in between."""
-    names = tuple(func.__code__.co_varnames[: func.__code__.co_argcount])
-    defaults = dict(zip(names[::-1], (func.__defaults__ or ())[::-1], strict=False))
-    named = defaults | dict(zip(names, args, strict=False)) | kwargs
-    if named["bias_k"] is not None or named["static_k"] is not None or named["add_zero_attn"]:
-        raise met.unsupported("torch.nn.MultiheadAttention with bias_k, static_k or add_zero_attn")
-    if named["training"] and named["dropout_p"] > 0:
-        raise met.unsupported("torch.nn.MultiheadAttention with dropout in evaluation mode")
-    with torch.no_grad():
-        value, weights = func(*args, **kwargs)
-    query, key, val = named["query"], named["key"], named["value"]
-    batched = query.dim() == 3
-    if not batched:
-        query, key, val = query.unsqueeze(1), key.unsqueeze(1), val.unsqueeze(1)
-    heads, width = named["num_heads"], query.shape[-1]
-    if named["use_separate_proj_weight"]:
-        matrices = (named["q_proj_weight"], named["k_proj_weight"], named["v_proj_weight"])
-    else:
-        matrices = named["in_proj_weight"].chunk(3)
-    biases = named["in_proj_bias"].chunk(3) if named["in_proj_bias"] is not None else (None,) * 3
-
-    def project(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
-        y = handlers.linear(met, F.linear, (x, matrix, bias), {}) if x.requires_grad else F.linear(x, matrix, bias)
-        apart: Tensor = y.unflatten(-1, (heads, width // heads))
-        return apart.permute(1, 2, 0, 3)  # time, batch, heads -> batch, heads, time
-
-    q, k, v = (project(*parts) for parts in zip((query, key, val), matrices, biases, strict=True))
-    mask = _merge_masks(named["attn_mask"], named["key_padding_mask"], q, heads)
-    attended = scaled_dot_product_attention(met, F.scaled_dot_product_attention, (q, k, v), {"attn_mask": mask})
-    joined = attended.permute(2, 0, 1, 3).flatten(-2)
-    out = handlers.linear(met, F.linear, (joined, named["out_proj_weight"], named["out_proj_bias"]), {})
-    out = out if batched else out.squeeze(1)
-    return handlers.stand_in(out, value), weights
-
-
-def _merge_masks(mask: Tensor | None, padding: Tensor | None, q: Tensor, heads: int) -> Tensor | None:
-    """Return the attention mask and the padding mask as one additive mask, ``[batch, heads or 1, time, time]``."""
-
-    def additive(part: Tensor) -> Tensor:
-        return (
-            torch.zeros_like(part, dtype=q.dtype).masked_fill_(part, -torch.inf) if part.dtype == torch.bool else part
-        )
-
-    merged = None
-    if mask is not None:
-        merged = additive(mask)
-        merged = merged.view(-1, heads, *merged.shape[-2:]) if merged.dim() == 3 else merged[None, None]
-    if padding is not None:
-        padding = additive(padding)[:, None, None, :]
-        merged = padding if merged is None else merged + padding
-    return merged
+    steps = product(context, torch.matmul, (weights, v), {})
+    return stand_in(steps, value)

@@ -15,16 +15,11 @@ import torch.utils.checkpoint
 from torch import nn
 
 from textlrp.errors import InputError
-from textlrp.lrp.hidden import blocks as stacks
-from textlrp.lrp.working_copy import Parts
+from textlrp.lrp.context import Context, Observer
+from textlrp.lrp.hidden import blocks as model_blocks
 
 
-def asked_for(parts: Parts) -> bool:
-    """Whether a model was set to checkpoint, as ``activation_checkpointing_enable()`` of transformers does."""
-    return any(vars(module).get("gradient_checkpointing") is True for module in parts.modules)
-
-
-class Checkpoints:
+class Checkpoints(Observer):
     """Runs the outermost blocks of a model so that they keep nothing of what is inside them.
 
     Args:
@@ -35,7 +30,7 @@ class Checkpoints:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._blocks = stacks.blocks(model)
+        self._blocks = model_blocks.blocks(model)
         if not self._blocks:
             raise InputError(
                 f"{type(model).__name__} holds its layers in no list, so there is nothing to checkpoint: leave "
@@ -44,12 +39,12 @@ class Checkpoints:
         self._within = False
         self._spared = _last(self._blocks)
 
-    def install(self, met: Any) -> list[Any]:
+    def install(self, context: Context) -> list[Any]:
         """Begin to checkpoint, and return the hooks to be removed at the end."""
-        return [stacks.Wrapped(module, partial(self._run, met, module)) for module in self._blocks]
+        return [model_blocks.Wrapped(module, partial(self._run, context, module)) for module in self._blocks]
 
-    def _run(self, met: Any, module: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
-        if self._within or not met.running or not torch.is_grad_enabled():
+    def _run(self, context: Context, module: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._within or not context.running or not torch.is_grad_enabled():
             return forward(*args, **kwargs)
         if module is self._spared:  # what it would forget is what the way back needs first
             self._spared = None
@@ -61,9 +56,9 @@ class Checkpoints:
             self._within = False
 
 
-def _last(blocks: dict[nn.Module, stacks.Block]) -> nn.Module | None:
+def _last(blocks: dict[nn.Module, model_blocks.Block]) -> nn.Module | None:
     """Return the last of several outermost blocks, which most models run last."""
-    outermost: list[tuple[nn.Module, stacks.Block]] = []
+    outermost: list[tuple[nn.Module, model_blocks.Block]] = []
     for module, block in blocks.items():  # a block comes before those that are part of it
         if not any(block.path.startswith(f"{other.path}.") for _, other in outermost):
             outermost.append((module, block))

@@ -15,9 +15,10 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from textlrp.lrp.custom_functions import TRUSTED
-from textlrp.lrp.surrogates import Surrogate
-from textlrp.lrp.trees import tensors
+from textlrp.guard import torch_internals
+from textlrp.guard.custom_functions import trusted
+from textlrp.guard.trees import tensors
+from textlrp.lrp.surrogate import Surrogate
 
 # Nodes of linear maps, choices and moves of values, whose own gradient is LRP-0.
 _LINEAR = frozenset(
@@ -106,9 +107,14 @@ def ruleless(root: Any, products: set[Any]) -> list[Any]:
 _linear: set[type] = set()
 
 
+def custom_function(node: Any) -> Any:
+    """Return the ``torch.autograd.Function`` class that made a node, or None for torch's own nodes."""
+    return getattr(type(node), torch_internals.FORWARD_CLASS, None)
+
+
 def _is_linear(node: Any, sort: type) -> bool:
-    """Whether a node passes wherever it stands; its type is noted where that names it."""
-    forward = getattr(sort, "_forward_cls", None)
+    """Return whether a node passes wherever it stands; its type is noted where that names it."""
+    forward = custom_function(node)
     passes = issubclass(forward, Surrogate) if forward is not None else _operation(node.name()) in _LINEAR
     if passes and (forward is not None or sort.__name__ == node.name()):
         _linear.add(sort)
@@ -120,11 +126,13 @@ def unseen(root: Any, visible: set[Any]) -> list[Any]:
     return [
         node
         for node in between(root, set())
-        if node not in visible
-        and not issubclass(getattr(type(node), "_forward_cls", object), Surrogate)
-        and not getattr(getattr(type(node), "_forward_cls", None), "__module__", "").startswith(TRUSTED)
-        and kind(node) != "AccumulateGrad"
+        if node not in visible and not _is_known(custom_function(node)) and kind(node) != "AccumulateGrad"
     ]
+
+
+def _is_known(function: Any) -> bool:
+    """Return whether a custom function is textlrp's own, or one that was run operation by operation."""
+    return function is not None and (issubclass(function, Surrogate) or trusted(function))
 
 
 def between(top: Any, bottom: set[Any]) -> set[Any]:
@@ -139,8 +147,8 @@ def between(top: Any, bottom: set[Any]) -> set[Any]:
 
 
 def _accounted(node: Any, children: list[Any]) -> bool:
-    if hasattr(type(node), "_forward_cls"):
-        return False  # a custom function of the model's
+    if custom_function(node) is not None:
+        return False  # a custom function of the model
     operation = kind(node)
     if operation in _BILINEAR:
         carriers = [i for i in _BILINEAR[operation] if i < len(children) and children[i] is not None]

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from textlrp.errors import UnsupportedOperationError
+from textlrp.guard.trees import tensors
 from textlrp.lrp import coverage
 from textlrp.lrp.dispatch import Interception
-from textlrp.lrp.trees import tensors
 
 
 def hidden_operations(
@@ -20,6 +20,7 @@ def hidden_operations(
 
     Those are the nodes of the graph that break a rule, and the ones that no torch function known to textlrp made.
     """
+    context = interception.context
     with torch.enable_grad(), interception:
         interception.visible = set()
         trail = coverage.Trail(model)
@@ -30,8 +31,8 @@ def hidden_operations(
         result = next((x for x in tensors(getattr(output, "logits", output)) if x.grad_fn is not None), None)
         if result is None:
             return None
-        visible = interception.visible | interception.products
-        nodes = coverage.ruleless(result.grad_fn, interception.products) or coverage.unseen(result.grad_fn, visible)
+        visible = interception.visible | context.products
+        nodes = coverage.ruleless(result.grad_fn, context.products) or coverage.unseen(result.grad_fn, visible)
     if not nodes:
         return None
     places = dict.fromkeys(f"{coverage.kind(node)} in {trail.owner.get(node, 'the model')}" for node in reversed(nodes))

@@ -1,118 +1,124 @@
-"""A linear map by LRP-0 as one node of the graph, which spares the rows that no multiplier reaches."""
+"""Linear maps with constant weights: linear layers, convolutions, matrix products with the model's own weights.
+
+LRP-0 is the plain gradient, and LRP-epsilon takes its share of the multiplier. All other rules share out the relevance
+of the outputs anew (:mod:`textlrp.lrp.linear_rules`); a rule of one's own is one of these.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from textlrp.lrp.postings import Books
-from textlrp.lrp.surrogates import Surrogate
+from textlrp.errors import InputError
+from textlrp.lrp import operations, token_tracking
+from textlrp.lrp.context import Context
+from textlrp.lrp.linear_rules import Apply, Redistribution
 from textlrp.results import ledger
-
-#: The largest share of rows with a multiplier that is worth picking them out.
-_SPARSE = 0.75
-#: How many rows are looked at first, and how many elements a multiplier has at least that is worth a look.
-_FEW, _WORTH = 8, 1 << 13
-#: How many maps may find their rows dense before no more are looked at.
-_PATIENCE = 4
+from textlrp.rules import LRP0, Epsilon, Pass
 
 
-class Sparsity:
-    """Which positions a backward pass has reached so far.
+def linear(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:
+    """``F.linear``."""
+    named = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
+    rest = {key: value for key, value in kwargs.items() if key != "input"}
 
-    A classifier that reads one position of its last layer (a first token, a last one) gives all others of that layer
-    the multiplier zero, and padding keeps it throughout. Gradients are computed there all the same; here these rows are
-    left out. On an accelerator they are not: to know them would make the host wait.
-    """
+    def whole(x: Tensor) -> Tensor:
+        y: Tensor = func(x, *args[1:], **rest)
+        return y
 
-    def __init__(self, by_columns: bool) -> None:
-        self.by_columns = by_columns
-        self.watched = False
-        self._patience = 0
-
-    def start(self, watched: bool) -> None:
-        """Begin a backward pass; ``watched`` says whether single values may be looked at."""
-        self.watched, self._patience = watched, _PATIENCE
-
-    def live(self, c: Tensor) -> Tensor | None:
-        """Return the indices of the rows of ``c`` ``[rows, channels]`` that are not zero, or None for all rows."""
-        count = c.shape[0]
-        if not self.watched or self._patience <= 0 or count < _FEW or c.numel() < _WORTH or not c.is_cpu:
-            return None
-        # A look at some rows first: where they are dense, the others need not be read.
-        step = count // _FEW
-        if int(c[step // 2 :: step].abs().amax(1).count_nonzero()) <= _SPARSE * _FEW:
-            live = c.abs().amax(1).nonzero().squeeze(1)
-            if live.numel() <= _SPARSE * count:
-                return live
-        self._patience -= 1
-        return None
-
-    def queries(self, c: Tensor) -> Tensor | None:
-        """Return the places of the queries that ``c`` ``[batch, heads, queries, channels]`` reaches, None for all."""
-        count = c.shape[2]
-        if not self.watched or self._patience <= 0 or count < _FEW or not c.is_cpu:
-            return None
-        step = count // _FEW
-        if int(c[:, :, step // 2 :: step].abs().amax((0, 1, 3)).count_nonzero()) > _SPARSE * _FEW:
-            return None
-        live = c.abs().amax((0, 1, 3)).nonzero().squeeze(1)
-        return live if 0 < live.numel() <= _SPARSE * count else None
-
-    def columns(self, c: Tensor) -> tuple[int, int] | None:
-        """Return the range of the columns of ``c`` ``[rows, channels]`` that are not zero, or None for all columns.
-
-        One map often makes queries, keys and values at once, and where attention weights are held constant, the
-        multipliers of two of the three are zero.
-        """
-        if not self.watched or not self.by_columns or c.numel() < _WORTH or not c.is_cpu:
-            return None
-        width, row = c.shape[1], c[c.shape[0] // 2]
-        if bool(row[0]) and bool(row[-1]):
-            return None
-        reached = row.nonzero()
-        if not reached.numel():
-            return None
-        low, high = int(reached[0]), int(reached[-1]) + 1
-        if high - low > _SPARSE * width:
-            return None
-        if any(part.numel() and bool(part.abs().max()) for part in (c[:, :low], c[:, high:])):
-            return None
-        return low, high
+    return linear_map(context, func, named["input"], whole, F.linear, named["weight"], named.get("bias"))
 
 
-class Linear(Surrogate):
-    """``y = W x + b`` with constant ``W`` and ``b`` by LRP-0: ``c_x = W^T c_y``, and ``sum(b c_y)`` is posted.
+def convolution(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:
+    """A convolution with constant kernels, as a linear map."""
+    named = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
+    weight, bias = named["weight"], named.get("bias")
+    if any(isinstance(value, Tensor) and value.requires_grad for value in (weight, bias)):
+        raise context.unsupported(f"{operations.name(func)} with kernels computed from activations")
+    settings = {key: value for key, value in kwargs.items() if key not in ("input", "weight", "bias")}
 
-    That is the plain gradient (Montavon et al. 2019). Nothing is kept but the parameters.
-    """
+    def whole(x: Tensor) -> Tensor:
+        y: Tensor = func(x, weight, bias, *args[3:], **settings)
+        return y
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, books: Books, sparsity: Sparsity) -> Any:
-        ctx.weight, ctx.bias, ctx.books, ctx.sparsity = weight, bias, books, sparsity
-        ctx.shape, ctx.dtype = x.shape, x.dtype
-        y = F.linear(x, weight, bias)
-        # A model could not write over a view that was made in here; this one passes for a tensor of its own.
-        return torch.ops.aten._unsafe_view.default(y, y.shape) if y._is_view() else y
+    def apply(x: Tensor, kernels: Tensor) -> Tensor:
+        no_bias = kernels.new_zeros(kernels.shape[-1]) if func is torch.conv_tbc else None  # which requires one
+        y: Tensor = func(x, kernels, no_bias, *args[3:], **settings)
+        return y
 
-    @staticmethod
-    def backward(ctx: Any, c: Tensor) -> Any:
-        with torch._C.DisableTorchFunction():
-            weight, bias = ctx.weight, ctx.bias
-            if bias is not None:
-                ctx.books.post_rows(ledger.BIASES, c, bias)
-            c = c.reshape(-1, c.shape[-1])
-            if weight.dtype != c.dtype:  # under autocast
-                weight = weight.to(c.dtype)
-            live = ctx.sparsity.live(c)
-            if live is None:
-                columns = ctx.sparsity.columns(c)
-                c_x = c.mm(weight) if columns is None else c[:, slice(*columns)].mm(weight[slice(*columns)])
-            else:
-                c_x = c.new_zeros(c.shape[0], weight.shape[1])
-                c_x.index_copy_(0, live, c.index_select(0, live).mm(weight))
-            c_x = c_x.view(ctx.shape)
-            return (c_x if c_x.dtype == ctx.dtype else c_x.to(ctx.dtype)), None, None, None, None
+    added = bias
+    if bias is not None and func is not torch.conv_tbc:
+        added = bias.view(-1, *[1] * (weight.dim() - 2))
+    return linear_map(context, func, named["input"], whole, apply, weight, added)
+
+
+def is_linear_map(context: Context, func: Any, args: Any) -> bool:
+    """Return whether a matrix product is a linear map by the model's own weights that has another rule than LRP-0."""
+    if isinstance(context.rules.linear, LRP0) or len(args) != 2 or not all(isinstance(x, Tensor) for x in args):
+        return False
+    constants = [x for x in args if not x.requires_grad]
+    multiplies = operations.is_matmul(func) or operations.stem(func) in ("addmm", "addmv", "baddbmm", "mv")
+    return multiplies and len(constants) == 1 and context.owns(constants[0])
+
+
+def matmul(context: Context, func: Any, args: Any, base: Tensor | None = None) -> Tensor:
+    """A matrix product with the model's own weights (``base + a @ b``), as a linear map."""
+    at = 0 if args[0].requires_grad else 1
+    weight = args[1 - at]
+
+    def apply(x: Tensor, weight: Tensor) -> Tensor:
+        return torch.matmul(x, weight) if at == 0 else torch.matmul(weight, x)
+
+    def whole(x: Tensor) -> Tensor:
+        operands = (x, weight) if at == 0 else (weight, x)
+        y: Tensor = func(*operands) if base is None else func(base, *operands)
+        return y
+
+    heading = ledger.BIASES if base is None else token_tracking.heading(base)
+    return linear_map(context, func, args[at], whole, apply, weight, base, heading)
+
+
+def linear_map(
+    context: Context,
+    func: Any,
+    x: Tensor,
+    whole: Callable[[Tensor], Tensor],
+    apply: Apply,
+    weight: Tensor,
+    bias: Tensor | None,
+    heading: str = ledger.BIASES,
+) -> Tensor:
+    """Give ``whole(x) = apply(x, weight) + bias`` the rule for linear maps; the bias, as it is added, is posted."""
+    rule = context.rules.linear
+    if isinstance(rule, (LRP0, Epsilon)):
+        y = whole(x)
+        if isinstance(rule, Epsilon) and y.requires_grad:  # not where a model computes a constant
+            _stabilize(context, y, rule.epsilon)
+        context.count(func, "LRP-0" if isinstance(rule, LRP0) else "LRP-epsilon")
+        if bias is not None:
+            context.post_constant(y, bias, heading)
+        return y
+    context.count(func, type(rule).__name__)
+    if isinstance(rule, Pass) and whole(x.detach()).numel() != x.numel():
+        raise InputError(
+            f"the rule Pass() cannot pass over {operations.name(func)} in {context.module_path()}: it has another "
+            f"number of outputs than of inputs; give that module another rule in overrides"
+        )
+    out: Tensor = Redistribution.apply(x, whole, apply, weight, bias, rule, context.postings)
+    return out
+
+
+def _stabilize(context: Context, z: Tensor, epsilon: float) -> None:
+    """LRP-epsilon: ``c`` keeps the share ``|z| / (|z| + eps)``, and the rest is posted (Bach et al. 2015, eq. 58)."""
+    postings, value = context.postings, z.detach().clone()  # a model may write over it
+
+    def absorb(c: Tensor) -> Tensor:
+        taken = c * epsilon / (value.abs() + epsilon)
+        postings.post(ledger.STABILIZER, value * taken)
+        return c - taken
+
+    context.attach(z, absorb)

@@ -1,49 +1,180 @@
-"""Norms, as torch computes them whole or as models write them out: with constant statistics, or by plain gradient.
+"""Norms and statistics: held constant, or by the plain gradient, as torch computes them whole or models write them out.
 
 A norm that is written out reaches torch as squares, means, roots and quotients. By the plain gradient, each of them
-follows its own, and what that leaves over is posted as what a whole norm leaves over; a statistic is known by a mark.
+has its own, and what the norm leaves over is posted as for a whole norm; a statistic is known by a mark.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from textlrp.lrp import operations, surrogates
-from textlrp.lrp.trees import carriers, carries, replace
+from textlrp.guard.trees import carriers, carries, replace
+from textlrp.lrp.context import Context
+from textlrp.lrp.postings import Postings
+from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward, stand_in
 from textlrp.results import ledger
 from textlrp.rules import Plain
-
-if TYPE_CHECKING:
-    from textlrp.lrp.dispatch import Interception
-
-
-def plain_norm(met: Interception, func: Any, x: Tensor, options: dict[str, Any]) -> Tensor:
-    """A norm by its plain gradient."""
-    met.count(func, "plain gradient")
-    out: Tensor = surrogates.PlainNorm.apply(x, lambda x: func(x, **options), met.books)
-    return out
-
 
 _MARK = "_textlrp_statistic"
 
 
+class LayerNorm(Surrogate):
+    """LayerNorm with its standard deviation held constant: centering and scaling stay linear.
+
+    Ali et al. 2022, eq. 10; ``c_x = rstd (w c_y - mean(w c_y))``. The shift ``b`` is posted; only ``rstd`` is kept.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        shape: tuple[int, ...],
+        weight: Tensor | None,
+        bias: Tensor | None,
+        eps: float,
+        postings: Postings,
+    ) -> Any:
+        y, _, rstd = torch.native_layer_norm(x, shape, weight, bias, eps)
+        if rstd.dtype in (torch.float16, torch.bfloat16):  # the kernel rounds it, and with it whole rows of relevance
+            spread = x.float().var(tuple(range(-len(shape), 0)), correction=0, keepdim=True)
+            rstd = spread.add_(eps).rsqrt_()
+        ctx.save_for_backward(rstd)
+        ctx.weight, ctx.bias, ctx.dims, ctx.postings = weight, bias, tuple(range(-len(shape), 0)), postings
+        return y
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        (rstd,) = saved
+        if ctx.bias is not None:
+            ctx.postings.post_product(ledger.NORMS, c, ctx.bias)
+        wide = c.to(torch.promote_types(c.dtype, rstd.dtype))
+        scaled = wide if ctx.weight is None else wide * ctx.weight
+        c_x = (scaled - scaled.mean(ctx.dims, keepdim=True)).mul_(rstd)
+        return c_x.to(c.dtype), None, None, None, None, None
+
+
+class RMSNorm(Surrogate):
+    """RMSNorm with its root mean square held constant, ``c_x = rstd w c_y`` (as eq. 10 of Ali et al. 2022)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, shape: tuple[int, ...], weight: Tensor | None, eps: float | None) -> Any:
+        y = F.rms_norm(x, shape, weight, eps)
+        dims = tuple(range(-len(shape), 0))
+        wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
+        epsilon = torch.finfo(x.dtype).eps if eps is None else eps
+        ctx.save_for_backward(wide.square().mean(dims, keepdim=True).add_(epsilon).rsqrt_(), weight)
+        return y
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        rstd, weight = saved
+        scaled = c * rstd
+        return (scaled if weight is None else scaled * weight).to(c.dtype), None, None, None
+
+
+class PlainNorm(Surrogate):
+    """The plain gradient of a norm, statistics and all; what it leaves over, ``sum(y c_y) - sum(x c_x)``, is posted.
+
+    A norm does not change with the size of its input, so its gradient gives next to nothing to the input: this rule is
+    there to show that (Ali et al. 2022).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, function: Callable[[Tensor], Tensor], postings: Postings) -> Any:
+        ctx.save_for_backward(x.clone())
+        ctx.function, ctx.postings = function, postings
+        return function(x)
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        (x,) = saved
+        with torch.enable_grad():
+            start = x.detach().requires_grad_()
+            y = ctx.function(start)
+        (c_x,) = torch.autograd.grad(y, start, c)
+        ctx.postings.post(ledger.NORMS, y.detach() * c)
+        ctx.postings.post(ledger.NORMS, -(x * c_x))
+        return c_x, None, None
+
+
+def layer_norm(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
+    """LayerNorm, as torch computes it."""
+    named = _named(context, ("input", "normalized_shape", "weight", "bias", "eps"), args, kwargs)
+    if isinstance(context.rules.norm, Plain):
+        return _plain_norm(context, func, named.pop("input"), named)
+    context.count(func, "statistics constant")
+    shape, eps = tuple(named["normalized_shape"]), named.get("eps", 1e-5)
+    return LayerNorm.apply(named["input"], shape, named.get("weight"), named.get("bias"), eps, context.postings)
+
+
+def rms_norm(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
+    """RMSNorm, as torch computes it."""
+    named = _named(context, ("input", "normalized_shape", "weight", "eps"), args, kwargs)
+    if isinstance(context.rules.norm, Plain):
+        return _plain_norm(context, func, named.pop("input"), named)
+    context.count(func, "statistics constant")
+    return RMSNorm.apply(named["input"], tuple(named["normalized_shape"]), named.get("weight"), named.get("eps"))
+
+
+def normalize(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
+    """``F.normalize``: ``x / max(|x|, eps)``."""
+    named = dict(zip(("input", "p", "dim", "eps"), args, strict=False)) | kwargs
+    x = named.pop("input")
+    if isinstance(context.rules.norm, Plain):
+        return _plain_norm(context, func, x, named)
+    value = func(x.detach(), **named)
+    norm = x.detach().norm(named.get("p", 2.0), named.get("dim", 1), keepdim=True)
+    context.count(func, "statistics constant")
+    return stand_in(x / norm.clamp_min(named.get("eps", 1e-12)), value)
+
+
+def statistic(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
+    """A root, a norm, a spread: a statistic of activations (Ali et al. 2022, eq. 10)."""
+    if isinstance(context.rules.norm, Plain):
+        return plain_statistic(context, func, args, kwargs)
+    context.count(func, "constant")
+    return func(*replace(args, Tensor.detach), **replace(kwargs, Tensor.detach))
+
+
+def _named(context: Context, names: tuple[str, ...], args: Any, kwargs: Any) -> dict[str, Any]:
+    named = dict(zip(names, args, strict=False)) | kwargs
+    if carries((named.get("weight"), named.get("bias"))):
+        kind = "F.layer_norm" if "bias" in names else "F.rms_norm"
+        raise context.unsupported(f"{kind} with weights computed from activations")
+    return named
+
+
+# -- the plain gradient --------------------------------------------------------------------------------------------
+
+
+def _plain_norm(context: Context, func: Any, x: Tensor, options: dict[str, Any]) -> Tensor:
+    context.count(func, "plain gradient")
+    out: Tensor = PlainNorm.apply(x, lambda x: func(x, **options), context.postings)
+    return out
+
+
 def is_statistic(value: Any) -> bool:
-    """Whether activations are a statistic of a norm that is written out, or what became of it."""
+    """Return whether activations are a statistic of a norm that is written out, or came of statistics alone."""
     return isinstance(value, Tensor) and getattr(value, _MARK, False)
 
 
 def follow(args: Any, kwargs: Any, out: Any) -> None:
-    """Keep track of statistics: what comes of nothing but statistics is one."""
+    """Mark the result of an operation on statistics alone as a statistic."""
     if isinstance(out, Tensor) and out.requires_grad and all(map(is_statistic, carriers(args, kwargs))):
         setattr(out, _MARK, True)
 
 
-def plain_statistic(met: Interception, func: Any, args: Any, kwargs: Any) -> Tensor:
-    """A statistic by its plain gradient: a root, a spread, a square on its way to one."""
-    met.count(func, "plain gradient")
+def plain_statistic(context: Context, func: Any, args: Any, kwargs: Any, is_final: bool = True) -> Tensor:
+    """A statistic by its plain gradient: a root, a spread, or, on the way to one (``is_final=False``), a square."""
+    context.count(func, "plain gradient")
     x = next(iter(carriers(args, kwargs)))
 
     def again(y: Tensor) -> Tensor:
@@ -53,68 +184,30 @@ def plain_statistic(met: Interception, func: Any, args: Any, kwargs: Any) -> Ten
         result: Tensor = func(*replace(args, change), **replace(kwargs, change))
         return result
 
-    out: Tensor = surrogates.PlainNorm.apply(x, again, met.books)
-    if operations.KINDS.get(func) == "statistic" or operations.is_root(func, args, kwargs):
+    out: Tensor = PlainNorm.apply(x, again, context.postings)
+    if is_final:
         setattr(out, _MARK, True)
     return out
 
 
-def plain_product(met: Interception, func: Any, args: Any, kwargs: Any, share: float) -> Any:
+def plain_product(context: Context, func: Any, args: Any, kwargs: Any, share: float) -> Any:
     """A product with a statistic, or a quotient by one, by its plain gradient.
 
     Args:
-        met: the interception.
+        context: the context.
         func, args, kwargs: the operation.
         share: what the plain gradient leaves over of the result's relevance: -1 for ``x y``, 1 for ``x / y``.
     """
-    met.count(func, "plain gradient")
+    context.count(func, "plain gradient")
     y = func(*args, **kwargs)
-    met.mark_product(y, (args, kwargs))
-    met.post_constant(y, y.detach().clone(), ledger.NORMS, share)
+    context.mark_product(y, (args, kwargs))
+    context.post_constant(y, y.detach().clone(), ledger.NORMS, share)
     return y
 
 
-def is_plain_product(met: Interception, args: Any, kwargs: Any) -> bool:
-    """Whether a product belongs to a norm that follows its plain gradient: a statistic is in it, or a square."""
-    if not isinstance(met.rules.norm, Plain) or not torch.is_grad_enabled():
+def is_plain_product(context: Context, args: Any, kwargs: Any) -> bool:
+    """Return whether a product is part of a norm by its plain gradient: with a statistic, or a square."""
+    if not isinstance(context.rules.norm, Plain) or not torch.is_grad_enabled():
         return False
-    found = carriers(args, kwargs)
-    return len(found) == 2 and (any(map(is_statistic, found)) or found[0] is found[1])
-
-
-def layer_norm(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
-    """LayerNorm with its spread held constant."""
-    named = dict(zip(operations.LAYER_NORM_NAMES, args, strict=False)) | kwargs
-    if carries((named.get("weight"), named.get("bias"))):
-        raise met.unsupported("F.layer_norm with weights computed from activations")
-    if isinstance(met.rules.norm, Plain):
-        return plain_norm(met, func, named.pop("input"), named)
-    met.count(func, "statistics constant")
-    shape = tuple(named["normalized_shape"])
-    eps = named.get("eps", 1e-5)
-    return surrogates.LayerNorm.apply(named["input"], shape, named.get("weight"), named.get("bias"), eps, met.books)
-
-
-def rms_norm(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
-    """RMSNorm with its root mean square held constant."""
-    named = dict(zip(("input", "normalized_shape", "weight", "eps"), args, strict=False)) | kwargs
-    if carries((named.get("weight"),)):
-        raise met.unsupported("F.rms_norm with weights computed from activations")
-    if isinstance(met.rules.norm, Plain):
-        return plain_norm(met, func, named.pop("input"), named)
-    met.count(func, "statistics constant")
-    shape = tuple(named["normalized_shape"])
-    return surrogates.RMSNorm.apply(named["input"], shape, named.get("weight"), named.get("eps"))
-
-
-def normalize(met: Interception, func: Any, args: Any, kwargs: Any) -> Any:
-    """``x / max(|x|, eps)`` with the norm held constant."""
-    x, *rest = args
-    if isinstance(met.rules.norm, Plain):
-        return plain_norm(met, func, x, dict(zip(("p", "dim", "eps"), rest, strict=False)) | kwargs)
-    value = func(x.detach(), *rest, **kwargs)
-    named = dict(zip(("p", "dim", "eps"), rest, strict=False)) | kwargs
-    norm = x.detach().norm(named.get("p", 2.0), named.get("dim", 1), keepdim=True)
-    met.count(func, "statistics constant")
-    out: Tensor = surrogates.StandIn.apply(x / norm.clamp_min(named.get("eps", 1e-12)), value.detach())
-    return out
+    factors = carriers(args, kwargs)
+    return len(factors) == 2 and (any(map(is_statistic, factors)) or factors[0] is factors[1])

@@ -1,13 +1,12 @@
 """The table: which kind of operation each torch function is.
 
-A kind names the method of :class:`textlrp.lrp.dispatch.Interception` that applies its rule. Functions are found by
-name wherever torch offers them (``torch.add``, ``Tensor.add``, ``Tensor.__radd__``, ``Tensor.add_``), so that the table
-survives a torch release that adds or drops one of them.
+The dispatcher has one function for each kind, which applies its rule. Torch functions are found by name wherever torch
+offers them (``torch.add``, ``Tensor.add``, ``Tensor.__radd__``, ``Tensor.add_``), so that the table survives a torch
+release that adds or drops one of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -15,12 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from textlrp.lrp.surrogates import MASKED
+from textlrp.guard.randomness import DROPOUT_NAMES, SAMPLING_NAMES
 
 LOOKUP = "lookup"
 SAMPLE = "sample"
 DROPOUT = "dropout"
-TRANSPORT = "transport"
+#: Functions whose own gradient is their rule.
+PLAIN = "plain"
 
 _OWNERS: tuple[tuple[str, Any], ...] = (
     ("torch", torch),
@@ -32,8 +32,8 @@ _OWNERS: tuple[tuple[str, Any], ...] = (
     ("torch.fft", torch.fft),
 )
 
-# Linear in the one tensor that carries relevance, or choosing among its values: the plain gradient is the rule.
-_TRANSPORT = """
+# Linear in the one tensor that carries relevance, or a choice among its values.
+_PLAIN = """
 view view_as reshape reshape_as permute transpose swapaxes swapdims movedim moveaxis t adjoint contiguous
 clone expand expand_as broadcast_to repeat repeat_interleave tile unsqueeze squeeze flatten unflatten ravel
 narrow narrow_copy select split split_with_sizes chunk tensor_split unsafe_split unsafe_chunk hsplit vsplit
@@ -83,13 +83,8 @@ _KINDS: dict[str, list[str]] = {
     "attention": ["scaled_dot_product_attention"],
     "multi_head": ["multi_head_attention_forward"],
     LOOKUP: ["embedding", "embedding_bag"],
-    SAMPLE: """
-        rand randn randint randperm rand_like randn_like randint_like normal bernoulli multinomial poisson
-        normal_ uniform_ bernoulli_ random_ exponential_ cauchy_ log_normal_ geometric_ gumbel_softmax
-    """.split(),
-    DROPOUT: """
-        dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout native_dropout
-    """.split(),
+    SAMPLE: SAMPLING_NAMES,
+    DROPOUT: DROPOUT_NAMES,
 }
 
 KINDS: dict[Any, str] = {}
@@ -105,7 +100,7 @@ def _register(names: list[str], kind: str) -> None:
                 continue
             KINDS.setdefault(function, kind)
             _NAMES.setdefault(function, f"{owner_name}.{name}")
-            if kind in (TRANSPORT, LOOKUP, SAMPLE, DROPOUT):
+            if kind in (PLAIN, LOOKUP, SAMPLE, DROPOUT):
                 continue
             in_place_name = f"__i{name[2:]}" if name.startswith("__") else f"{name}_"
             in_place = getattr(owner, in_place_name, None)
@@ -117,10 +112,10 @@ def _register(names: list[str], kind: str) -> None:
 
 for _kind, _functions in _KINDS.items():
     _register(_functions, _kind)
-_register(_TRANSPORT, TRANSPORT)
+_register(_PLAIN, PLAIN)
 for _attribute in ("T", "mT", "H", "mH", "real", "imag"):
     _getter = getattr(Tensor, _attribute).__get__
-    KINDS[_getter], _NAMES[_getter] = TRANSPORT, f"Tensor.{_attribute}"
+    KINDS[_getter], _NAMES[_getter] = PLAIN, f"Tensor.{_attribute}"
 
 
 def copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
@@ -133,18 +128,10 @@ OUT_OF_PLACE[Tensor.copy_], _NAMES[Tensor.copy_], _NAMES[copied] = copied, "Tens
 for _torch, _tensor in ((torch.fill, Tensor.fill_), (torch.zeros_like, Tensor.zero_)):
     KINDS[_torch] = KINDS[_tensor] = "affine"
     OUT_OF_PLACE[_tensor], _NAMES[_tensor] = _torch, f"Tensor.{_tensor.__name__}"
-# Written in place by their nature; the out-of-place twin is a clone that is then written.
+# Only written in place: out of place, a clone is written.
 OUT_OF_PLACE[Tensor.__setitem__] = Tensor.__setitem__
 for _function in (F.relu_, torch.relu_, Tensor.relu_, F.leaky_relu_, Tensor.abs_, torch.abs_, Tensor.neg_, torch.neg_):
-    KINDS[_function], _NAMES[_function] = TRANSPORT, f"Tensor.{_function.__name__}"
-
-LOOKUP_NAMES: dict[Any, tuple[str, ...]] = {
-    F.embedding: ("input", "weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse"),
-    torch.embedding: ("weight", "input", "padding_idx"),
-    F.embedding_bag: ("input", "weight"),
-    torch.embedding_bag: ("weight", "input"),
-}
-LAYER_NORM_NAMES = ("input", "normalized_shape", "weight", "bias", "eps")
+    KINDS[_function], _NAMES[_function] = PLAIN, f"Tensor.{_function.__name__}"
 
 _READ = """
 dim size numel nelement ndimension stride storage_offset is_contiguous is_floating_point is_complex is_signed
@@ -157,19 +144,10 @@ _READ_ATTRIBUTES = (
 READ = frozenset(getattr(Tensor, _name) for _name in _READ) | {
     getattr(Tensor, _attribute).__get__ for _attribute in _READ_ATTRIBUTES
 }
-#: Derivatives: what a model computes of itself changes with the gradients of its operations.
+#: Derivatives: surrogates have other gradients, so a model that takes one would compute something else.
 DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
-#: Where numbers leave torch, and come back as constants that nobody can trace.
+#: Where numbers leave torch: they come back as constants that cannot be traced.
 EXITS = {Tensor.numpy, Tensor.tolist, Tensor.item, Tensor.__float__, Tensor.__array__}
-
-_POWERS = {function for function, label in _NAMES.items() if label.split(".")[-1] in ("pow", "__pow__", "square")}
-_MATMULS = {
-    function for function, label in _NAMES.items() if label.split(".")[-1] in ("matmul", "__matmul__", "bmm", "mm")
-}
-_REVERSED = {Tensor.__rsub__, torch.rsub}
-_SUBTRACTIONS = {
-    function for function, label in _NAMES.items() if label.split(".")[-1].strip("_") in ("sub", "subtract")
-}
 
 
 def name(function: Any) -> str:
@@ -192,128 +170,24 @@ def name(function: Any) -> str:
     return f"{module}.{qualified}" if module else qualified
 
 
-def without_inplace(
-    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
-    """Take the ``inplace`` of ``F.silu`` and its kin out of the arguments, and say whether it was set."""
-    code = getattr(function, "__code__", None)
-    places = code.co_varnames[: code.co_argcount] if code is not None else ()
-    if "inplace" not in places:
-        return args, kwargs, False
-    at = places.index("inplace")
-    given = bool(args[at]) if at < len(args) else bool(kwargs.get("inplace", False))
-    return args[:at] + args[at + 1 :], {key: value for key, value in kwargs.items() if key != "inplace"}, given
+@cache
+def stem(function: Any) -> str:
+    """Return a function's name without its owner and without the mark of an in-place function: ``add`` for ``add_``."""
+    last = name(function).split(".")[-1]
+    return last if last.startswith("__") else last.rstrip("_")
 
 
 @cache
 def is_in_place(function: Any) -> bool:
-    """Whether a function writes into its first argument."""
+    """Return whether a function writes into its first argument."""
     last = name(function).split(".")[-1]
     return last == "__setitem__" or (last.endswith("_") and not last.endswith("__")) or last.startswith("__i")
 
 
-def is_power(function: Any) -> bool:
-    """Whether a function raises its argument to a power."""
-    return function in _POWERS
-
-
-def is_root(function: Any, args: Any, kwargs: Any) -> bool:
-    """Whether a function raises to a power that statistics are raised to: a root, an inverse."""
-    exponent = args[1] if len(args) > 1 else kwargs.get("exponent", 2)
-    return is_power(function) and (isinstance(exponent, Tensor) or exponent <= 0 or exponent == 0.5)
-
-
-def is_clamp(function: Any) -> bool:
-    """Whether a function keeps its argument between bounds."""
-    return name(function).split(".")[-1] in ("clamp", "clip", "clamp_min", "clamp_max")
-
-
+@cache
 def is_matmul(function: Any) -> bool:
-    """Whether a function is a matrix product of its two arguments."""
-    return function in _MATMULS
-
-
-def multiplies_matrices(function: Any) -> bool:
-    """Whether a function is a matrix product, alone or added to something."""
-    return function in _MATMULS or name(function).split(".")[-1] in ("addmm", "addmv", "baddbmm", "bmm", "mm", "mv")
-
-
-#: What draws, and takes no generator to draw from.
-_WITHOUT_GENERATOR = {F.gumbel_softmax}
-#: Dropout of single elements, by its two names.
-ELEMENT_DROPOUT = {F.dropout, torch.dropout}
-#: Dropout that draws nothing unless it is told to.
-_EVALUATING = {F.alpha_dropout, F.feature_alpha_dropout}
-
-
-#: The kinds of functions that may draw.
-DRAWING = frozenset({SAMPLE, DROPOUT, "attention"})
-
-
-def draws(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a call draws random numbers."""
-    kind = KINDS.get(function)
-    if kind == DROPOUT:
-        trains = args[2] if len(args) > 2 else kwargs.get("training", kwargs.get("train", function not in _EVALUATING))
-        return bool(trains and (args[1] if len(args) > 1 else kwargs.get("p", 0.5)) > 0)
-    if kind == "attention":
-        return bool((args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0)) > 0)
-    return kind == SAMPLE
-
-
-def takes_generator(function: Any) -> bool:
-    """Whether a function that draws can be given the generator to draw from."""
-    return KINDS.get(function) == SAMPLE and function not in _WITHOUT_GENERATOR
-
-
-def sign(function: Any, position: int) -> float:
-    """Return the sign with which a sum takes the operand at that position."""
-    if function in _REVERSED:
-        return -1.0 if position == 0 else 1.0
-    return -1.0 if position == 1 and function in _SUBTRACTIONS else 1.0
-
-
-def scaled_position(function: Any) -> int:
-    """Return which operand ``alpha`` scales: the one that is subtracted or added to the other."""
-    return 0 if function in _REVERSED else 1
-
-
-def is_blank(value: Any) -> bool:
-    """Whether adding a constant adds no relevance: zeros, and the large negative entries of an attention mask.
-
-    A softmax gives a masked entry the weight zero and hence the multiplier zero; where that does not hold, the ledger
-    shows it.
-    """
-    if isinstance(value, Tensor):
-        if not (value.is_floating_point() or value.is_complex()):
-            return not bool(value.any())
-        return bool(((value == 0) | (value <= MASKED)).all()) if not value.is_complex() else not bool(value.any())
-    return not isinstance(value, (int, float)) or value == 0 or value <= MASKED
-
-
-def sum_of_product(
-    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], product: Callable[..., Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Take ``beta * input + alpha * (a @ b)`` apart into its two summands."""
-    named = dict(zip(("input", "a", "b"), args, strict=False)) | kwargs
-    base = named["input"]
-    a = named.get(
-        "a", named.get("batch1", named.get("mat1", named.get("mat", named.get("tensor1", named.get("vec1")))))
-    )
-    b = named.get(
-        "b", named.get("batch2", named.get("mat2", named.get("vec", named.get("tensor2", named.get("vec2")))))
-    )
-    beta, alpha = kwargs.get("beta", 1), kwargs.get("alpha", kwargs.get("value", 1))
-    kind = name(function).split(".")[-1].rstrip("_")
-    if kind == "addcmul":
-        result = product(torch.mul, a, b)
-    elif kind == "addr":
-        result = product(torch.outer, a, b)
-    elif kind == "addbmm":
-        result = product(torch.bmm, a, b).sum(0)
-    else:
-        result = product(torch.matmul, a, b)
-    return (base if beta == 1 else base * beta), (result if alpha == 1 else result * alpha)
+    """Return whether a function is a matrix product of its two arguments."""
+    return stem(function) in ("matmul", "__matmul__", "bmm", "mm")
 
 
 # Where each affine operation takes its values, by position and by keyword; the other arguments only choose.
@@ -340,35 +214,4 @@ def value_places(function: Any) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Return where an operation that moves values takes them from: positions and keywords of its arguments."""
     if function is Tensor.where:
         return (0, 2), ("other",)
-    label = name(function).split(".")[-1]
-    return _VALUES.get(label if label.startswith("__") else label.rstrip("_"), ((0,), ("input", "self")))
-
-
-def adds_nothing(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether an affine operation has no constant part: every value that it takes carries relevance or is blank."""
-    if name(function).split(".")[-1].rstrip("_") == "batch_norm":
-        return False
-    positions, keywords = value_places(function)
-    values = [args[i] for i in positions if i < len(args)] + [kwargs[key] for key in keywords if key in kwargs]
-    return all(_brings_nothing(value) for value in values)
-
-
-def _brings_nothing(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(_brings_nothing(item) for item in value)
-    return (isinstance(value, Tensor) and value.requires_grad) or is_blank(value)
-
-
-def widened(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:
-    """Ask for float64 where a model asks for float32.
-
-    Many models compute norms, softmax or rotations in float32 whatever their dtype. That protects half precision; a
-    float64 model loses nine digits by it, and its books would close no better than those of a float32 model.
-    """
-    if func is Tensor.float:
-        return Tensor.double, args, kwargs
-    if any(value is torch.float32 for value in args):
-        args = tuple(torch.float64 if value is torch.float32 else value for value in args)
-    if kwargs and any(value is torch.float32 for value in kwargs.values()):
-        kwargs = {key: torch.float64 if value is torch.float32 else value for key, value in kwargs.items()}
-    return func, args, kwargs
+    return _VALUES.get(stem(function), ((0,), ("input", "self")))

@@ -1,32 +1,82 @@
-"""One call of a model that is to be explained: what it was asked for, and what it makes of it."""
+"""What is asked of one call of a model: targets, rules, what to look at, and the inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from textlrp.basics.lazy import lazy
-from textlrp.errors import ModelError
-from textlrp.lrp.checkpointing import Checkpoints
-from textlrp.lrp.dispatch import Interception
-from textlrp.lrp.hidden.capture import At, Watch
-from textlrp.lrp.hidden.states import Inside
-from textlrp.lrp.randomness import Draws
-from textlrp.lrp.rounding import Scores
-from textlrp.lrp.targets import Targets, several, weights_of
-from textlrp.lrp.working_copy import Parts
+from textlrp.basics.options import brief, plain
+from textlrp.errors import InputError, ModelError
+from textlrp.guard.randomness import Draws
+from textlrp.guard.working_copy import Parts
 from textlrp.results.ledger import TOLERANCES
 from textlrp.rules import Rules
 
-#: Those dtypes whose rounding moves attention weights by what a reader should know of.
-_COARSE = ("float16", "bfloat16")
+#: A label index, one for each document, weights of the logits, or a function from logits to such weights.
+Target = int | Sequence[int] | Tensor | Callable[[Tensor], Tensor] | None
 
-#: What multipliers in float16 are larger by, one after the other, where they overflow.
-_SCALES = (2.0**8, 1.0, 2.0**-8)
+#: Several targets, or a function from logits to them.
+Targets = Sequence[Target] | Callable[[Tensor], Sequence[Target]]
+
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16, torch.uint32, torch.uint64)
+
+
+def weights_of(target: Target, logits: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the weight of each logit in the explained quantity, ``[batch, labels]``."""
+    batch, labels = logits.shape
+    if callable(target) and not isinstance(target, Tensor):
+        target = target(logits.detach())
+        if target is None:
+            raise InputError("the target function returned None: it must return label indices or weights of the logits")
+    if not isinstance(target, Tensor) and len(getattr(target, "shape", [])) and (array := _tensor(target)) is not None:
+        target = array  # of NumPy
+    if isinstance(target, Tensor) and target.is_floating_point():
+        if target.shape not in ((labels,), (batch, labels)):
+            raise InputError(
+                f"weights of the logits must have shape [{labels}] or [{batch}, {labels}], not {list(target.shape)}"
+            )
+        if not bool(torch.isfinite(target).all()):
+            raise InputError("weights of the logits must be finite: a NaN or an infinity is among them")
+        return target.to(logits.device, dtype).expand(batch, labels).contiguous()
+    if target is None:
+        indices = logits.argmax(-1)
+    else:
+        found = _tensor(plain(target))  # checked where it is, so that an accelerator need not be waited for
+        indices = torch.empty(0) if found is None or found.dtype not in _WHOLE else found.long()
+        if indices.is_floating_point() or indices.shape not in ((), (1,), (batch,)):
+            raise InputError(
+                f"target must be a label index or one index for each of the {batch} documents, not {brief(target)}"
+            )
+        if bool((indices >= labels).any()) or bool((indices < 0).any()):
+            raise InputError(f"target {brief(target)} is out of range: the model has labels 0 to {labels - 1}")
+        indices = indices.to(logits.device).expand(batch)
+    return torch.zeros(batch, labels, dtype=dtype, device=logits.device).scatter_(1, indices[:, None], 1.0)
+
+
+def several(targets: Iterable[Target]) -> tuple[Target, ...]:
+    """Return several targets as a tuple.
+
+    Raises:
+        InputError: they are no list of targets.
+    """
+    if isinstance(targets, (str, bytes)) or not isinstance(targets, Iterable):
+        raise InputError(f"targets is a list of targets, or a function that returns one, not {brief(targets)}")
+    try:
+        return tuple(targets)
+    except TypeError:  # a tensor of a single number
+        raise InputError(f"targets is a list of targets, not the single one {brief(targets)}") from None
+
+
+def _tensor(value: object) -> Tensor | None:
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return None
 
 
 def precision_of(parameters: Iterable[Tensor]) -> str:
@@ -55,8 +105,14 @@ def logits_of(output: Any, batch: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Call:
-    """What :func:`propagate_targets` was asked for, and where its random numbers come from."""
+class Request:
+    """What :func:`textlrp.lrp.propagation.propagate_targets` was asked for.
+
+    Attributes:
+        parts: the parts of the working copy.
+        draws: where the model's random numbers come from.
+        row: the place of a document that is taken alone, and the size of its batch; None for the whole batch.
+    """
 
     parts: Parts
     draws: Draws
@@ -64,13 +120,16 @@ class Call:
     rules: Rules
     special_tokens_mask: Tensor | None
     model_inputs: dict[str, Any]
-    at: At = ()
+    capture: Sequence[str] = ()
+    keep: Mapping[str, Any] = field(default_factory=dict)
     layers: bool = False
     checkpointing: bool = False
-    row: tuple[int, int] | None = None  # the place of a document that is taken alone, and the size of its batch
-    fused: bool = True
-    frugal: bool = True  # whether rules may keep what the model holds, which it must not write over then
-    overflows: int = 0  # how many scales of multipliers were too large
+    row: tuple[int, int] | None = None
+
+    @property
+    def looks(self) -> bool:
+        """Whether activations inside the blocks are wanted."""
+        return bool(self.capture or self.keep or self.layers)
 
     @property
     def input_ids(self) -> Tensor:
@@ -86,27 +145,8 @@ class Call:
         cast = str(torch.get_autocast_dtype(kind)).removeprefix("torch.")
         return max(found, cast, key=lambda name: TOLERANCES.get(name, 0.0))
 
-    def interception(self, watch: Watch | None = None, looking: Inside | None = None) -> Interception:
-        """Return a fresh interception for this call."""
-        double = self.precision == "float64"
-        dtype = torch.float64 if double else torch.float32
-        checkpoints = Checkpoints(self.parts.model) if self.checkpointing else None
-        options = (self.draws, self.fused, watch, looking, self.frugal, checkpoints)
-        interception = Interception(self.parts, self.rules, self.input_ids, dtype, double, *options)
-        if self.precision in _COARSE:
-            interception.scores = Scores(self.input_ids.shape[0])
-        if self.precision == "float16":
-            interception.scale = _SCALES[self.overflows]
-        return interception
-
-    def smaller(self) -> Call | None:
-        """Return the call with smaller multipliers, for those that overflowed; None where nothing is left to try."""
-        if self.precision != "float16" or self.overflows + 1 == len(_SCALES):
-            return None
-        return replace(self, overflows=self.overflows + 1)
-
-    def alone(self, i: int) -> Call:
-        """Return the call for one document, padded as it is in the batch."""
+    def alone(self, i: int, parts: Parts) -> Request:
+        """Return the request for one document, padded as it is in the batch, on another working copy."""
         batch = self.input_ids.shape[0]
 
         def part(value: Any) -> Any:
@@ -114,7 +154,8 @@ class Call:
             return value if shared else value[i : i + 1]
 
         inputs = {key: part(value) for key, value in self.model_inputs.items()}
-        return replace(self, special_tokens_mask=part(self.special_tokens_mask), model_inputs=inputs, row=(i, batch))
+        special = part(self.special_tokens_mask)
+        return replace(self, parts=parts, special_tokens_mask=special, model_inputs=inputs, row=(i, batch))
 
     def weights(self, logits: Tensor, dtype: torch.dtype) -> list[Tensor]:
         """Return the weight of each logit for each target, ``[batch, labels]``."""

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from textlrp.guard.trees import tensors
 from textlrp.lrp import operations
-from textlrp.lrp.trees import tensors
 from textlrp.results import ledger
 
 #: The attribute of a tensor that holds its mark.
@@ -111,7 +111,7 @@ def follow(func: Any, kind: Any, args: Any, kwargs: Any, out: Tensor) -> bool:
         return True
     if out.is_floating_point() or out.is_complex():
         return getattr(func, "__name__", "") not in _FLOAT_LOOKUPS
-    label = operations.name(func).split(".")[-1]
+    label = operations.stem(func)
     if out.dtype in (torch.bool, torch.uint8) or label in _FRESH or label in _PLAIN:
         return True
     try:
@@ -131,8 +131,8 @@ def _follow_ids(func: Any, kind: Any, args: Any, kwargs: Any, out: Tensor, ids: 
             args, kwargs = _values_to_sources(func, (sources, *args[1:]), kwargs)
             func(*args, **kwargs)
         return sources
-    if kind is operations.TRANSPORT or kind == "affine":
-        if kind is operations.TRANSPORT and origin(args[0] if args else kwargs.get("input")) is None:
+    if kind is operations.PLAIN or kind == "affine":
+        if kind is operations.PLAIN and origin(args[0] if args else kwargs.get("input")) is None:
             return None  # the ids only chose what to take
         args, kwargs = _values_to_sources(func, args, kwargs)
         moved = func(*args, **kwargs)

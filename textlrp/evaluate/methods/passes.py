@@ -21,7 +21,7 @@ from textlrp.explain.assembly import spans
 from textlrp.explain.batching import buckets
 from textlrp.explain.classifier import FORWARD_LIMITS, SEED
 from textlrp.explain.labels import Choice, Pick
-from textlrp.lrp.model_guard import undisturbed
+from textlrp.guard.model_guard import undisturbed
 from textlrp.lrp.request import logits_of, precision_of
 from textlrp.results.attribution import Attribution
 from textlrp.text.encoding import Encoding

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from textlrp.evaluate.methods.passes import ROWS, Passes
-from textlrp.lrp.model_guard import drawing_apart
+from textlrp.guard.model_guard import drawing_apart
 
 #: LIME for texts: the width of the kernel on the cosine distance times 100, and the weight of the ridge penalty, as in
 #: the authors' package (Ribeiro et al. 2016).

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from textlrp.guard.trees import tensors
 from textlrp.lrp import operations
-from textlrp.lrp.trees import tensors
 
 _MARK = "_textlrp_attention_weights"
 
@@ -58,7 +58,7 @@ def follow(func: Any, args: Any, out: Any) -> Callable[[Tensor], Tensor] | None:
         return by_matmul if args[0] is weights else None
     if kind == "product" and isinstance(args[0], str):
         return _by_einsum(args[0], args[1:], weights)
-    if out.is_floating_point() and (out.numel() == weights.numel() or kind is operations.TRANSPORT):
+    if out.is_floating_point() and (out.numel() == weights.numel() or kind is operations.PLAIN):
         setattr(out, _MARK, True)  # masked, scaled, reshaped, rounded, or a part of them
     return None
 

@@ -8,15 +8,14 @@ state, and ``other`` is what norms and constants add.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from textlrp.lrp import coverage, operations
-
-if TYPE_CHECKING:
-    from textlrp.lrp.dispatch import Interception
+from textlrp.lrp.context import Context, Meet
+from textlrp.lrp.sums import sign
 
 ATTENTION, FEED_FORWARD, RESIDUAL = "attention", "feed-forward", "residual"
 
@@ -57,10 +56,10 @@ class Junctions:
         self._sums: dict[Any, list[_Part]] = {}
         self.attended: set[Any] = set()
 
-    def meet(self, meet: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    def meet(self, meet: Meet, func: Any, args: Any, kwargs: Any) -> Any:
         """Let a sum meet its rule, and note it if it is a junction."""
         operands = [*args, *(kwargs[key] for key in ("input", "other") if key in kwargs)][:2]
-        plain = operations.sign(func, 1) == operations.sign(func, 0) == 1.0 and kwargs.get("alpha", 1) == 1
+        plain = sign(func, 1) == sign(func, 0) == 1.0 and kwargs.get("alpha", 1) == 1
         if not plain or not all(
             isinstance(x, Tensor) and x.grad_fn is not None and x.numel() == self._value.numel() for x in operands
         ):
@@ -93,11 +92,11 @@ class Junctions:
                 self._sums.clear()
         return out
 
-    def paths(self, met: Interception, out: Any, c: Tensor) -> dict[str, Tensor]:
+    def paths(self, context: Context, out: Any, c: Tensor) -> dict[str, Tensor]:
         """Return what each path adds to the relevance of the block's output, ``[batch]`` each.
 
         Args:
-            met: the interception.
+            context: the context.
             out: the edge of the output.
             c: its multiplier.
 
@@ -106,21 +105,21 @@ class Junctions:
         """
         if not self._found or self._height(out.node) != len(self._found):
             return {}
-        books = met.books
-        found = {RESIDUAL: c.new_zeros(books.batch, dtype=books.dtype)}
-        books.muted = True
+        postings = context.postings
+        found = {RESIDUAL: c.new_zeros(postings.batch, dtype=postings.dtype)}
+        postings.muted = True
         try:
             at = out
             for junction in reversed(self._found):
                 c = _back(at, junction.out, c)
                 for kind, value in junction.parts:
-                    share = books.per_document(value.to(books.dtype) * c.to(books.dtype))
+                    share = postings.per_document(value.to(postings.dtype) * c.to(postings.dtype))
                     found[kind] = found[kind] + share if kind in found else share
                 at = junction.stream
             c = _back(at, self._bottom, c)
-            found[RESIDUAL] = books.per_document(self._value.to(books.dtype) * c.to(books.dtype))
+            found[RESIDUAL] = postings.per_document(self._value.to(postings.dtype) * c.to(postings.dtype))
         finally:
-            books.muted = False
+            postings.muted = False
         return found
 
     def _parts(self, x: Tensor, node: Any, written: bool, oldest: int) -> list[_Part]:

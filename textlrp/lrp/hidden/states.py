@@ -1,4 +1,4 @@
-"""What happens between the layers: relevance at the hidden states, with balanced books at each of them.
+"""Between the layers: relevance at the hidden states, with a balanced ledger at each of them.
 
 A hidden state is what a block puts out. Relevance that has not passed it when it is reached on the way back was either
 posted, or has arrived at ids that are looked up above it, or goes around it (encoder states on their way to a decoder):
@@ -8,24 +8,22 @@ posted, or has arrived at ids that are looked up above it, or goes around it (en
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from textlrp.lrp import callers, operations, trees
-from textlrp.lrp.hidden import blocks
-from textlrp.lrp.hidden import heads as attended
+from textlrp.guard import trees
+from textlrp.guard.trees import tensors
+from textlrp.lrp import operations
+from textlrp.lrp.context import Context, Meet, Observer
+from textlrp.lrp.hidden import blocks as model_blocks
+from textlrp.lrp.hidden import heads as attention_heads
 from textlrp.lrp.hidden.residual_paths import Junctions
-from textlrp.lrp.trees import tensors
 from textlrp.results.ledger import OTHER_PATHS, SPECIAL_TOKENS, TOKENS, Ledger
-
-if TYPE_CHECKING:
-    from textlrp.lrp.dispatch import Interception
-
 
 #: What positions behind the ids may carry, as a share of the relevance at a hidden state, to count as padding.
 _NOTHING = 1e-6
@@ -39,7 +37,7 @@ class Hidden:
         name: the path of the module that puts it out, with ``#2``, ``#3``, ... where it runs again; ``embeddings`` for
             what the first block takes, and the path of the list of blocks for what the others take.
         relevance: ``[batch, positions]``, in logit units.
-        rows: what the books had received by then, by heading, ``[batch]`` each.
+        rows: what had been posted by then, by heading, ``[batch]`` each.
         heads: the relevance of each attention head of the block, ``[batch, heads]``, by the path of the module.
         ledgers: for each document, where the logit is when this state is reached: in its positions, in what was posted
             above it, on other paths.
@@ -99,12 +97,12 @@ class _State:
     edge: Any  # of what the block put out, before the copy that goes on
     sequence: int  # of the copy: what is older was there before this state
     junctions: Junctions | None
-    heads: list[attended.Heads]
+    heads: list[attention_heads.Heads]
     around: list[Tensor] = field(default_factory=list)
     measured: tuple[Tensor, dict[str, Tensor], dict[str, Tensor]] | None = None
 
 
-class Inside:
+class HiddenStates(Observer):
     """Looks at the hidden states of a model while it is explained.
 
     Args:
@@ -112,24 +110,24 @@ class Inside:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._blocks = blocks.blocks(model)
-        self._met: Any = None
+        self._blocks = model_blocks.blocks(model)
+        self._context: Any = None
         self._states: list[_State] = []
         self._entered: set[str] = set()
         self._runs: dict[str, int] = {}
         self._depth = 0
         self._junctions: Junctions | None = None
-        self._heads: list[attended.Heads] = []
+        self._heads: list[attention_heads.Heads] = []
 
-    def install(self, met: Interception) -> list[Any]:
+    def install(self, context: Context) -> list[Any]:
         """Begin to look, and return the hooks to be removed at the end."""
-        self._met = met
-        return [blocks.Wrapped(module, partial(self._run, block)) for module, block in self._blocks.items()]
+        self._context = context
+        return [model_blocks.Wrapped(module, partial(self._run, block)) for module, block in self._blocks.items()]
 
     def close(self) -> None:
         """Let go of the graph."""
         self._states.clear()
-        self._junctions = self._met = None
+        self._junctions = self._context = None
         self._heads = []
 
     def start(self) -> None:
@@ -140,9 +138,9 @@ class Inside:
             for heads in state.heads:
                 heads.relevance = torch.zeros_like(heads.relevance)
 
-    def found(self) -> tuple[Hidden, ...]:
+    def states(self) -> tuple[Hidden, ...]:
         """Return what the backward pass brought, from the embeddings up."""
-        scale = self._met.scale
+        scale = self._context.scale
 
         def plain(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return {name: value / scale for name, value in values.items()}
@@ -157,7 +155,7 @@ class Inside:
 
     # -- the way up ------------------------------------------------------------------------------------------------
 
-    def _run(self, block: blocks.Block, forward: Any, *args: Any, **kwargs: Any) -> Any:
+    def _run(self, block: model_blocks.Block, forward: Any, *args: Any, **kwargs: Any) -> Any:
         """Run a block, and look at what it takes and at what it puts out."""
         if not self._looks():
             return forward(*args, **kwargs)
@@ -175,7 +173,7 @@ class Inside:
         copy = self._copy(block.path if run == 1 else f"{block.path}#{run}", block.place, y)
         return _with(output, y, copy)
 
-    def _enter(self, block: blocks.Block, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    def _enter(self, block: model_blocks.Block, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """Look at what the first block of a stack takes."""
         x = next((x for x in tensors((args, kwargs)) if x.requires_grad and x.is_floating_point()), None)
         if x is None or not self._is_hidden(x):
@@ -188,10 +186,10 @@ class Inside:
         return args, kwargs
 
     def _looks(self) -> bool:
-        return self._met is not None and self._met.running and torch.is_grad_enabled()
+        return self._context is not None and self._context.running and torch.is_grad_enabled()
 
     def _is_hidden(self, x: Tensor) -> bool:
-        return x.dim() > 2 or (x.dim() == 2 and x.shape[0] == self._met.input_ids.numel())
+        return x.dim() > 2 or (x.dim() == 2 and x.shape[0] == self._context.shape.numel())
 
     def _copy(self, name: str, place: tuple[str, int] | None, y: Tensor) -> Tensor:
         """Note a hidden state, and return the copy of it that the model goes on with."""
@@ -217,9 +215,9 @@ class Inside:
             copy.register_hook(partial(self._arrive, state))
         return copy
 
-    def meet(self, meet: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    def meet(self, meet: Meet, func: Any, args: Any, kwargs: Any) -> Any:
         """Let a function meet its rule, and look at what goes around, at heads and at junctions."""
-        if not self._met.running:
+        if not self._context.running:
             return meet(func, args, kwargs)
         around = partial(self._around, args[0] if args and operations.is_in_place(func) else None)
         if self._states:
@@ -227,32 +225,35 @@ class Inside:
         if self._junctions is not None and operations.KINDS.get(func) == "additive":
             return self._junctions.meet(meet, func, args, kwargs)
         out = meet(func, args, kwargs)
-        add_up = attended.follow(func, args, out)
-        return out if add_up is None else self.attend(out, add_up)
+        add_up = attention_heads.follow(func, args, out)
+        return out if add_up is None else self._attend(out, add_up)
 
-    def attend(self, out: Tensor, add_up: Any = attended.by_matmul) -> Tensor:
+    def attended(self, out: Tensor) -> Tensor:
         """Look at the heads of an attention's result, ``[batch, heads, queries, channels]`` or the like."""
-        if not self._met.running or not out.requires_grad:
+        return self._attend(out, attention_heads.by_matmul)
+
+    def _attend(self, out: Tensor, add_up: Callable[[Tensor], Tensor]) -> Tensor:
+        if not self._context.running or not out.requires_grad:
             return out
         with torch._C.DisableTorchFunction():
-            batch, dtype = self._met.books.batch, self._met.books.dtype
+            batch, dtype = self._context.postings.batch, self._context.postings.dtype
             value = out.detach()
-            shape = attended.by_head(add_up(torch.zeros_like(value, device="meta")), batch)
+            shape = attention_heads.by_head(add_up(torch.zeros_like(value, device="meta")), batch)
             if self._junctions is not None:
                 self._junctions.attended.add(out.grad_fn)
             if shape is None:
                 return out
             out = out.view_as(out)  # hooks of its own operation, which scale its multiplier, come after this one
-            module = callers.innermost(self._met.model)
+            module = self._context.innermost_module()
             path = "" if module is None else module[0]
             heads = next((each for each in self._heads if each.path == path), None)
             if heads is None or heads.relevance.shape != shape.shape:
-                heads = attended.Heads(path, torch.zeros(shape.shape, dtype=dtype, device=value.device))
+                heads = attention_heads.Heads(path, torch.zeros(shape.shape, dtype=dtype, device=value.device))
                 self._heads.append(heads)
 
             def arrive(c: Tensor) -> None:
-                relevance = attended.by_head(add_up(_relevance(value, c, dtype)), batch)
-                if relevance is not None and not self._met.books.muted:
+                relevance = attention_heads.by_head(add_up(_relevance(value, c, dtype)), batch)
+                if relevance is not None and not self._context.postings.muted:
                     heads.relevance = heads.relevance + relevance
 
             out.register_hook(arrive)
@@ -270,9 +271,9 @@ class Inside:
             value, way = x.detach(), x.view_as(x)
 
             def arrive(c: Tensor) -> None:
-                books = self._met.books
-                if not books.muted:
-                    relevance = books.per_document(_relevance(value, c, books.dtype))
+                postings = self._context.postings
+                if not postings.muted:
+                    relevance = postings.per_document(_relevance(value, c, postings.dtype))
                     for state in passed:
                         state.around.append(relevance)
 
@@ -282,21 +283,21 @@ class Inside:
     # -- the way back ----------------------------------------------------------------------------------------------
 
     def _arrive(self, state: _State, c: Tensor) -> None:
-        """Close the books at a hidden state."""
-        met = self._met
-        if met is None or met.books.muted or state not in self._states:
+        """Add up what has arrived at a hidden state."""
+        context = self._context
+        if context is None or context.postings.muted or state not in self._states:
             return
         with torch._C.DisableTorchFunction():
-            books = met.books
-            product = _relevance(state.value, c, books.dtype)
-            rows = books.rows()
-            around = [*state.around, met.relevance.view(met.input_ids.shape).sum(-1)]
+            postings = context.postings
+            product = _relevance(state.value, c, postings.dtype)
+            rows = postings.rows()
+            around = [*state.around, context.relevance.view(context.shape).sum(-1)]
             rows[OTHER_PATHS] = torch.stack(around).sum(0)
-            paths = {} if state.junctions is None else state.junctions.paths(met, state.edge, c)
-            total = books.per_document(product)
+            paths = {} if state.junctions is None else state.junctions.paths(context, state.edge, c)
+            total = postings.per_document(product)
             if paths:
                 paths["other"] = total - torch.stack(list(paths.values())).sum(0)
-            relevance = _without_padding(_by_position(product, met.input_ids.shape), met.input_ids.shape[1])
+            relevance = _without_padding(_by_position(product, context.shape), context.shape[1])
             state.measured = (relevance, rows, paths)
 
 

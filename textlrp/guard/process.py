@@ -13,7 +13,6 @@ and its end would leave the lock held.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from functools import cache, partial, wraps
@@ -21,8 +20,8 @@ from typing import Any, Protocol
 
 import torch
 
-from textlrp.lrp import custom_functions
-from textlrp.lrp.randomness import Draws, redirections
+from textlrp.guard import custom_functions, torch_internals
+from textlrp.guard.randomness import Draws, redirections
 
 
 class Session(Protocol):
@@ -36,8 +35,6 @@ class Session(Protocol):
     draws: Draws
     tracing: int | None
 
-
-_functorch: Any = torch._C._functorch
 
 _lock = threading.Lock()
 _running: dict[int, list[Session]] = {}
@@ -91,19 +88,16 @@ def _replace() -> None:
         _undo.append(replacement.restore)
         replacement.put()
     # torch.vmap takes what it cannot map (the backward of fused attention) one by one, and warns of it.
-    _undo.append(partial(_functorch._set_vmap_fallback_warning_enabled, True))
-    _functorch._set_vmap_fallback_warning_enabled(False)
+    _undo.append(partial(torch_internals.warn_of_slow_vmap, True))
+    torch_internals.warn_of_slow_vmap(False)
 
 
 def _switch_off_compiler() -> None:
     """Do what ``torch.compiler.set_stance("force_eager")`` does; that notes the old stance after it has set its own."""
-    compiler: Any = sys.modules.get("torch._dynamo.eval_frame")
-    if compiler is None:  # nothing was compiled, and to import it takes seconds
-        return
-    before = compiler._stance
-    if before.stance != "force_eager":
-        _undo.append(partial(setattr, compiler, "_stance", before))
-        compiler._stance = type(before)("force_eager")
+    stance = torch_internals.compiler_stance()
+    if stance is not None:
+        _undo.append(partial(torch_internals.set_compiler_stance, stance))
+        torch_internals.set_compiler_stance(type(stance)("force_eager"))
 
 
 def _restore() -> None:

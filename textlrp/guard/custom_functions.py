@@ -16,7 +16,7 @@ import torch
 TRUSTED = ("transformers.", "torch.utils.checkpoint")
 
 
-class Context:
+class _SavesNothing:
     """Takes what a forward saves for a backward that is never called."""
 
     def __init__(self, args: tuple[Any, ...]) -> None:
@@ -40,6 +40,6 @@ def trace(session: Any, cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
         with torch.enable_grad():
             if cls.setup_context is not torch.autograd.Function.setup_context:
                 return cls.forward(*args, **kwargs)
-            return cls.forward(Context(args), *args, **kwargs)
+            return cls.forward(_SavesNothing(args), *args, **kwargs)
     finally:
         session.tracing -= 1

@@ -13,15 +13,11 @@ import torch
 from torch import nn
 
 from textlrp.errors import ModelError
-from textlrp.lrp import sessions, working_copy
-from textlrp.lrp.randomness import Draws, DrawsApart
-from textlrp.lrp.working_copy import Parts
+from textlrp.guard import process, torch_internals, working_copy
+from textlrp.guard.randomness import Draws, DrawsApart
+from textlrp.guard.working_copy import Parts
 
 T = TypeVar("T")
-
-_functorch: Any = torch._C._functorch
-_get_function_state: Any = torch._C._get_torch_function_state  # type: ignore[attr-defined]
-_set_function_state: Any = torch._C._set_torch_function_state  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
@@ -78,13 +74,13 @@ def undisturbed(model: nn.Module, seed: int | None = None) -> Iterator[Parts]:
 @contextlib.contextmanager
 def drawing_apart(seed: int | None) -> Iterator[None]:
     """Let all that draws random numbers in this thread draw from generators of its own."""
-    draws, depth = Draws(seed), sessions.depth()
+    draws, depth = Draws(seed), process.depth()
     try:
-        sessions.enter(_Plain(draws))
+        process.enter(_Plain(draws))
         with DrawsApart(draws):
             yield
     finally:
-        sessions.leave(depth)
+        process.leave(depth)
 
 
 def contained(function: Callable[[], T]) -> T:
@@ -126,10 +122,10 @@ class _ThreadState:
     """The modes of torch in this thread, and the sessions of this module's."""
 
     def __init__(self) -> None:
-        self._sessions = sessions.depth()
-        self._modes = torch.overrides._get_current_function_mode_stack()
-        self._function_state = _get_function_state()
-        self._depth = _functorch.get_dynamic_layer_stack_depth()
+        self._sessions = process.depth()
+        self._modes = torch_internals.function_modes()
+        self._function_state = torch_internals.function_state()
+        self._depth = torch_internals.transform_depth()
         self._gradients = torch.is_grad_enabled()
         self._inference: Any = None
         self._filters = warnings.filters
@@ -138,23 +134,18 @@ class _ThreadState:
     def leave_inference_mode(self) -> None:
         """Let autograd keep what it needs; in inference mode it keeps nothing."""
         if torch.is_inference_mode_enabled():
-            self._inference = torch._C._InferenceMode(False)
+            self._inference = torch_internals.inference_mode(False)
             self._inference.__enter__()
 
     def restore(self) -> None:
         """Restore what a ``with`` that an interrupt cut off has not."""
-        if _functorch.get_dynamic_layer_stack_depth() > self._depth:
-            _functorch.pop_dynamic_layer_stack_and_undo_to_depth(self._depth)
-        if torch.overrides._get_current_function_mode_stack() != self._modes:
-            while torch._C._len_torch_function_stack():
-                torch._C._pop_torch_function_stack()
-            for mode in self._modes:
-                torch._C._push_on_torch_function_stack(mode)
-        _set_function_state(self._function_state)
-        sessions.leave(self._sessions)
+        torch_internals.leave_transforms(self._depth)
+        torch_internals.set_function_modes(self._modes)
+        torch_internals.set_function_state(self._function_state)
+        process.leave(self._sessions)
         if self._inference is not None:
             self._inference.__exit__(None, None, None)
-        torch._C._set_grad_enabled(self._gradients)
+        torch_internals.SET_GRAD_ENABLED(self._gradients)
 
     def restore_after_interrupt(self) -> None:
         """Restore what torch and the model restore by themselves unless they are interrupted."""

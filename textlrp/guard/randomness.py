@@ -2,7 +2,7 @@
 
 So the caller's generators, and those of other threads, stay where they are. Torch functions that draw are given a
 generator. Functions that a model calls to seed torch, numpy or Python are redirected for the thread of the explanation
-alone (:mod:`textlrp.lrp.sessions`); a model that holds such a function in a variable of its own is out of reach.
+alone (:mod:`textlrp.guard.process`); a model that holds such a function in a variable of its own is out of reach.
 """
 
 from __future__ import annotations
@@ -13,11 +13,48 @@ from typing import Any
 
 import numpy
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from textlrp.lrp import operations
-from textlrp.lrp.trees import tensors
+from textlrp.guard import torch_internals
+from textlrp.guard.trees import tensors
+
+#: Functions that draw random numbers, by name.
+SAMPLING_NAMES = """
+rand randn randint randperm rand_like randn_like randint_like normal bernoulli multinomial poisson
+normal_ uniform_ bernoulli_ random_ exponential_ cauchy_ log_normal_ geometric_ gumbel_softmax
+""".split()
+#: Functions that draw in training, by name.
+DROPOUT_NAMES = """
+dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout native_dropout
+""".split()
+
+
+def _functions(names: list[str]) -> frozenset[Any]:
+    found = (getattr(owner, name, None) for owner in (torch, Tensor, F) for name in names)
+    return frozenset(function for function in found if callable(function))
+
+
+_SAMPLING, _DROPOUT = _functions(SAMPLING_NAMES), _functions(DROPOUT_NAMES)
+#: Dropout of single elements, by its two names.
+_ELEMENT_DROPOUT = {F.dropout, torch.dropout}
+#: Dropout that draws nothing unless it is told to.
+_OFF_BY_DEFAULT = {F.alpha_dropout, F.feature_alpha_dropout}
+#: Functions that sample and take no generator.
+_WITHOUT_GENERATOR = {F.gumbel_softmax}
+
+
+def draws(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether a call draws random numbers."""
+    if function in _DROPOUT:
+        default = kwargs.get("training", kwargs.get("train", function not in _OFF_BY_DEFAULT))
+        trains = args[2] if len(args) > 2 else default
+        return bool(trains and (args[1] if len(args) > 1 else kwargs.get("p", 0.5)) > 0)
+    if function is F.scaled_dot_product_attention:
+        return bool((args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0)) > 0)
+    return function in _SAMPLING
+
 
 _CPU = torch.device("cpu")
 
@@ -106,9 +143,9 @@ class Draws:
         """Call a torch function that draws."""
         if kwargs.get("generator") is not None:
             return func(*args, **kwargs)
-        if operations.takes_generator(func):
+        if func in _SAMPLING and func not in _WITHOUT_GENERATOR:
             return func(*args, **{**kwargs, "generator": self.generator(_device_of(args, kwargs))})
-        if func in operations.ELEMENT_DROPOUT:
+        if func in _ELEMENT_DROPOUT:
             return self._dropout(*args, **kwargs)
         return self._borrow(func, args, kwargs)
 
@@ -155,13 +192,12 @@ class DrawsApart(TorchFunctionMode):
         self.draws = draws
 
     def __exit__(self, *exception: Any) -> None:
-        # An interrupt inside torch can have taken the mode off the stack already.
-        if torch.overrides._get_current_function_mode() is self:
+        if torch_internals.is_current_mode(self):  # an interrupt inside torch can have taken it off the stack
             super().__exit__(*exception)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if operations.draws(func, args, kwargs):
+        if draws(func, args, kwargs):
             return self.draws.call(func, args, kwargs)
         return func(*args, **kwargs)
 

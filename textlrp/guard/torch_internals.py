@@ -1,0 +1,109 @@
+"""The private entry points of torch that textlrp calls, each with the releases that have it.
+
+Attributes of tensors and nodes (``_version``, ``_base``, ``_is_view``, ``_sequence_nr``) and
+``torch._C.DisableTorchFunction`` are used where they are needed. Checked with torch 2.4 to 2.13.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_functorch: Any = torch._C._functorch
+_C: Any = torch._C
+
+#: ``torch.autograd.Function`` classes leave nodes whose type has this attribute. Since torch 1.13; no public way.
+FORWARD_CLASS = "_forward_cls"
+
+#: The transform of ``torch.func`` that is active in this thread, or None. Since 2.0; no public way.
+active_transform = _functorch.peek_interpreter_stack
+
+#: What ``torch.set_grad_enabled`` and ``torch.no_grad`` call: a ``TorchFunctionMode`` sees this function, and not these
+#: classes. Since 1.9.
+SET_GRAD_ENABLED = _C._set_grad_enabled
+
+#: What ``torch.inference_mode`` is made of. That class can be interrupted before it holds what it has to leave.
+#: Since 1.9.
+inference_mode = _C._InferenceMode
+
+
+def is_vmap(transform: Any) -> bool:
+    """Return whether an active transform is ``torch.vmap``. Since 2.0; no public way."""
+    return bool(transform.key() == _functorch.TransformType.Vmap)
+
+
+def run_backward(output: Tensor, multiplier: Tensor, leaf: Tensor, keep_graph: bool) -> None:
+    """Run the backward pass from ``output`` to ``leaf``. The engine has had this signature since 1.12.
+
+    ``torch.autograd.backward`` would hand itself to the active ``TorchFunctionMode``, which is switched off while it
+    handles a function, and checkpoints that run parts of the forward pass again need it.
+    """
+    with _C._EnableTorchFunction():
+        torch.autograd.Variable._execution_engine.run_backward(
+            (output,), (multiplier,), keep_graph, False, (leaf,), allow_unreachable=True, accumulate_grad=False
+        )
+
+
+def is_current_mode(mode: Any) -> bool:
+    """Return whether a ``TorchFunctionMode`` is the innermost of this thread. Since 2.0; no public way."""
+    return torch.overrides._get_current_function_mode() is mode
+
+
+def function_modes() -> list[Any]:
+    """Return the ``TorchFunctionMode`` objects that are active in this thread. Since 2.0; no public way."""
+    modes: list[Any] = torch.overrides._get_current_function_mode_stack()
+    return modes
+
+
+def set_function_modes(modes: list[Any]) -> None:
+    """Make these modes the active ones of this thread. Since 2.0; no public way."""
+    if function_modes() != modes:
+        while _C._len_torch_function_stack():
+            _C._pop_torch_function_stack()
+        for mode in modes:
+            _C._push_on_torch_function_stack(mode)
+
+
+def function_state() -> Any:
+    """Return whether torch functions are overridden in this thread. Since 2.4; no public way."""
+    return _C._get_torch_function_state()
+
+
+def set_function_state(state: Any) -> None:
+    """Set what :func:`function_state` returned. Since 2.4; no public way."""
+    _C._set_torch_function_state(state)
+
+
+def transform_depth() -> int:
+    """Return how many transforms of ``torch.func`` are active in this thread. Since 2.1; no public way."""
+    depth: int = _functorch.get_dynamic_layer_stack_depth()
+    return depth
+
+
+def leave_transforms(depth: int) -> None:
+    """End the transforms beyond a depth, which an interrupt has left active. Since 2.1; no public way."""
+    if transform_depth() > depth:
+        _functorch.pop_dynamic_layer_stack_and_undo_to_depth(depth)
+
+
+def warn_of_slow_vmap(enabled: bool) -> None:
+    """Say whether torch warns where ``vmap`` maps an operation one by one. Since 1.10; no public way."""
+    _functorch._set_vmap_fallback_warning_enabled(enabled)
+
+
+def compiler_stance() -> Any:
+    """Return the stance of ``torch.compile`` if that could still compile, or None. Since 2.6.
+
+    ``torch.compiler.set_stance`` is public, and an interrupt in it can lose the old stance. Where nothing was compiled
+    there is none: to import the compiler takes seconds.
+    """
+    stance = getattr(sys.modules.get("torch._dynamo.eval_frame"), "_stance", None)
+    return None if stance is None or stance.stance == "force_eager" else stance
+
+
+def set_compiler_stance(stance: Any) -> None:
+    """Set the stance of ``torch.compile``. Since 2.6."""
+    sys.modules["torch._dynamo.eval_frame"]._stance = stance  # type: ignore[attr-defined]

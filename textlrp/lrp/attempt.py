@@ -1,0 +1,310 @@
+"""Attempts at an explanation: one forward pass and its backward passes, in the first of several ways that works."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from textlrp.errors import LRPError, NonFiniteError, UnbalancedLedgerError, UnsupportedOperationError
+from textlrp.guard import torch_internals
+from textlrp.lrp import coverage, diagnosis
+from textlrp.lrp.activations import ComposedActivations
+from textlrp.lrp.attention_scores import Scores
+from textlrp.lrp.checkpointing import Checkpoints
+from textlrp.lrp.context import Context, Observer
+from textlrp.lrp.dispatch import Interception
+from textlrp.lrp.hidden.capture import Capture
+from textlrp.lrp.hidden.states import Hidden, HiddenStates
+from textlrp.lrp.module_rules import ModuleRules
+from textlrp.lrp.request import Request, logits_of
+from textlrp.lrp.result import Propagation
+from textlrp.results.ledger import ROUNDOFF, SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
+
+#: How many ids times targets pass back at once: beyond a few hundred rows, matrix products run at full speed. The pass
+#: holds the multipliers of one layer for them, tens of MiB in a base model; long documents go back one by one.
+_AT_ONCE = 1024
+
+#: The dtypes whose rounding moves attention weights by more than a reader would expect.
+_COARSE = ("float16", "bfloat16")
+_SCALES = (2.0**8, 1.0, 2.0**-8)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One way to explain a model; all give the same relevance where they work.
+
+    Attributes:
+        checkpointing: blocks forget their activations and run again on the way back.
+        whole_gates: a gated unit is one node that keeps tensors of the model, which the model must not write over.
+        fused: attention goes through the backward of the fused kernel.
+        scales: multipliers are larger by the first of these on their way back, so that float16 does not lose their
+            digits; the others are for multipliers that overflow.
+    """
+
+    checkpointing: bool
+    whole_gates: bool = True
+    fused: bool = True
+    scales: tuple[float, ...] = (1.0,)
+
+
+class _BackwardFailed(Exception):
+    """The backward pass raised the error that is its cause."""
+
+
+class _Overflowed(Exception):
+    """The ledger of the backward pass holds a NaN or an infinity, as the error that is its cause says."""
+
+
+class _Unbalanced(Exception):
+    """The ledger does not balance, as the error that is its cause says."""
+
+
+def explained(request: Request) -> tuple[Propagation, ...] | None:
+    """Explain a batch by the first plan that works, or return None if its documents have to be taken one at a time.
+
+    Raises:
+        LRPError: no plan works; the error is that of the last one.
+    """
+    plan = Plan(request.checkpointing, scales=_SCALES if request.precision == "float16" else (1.0,))
+    while True:
+        try:
+            return _attempt(request, plan)
+        except (_BackwardFailed, _Overflowed, _Unbalanced) as failure:
+            following = _next_plan(plan, failure)
+            if following is None:
+                raise failure.__cause__ from None  # type: ignore[misc]
+            plan = following
+
+
+def _next_plan(plan: Plan, failure: Exception) -> Plan | None:
+    """Return the plan to try after a failure, or None where no other would mend it."""
+    plans = (
+        # A block cannot run again, or does something else then.
+        (plan.checkpointing and not isinstance(failure, _Overflowed), replace(plan, checkpointing=False)),
+        # The model writes over its activations.
+        (plan.whole_gates and isinstance(failure, _BackwardFailed), replace(plan, whole_gates=False)),
+        (len(plan.scales) > 1 and isinstance(failure, _Overflowed), replace(plan, scales=plan.scales[1:])),
+        # Where scores are huge, the kernel's backward computes other weights than its forward.
+        (plan.fused and isinstance(failure, _Unbalanced), replace(plan, fused=False)),
+    )
+    return next((following for mends, following in plans if mends), None)
+
+
+def _interception(request: Request, plan: Plan, observers: tuple[Observer, ...] = ()) -> Interception:
+    parts, rules = request.parts, request.rules
+    double = request.precision == "float64"
+    observers = (
+        ComposedActivations(parts.modules),
+        *((ModuleRules(parts.model, rules),) if rules.overrides else ()),
+        *observers,
+        *((Checkpoints(parts.model),) if plan.checkpointing else ()),
+    )
+    context = Context(
+        parts,
+        rules,
+        request.input_ids,
+        torch.float64 if double else torch.float32,
+        request.draws,
+        fused=plan.fused,
+        whole_gates=plan.whole_gates and not request.looks,
+        observers=observers,
+    )
+    context.scale = plan.scales[0]
+    if request.precision in _COARSE:
+        context.scores = Scores(request.input_ids.shape[0])
+    return Interception(context, request.input_ids, widen=double)
+
+
+def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
+    model, model_inputs, batch = request.parts.model, request.model_inputs, request.input_ids.shape[0]
+    capture = Capture(model, request.capture, request.keep) if request.capture or request.keep else None
+    hidden = HiddenStates(model) if request.layers else None
+    interception = _interception(request, plan, tuple(o for o in (capture, hidden) if o is not None))
+    context = interception.context
+    propagations: list[Propagation] = []
+    request.draws.rewind()  # every plan draws the same random numbers
+    with torch.enable_grad(), interception:
+        output = model(**{**model_inputs, "input_ids": interception.input_ids})
+        with torch._C.DisableTorchFunction():
+            logits = logits_of(output, batch)
+            del output  # caches and hidden states need not outlive the forward pass
+            if context.sampled and batch > 1:
+                return None
+            # On an accelerator this waits for the end of the pass, where the host waits anyway.
+            if (logits.is_cpu or callable(request.targets)) and not logits.isfinite().all():
+                raise NonFiniteError(diagnosis.non_finite(model, model_inputs))
+            if not context.looked_up:
+                raise UnsupportedOperationError(
+                    f"{type(model).__name__} never looked its input ids up in an embedding table of its own, so no "
+                    f"relevance can reach a token"
+                )
+            weights = request.weights(logits, context.postings.dtype)
+            ruleless = logits.requires_grad and coverage.ruleless(logits.grad_fn, context.products)
+        at_once = 1 if hidden is not None else max(1, _AT_ONCE // request.input_ids.numel())
+        while len(propagations) < len(weights) and not ruleless:
+            several = weights[len(propagations) : len(propagations) + at_once]
+            last = len(propagations) + len(several) == len(weights)
+            try:
+                arrived, rows = _backward(interception, logits, several, last)
+            except LRPError:
+                raise
+            except Exception as error:
+                if len(several) == 1 or not isinstance(error, RuntimeError):
+                    raise _BackwardFailed from error
+                at_once = 1  # torch cannot map this pass over several targets; an error of the pass itself comes again
+                continue
+            with torch._C.DisableTorchFunction():
+                layers = () if hidden is None else hidden.states()
+                propagations += _close(request, context, logits, several, arrived, rows, layers)
+    if ruleless:
+        raise _hidden_operations(request, plan) or UnsupportedOperationError(
+            "an operation of the model met no rule, and a second run did not show which"
+        )
+    if not all(math.isfinite(ledger.logit) for propagation in propagations for ledger in propagation.ledgers):
+        raise NonFiniteError(diagnosis.non_finite(model, model_inputs))
+    if batch > 1 and (context.postings.mixed or not all(map(_balances, propagations))):
+        return None
+    for propagation in propagations:
+        _check(request, plan, propagation)
+    if capture is None:
+        return tuple(propagations)
+    return tuple(replace(propagation, captured=capture.captured()) for propagation in propagations)
+
+
+def _ledgers(propagation: Propagation) -> list[Ledger]:
+    """Return the ledgers of the ids and of all layers."""
+    return [*propagation.ledgers, *(ledger for layer in propagation.layers for ledger in layer.ledgers)]
+
+
+def _balances(propagation: Propagation) -> bool:
+    return all(ledger.balanced for ledger in _ledgers(propagation))
+
+
+def _check(request: Request, plan: Plan, propagation: Propagation) -> None:
+    """Check the ledgers of a document.
+
+    Raises:
+        _Overflowed, _Unbalanced: from the error to be raised where no other plan mends it.
+    """
+    for ledger in _ledgers(propagation):
+        try:
+            ledger.check()
+        except NonFiniteError as error:
+            overflow = NonFiniteError(f"the backward pass overflowed: {error}; try dtype=torch.float32")
+            raise _Overflowed from overflow
+        except UnbalancedLedgerError as error:
+            met = propagation.met
+            if plan.checkpointing or (plan.fused and any("attention" in name for name, _ in met)):
+                raise _Unbalanced from error
+            rules_met = "; ".join(sorted({f"{name}: {rule}" for name, rule in met}))
+            raise (
+                _hidden_operations(request, plan) or UnbalancedLedgerError(f"{error}. Operations met: {rules_met}")
+            ) from None
+
+
+def _hidden_operations(request: Request, plan: Plan) -> UnsupportedOperationError | None:
+    interception = _interception(request, plan)
+    return diagnosis.hidden_operations(request.parts.model, request.model_inputs, interception)
+
+
+def _backward(
+    interception: Interception, logits: Tensor, weights: list[Tensor], last: bool
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Carry the relevance of several targets back in one pass, whose operations are mapped over the targets.
+
+    Args:
+        interception: the interception that is active.
+        logits: ``[batch, labels]``.
+        weights: of the logits, ``[batch, labels]`` for each target.
+        last: whether the graph can go as soon as it is passed; where several targets pass, it stays.
+
+    Returns:
+        What arrived at each id, ``[targets, ids]``, and what each heading received, ``[targets, batch]``.
+
+    Raises:
+        RuntimeError: torch cannot map the pass over several targets. They can still pass one by one.
+    """
+    context, mapped = interception.context, len(weights) > 1
+    context.running = False
+
+    def carry(multiplier: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        context.start()
+        if logits.requires_grad:
+            torch_internals.run_backward(logits, multiplier, context.root, keep_graph=mapped or not last)
+        return context.relevance, context.postings.rows()
+
+    multipliers = (torch.stack(weights) * context.scale).to(logits.dtype)
+    with torch._C.DisableTorchFunction():
+        interception.mapping = mapped
+        try:
+            if mapped:
+                relevance, rows = torch.vmap(carry)(multipliers)
+            else:
+                relevance, rows = carry(multipliers[0])
+                relevance, rows = relevance[None], {heading: row[None] for heading, row in rows.items()}
+        finally:
+            interception.mapping = False
+            if mapped:
+                context.start()  # nothing that was mapped outlives the map
+    return relevance / context.scale, {heading: row / context.scale for heading, row in rows.items()}
+
+
+def _rounding(request: Request, context: Context) -> list[float]:
+    """Return how far rounding moves the attention weights of each document, as a share of them."""
+    scores = context.scores
+    if scores is None or scores.largest is None:
+        return [0.0] * request.input_ids.shape[0]
+    return (scores.largest * ROUNDOFF[request.precision]).tolist()
+
+
+def _close(
+    request: Request,
+    context: Context,
+    logits: Tensor,
+    weights: list[Tensor],
+    arrived: Tensor,
+    rows: dict[str, Tensor],
+    layers: tuple[Hidden, ...],
+) -> list[Propagation]:
+    """Add up what arrived at the ids and what was posted: for each target, one ledger for each document."""
+    logits, met, rounding = logits.detach(), context.met, _rounding(request, context)
+    arrived = arrived.reshape(-1, *request.input_ids.shape)
+    padding, special_tokens_mask = request.padding(), request.special_tokens_mask
+    relevance, apart = arrived, padding
+    if padding is not None:
+        rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (arrived * padding).sum(-1)
+        relevance = arrived.masked_fill(padding, 0.0)
+    words = relevance
+    if special_tokens_mask is not None:
+        special = special_tokens_mask.to(relevance).bool()
+        apart = special if padding is None else padding | special
+        words = relevance.masked_fill(special, 0.0)
+        rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (relevance * special).sum(-1)
+    rows[TOKENS] = words.sum(-1)
+    explained = torch.stack([(logits.to(arrived.dtype) * each).sum(-1) for each in weights])
+    # What is read comes to the host in one piece: on an accelerator, each number by itself would be waited for.
+    read = torch.stack([explained, words.abs().sum(-1), *rows.values()]).tolist()
+    (explained_values, magnitudes), values = read[:2], dict(zip(rows, read[2:], strict=True))
+    tolerance = TOLERANCES[request.precision]
+    if layers:
+        nowhere = torch.zeros_like(relevance[0], dtype=torch.bool)
+        layers = tuple(
+            each.close(explained_values[0], tolerance, nowhere if apart is None else apart) for each in layers
+        )
+    return [
+        Propagation(
+            relevance[t],
+            tuple(
+                Ledger({key: row[t][i] for key, row in values.items()}, logit, tolerance, magnitudes[t][i], rounding[i])
+                for i, logit in enumerate(explained_values[t])
+            ),
+            logits,
+            each,
+            met,
+            layers=layers,
+        )
+        for t, each in enumerate(weights)
+    ]

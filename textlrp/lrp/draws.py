@@ -1,0 +1,30 @@
+"""Random numbers: constants, unless they are drawn to drop activations out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from textlrp.guard.randomness import draws
+from textlrp.guard.trees import replace
+from textlrp.lrp import operations
+from textlrp.lrp.context import Context
+from textlrp.lrp.writes import overwrite
+from textlrp.results import ledger
+
+
+def sample(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
+    """Random numbers drawn after the shape or by the values of activations: constants."""
+    context.count(func, "constant")
+    if operations.is_in_place(func) and args[0].requires_grad:
+        drawn = context.draw(func, (torch.empty_like(args[0]), *args[1:]), kwargs)
+        return overwrite(context, args[0], drawn, ledger.CONSTANTS)
+    return context.draw(func, replace(args, Tensor.detach), replace(kwargs, Tensor.detach))
+
+
+def dropout(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
+    """Dropout: the plain gradient with the numbers that are drawn; in evaluation mode none are drawn."""
+    context.count(func, "plain gradient")
+    return context.draw(func, args, kwargs) if draws(func, args, kwargs) else func(*args, **kwargs)

@@ -1,0 +1,256 @@
+"""Functions of each element: the identity rule, or the plain gradient.
+
+Activations that a model writes in Python are taken whole where :mod:`textlrp.lrp.activations` finds them; all other
+functions are met one by one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from textlrp.guard.trees import carries, tensors
+from textlrp.lrp import norms, operations
+from textlrp.lrp.context import Context
+from textlrp.lrp.postings import Postings
+from textlrp.lrp.surrogate import MASKED, Saved, Surrogate, rule_backward, stand_in
+from textlrp.lrp.writes import overwrite
+from textlrp.results import ledger
+from textlrp.rules import Gradient, Plain
+
+#: Where ``(f(x) - f(0)) / x`` has lost its digits, by dtype: about the square root of the rounding error.
+_CLOSE = {torch.float64: 1e-7, torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 1e-2}
+
+#: ``f(0)`` and ``f'(0)`` by function, arguments, dtype and device.
+_anchors: dict[Any, tuple[float | None, float]] = {}
+_MOST_ANCHORS = 1000
+
+_GATE = "_textlrp_gate"
+
+
+class Gate(NamedTuple):
+    """How the value of a function that may gate something came about.
+
+    Attributes:
+        x: its input.
+        function: the function, which is 0 at 0.
+        slope: its derivative at 0.
+        version: how often its value had been written to.
+    """
+
+    x: Tensor
+    function: Callable[[Tensor], Tensor]
+    slope: float
+    version: int
+
+
+class Identity(Surrogate):
+    """The identity rule for ``y = f(x)``: ``c_x = c_y (y - f(0)) / x``, and ``f'(0)`` in place of 0/0.
+
+    Achtibat et al. 2024, eq. 9 (proposition 3.2), extended to ``f(0) != 0``: the constant ``f(0)`` is posted. An entry
+    that a mask set to minus infinity, or near it, is a constant altogether. Only the ratio is kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, at_zero: float, slope: float, postings: Postings) -> Any:
+        constant: Tensor | None = None
+        if at_zero:
+            ratio = (y - at_zero).div_(x)
+            # Close to zero the difference has no correct digits left; the limit has.
+            ratio = torch.where(x.abs() < _CLOSE[x.dtype], slope, ratio)
+            masked = x <= MASKED
+            if bool(masked.any()):
+                ratio.masked_fill_(masked, 0.0)
+                constant = torch.where(masked, y, at_zero)
+        else:
+            ratio = y / x
+        ctx.save_for_backward(with_limit(ratio, slope), constant)
+        ctx.at_zero, ctx.postings, ctx.dtype = at_zero, postings, x.dtype
+        ctx.mark_dirty(y)
+        return y
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        ratio, constant = saved
+        if ctx.at_zero:
+            ctx.postings.post_product(ledger.CONSTANTS, c, ctx.at_zero if constant is None else constant)
+        return (c * ratio).to(ctx.dtype), None, None, None, None
+
+
+class PlainGradient(Surrogate):
+    """The plain gradient of ``y = f(x)``, elementwise: ``c_x = f'(x) c_y``; ``(y - f'(x) x) c_y`` is posted."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, function: Callable[[Tensor], Tensor], postings: Postings) -> Any:
+        with torch.enable_grad():
+            start = x.detach().requires_grad_()
+            y = function(start)
+        (slope,) = torch.autograd.grad(y, start, torch.ones_like(y))
+        y, masked = y.detach(), x <= MASKED  # a score that a mask set is a constant, as in the identity rule
+        slope = slope.masked_fill(masked, 0.0)
+        ctx.save_for_backward(slope, torch.where(masked, y, y - slope * x))
+        ctx.postings = postings
+        return y
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        slope, constant = saved
+        ctx.postings.post_product(ledger.CONSTANTS, c, constant)
+        return c * slope, None, None
+
+
+class Square(Surrogate):
+    """The identity rule for ``y = x * x``, ``c_x = c_y x``: the ratio is ``x`` itself, so nothing new is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Any:
+        ctx.save_for_backward(x)
+        ctx.mark_dirty(y)
+        return y
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        (x,) = saved
+        return c * x, None
+
+
+def with_limit(ratio: Tensor, slope: float) -> Tensor:
+    """Write the limit of a ratio where it is 0/0."""
+    return ratio.nan_to_num_(nan=slope, posinf=torch.inf, neginf=-torch.inf)
+
+
+def identity(context: Context, x: Tensor, y: Tensor, at_zero: float, slope: float, name: str) -> Tensor:
+    """Give ``y = f(x)`` the identity rule."""
+    context.count(name, "identity")
+    out: Tensor = Identity.apply(x, y, at_zero, slope, context.postings)
+    return out
+
+
+def plain_gradient(context: Context, function: Callable[[Tensor], Tensor], x: Tensor, name: str) -> Tensor:
+    """Give ``y = f(x)`` its plain gradient."""
+    context.count(name, "plain gradient")
+    out: Tensor = PlainGradient.apply(x, function, context.postings)
+    return out
+
+
+def gate_of(value: Any) -> Gate | None:
+    """Return how a value came about if it is that of a function which may gate something, and was not written to."""
+    gate: Gate | None = getattr(value, _GATE, None)
+    return gate if gate is not None and value._version == gate.version else None
+
+
+def nonlinearity(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
+    """A function of each element of the first argument."""
+    args, kwargs, writes = _without_inplace(func, args, kwargs)
+    if writes:
+        result = nonlinearity(context, func, (args[0].clone(), *args[1:]), kwargs)
+        return overwrite(context, args[0], result, ledger.CONSTANTS)
+    x = args[0] if args else kwargs["input"]
+    rest, options = args[1:], {key: value for key, value in kwargs.items() if key != "input"}
+    name, stem = operations.name(func), operations.stem(func)
+    is_power = stem in ("pow", "__pow__", "__ipow__", "square")
+    if is_power and len(args) == 2 and not carries(args[:1]):
+        return nonlinearity(context, Tensor.__rpow__, args[::-1], {})
+    if not isinstance(x, Tensor) or not x.requires_grad or carries(rest, options):
+        raise context.unsupported(f"{name} of several activations")
+    if is_power:
+        exponent = rest[0] if rest else options.get("exponent", 2)
+        if isinstance(exponent, Tensor) or exponent <= 0 or exponent == 0.5:  # as statistics are raised to
+            return norms.statistic(context, func, args, kwargs)
+        if exponent == 2 and isinstance(context.rules.norm, Plain):
+            return norms.plain_statistic(context, func, args, kwargs, is_final=False)
+        if exponent == 2:
+            context.count(func, "identity")
+            return Square.apply(x, func(x.detach(), *rest, **options))
+
+    def function(x: Tensor) -> Tensor:
+        y: Tensor = func(x, *rest, **options)
+        return y
+
+    if isinstance(context.rules.nonlinearity, Gradient):
+        return plain_gradient(context, function, x, name)
+    y = function(x.detach())
+    if stem == "prelu":  # its slopes are by channel, and its value at zero is zero
+        return identity(context, x, y, 0.0, 1.0, name)
+    if stem in ("clamp", "clip", "clamp_min", "clamp_max") and any(b.numel() > 1 for b in tensors((rest, options))):
+        return _clamp(context, func, x, y, rest, options)
+    at_zero, slope = anchor(function, x, None if carries_tensor(rest, options) else (func, rest, *options.items()))
+    if at_zero is None:
+        raise context.unsupported(f"{name}, which has no finite value at zero,")
+    out = identity(context, x, y, at_zero, slope, func)
+    if at_zero == 0 and context.whole_gates:
+        setattr(out, _GATE, Gate(x, function, slope, out._version))
+    return out
+
+
+def carries_tensor(args: Any, kwargs: Any) -> bool:
+    """Return whether a tensor is among some arguments."""
+    return any(True for _ in tensors((args, kwargs)))
+
+
+def _clamp(context: Context, func: Any, x: Tensor, y: Tensor, args: Any, kwargs: Any) -> Tensor:
+    """A clamp between tensors: a value within the bounds passes, a bound that wins is a constant."""
+    named = dict(zip(("min", "max"), args, strict=False)) | kwargs
+    low, high = (
+        y.new_tensor(end) if bound is None else bound
+        for bound, end in ((named.get("min"), -torch.inf), (named.get("max"), torch.inf))
+    )
+    inside = (x.detach() >= low) & (x.detach() <= high)
+    context.count(func, "plain gradient")
+    passed = x * inside
+    context.post_constant(passed, torch.where(inside, 0.0, y), ledger.CONSTANTS)
+    return stand_in(passed, y)
+
+
+def _without_inplace(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
+    """Take the ``inplace`` of ``F.silu`` and its kin out of the arguments, and say whether it was set."""
+    code = getattr(function, "__code__", None)
+    places = code.co_varnames[: code.co_argcount] if code is not None else ()
+    if "inplace" not in places:
+        return args, kwargs, False
+    at = places.index("inplace")
+    given = bool(args[at]) if at < len(args) else bool(kwargs.get("inplace", False))
+    return args[:at] + args[at + 1 :], {key: value for key, value in kwargs.items() if key != "inplace"}, given
+
+
+def anchor(function: Callable[[Tensor], Tensor], like: Tensor, key: Any) -> tuple[float | None, float]:
+    """Return ``f(0)``, or None where it is not finite, and ``f'(0)``.
+
+    Args:
+        function: the function.
+        like: a tensor of the dtype and device to try it with.
+        key: what two calls of the same behavior share, or None where that cannot be told.
+    """
+    key = (key, like.dtype, like.device)
+    try:
+        known = _anchors.get(key) if key[0] is not None else None
+    except TypeError:  # an argument that cannot be hashed
+        known, key = None, (None,)
+    if known is None:
+        known = _try_at_zero(function, like)
+        if key[0] is not None:
+            if len(_anchors) >= _MOST_ANCHORS:
+                _anchors.clear()
+            _anchors[key] = known
+    return known
+
+
+def _try_at_zero(function: Callable[[Tensor], Tensor], like: Tensor) -> tuple[float | None, float]:
+    keep = torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)  # not the checkpointing's: it counts
+    with torch._C.DisableTorchFunction(), torch.enable_grad(), keep:
+        zero = torch.zeros((1, 1), dtype=like.dtype, device=like.device, requires_grad=True)
+        value, slope = function(zero), None
+        if value.requires_grad:
+            (slope,) = torch.autograd.grad(value, zero, torch.ones_like(value), allow_unused=True)
+    at_zero = float(value.detach())
+    steepness = 0.0 if slope is None else float(slope)
+    return (at_zero if math.isfinite(at_zero) else None), (steepness if math.isfinite(steepness) else 0.0)

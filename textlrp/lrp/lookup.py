@@ -1,0 +1,96 @@
+"""Lookups in embedding tables: where relevance arrives at the tokens, by the rule for embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from textlrp.guard.trees import carries
+from textlrp.lrp import operations, token_tracking
+from textlrp.lrp.context import Context
+from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward
+from textlrp.results import ledger
+from textlrp.rules import LRP0, AlphaBeta, Flat, Gamma, Pass, WSquare, ZPlus
+
+_ARGUMENTS: dict[Any, tuple[str, ...]] = {
+    F.embedding: ("input", "weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse"),
+    torch.embedding: ("weight", "input", "padding_idx"),
+    F.embedding_bag: ("input", "weight"),
+    torch.embedding_bag: ("weight", "input"),
+}
+
+
+class Lookup(Surrogate):
+    """Rows of an embedding table: ``R_t = sum_d x_td c_td``.
+
+    The rows are looked up again in the backward, so that only the ids are kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, root: Tensor, again: Callable[[], Tensor], arrive: Callable[[Tensor, Tensor], None]) -> Any:
+        ctx.again, ctx.arrive = again, arrive
+        return again()
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        ctx.arrive(ctx.again(), c)
+        return None, None, None
+
+
+def lookup(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
+    """A row of a table for each index: tokens where the indices come from the input ids."""
+    named = dict(zip(_ARGUMENTS[func], args, strict=False)) | kwargs
+    index, table = named["input"], named["weight"]
+    origin = token_tracking.origin(index)
+    if origin is None:
+        out = func(*args, **kwargs)
+        if carries((table,)):
+            context.count(func, "plain gradient")
+        else:
+            token_tracking.mark_heading(out, token_tracking.table_heading(context.model, table))
+        return out
+    name = operations.name(func)
+    if carries((table,)):
+        raise context.unsupported(f"{name} in a table computed from activations")
+    if name == "F.embedding_bag":
+        raise context.unsupported("F.embedding_bag by the input ids")
+    if named.get("max_norm") is not None:
+        raise context.unsupported("F.embedding with max_norm, which rewrites the table,")
+    if not context.owns(table):
+        raise context.unsupported(f"{name} in a table that is computed on the fly")
+    context.looked_up = True
+    context.count(func, "relevance of tokens")
+    rule, postings = context.rules.embedding, context.postings
+
+    def arrive(x: Tensor, c: Tensor) -> None:
+        kept = kept_by_lookup(rule, x, table)
+        context.arrive(origin, kept, c)
+        if kept is not x:
+            postings.post(ledger.STABILIZER, (x - kept) * c)
+
+    return Lookup.apply(context.root, lambda: F.embedding(index, table), arrive)
+
+
+def kept_by_lookup(rule: Any, x: Tensor, table: Tensor) -> Tensor:
+    """Return what a rule leaves of looked-up rows to their ids: the rows, or each entry's share of them.
+
+    A lookup is a linear map of a vector that is 1 at its id and 0 at all others.
+    """
+    if isinstance(rule, (LRP0, Pass)):
+        return x
+    if isinstance(rule, WSquare):
+        return x * (x.square() / (table.square().sum(0) + rule.epsilon))
+    if isinstance(rule, Flat):
+        return x / (table.shape[0] + rule.epsilon)
+    size = x.abs() * (1 + rule.gamma) if isinstance(rule, Gamma) else x.abs()
+    stable = x * (size / (size + rule.epsilon))
+    if isinstance(rule, ZPlus):
+        return stable.clamp(min=0)
+    if isinstance(rule, AlphaBeta):
+        return rule.alpha * stable.clamp(min=0) - rule.beta * stable.clamp(max=0)
+    return stable

@@ -1,0 +1,34 @@
+"""What a propagation returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from textlrp.lrp.hidden.capture import Captured
+from textlrp.lrp.hidden.states import Hidden
+from textlrp.results.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Propagation:
+    """The relevance of one target.
+
+    Attributes:
+        relevance: ``[batch, sequence]``, one value per input id in logit units; float32 (float64 for float64 models).
+        ledgers: one balanced ledger per document.
+        logits: ``[batch, labels]``, as the model computed them.
+        weights: ``[batch, labels]``: the explained quantity is ``sum(weights * logits)`` of each document.
+        met: how often each operation met which rule.
+        captured: by the path of a captured module, its output and the relevance there, for each time that it ran.
+        layers: the relevance at each hidden state, from the embeddings up, if that was asked for.
+    """
+
+    relevance: Tensor
+    ledgers: tuple[Ledger, ...]
+    logits: Tensor
+    weights: Tensor
+    met: dict[tuple[str, str], int] = field(default_factory=dict, repr=False)
+    captured: dict[str, tuple[Captured, ...]] = field(default_factory=dict, repr=False)
+    layers: tuple[Hidden, ...] = field(default=(), repr=False)

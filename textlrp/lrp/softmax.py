@@ -1,0 +1,82 @@
+"""Softmax: by its Taylor expansion, in equal parts, or held constant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from textlrp.guard.trees import replace
+from textlrp.lrp.context import Context
+from textlrp.lrp.postings import Postings
+from textlrp.lrp.surrogate import MASKED, Saved, Surrogate, rule_backward
+from textlrp.results import ledger
+from textlrp.rules import Frozen, Uniform
+
+
+class TaylorSoftmax(Surrogate):
+    """Softmax by its Taylor expansion: the plain gradient, ``c_s = p (c_p - sum(p c_p))``.
+
+    Achtibat et al. 2024, eq. 13 (proposition 3.1). What the expansion leaves over, ``sum(p c_p) - sum(s c_s)``, goes
+    to the ledger. Because ``sum(c_s) = 0`` in each row, ``sum(s c_s) = sum(log(p) c_s)``: only ``p`` is kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, p: Tensor, dim: int, postings: Postings) -> Any:
+        ctx.mark_dirty(p)
+        ctx.save_for_backward(p)
+        ctx.dim, ctx.postings, ctx.dtype = dim, postings, s.dtype
+        return p
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        (p,) = saved
+        weighted = p * c
+        c_s = torch.addcmul(weighted, p, weighted.sum(ctx.dim, keepdim=True), value=-1)
+        tiny = torch.finfo(p.dtype).tiny
+        ctx.postings.post(ledger.SOFTMAX, weighted - c_s * p.clamp_min(tiny).log_())
+        return c_s.to(ctx.dtype), None, None, None
+
+
+class UniformSoftmax(Surrogate):
+    """Softmax by the uniform rule: ``R_i = sum_j(p_j c_j) / n`` to each of the ``n`` scores that no mask has set.
+
+    The multiplier is ``R_i / s_i``. The stabilizer gets the share of a score of exactly 0, and the relevance of a row
+    of masked scores alone.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, p: Tensor, dim: int, postings: Postings) -> Any:
+        ctx.mark_dirty(p)
+        ctx.save_for_backward(s, p)
+        ctx.dim, ctx.postings = dim, postings
+        return p
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        s, p = saved
+        row = (p * c).sum(ctx.dim, keepdim=True)
+        kept = s > MASKED
+        share = row / kept.sum(ctx.dim, keepdim=True).clamp_min(1)
+        received = kept & (s != 0)
+        ctx.postings.post(ledger.STABILIZER, row - (share * received).sum(ctx.dim, keepdim=True))
+        return torch.where(received, share / torch.where(received, s, 1.0), 0.0).to(s.dtype), None, None, None
+
+
+def softmax(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
+    """Give a softmax its rule."""
+    scores = args[0] if args else kwargs["input"]
+    dim = kwargs["dim"] if "dim" in kwargs else args[1]
+    if context.scores is not None:
+        context.scores.look_at(scores, dim)
+    rule = context.rules.softmax
+    if isinstance(rule, Frozen):
+        context.count(func, "frozen")
+        return func(*replace(args, Tensor.detach), **kwargs)
+    context.count(func, "uniform" if isinstance(rule, Uniform) else "Taylor")
+    p = func(*replace(args, Tensor.detach), **replace(kwargs, Tensor.detach))
+    surrogate = UniformSoftmax if isinstance(rule, Uniform) else TaylorSoftmax
+    return surrogate.apply(scores, p, dim, context.postings)

@@ -13,10 +13,10 @@ import dataclasses
 import difflib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from textlrp.basics.files import read_json, write_whole
 from textlrp.basics.options import as_real, brief
@@ -149,6 +149,30 @@ class Gradient:
     """The plain gradient of elementwise functions, ``c_x = f'(x) c_y``; what is left over is posted as a constant."""
 
 
+class LinearRule(Protocol):
+    """A rule for linear maps of one's own: any object with this method.
+
+    ``examples/own_rule.py`` writes one and tests it. In JSON such a rule is the name of its class.
+    """
+
+    def multiplier(self, linear_map: Any, c: Any, post: Callable[[str, Any], None]) -> Any:
+        """Share out the relevance ``y c`` of the outputs of a linear map.
+
+        The law: ``sum(x c_x)`` plus everything posted equals ``sum(y c)``, or the ledger does not balance.
+
+        Args:
+            linear_map: a :class:`textlrp.lrp.linear_rules.LinearMap`: the input ``x``, the output ``y``, ``weight``,
+                ``bias`` (or None), and ``apply(x, weight)``, the map without its bias, whatever torch function the
+                model called (a linear layer, a convolution, a matrix product).
+            c: the multipliers of the outputs, a tensor of the shape of ``y``.
+            post: ``post("biases", values)`` credits a row of the ledger with the sum of a tensor that has the shape of
+                the outputs or of the inputs: the share of the bias, and ``"stabilizer"`` for what no input gets.
+
+        Returns:
+            The multipliers of the inputs, a tensor of the shape of ``x``: their relevance divided by ``x``.
+        """
+
+
 Linear = LRP0 | Epsilon | Gamma | ZPlus | AlphaBeta | WSquare | Flat | Pass
 
 
@@ -201,7 +225,7 @@ class Rules:
     """A set of propagation rules.
 
     Attributes:
-        linear: the rule for linear maps and convolutions.
+        linear: the rule for linear maps and convolutions; one of one's own is any :class:`LinearRule`.
         embedding: the rule for the lookup of a token, a linear map of a vector that is one at its id and zero at all
             others; what a rule gives to the ids that are not there goes to the ledger's row ``stabilizer``.
         softmax: the rule for attention weights and every other softmax.
@@ -214,7 +238,7 @@ class Rules:
             one, and a later pattern before an earlier one. Kept as a tuple of pairs.
     """
 
-    linear: Linear = field(default_factory=LRP0)
+    linear: Linear | LinearRule = field(default_factory=LRP0)
     embedding: Linear = field(default_factory=LRP0)
     softmax: Taylor | Frozen | Uniform = field(default_factory=Taylor)
     product: Uniform | Taylor | Frozen = field(default_factory=Uniform)
@@ -225,9 +249,10 @@ class Rules:
     def __post_init__(self) -> None:
         for kind, known in CATALOG.items():
             rule = getattr(self, kind)
-            if type(rule) not in known.values():
-                listed = ", ".join(f"{each.__name__}()" for each in known.values())
-                raise InputError(f"{kind} takes one of {listed}, not {rule!r}")
+            if type(rule) not in known.values() and not (kind == "linear" and _is_own(rule)):
+                listed = ", ".join(f"{rule_class.__name__}()" for rule_class in known.values())
+                more = ", or an object with the method multiplier" if kind == "linear" else ""
+                raise InputError(f"{kind} takes one of {listed}{more}, not {brief(rule)}")
         given = self.overrides.items() if isinstance(self.overrides, Mapping) else self.overrides
         if not isinstance(given, Iterable):
             raise InputError(f"overrides is a mapping from patterns of module paths to Rules, not {brief(given)}")
@@ -251,8 +276,9 @@ class Rules:
     def preset(cls, name: str) -> Rules:
         """Return the preset of that name.
 
-        ``attnlrp``: Achtibat et al. 2024. ``cp-lrp``: Ali et al. 2022, attention weights held constant. ``lrp-0``,
-        ``epsilon``, ``gamma``: that rule for linear maps, and for the rest the rules of ``attnlrp``.
+        ``attnlrp``: Achtibat et al. 2024. ``cp-lrp``: Ali et al. 2022, attention weights held constant. ``epsilon``,
+        ``gamma``: that rule for linear maps, and for the rest the rules of ``attnlrp``. ``lrp-0``: another name of
+        ``attnlrp``, which has LRP-0 for linear maps.
 
         Raises:
             InputError: no preset has that name.
@@ -295,8 +321,8 @@ class Rules:
         values: dict[str, Any] = {}
         for kind, known in CATALOG.items():
             rule = getattr(self, kind)
-            name = next(name for name, each in known.items() if each is type(rule))
-            values[kind] = {"rule": name, **dataclasses.asdict(rule)}
+            name = next((name for name, rule_class in known.items() if rule_class is type(rule)), None)
+            values[kind] = {"own": type(rule).__name__} if name is None else {"rule": name, **dataclasses.asdict(rule)}
         if self.overrides:
             values["overrides"] = {pattern: rules.to_dict() for pattern, rules in self.overrides}
         return values
@@ -309,8 +335,12 @@ class Rules:
         return written
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Rules:
+    def from_dict(cls, values: Mapping[str, Any], own: Mapping[str, LinearRule] | None = None) -> Rules:
         """Rebuild rules from :meth:`to_dict`; a kind that is left out follows its default, a name stands for a rule.
+
+        Args:
+            values: the rules.
+            own: rules of one's own by the name of their class: no file makes Python import anything.
 
         Raises:
             InputError: a kind, a rule or one of its numbers is unknown.
@@ -324,6 +354,9 @@ class Rules:
         for kind in CATALOG.keys() & values.keys():
             described = values[kind]
             options = dict(described) if isinstance(described, Mapping) else {"rule": described}
+            if kind == "linear" and options.keys() == {"own"}:
+                chosen[kind] = _own_rule(options["own"], own or {})
+                continue
             name = options.pop("rule", None)
             if not isinstance(name, str) or name not in CATALOG[kind]:
                 raise InputError(f"{kind} has no rule {brief(name)}: it has {', '.join(CATALOG[kind])}")
@@ -334,16 +367,35 @@ class Rules:
         overrides = values.get("overrides", {})
         if not isinstance(overrides, Mapping):
             raise InputError(f"overrides is an object from patterns of module paths to rules, not {overrides!r}")
-        return cls(**chosen, overrides={pattern: cls.from_dict(each) for pattern, each in overrides.items()})
+        return cls(**chosen, overrides={pattern: cls.from_dict(rules, own) for pattern, rules in overrides.items()})
 
     @classmethod
-    def from_json(cls, source: str | Path) -> Rules:
+    def from_json(cls, source: str | Path, own: Mapping[str, LinearRule] | None = None) -> Rules:
         """Rebuild rules from JSON text or from the file at a path.
+
+        Args:
+            source: the text or the path.
+            own: rules of one's own by the name of their class, as :meth:`from_dict` takes them.
 
         Raises:
             InputError: the file is missing, or holds no rules.
         """
-        return cls.from_dict(read_json(source))
+        return cls.from_dict(read_json(source), own)
+
+
+def _is_own(rule: object) -> bool:
+    """Return whether an object is a rule for linear maps of one's own."""
+    return not isinstance(rule, type) and callable(getattr(rule, "multiplier", None))
+
+
+def _own_rule(name: object, own: Mapping[str, LinearRule]) -> LinearRule:
+    if not isinstance(name, str) or name not in own:
+        listed = f", not only {', '.join(map(repr, own))}" if own else ""
+        raise InputError(
+            f"linear is a rule of one's own, {brief(name)}, which a file cannot hold: read the rules in Python with "
+            f"Rules.from_json(..., own={{{brief(name)}: rule}}){listed}"
+        )
+    return own[name]
 
 
 #: Sets of rules by name. ``attnlrp``: Achtibat et al. 2024. ``cp-lrp``: Ali et al. 2022, attention weights and norms

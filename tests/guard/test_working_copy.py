@@ -13,7 +13,7 @@ from torch import nn
 
 import textlrp
 from textlrp.errors import ModelError
-from textlrp.lrp import working_copy
+from textlrp.guard import working_copy
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -179,10 +179,10 @@ def test_what_refers_to_a_module_refers_to_its_copy(change):
     ran, own = [], id(model.layer)
     model.layer.register_forward_pre_hook(lambda module, args: ran.append(id(module) == own))
     model.train()
-    found = textlrp.propagate(model, 0, at=["layer"], input_ids=IDS)
+    found = textlrp.propagate(model, 0, capture=["layer"], input_ids=IDS)
     assert torch.equal(found.logits, expected)
     assert found.ledgers[0].balanced
-    assert found.latent["layer"][0].multiplier.abs().sum() > 0
+    assert found.captured["layer"][0].multiplier.abs().sum() > 0
     assert not any(ran)
     assert model.training
     assert all(p.requires_grad for p in model.parameters())

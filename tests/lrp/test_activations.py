@@ -12,7 +12,8 @@ from transformers.activations import ACT2FN
 
 import textlrp
 from textlrp.errors import UnsupportedOperationError
-from textlrp.lrp.activations import anchor_of_function, anchor_of_module, composed_activations
+from textlrp.lrp.activations import composed_activations, signature
+from textlrp.lrp.elementwise import anchor
 
 
 class Function(nn.Module):
@@ -206,6 +207,14 @@ def test_looking_does_not_touch_the_module():
     assert composed_activations(nn.Sequential(module)) == [module]
     assert module.calls == 0
     assert module.training
+
+
+def anchor_of_function(function, args, options, like):
+    return anchor(lambda x: function(x, *args, **options), like, None)
+
+
+def anchor_of_module(module, like):
+    return anchor(module.forward, like, signature(module))
 
 
 def test_anchors_of_functions():

@@ -20,9 +20,9 @@ def double():
 
 def test_the_classifier_and_the_pooler_hold_the_whole_logit(double):
     model, inputs = double
-    found = textlrp.propagate(model, 1, at=["classifier", "dropout", "bert.pooler"], **inputs)
-    assert list(found.latent) == ["classifier", "dropout", "bert.pooler"]
-    (head,), (dropped,), (pooled,) = found.latent.values()
+    found = textlrp.propagate(model, 1, capture=["classifier", "dropout", "bert.pooler"], **inputs)
+    assert list(found.captured) == ["classifier", "dropout", "bert.pooler"]
+    (head,), (dropped,), (pooled,) = found.captured.values()
     torch.testing.assert_close(head.activation, found.logits)
     torch.testing.assert_close(head.relevance.sum(-1), found.logits[:, 1])
     assert torch.equal(head.multiplier[0], torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))
@@ -38,11 +38,11 @@ def test_to_look_changes_nothing(double):
     hooks = [len(module._forward_hooks) for module in model.modules()]
     plain = textlrp.propagate(model, 0, **inputs)
     seen = textlrp.propagate(
-        model, 0, at=[path for path, _ in model.named_modules() if path.endswith("output")], **inputs
+        model, 0, capture=[path for path, _ in model.named_modules() if path.endswith("output")], **inputs
     )
     assert torch.equal(seen.relevance, plain.relevance)
     assert seen.ledgers == plain.ledgers
-    assert len(seen.latent) == 2 * model.config.num_hidden_layers
+    assert len(seen.captured) == 2 * model.config.num_hidden_layers
     assert hooks == [len(module._forward_hooks) for module in model.modules()]
 
 
@@ -50,14 +50,15 @@ def test_a_condition_lets_the_chosen_channels_go_on(double):
     model, inputs = double
     width = model.config.hidden_size
     plain = textlrp.propagate(model, 1, **inputs)
-    parts = [textlrp.propagate(model, 1, at={"bert.pooler": chosen}, **inputs) for chosen in ([0, 3], range(width))]
+    pooled = {"capture": ["bert.pooler"], **inputs}
+    parts = [textlrp.propagate(model, 1, keep={"bert.pooler": kept}, **pooled) for kept in ([0, 3], range(width))]
     rest = [i for i in range(width) if i not in (0, 3)]
-    others = textlrp.propagate(model, 1, at={"bert.pooler": rest}, **inputs)
+    others = textlrp.propagate(model, 1, capture=["bert.pooler"], keep={"bert.pooler": rest}, **inputs)
     torch.testing.assert_close(parts[0].relevance + others.relevance, plain.relevance)
     torch.testing.assert_close(parts[1].relevance, plain.relevance)
     for found in (*parts, others):
         assert all(ledger.balanced for ledger in found.ledgers)
-    latent = parts[0].latent["bert.pooler"][0].relevance
+    latent = parts[0].captured["bert.pooler"][0].relevance
     expected = latent[:, rest].sum(-1)
     torch.testing.assert_close(
         torch.tensor([e["masked"] for e in parts[0].ledgers]), expected.float(), rtol=1e-5, atol=1e-6
@@ -70,12 +71,12 @@ def test_a_mask_chooses_tokens_too(double):
     mask = torch.zeros(inputs["input_ids"].shape, dtype=torch.bool)
     mask[:, 2] = True
     last = f"bert.encoder.layer.{model.config.num_hidden_layers - 1}.output"
-    found = textlrp.propagate(model, 1, at={last: mask[..., None]}, **inputs)
+    found = textlrp.propagate(model, 1, keep={last: mask[..., None]}, **inputs)
     assert all(ledger.balanced for ledger in found.ledgers)
     # The classifier reads the first token alone, so nothing comes by way of the third.
     assert float(found.relevance.abs().max()) == 0.0
     mask[:, 0] = True
-    both = textlrp.propagate(model, 1, at={last: mask[..., None], "classifier": [1]}, **inputs)
+    both = textlrp.propagate(model, 1, keep={last: mask[..., None], "classifier": [1]}, **inputs)
     torch.testing.assert_close(both.relevance, textlrp.propagate(model, 1, **inputs).relevance)
 
 
@@ -85,8 +86,8 @@ def test_every_architecture_can_be_looked_into(name):
     inputs = tiny_models.inputs(model, name)
     table = model.get_input_embeddings()
     path = next(path for path, module in model.named_modules() if module is table)
-    found = textlrp.propagate(model, 0, at=[path], **inputs)
-    (run,) = found.latent[path]
+    found = textlrp.propagate(model, 0, capture=[path], **inputs)
+    (run,) = found.captured[path]
     total = run.relevance.flatten(1).sum(-1)
     tokens = torch.tensor([ledger["tokens"] + ledger["special tokens"] for ledger in found.ledgers])
     torch.testing.assert_close(total, tokens, rtol=1e-4, atol=1e-5)
@@ -95,25 +96,28 @@ def test_every_architecture_can_be_looked_into(name):
 def test_a_module_that_runs_several_times_is_seen_each_time():
     model = tiny_models.build("albert")
     (group,) = [path for path, module in model.named_modules() if type(module).__name__ == "AlbertLayer"]
-    found = textlrp.propagate(model, 0, at=[group], **tiny_models.inputs(model, "albert"))
-    assert len(found.latent[group]) == model.config.num_hidden_layers
+    found = textlrp.propagate(model, 0, capture=[group], **tiny_models.inputs(model, "albert"))
+    assert len(found.captured[group]) == model.config.num_hidden_layers
 
 
 @pytest.mark.parametrize(
-    ("at", "message"),
+    ("options", "message"),
     [
-        (["clasifier"], "has no module 'clasifier'; near are 'classifier'"),
-        ({"classifier": [3]}, "the condition at 'classifier' is a list of channels from 0 to 2, or a mask"),
-        ({"classifier": 0.5}, "the condition at 'classifier' is a list of channels"),
-        ({"classifier": []}, "the condition at 'classifier' is a list of channels"),
+        ({"capture": ["clasifier"]}, "has no module 'clasifier'; near are 'classifier'"),
+        ({"keep": {"classifier": [3]}}, "keep at 'classifier' is a list of channels from 0 to 2, or a mask"),
+        ({"keep": {"classifier": 0.5}}, "keep at 'classifier' is a list of channels"),
+        ({"keep": {"classifier": []}}, "keep at 'classifier' is a list of channels"),
         (
-            {"classifier": torch.ones(7, dtype=torch.bool)},
+            {"keep": {"classifier": torch.ones(7, dtype=torch.bool)}},
             r"the mask at 'classifier' has the shape \[7\]",
         ),
-        (["bert.encoder.layer.0.attention.self.dropout"], "did not run, so nothing can be seen of it"),
+        ({"capture": ["bert.encoder.layer.0.attention.self.dropout"]}, "did not run, so nothing can be captured"),
+        ({"keep": {"bert.encoder.layer.0.attention.self.dropout": [0]}}, "did not run, so nothing can be captured"),
+        ({"capture": "classifier"}, "capture is a list of paths of modules, not 'classifier'"),
+        ({"keep": ["classifier"]}, "keep is a mapping from paths of modules to channels or masks"),
     ],
 )
-def test_what_cannot_be_looked_at_is_said_so(bert, at, message):
+def test_what_cannot_be_looked_at_is_said_so(bert, options, message):
     model, inputs = bert
     with pytest.raises(InputError, match=message):
-        textlrp.propagate(model, 0, at=at, **inputs)
+        textlrp.propagate(model, 0, **options, **inputs)

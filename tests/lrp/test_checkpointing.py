@@ -100,10 +100,10 @@ def test_several_targets():
         assert_same(each, textlrp.propagate(model, i, **inputs))
 
 
-@pytest.mark.parametrize("options", [{"layers": True}, {"at": ["bert.encoder.layer.0"]}], ids=["layers", "at"])
+@pytest.mark.parametrize("options", [{"layers": True}, {"capture": ["bert.encoder.layer.0"]}], ids=["layers", "capture"])
 def test_who_looks_into_blocks_cannot_forget_them(options):
     model = tiny_models.build("bert")
-    with pytest.raises(InputError, match="checkpointing=True lets go of what is inside the blocks"):
+    with pytest.raises(InputError, match="checkpointing=True lets go of the activations inside the blocks"):
         textlrp.propagate(model, 0, checkpointing=True, **options, **tiny_models.inputs(model, "bert"))
 
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from textlrp.lrp import coverage
-from textlrp.lrp.surrogates import Square
+from textlrp.lrp.elementwise import Square
 
 
 class Custom(torch.autograd.Function):
@@ -131,3 +131,11 @@ def test_the_trail_names_the_innermost_module_and_leaves():
     assert owners["Addmm"] == "inner.0 (Linear)"
     assert y.grad_fn in trail.owner
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_every_name_in_the_list_of_trusted_nodes_is_a_node_of_this_torch():
+    """A name that no node has would trust whatever a later torch gives that name."""
+    nodes = {coverage._operation(name) for name in dir(torch._C._functions)}
+    assert coverage._LINEAR - nodes == set()
+    assert coverage._BILINEAR.keys() - nodes == set()
+    assert any(name.startswith(coverage._ATTENTION) for name in nodes)

@@ -10,8 +10,7 @@ from torch import nn
 from written_models import ATTENTION, Checkpointed
 
 import textlrp
-from textlrp.lrp import propagation
-from textlrp.lrp.dispatch import Interception
+from textlrp.lrp import attempt, propagation
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -22,15 +21,15 @@ SEVERAL = (0, 1, 2, torch.tensor([1.0, -1.0, 0.5]), [2, 0, 1])
 def passes(monkeypatch):
     """How many targets each backward pass took, and whether it arrived."""
     taken = []
-    backward = Interception.backward
+    backward = attempt._backward
 
-    def counted(self, logits, weights, last):
+    def counted(interception, logits, weights, last):
         taken.append((len(weights), False))
-        found = backward(self, logits, weights, last)
+        found = backward(interception, logits, weights, last)
         taken[-1] = (len(weights), True)
         return found
 
-    monkeypatch.setattr(Interception, "backward", counted)
+    monkeypatch.setattr(attempt, "_backward", counted)
     return taken
 
 
@@ -60,7 +59,7 @@ def test_several_targets_pass_back_at_once(name, rules, passes, monkeypatch):
     together = propagation.propagate_targets(model, SEVERAL, rules, **inputs)
     assert {*passes} == {(5, True)}
     passes.clear()
-    monkeypatch.setattr(propagation, "_AT_ONCE", 1)
+    monkeypatch.setattr(attempt, "_AT_ONCE", 1)
     agree(together, propagation.propagate_targets(model, SEVERAL, rules, **inputs))
     assert {*passes} == {(1, True)}
 
@@ -81,7 +80,7 @@ def test_several_targets_of_one_document_equal_each(name, rules, attention, pass
 
 def test_as_many_targets_at_once_as_memory_allows(bert, passes, monkeypatch):
     model, inputs = bert
-    monkeypatch.setattr(propagation, "_AT_ONCE", 3 * inputs["input_ids"].numel() + 5)
+    monkeypatch.setattr(attempt, "_AT_ONCE", 3 * inputs["input_ids"].numel() + 5)
     found = propagation.propagate_targets(model, [0, 1, 2, 0, 1, 2, 0], **inputs)
     assert passes == [(3, True), (3, True), (1, True)]
     agree(found, [found[i] for i in (0, 1, 2, 0, 1, 2, 0)], 1e-5)

@@ -11,7 +11,7 @@ from torch import nn
 
 import textlrp
 from textlrp.errors import UnbalancedLedgerError
-from textlrp.lrp.hidden.states import Inside
+from textlrp.lrp.hidden.states import HiddenStates
 from textlrp.results.ledger import OTHER_PATHS
 
 pytestmark = pytest.mark.usefixtures("one_core")
@@ -38,7 +38,7 @@ def test_a_layer_holds_what_its_blocks_output_holds(models: Any, name: str, bloc
     block = block or "transformer.layer"
     seen = textlrp.propagate(model, 1, rules, layers=True, **inputs)
     assert [layer.name for layer in seen.layers] == ["embeddings", f"{block}.0", f"{block}.1"]
-    latent = textlrp.propagate(model, 1, rules, at=[f"{block}.0", f"{block}.1"], **inputs).latent
+    latent = textlrp.propagate(model, 1, rules, capture=[f"{block}.0", f"{block}.1"], **inputs).captured
     for layer in seen.layers[1:]:
         (found,) = latent[layer.name]
         expected = found.relevance.sum(-1)
@@ -62,7 +62,7 @@ def test_a_head_has_its_part_of_the_attentions_result(models: Any, attention: st
     model, inputs = models("bert", attention=attention)
     path = "bert.encoder.layer.0.attention.self"
     seen = textlrp.propagate(model, 1, layers=True, **inputs)
-    (found,) = textlrp.propagate(model, 1, at=[path], **inputs).latent[path]
+    (found,) = textlrp.propagate(model, 1, capture=[path], **inputs).captured[path]
     heads = seen.layers[1].heads
     assert list(heads) == [path]
     expected = found.relevance.unflatten(-1, (model.config.num_attention_heads, -1)).sum((1, 3))
@@ -82,7 +82,7 @@ def test_paths_of_norms_in_front_are_the_branches_under_the_multiplier_of_the_ou
     model, inputs = models("gpt2")
     blocks = [f"transformer.h.{i}" for i in range(2)]
     at = [f"{block}{part}" for block in blocks for part in ("", ".attn", ".mlp")]
-    latent = textlrp.propagate(model, 1, at=at, **inputs).latent
+    latent = textlrp.propagate(model, 1, capture=at, **inputs).captured
     layers = textlrp.propagate(model, 1, layers=True, **inputs).layers
     for block, layer in zip(blocks, layers[1:], strict=True):
         c = latent[block][0].multiplier
@@ -99,7 +99,7 @@ def test_paths_of_norms_behind_pass_the_norms(models: Any) -> None:
     block = "bert.encoder.layer.1"
     norms = {part: model.get_submodule(f"{block}.{part}.LayerNorm") for part in ("attention.output", "output")}
     at = ["bert.encoder.layer.0", block, *(f"{block}.{part}.dense" for part in norms)]
-    latent = {path: found[0] for path, found in textlrp.propagate(model, 1, at=at, **inputs).latent.items()}
+    latent = {path: found[0] for path, found in textlrp.propagate(model, 1, capture=at, **inputs).captured.items()}
     layer = textlrp.propagate(model, 1, layers=True, **inputs).layers[2]
     x = latent["bert.encoder.layer.0"].activation
     attended, network = (latent[f"{block}.{part}.dense"].activation for part in norms)
@@ -192,7 +192,7 @@ def test_books_that_do_not_close_at_a_layer_are_an_error(models: Any, monkeypatc
     def blind(self: Any, written: Any, x: Any) -> Any:
         return x
 
-    monkeypatch.setattr(Inside, "_around", blind)
+    monkeypatch.setattr(HiddenStates, "_around", blind)
     textlrp.propagate(model, 0, layers=True, **inputs)  # nothing goes around a BERT's layers
     model, inputs = models("bart")
     with pytest.raises(UnbalancedLedgerError, match="the ledger does not balance"):

@@ -63,7 +63,7 @@ class ComposedActivations(Observer):
             name = type(module).__name__
             if isinstance(context.rules.nonlinearity, Gradient):
                 return elementwise.plain_gradient(context, module.forward, x, name)
-            at_zero, slope = elementwise.anchor(module.forward, x, _signature(module))
+            at_zero, slope = elementwise.anchor(module.forward, x, signature(module))
             return elementwise.identity(context, x, y, at_zero or 0.0, slope, name)
 
 
@@ -91,7 +91,7 @@ def _excluded(sort: Any) -> bool:
 
 
 def _verdict(module: nn.Module) -> bool:
-    key = _signature(module)
+    key = signature(module)
     if key is None:
         return _is_elementwise(module)
     if key not in _verdicts:
@@ -101,7 +101,7 @@ def _verdict(module: nn.Module) -> bool:
     return _verdicts[key]
 
 
-def _signature(module: nn.Module) -> Any:
+def signature(module: nn.Module) -> Any:
     """Return a key that two modules of the same behavior share, or None where that cannot be told."""
     if module._parameters:
         return None

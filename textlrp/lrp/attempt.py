@@ -143,6 +143,7 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
                 )
             weights = request.weights(logits, context.postings.dtype)
             ruleless = logits.requires_grad and coverage.ruleless(logits.grad_fn, context.products)
+        met = context.met  # before blocks run again on the way back
         at_once = 1 if hidden is not None else max(1, _AT_ONCE // request.input_ids.numel())
         while len(propagations) < len(weights) and not ruleless:
             several = weights[len(propagations) : len(propagations) + at_once]
@@ -153,12 +154,14 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
                 raise
             except Exception as error:
                 if len(several) == 1 or not isinstance(error, RuntimeError):
-                    raise _BackwardFailed from error
+                    if plan.checkpointing or context.gated:
+                        raise _BackwardFailed from error
+                    raise
                 at_once = 1  # torch cannot map this pass over several targets; an error of the pass itself comes again
                 continue
             with torch._C.DisableTorchFunction():
                 layers = () if hidden is None else hidden.states()
-                propagations += _close(request, context, logits, several, arrived, rows, layers)
+                propagations += _close(request, context, logits, several, arrived, rows, met, layers)
     if ruleless:
         raise _hidden_operations(request, plan) or UnsupportedOperationError(
             "an operation of the model met no rule, and a second run did not show which"
@@ -267,10 +270,11 @@ def _close(
     weights: list[Tensor],
     arrived: Tensor,
     rows: dict[str, Tensor],
+    met: dict[tuple[str, str], int],
     layers: tuple[Hidden, ...],
 ) -> list[Propagation]:
     """Add up what arrived at the ids and what was posted: for each target, one ledger for each document."""
-    logits, met, rounding = logits.detach(), context.met, _rounding(request, context)
+    logits, rounding = logits.detach(), _rounding(request, context)
     arrived = arrived.reshape(-1, *request.input_ids.shape)
     padding, special_tokens_mask = request.padding(), request.special_tokens_mask
     relevance, apart = arrived, padding

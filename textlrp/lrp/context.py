@@ -73,6 +73,7 @@ class Context:
         counts: how often each torch function, or each module by its name, met which rule.
         looked_up: whether the ids were looked up in a table.
         sampled: whether the model drew random numbers.
+        gated: whether a gated unit was one node.
         running: whether the model is on its way up, in the pass that is explained.
         scale: what multipliers are larger by on their way back. Those of a wide model are so small that float16 would
             lose their digits; a power of two does not change them otherwise.
@@ -99,7 +100,7 @@ class Context:
         self.root = torch.zeros((), dtype=dtype, device=input_ids.device, requires_grad=True)
         self.products: set[Any] = set()
         self.counts: dict[tuple[Any, str], int] = defaultdict(int)
-        self.looked_up = self.sampled = self.running = False
+        self.looked_up = self.sampled = self.gated = self.running = False
         self.scale = 1.0
         self.scores: Scores | None = None
         self.shape = input_ids.shape

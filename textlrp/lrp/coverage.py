@@ -24,18 +24,15 @@ from textlrp.lrp.surrogate import Surrogate
 _LINEAR = frozenset(
     """
     AccumulateGrad Add Sub Rsub Neg Sum Mean Nansum Cumsum Trace Clone Alias View UnsafeView ReshapeAlias
-    AsStrided CopySlices CopyBackwards Copy ToCopy Transpose T Permute Movedim Expand Repeat RepeatInterleave
-    Unsqueeze Squeeze Flatten Unflatten Slice Select Narrow Split SplitWithSizes UnsafeSplit Unbind Stack Cat
-    Index IndexPut IndexPutImpl IndexSelect IndexAdd IndexCopy IndexFill Gather Scatter ScatterAdd Take
-    Fill MaskedFill MaskedSelect MaskedScatter Where Roll Flip Tril Triu Diagonal DiagonalScatter DiagEmbed Diag
-    Unfold UnfoldBackward Im2Col Col2Im ConstantPadNd ReflectionPad1D ReplicationPad1D Embedding AvgPool1D
-    AvgPool2D AdaptiveAvgPool1D AdaptiveAvgPool2D UpsampleNearest1D UpsampleLinear1D UpsampleNearest2D
-    UpsampleBilinear2D Max Min Amax Amin Topk Sort Kthvalue Median Nanmedian Cummax Cummin MaxPool1D
-    MaxPool2DWithIndices MaxPool3DWithIndices AdaptiveMaxPool1D AdaptiveMaxPool2D Relu LeakyRelu Abs Real Imag
-    ViewAsReal ViewAsComplex ViewAsRealPhysical Conj ConjPhysical FftC2C FftR2C FftC2R NanToNum ToDtype
-    PixelShuffle SelectScatter SliceScatter NativeBatchNorm CudnnBatchNorm NativeChannelShuffle Permute0 Lift
-    Detach Contiguous NativeDropout Squeeze0 Chunk ToDevice Hstack Ones Identity Error Maximum Minimum
-    ScatterReduce
+    AsStrided CopySlices CopyBackwards ToCopy Transpose T Permute Expand Repeat Unsqueeze Squeeze Slice Select
+    Split SplitWithSizes UnsafeSplit Unbind Stack Cat Index IndexPut IndexPutImpl IndexSelect IndexAdd IndexCopy
+    IndexFill Gather Scatter ScatterAdd Take Fill MaskedFill MaskedSelect MaskedScatter Where Roll Flip Tril
+    Triu Diagonal DiagonalScatter DiagEmbed Unfold UnfoldBackward Im2Col Col2Im ConstantPadNd ReflectionPad1D
+    ReplicationPad1D Embedding AvgPool2D AdaptiveAvgPool2D UpsampleNearest1D UpsampleLinear1D UpsampleNearest2D
+    UpsampleBilinear2D Max Min Amax Amin Topk Sort Kthvalue Median Nanmedian Cummax Cummin MaxPool2DWithIndices
+    MaxPool3DWithIndices AdaptiveMaxPool2D Relu LeakyRelu Abs ViewAsReal ViewAsComplex Conj ConjPhysical FftC2C
+    FftR2C FftC2R NanToNum PixelShuffle SelectScatter SliceScatter NativeBatchNorm CudnnBatchNorm Lift
+    NativeDropout Chunk Error Maximum Minimum ScatterReduce
     """.split()
 )
 # Nodes that multiply: linear if one factor carries relevance. The positions are those of the factors.
@@ -46,8 +43,6 @@ _BILINEAR = {
     "Mv": (0, 1),
     "Dot": (0, 1),
     "Vdot": (0, 1),
-    "LinalgVecdot": (0, 1),
-    "Kron": (0, 1),
     "Addmm": (1, 2),
     "Addbmm": (1, 2),
     "Baddbmm": (1, 2),

@@ -12,25 +12,85 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import Parameter
 
 from textlrp.errors import InputError
+from textlrp.guard import torch_internals
 from textlrp.lrp import operations, token_tracking
 from textlrp.lrp.context import Context
 from textlrp.lrp.linear_rules import Apply, Redistribution
+from textlrp.lrp.postings import Postings
+from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward
 from textlrp.results import ledger
 from textlrp.rules import LRP0, Epsilon, Pass
+
+#: The largest share of rows or columns with a multiplier that is worth picking them out, how many rows are looked at
+#: first, and how many elements a multiplier has at least that is worth a look.
+_SPARSE, _LOOKS, _WORTH = 0.75, 8, 1 << 13
+
+
+class PlainLinear(Surrogate):
+    """``y = W x + b`` by LRP-0, the plain gradient: ``c_x = W^T c_y``, and ``sum(b c_y)`` is posted.
+
+    Montavon et al. 2019. A classifier that reads one position of its last layer gives all other rows of that layer the
+    multiplier 0, and where attention weights are constant, a map that makes queries, keys and values at once has
+    multipliers at the values alone. Such rows and columns are left out of the product.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, postings: Postings) -> Any:
+        ctx.weight, ctx.bias, ctx.postings, ctx.shape, ctx.dtype = weight, bias, postings, x.shape, x.dtype
+        y = F.linear(x, weight, bias)
+        # A model could not write over a view that was made in here; this one passes for a tensor of its own.
+        return torch.ops.aten._unsafe_view.default(y, y.shape) if y._is_view() else y
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        if ctx.bias is not None:
+            ctx.postings.post_product(ledger.BIASES, c, ctx.bias)
+        c_x = _without_zeros(c.reshape(-1, c.shape[-1]), ctx.weight.to(c.dtype))  # another dtype under autocast
+        return c_x.view(ctx.shape).to(ctx.dtype), None, None, None
+
+
+def _without_zeros(c: Tensor, weight: Tensor) -> Tensor:
+    """Return ``c @ weight``; rows, or columns at the sides, that are zero in ``c`` are left out where that pays.
+
+    To know them an accelerator would have to be waited for, and a mapped pass cannot look at its values.
+    """
+    rows, width = c.shape
+    if not c.is_cpu or c.numel() < _WORTH or rows < _LOOKS or torch_internals.active_transform() is not None:
+        return c.mm(weight)
+    middle = c[rows // 2]
+    if not bool(middle[0]) or not bool(middle[-1]):
+        places = middle.nonzero()
+        low, high = (int(places[0]), int(places[-1]) + 1) if places.numel() else (0, width)
+        if high - low <= _SPARSE * width and not bool(c[:, :low].any()) and not bool(c[:, high:].any()):
+            return c[:, low:high].mm(weight[low:high])
+    # Some rows are looked at first: where they are dense, the others need not be read.
+    step = rows // _LOOKS
+    if int(c[step // 2 :: step].abs().amax(1).count_nonzero()) <= _SPARSE * _LOOKS:
+        live = c.abs().amax(1).nonzero().squeeze(1)
+        if live.numel() <= _SPARSE * rows:
+            return c.new_zeros(rows, weight.shape[1]).index_copy_(0, live, c.index_select(0, live).mm(weight))
+    return c.mm(weight)
 
 
 def linear(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:
     """``F.linear``."""
     named = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
+    x, weight = named["input"], named["weight"]
+    if isinstance(context.rules.linear, LRP0) and torch.is_grad_enabled() and x.dim() > 1 and type(weight) is Parameter:
+        context.count(func, "LRP-0")
+        out: Tensor = PlainLinear.apply(x, weight, named.get("bias"), context.postings)
+        return out
     rest = {key: value for key, value in kwargs.items() if key != "input"}
 
     def whole(x: Tensor) -> Tensor:
         y: Tensor = func(x, *args[1:], **rest)
         return y
 
-    return linear_map(context, func, named["input"], whole, F.linear, named["weight"], named.get("bias"))
+    return linear_map(context, func, x, whole, F.linear, weight, named.get("bias"))
 
 
 def convolution(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:

@@ -23,7 +23,7 @@ ATTENTION, FEED_FORWARD, RESIDUAL = "attention", "feed-forward", "residual"
 _STREAM = frozenset(
     """
     Clone Alias View UnsafeView ReshapeAlias AsStrided Transpose T Permute Expand Unsqueeze Squeeze ToCopy Slice Select
-    Add Sub Mul Div Mean Sum LayerNorm RMSNorm StandIn Copy CopyBackwards CopySlices MaskedFill Where Index
+    Add Sub Mul Div Mean Sum LayerNorm RMSNorm StandIn CopyBackwards CopySlices MaskedFill Where Index
     """.split()
 )
 _MOST = 64  # nodes between two junctions

@@ -12,7 +12,7 @@ from printed_terminal import printed
 from torch import nn
 
 import textlrp
-from textlrp.lrp.rounding import Scores
+from textlrp.lrp.attention_scores import Scores
 from textlrp.results.explanation import Explanation
 
 HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -140,12 +140,12 @@ def test_what_is_seen_inside_is_in_units_of_the_logit(dtype):
     model = tiny_models.build("bert", dtype=dtype)
     inputs, place = tiny_models.inputs(model, "bert"), "bert.encoder.layer.1"
     exact, found = (
-        (textlrp.propagate(each, 0, at=[place], **inputs), textlrp.propagate(each, 0, layers=True, **inputs))
+        (textlrp.propagate(each, 0, capture=[place], **inputs), textlrp.propagate(each, 0, layers=True, **inputs))
         for each in (copy.deepcopy(model).double(), model)
     )
     limit = 0.01 if dtype is torch.float16 else 0.1
-    pairs = [(exact[0].latent[place][0].relevance, found[0].latent[place][0].relevance)]
-    pairs += [(exact[0].latent[place][0].multiplier, found[0].latent[place][0].multiplier)]
+    pairs = [(exact[0].captured[place][0].relevance, found[0].captured[place][0].relevance)]
+    pairs += [(exact[0].captured[place][0].multiplier, found[0].captured[place][0].multiplier)]
     for left, right in zip(exact[1].layers, found[1].layers, strict=True):
         pairs.append((left.relevance, right.relevance))
         pairs += [(left.heads[key], right.heads[key]) for key in left.heads]

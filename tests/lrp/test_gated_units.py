@@ -11,8 +11,8 @@ from torch import nn
 
 import textlrp
 from textlrp.check import cost
-from textlrp.lrp import gates
 from textlrp.guard.model_guard import copied
+from textlrp.lrp import products
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -41,7 +41,7 @@ def both_ways(model, rules="attnlrp", ids=IDS):
     """Explain with gated units as one node, and taken apart."""
     with pytest.MonkeyPatch.context() as patch:
         found = textlrp.propagate(model, 0, rules, input_ids=ids)
-        patch.setattr(gates, "unit", lambda *args: None)
+        patch.setattr(products, "_gated_unit", lambda *args: None)
         return found, textlrp.propagate(model, 0, rules, input_ids=ids)
 
 
@@ -72,7 +72,7 @@ def test_relevance_is_neither_made_nor_lost(x, name):
     x = torch.tensor(x, dtype=torch.float64).requires_grad_()
     g = torch.linspace(-2, 2, len(x), dtype=torch.float64).requires_grad_()
     function = FUNCTIONS[name]
-    y = gates.Gate.apply(x, g, function(x.detach()) * g.detach(), function, 0.5)
+    y = products.GatedUnit.apply(x, g, function(x.detach()) * g.detach(), function, 0.5)
     c = torch.linspace(1, 3, len(x), dtype=torch.float64)
     y.backward(c)
     relevance = y.detach() * c
@@ -87,7 +87,7 @@ def test_gated_models(name):
     inputs = tiny_models.inputs(model, name)
     with pytest.MonkeyPatch.context() as patch:
         found = textlrp.propagate(model, [0, 1, 2], **inputs)
-        patch.setattr(gates, "unit", lambda *args: None)
+        patch.setattr(products, "_gated_unit", lambda *args: None)
         assert_same(found, textlrp.propagate(model, [0, 1, 2], **inputs))
 
 
@@ -141,8 +141,8 @@ def test_who_looks_at_the_gate_finds_its_multiplier():
     model = tiny_models.build("modernbert")
     inputs = tiny_models.inputs(model, "modernbert")
     path = next(path for path, module in model.named_modules() if path.endswith("mlp.act"))
-    found = textlrp.propagate(model, 0, at=[path], **inputs)
-    (seen,) = found.latent[path]
+    found = textlrp.propagate(model, 0, capture=[path], **inputs)
+    (seen,) = found.captured[path]
     assert seen.multiplier.abs().sum() > 0
     torch.testing.assert_close(found.relevance, textlrp.propagate(model, 0, **inputs).relevance)
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 import textlrp
 from textlrp import Rules
-from textlrp.lrp import surrogates
-from textlrp.lrp.maps import kept_by_lookup
-from textlrp.lrp.postings import Books
-from textlrp.lrp.redistribution import share_out
+from textlrp.lrp.linear_rules import LinearMap, multiplier
+from textlrp.lrp.lookup import kept_by_lookup
+from textlrp.lrp.postings import Postings
+from textlrp.lrp.softmax import UniformSoftmax
 from textlrp.rules import (
     AlphaBeta,
     Epsilon,
@@ -89,6 +89,15 @@ def case(seed, inputs, outputs):
     return x, weight, bias, c
 
 
+def shared_out(rule, apply, x, y, weight, bias, c):
+    """The relevance of the inputs, and what is posted, as a list of headings with tensors."""
+    posts = []
+    c_x = multiplier(
+        rule, LinearMap(x, y, weight, bias, apply), c, lambda heading, values: posts.append((heading, values))
+    )
+    return x * c_x, posts
+
+
 @settings(max_examples=1000)
 @given(rule=RULES, seed=SEEDS, inputs=st.integers(1, 5), outputs=st.integers(1, 4), biased=st.booleans())
 def test_a_rule_equals_its_plain_float64_twin(rule, seed, inputs, outputs, biased):
@@ -96,13 +105,13 @@ def test_a_rule_equals_its_plain_float64_twin(rule, seed, inputs, outputs, biase
     bias = bias if biased else numpy.zeros(outputs)
     y = x @ weight + bias
     expected, at_bias = twin(rule, x, weight, bias, y * c)
-    tensors = [torch.from_numpy(value)[None] for value in (x, y, y * c)]
+    tensors = [torch.from_numpy(value)[None] for value in (x, y, c)]
     added = torch.from_numpy(bias) if biased else None
-    found = share_out(rule, F.linear, *tensors[:2], torch.from_numpy(weight.T.copy()), added, tensors[2])
-    relevance = (tensors[0] * found.multiplier)[0].numpy()
+    found, posts = shared_out(rule, F.linear, *tensors[:2], torch.from_numpy(weight.T.copy()), added, tensors[2])
+    relevance = found[0].numpy()
     scale = numpy.abs(expected).max() + abs(at_bias) + 1e-30
     assert numpy.abs(relevance - expected)[x != 0].max(initial=0) <= 1e-9 * scale
-    posted = {heading: sum(float(p.sum()) for h, p in found.posts if h == heading) for heading, _ in found.posts}
+    posted = {heading: sum(float(p.sum()) for h, p in posts if h == heading) for heading, _ in posts}
     assert abs(posted.get("biases", 0.0) - at_bias) <= 1e-9 * scale
     total = relevance.sum() + math.fsum(posted.values())
     assert abs(total - (y * c).sum()) <= 1e-9 * (numpy.abs(y * c).sum() + scale)
@@ -132,21 +141,22 @@ def test_a_convolution_is_the_linear_map_that_it_is(kind, rule, seed):
     matrix, there = map(units, weight).flatten(1), map(units, torch.ones_like(weight)).flatten(1)
     y = map(x, weight)
     c = torch.randn(y.shape, generator=random, dtype=torch.float64)
-    found = share_out(rule, map, x, y, weight, None, y * c)
+    found, _ = shared_out(rule, map, x, y, weight, None, c)
     if isinstance(rule, Flat):
         # One for each input that a kernel reaches: a linear map of such weights.
         relevance = (there / (there.sum(0) + rule.epsilon)) @ (y * c).flatten()
     else:
-        plain = share_out(rule, F.linear, x.flatten(1), y.flatten(1), matrix.T, None, (y * c).flatten(1))
-        relevance = (x.flatten(1) * plain.multiplier)[0]
-    torch.testing.assert_close((x * found.multiplier).flatten(), relevance, rtol=1e-9, atol=1e-9)
+        plain, _ = shared_out(rule, F.linear, x.flatten(1), y.flatten(1), matrix.T, None, c.flatten(1))
+        relevance = plain[0]
+    torch.testing.assert_close(found.flatten(), relevance, rtol=1e-9, atol=1e-9)
 
 
 def test_a_map_is_passed_over():
-    x, c = torch.tensor([[1.0, -2.0, 0.0]]), torch.tensor([[0.5, 1.0, 3.0]])
-    found = share_out(Pass(), F.linear, x, x * 2, torch.eye(3), None, c)
-    assert (x * found.multiplier).tolist() == [[0.5, 1.0, 0.0]]
-    assert [(heading, float(values.sum())) for heading, values in found.posts] == [("stabilizer", 3.0)]
+    x, y = torch.tensor([[1.0, -2.0, 0.0]]), torch.tensor([[2.0, -4.0, 1.0]])
+    c = torch.tensor([[0.25, -0.25, 3.0]])
+    found, posts = shared_out(Pass(), F.linear, x, y, torch.eye(3), None, c)
+    assert found.tolist() == [[0.5, 1.0, 0.0]]
+    assert [(heading, float(values.sum())) for heading, values in posts] == [("stabilizer", 3.0)]
 
 
 @settings(max_examples=200)
@@ -307,13 +317,13 @@ def test_plain_gradients_everywhere_are_gradient_times_input(model_type):
 def test_the_uniform_rule_shares_the_relevance_of_a_softmax_out_in_equal_parts():
     s = torch.tensor([[0.5, -2.0, 1.5, -1e9], [0.0, 3.0, 1.0, -torch.inf]], dtype=torch.float64)
     c = torch.tensor([[1.0, -2.0, 0.5, 4.0], [2.0, 1.0, -1.0, 3.0]], dtype=torch.float64)
-    books = Books(2, torch.float64)
+    postings = Postings(2, torch.float64)
     scores = s.clone().requires_grad_()
     p = s.softmax(-1)
-    surrogates.UniformSoftmax.apply(scores, p.clone(), -1, books).backward(c)
+    UniformSoftmax.apply(scores, p.clone(), -1, postings).backward(c)
     row = (p * c).sum(-1)
     relevance = torch.where(scores.grad == 0, 0.0, s * scores.grad)
     torch.testing.assert_close(relevance[0], torch.stack([row[0] / 3] * 3 + [torch.zeros(())]).double())
     torch.testing.assert_close(relevance[1, 1:], torch.stack([row[1] / 3] * 2 + [torch.zeros(())]).double())
     assert relevance[1, 0] == 0
-    assert books.rows()["stabilizer"].tolist() == pytest.approx([0.0, float(row[1]) / 3])
+    assert postings.rows()["stabilizer"].tolist() == pytest.approx([0.0, float(row[1]) / 3])

@@ -9,7 +9,7 @@ import torch
 import textlrp
 from textlrp import Rules
 from textlrp.errors import InputError
-from textlrp.lrp.overrides import resolve
+from textlrp.lrp.module_rules import resolve
 from textlrp.rules import Epsilon, Frozen, Gamma, Gradient
 
 pytestmark = pytest.mark.usefixtures("one_core")

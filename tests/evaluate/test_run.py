@@ -281,3 +281,21 @@ def test_tickets_are_right_by_the_one_label_that_their_words_are_marked_for() ->
     (found,) = read_corpora(["tickets"])
     assert {len(labels) for labels in found.labels.values()} == {1}
     assert len({label for labels in found.labels.values() for label in labels}) == 6
+
+
+@pytest.mark.parametrize(
+    ("module", "library"), [("scipy", "scipy"), ("sklearn", "scikit-learn"), ("statsmodels", "statsmodels")]
+)
+def test_a_missing_library_is_one_sentence_before_anything_is_measured(
+    corpus: Path, tmp_path: Path, module: str, library: str
+) -> None:
+    code = f"import sys; sys.modules[{module!r}] = None; from textlrp.cli import run; run()"
+    kept = tmp_path / "kept"
+    options = ["evaluate", "--corpus", str(corpus), "--method", "random", "--output", str(kept)]
+    failed = subprocess.run([*STRICT, "-c", code, *options], capture_output=True, text=True)
+    assert failed.returncode == 1, failed.stderr
+    assert failed.stderr == (
+        f'Error: an evaluation needs {library}, which is not installed: pip install "textlrp[evaluate]"\n'
+    )
+    assert failed.stdout == ""
+    assert not kept.exists()

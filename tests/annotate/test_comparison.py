@@ -19,6 +19,7 @@ from textlrp import Span
 from textlrp.annotate.annotations import read_annotations
 from textlrp.annotate.comparison import Comparison, compare
 from textlrp.annotate.document import MarkedDocument, Plausibility
+from textlrp.annotate.table import render
 from textlrp.commands.annotations import compare as command
 from textlrp.data.records import Record
 from textlrp.errors import InputError
@@ -82,7 +83,7 @@ def test_all_numbers_by_hand(tmp_path: Path) -> None:
 
 def printed(found: Comparison, width: int = 80) -> list[str]:
     console = Console(file=io.StringIO(), width=width, color_system=None, highlight=False, legacy_windows=False)
-    console.print(found)
+    console.print(render(found))
     return [each.rstrip() for each in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
 

@@ -29,6 +29,7 @@ from transformers.models.bert.modeling_bert import BertPooler
 
 from textlrp.check.audit import TEXTS, Audit, audit
 from textlrp.check.cost import Cost
+from textlrp.check.table import AuditView
 from textlrp.check.trials import FORWARD_LIMITS, Check
 from textlrp.cli import main
 from textlrp.errors import InputError, UnbalancedLedgerError
@@ -60,7 +61,7 @@ def check(found: Audit, name: str) -> Check:
 
 def printed(found: Audit, width: int | None = None) -> list[str]:
     console = Console(file=io.StringIO(), width=width or 80, color_system=None, highlight=False)
-    console.print(found, soft_wrap=width is None)
+    console.print(AuditView(found), soft_wrap=width is None)
     written: str = console.file.getvalue()  # type: ignore[attr-defined]
     return written.splitlines()
 

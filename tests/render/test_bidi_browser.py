@@ -17,6 +17,7 @@ from textlrp.annotate.annotations import read_annotations
 from textlrp.annotate.comparison import compare
 from textlrp.annotate.page import page as annotations_page
 from textlrp.data.records import Record
+from textlrp.evaluate.page import page as evaluation_page
 from textlrp.evaluate.summary import summarize
 from textlrp.report.writing import Failure, write_report
 from textlrp.results.layers import Layer
@@ -148,7 +149,7 @@ def test_an_evaluation(browser: Browser, tmp_path: Path) -> None:
         )
         for each in results()
     ]
-    html = summarize(planned, found).to_html()
+    html = evaluation_page(summarize(planned, found))
     with opened(browser, saved(tmp_path / "evaluation.html", html)) as (page, seen):
         assert loose(page) == []
     assert seen.nothing

@@ -18,8 +18,6 @@ from textlrp.basics.files import write_whole
 from textlrp.evaluate import agreement
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from textlrp.report.data import Sent
 
 _FORMAT = 1
@@ -163,11 +161,6 @@ class Comparison:
         if path is not None:
             write_whole(Path(path), written)
         return written
-
-    def __rich__(self) -> RenderableType:
-        from textlrp.annotate.table import render
-
-        return render(self)
 
 
 def compare(annotations: Iterable[Annotation], report: Sent) -> Comparison:

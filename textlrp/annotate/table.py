@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from textlrp.annotate.annotations import VERDICTS
+from textlrp.annotate.comparison import Comparison, ModelRow
+from textlrp.annotate.document import Plausibility
 from textlrp.basics.characters import printable
 from textlrp.render.format import named
 from textlrp.render.table import rich_table, spaced
-
-if TYPE_CHECKING:
-    from textlrp.annotate.comparison import Comparison, ModelRow
-    from textlrp.annotate.document import Plausibility
 
 #: What stands where there is no number.
 NOTHING = "-"

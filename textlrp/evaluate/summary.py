@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from textlrp.basics.files import write_whole
 from textlrp.evaluate.intervals import Interval, differences, holm, mean_intervals, paired_p
 from textlrp.evaluate.log import SCORES, Plan, Result
 from textlrp.evaluate.measures import FAITHFUL, PLAUSIBILITY, PLAUSIBLE, Measure, score
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 #: A cell of a table: a method, and the key of a measure.
 Place = tuple[str, str]
@@ -134,7 +131,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Summary:
-    """An evaluation: its plan, and a section for each model and corpus. Shows itself in rich."""
+    """An evaluation: its plan, and a section for each model and corpus."""
 
     plan: Plan
     sections: tuple[Section, ...]
@@ -155,20 +152,6 @@ class Summary:
         if path is not None:
             write_whole(path, written)
         return written
-
-    def to_html(self, path: Path | None = None) -> str:
-        """Return the evaluation as a page that needs nothing else, and write it to ``path`` if one is given."""
-        from textlrp.evaluate.page import page
-
-        written = page(self)
-        if path is not None:
-            write_whole(path, written)
-        return written
-
-    def __rich__(self) -> RenderableType:
-        from textlrp.evaluate.table import render
-
-        return render(self)
 
 
 def summarize(plan: Plan, results: Iterable[Result]) -> Summary:

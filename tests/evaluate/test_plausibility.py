@@ -16,7 +16,6 @@ from textlrp.evaluate.plausibility import (
     auprc,
     chosen_words,
     iou_f1,
-    is_word,
     marked_words,
     random_auprc,
     random_iou_f1,
@@ -34,17 +33,6 @@ PAIRS = st.integers(1, 12).flatmap(
 
 def mask(written: str) -> list[bool]:
     return [char == "x" for char in written]
-
-
-@pytest.mark.parametrize(
-    ("text", "counted"),
-    [
-        *(("a", True), ("I’m", True), ("7", True), ("😀", True), ("€", True), ("+", True), ("映画", True)),
-        *((" ", False), ("\u3000\n", False), (".", False), ("…", False), ("。", False), ("-", False), ("", False)),
-    ],
-)
-def test_words_are_more_than_punctuation_and_space(text: str, counted: bool) -> None:
-    assert is_word(text) is counted
 
 
 def test_a_word_is_marked_if_any_of_its_characters_is() -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from textlrp import Explainer, Span
 from textlrp.errors import InputError
-from textlrp.evaluate.plausibility import auprc, is_word, marked_words, random_auprc
+from textlrp.evaluate.plausibility import auprc, marked_words, random_auprc
 from textlrp.evaluate.rationales import (
     Edited,
     Phrase,
@@ -48,7 +48,7 @@ def scored(text: str, scores: Sequence[float], target: str = "POS", **more: Any)
     listed, tokens = iter(scores), [Span(0, 0, "", 9.0, True, "[CLS]")]
     for start, end in itertools.pairwise(segmentation.words(text)):
         if not text[start:end].isspace():
-            score = next(listed, 0.0) if is_word(text[start:end]) else 50.0
+            score = next(listed, 0.0) if segmentation.is_word(text[start:end]) else 50.0
             tokens.append(Span(start, end, text[start:end], score))
     return Attribution(text, target, None, "by hand", tuple(tokens), 0.0, 0.0, 0.0, **more)
 

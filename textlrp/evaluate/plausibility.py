@@ -1,15 +1,15 @@
 """How well marked words agree: two people's, or a model's relevance with a person's.
 
-Everything is counted on *words*: the stretches of a text that hold more than white space and punctuation. A word is
-marked if any of its characters is. The measures are those of ERASER (DeYoung et al. 2020, "ERASER: A Benchmark to
-Evaluate Rationalized NLP Models", section 4.1), for one document each; a corpus's number is the mean over documents.
+Everything is counted on *words*, without those that are only white space or punctuation
+(:func:`textlrp.results.segmentation.is_word`). A word is marked if any of its characters is. The measures are those of
+ERASER (DeYoung et al. 2020, "ERASER: A Benchmark to Evaluate Rationalized NLP Models", section 4.1), for one document
+each; a corpus's number is the mean over documents.
 """
 
 from __future__ import annotations
 
 import math
 import random
-import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -23,11 +23,6 @@ THRESHOLD = 0.5
 
 #: How often the random choice of words is drawn for a document, where its mean has no closed form.
 DRAWS = 50
-
-
-def is_word(text: str) -> bool:
-    """Whether a stretch of text is counted: it holds more than white space and punctuation."""
-    return any(not char.isspace() and unicodedata.category(char)[0] != "P" for char in text)
 
 
 def marked_words(words: Sequence[Span], marks: Iterable[tuple[int, int, str]]) -> tuple[bool, ...]:

@@ -17,7 +17,6 @@ from textlrp.basics import extras, options
 from textlrp.errors import InputError
 
 Array = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int64]
 
 #: How many samples a bootstrap draws, and how many signs a permutation test, where it cannot try all.
 DRAWS = 10_000
@@ -39,11 +38,6 @@ class Interval:
     low: float
     high: float
     count: int
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether zero is on one side of the interval."""
-        return self.low > 0 or self.high < 0
 
 
 def mean_interval(values: Sequence[float], seed: int = 0, draws: int = DRAWS, level: float = LEVEL) -> Interval:
@@ -84,21 +78,10 @@ def mean_intervals(
     return tuple(intervals[i] for i in range(len(arrays)))
 
 
-def difference_interval(
-    one: Sequence[float], other: Sequence[float], seed: int = 0, draws: int = DRAWS, level: float = LEVEL
-) -> Interval:
-    """Return the mean of ``one - other`` on the same documents, in the same order, with its interval.
-
-    Documents are drawn in pairs, so that what makes a document easy for both does not widen the interval.
-
-    Raises:
-        InputError: as :func:`mean_interval`, or one side has more values than the other.
-    """
-    return mean_interval(differences(one, other), seed, draws, level)
-
-
 def differences(one: Sequence[float], other: Sequence[float]) -> list[float]:
-    """Return ``one - other`` of each document.
+    """Return ``one - other`` of each document, to take the interval of.
+
+    Documents are drawn in pairs then, so that what makes a document easy for both does not widen the interval.
 
     Raises:
         InputError: one side has more values than the other, or a value is not finite.
@@ -127,7 +110,7 @@ def paired_p(one: Sequence[float], other: Sequence[float], seed: int = 0, draws:
         draws: the most choices of signs that are tried.
 
     Raises:
-        InputError: as :func:`difference_interval`.
+        InputError: as :func:`differences` and :func:`mean_interval`.
         LRPError: scipy is not installed.
     """
     seed, draws = _drawing(seed, draws, 1)
@@ -141,22 +124,16 @@ def paired_p(one: Sequence[float], other: Sequence[float], seed: int = 0, draws:
     def as_far(signed: Array, axis: int) -> Array:
         return np.where(np.abs(signed.sum(axis)) >= least, 1.0, 0.0)
 
+    def flipped(size: tuple[int, int]) -> Array:
+        return np.where(generator.integers(0, 2, size, dtype=np.int8), -nonzero, nonzero)
+
     stats = extras.load("scipy.stats", "evaluate", "a paired test")
-    settings: dict[str, Any] = {
-        "n_resamples": draws,
-        "vectorized": True,
-        "batch": _rows(count),
-        "alternative": "greater",
-    }
+    generator = np.random.default_rng((seed, count))
+    settings: dict[str, Any] = {"n_resamples": draws, "batch": _rows(count), "vectorized": True}
+    settings["alternative"] = "greater"
     if 2**count <= draws:
         return float(stats.permutation_test((nonzero,), as_far, permutation_type="samples", **settings).pvalue)
-    generator = np.random.default_rng((seed, count))
-
-    def flipped(size: tuple[int, int]) -> Array:
-        # permutation_test draws signs, too, and takes ten times as long.
-        negative = generator.integers(0, 2, size, dtype=np.int8) == 1
-        return np.where(negative, -nonzero, nonzero)
-
+    # permutation_test draws signs, too, but takes ten times as long.
     return float(stats.monte_carlo_test(nonzero, flipped, as_far, **settings).pvalue)
 
 
@@ -185,7 +162,7 @@ def _percentile_intervals(columns: Array, seed: int, draws: int, level: float) -
     if count > 1:  # scipy refuses a single document
         stats = extras.load("scipy.stats", "evaluate", "a bootstrap interval")
 
-        def means(places: Places, axis: int) -> Array:
+        def means(places: npt.NDArray[np.int64], axis: int) -> Array:
             """The mean of each column over drawn documents ``[draws, documents]``, by how often each was drawn."""
             rows = len(places)
             flat = (places + count * np.arange(rows)[:, None]).ravel()

@@ -13,8 +13,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import transformers
 from strict_python import STRICT
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import textlrp
 
@@ -74,8 +74,8 @@ def test_train_demo_classifier(tmp_path: Path) -> None:
     assert "| imdb | test |" in done.stdout
     assert "--seed 0" in (target / "README.md").read_text(encoding="utf-8")
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["model"]
-    AutoModelForSequenceClassification.from_pretrained(target)
-    assert AutoTokenizer.from_pretrained(target).model_max_length == 512
+    transformers.AutoModelForSequenceClassification.from_pretrained(target)
+    assert transformers.AutoTokenizer.from_pretrained(target).model_max_length == 512
     e = textlrp.Explainer.from_pretrained(target).explain("the plot is dull")
     assert e.ledger.balanced
 

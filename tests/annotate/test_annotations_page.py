@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browser import chromium, complaints, contrasts, opened, scrolls_sideways
+from browser import complaints, contrasts, opened, scrolls_sideways
 from example_annotations import ADA, BEN, REVIEWS, document, line, mark, sent, written
 from hostile_strings import STRINGS
 
@@ -22,12 +21,6 @@ from textlrp.report.data import Sent, whole
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 def html(path: Path, report: Sent, *downloads: list[str]) -> str:

@@ -25,7 +25,6 @@ from strict_python import STRICT
 from tiny_bert import bert, fast_tokenizer
 from torch import Tensor, nn
 from transformers import ByT5Tokenizer
-from transformers.models.bert.modeling_bert import BertPooler
 
 from textlrp.check.audit import TEXTS, Audit, audit
 from textlrp.check.cost import Cost
@@ -253,6 +252,8 @@ def test_a_model_without_a_table_that_it_tells_is_explained_and_its_cost_not_mea
 @pytest.fixture
 def unruly(monkeypatch: pytest.MonkeyPatch) -> None:
     """BERT's pooler with an operation that has no rule."""
+    from transformers.models.bert.modeling_bert import BertPooler
+
     plain = BertPooler.forward
     monkeypatch.setattr(BertPooler, "forward", lambda self, hidden: plain(self, hidden.cumprod(-1)))
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browser import chromium, complaints, contrasts, opened, scrolls_sideways
+from browser import complaints, contrasts, opened, scrolls_sideways
 from example_evaluations import faithful, plan, result, results
 from hostile_strings import STRINGS
 from rich.console import Console
@@ -24,12 +23,6 @@ from textlrp.render.format import shown
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 def printed(summary: Summary, width: int = 80) -> list[str]:

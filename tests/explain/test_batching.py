@@ -12,10 +12,10 @@ import batch_sweep
 import pytest
 import tiny_models
 import torch
+import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_bert import bert, fast_tokenizer
-from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from textlrp import Explainer, Explanation
 from textlrp.errors import BatchError, InputError, LRPError, ModelError
@@ -198,7 +198,9 @@ def test_a_decoder_without_a_padding_token_is_given_texts_of_one_length_at_most(
     tokenizer = fast_tokenizer("bytelevel")
     tokenizer.pad_token = None
     torch.manual_seed(0)
-    model = GPT2ForSequenceClassification(GPT2Config(vocab_size=320, n_embd=16, n_layer=1, n_head=2, n_positions=99))
+    model = transformers.GPT2ForSequenceClassification(
+        transformers.GPT2Config(vocab_size=320, n_embd=16, n_layer=1, n_head=2, n_positions=99)
+    )
     explainer = Explainer(model, tokenizer)
     texts = [*TEXTS, TEXTS[0]]
     for one, text in zip(explainer.explain_batch(texts), texts, strict=True):

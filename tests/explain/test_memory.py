@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import tiny_models
 import torch
+import transformers
 from click.testing import CliRunner
 from tiny_bert import bert, fast_tokenizer
 from torch import Tensor, nn
-from transformers import T5Config, T5ForSequenceClassification
 
 from textlrp import Explainer, LRPError
 from textlrp.cli import main
@@ -31,12 +31,12 @@ pytestmark = pytest.mark.usefixtures("one_core")
 
 def tiny_t5() -> Explainer:
     tokenizer = fast_tokenizer("metaspace")
-    config = T5Config(
+    config = transformers.T5Config(
         vocab_size=160, d_model=16, d_kv=8, d_ff=16, num_layers=2, num_heads=2, decoder_start_token_id=0,
         pad_token_id=0, eos_token_id=tokenizer.sep_token_id,
     )  # fmt: skip
     torch.manual_seed(0)
-    return Explainer(T5ForSequenceClassification(config).eval(), tokenizer)
+    return Explainer(transformers.T5ForSequenceClassification(config).eval(), tokenizer)
 
 
 def with_memory(monkeypatch: pytest.MonkeyPatch, size: int) -> list[torch.device]:

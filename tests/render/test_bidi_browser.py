@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-from browser import chromium, opened
+from browser import opened
 from example_annotations import document, line, sent, written
 from example_evaluations import plan, results
 from example_reports import explanation
@@ -53,12 +51,6 @@ _LOOSE = """name => {
   }
   return loose;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 def loose(page: Page) -> list[str]:

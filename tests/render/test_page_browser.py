@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import hostile_strings
 import pytest
-from browser import chromium, complaints, contrasts, opened, scrolls_sideways, watch
+from browser import complaints, contrasts, opened, scrolls_sideways, watch
 from example_explanations import explanation
 
 from textlrp import Explanation, Span
@@ -24,12 +24,6 @@ def batched(strings: list[str], size: int) -> Iterator[list[str]]:
 
 
 TEXT = "A wonderful film, dull at times.\n\n\tTwo  spaces, <b>no tags</b>; 映画 and 👩‍👩‍👧‍👦."
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 def every_color() -> Explanation:

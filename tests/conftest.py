@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Tiny tensors gain nothing from more threads, and wait for each other where a machine is busy.
+os.environ["OMP_NUM_THREADS"] = "1"
 pytest.register_assert_rewrite("single_operations", "architecture_sweep")
 
 # The same cases on every machine, however busy it is. `--hypothesis-profile=search` looks for new ones.
@@ -52,17 +54,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.save_pretrained(path)
     bert(len(tokenizer)).save_pretrained(path)
     return path
-
-
-@pytest.fixture(scope="module")
-def one_core() -> Iterator[None]:
-    """Tiny tensors gain nothing from more, and wait for each other where a machine is busy."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", name="bert")

@@ -11,8 +11,6 @@ import pytest
 from reliability import commands, damaged_inputs, hostile_folders, sick_models, suite
 from strict_python import STRICT
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 #: One of every kind of sickness.
 SICK = (
     "all weights NaN",

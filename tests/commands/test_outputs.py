@@ -22,8 +22,6 @@ from textlrp.evaluate.log import RESULTS, RUN
 from textlrp.export import formats
 from textlrp.report.writing import write_report
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 PROGRAM = [*STRICT, "-m", "textlrp.cli"]
 
 

@@ -13,7 +13,7 @@ import textlrp
 
 
 @pytest.mark.parametrize("name", ["bert", "llama", "draws"])
-def test_an_interrupt_leaves_no_trace(name, one_core):
+def test_an_interrupt_leaves_no_trace(name):
     assert interrupts.main(["--model", name, "--count", "60", "--random", "60"]) == 0
 
 

@@ -21,8 +21,6 @@ from textlrp.evaluate import baselines
 from textlrp.results.attribution import Attribution
 from textlrp.rules import Gradient, Plain, Taylor
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 TEXT = "A wonderful, moving film, never dull!"
 SHORT = "never dull"
 

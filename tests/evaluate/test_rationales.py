@@ -268,7 +268,6 @@ def built_in() -> Explainer:
     return Explainer.demo()
 
 
-@pytest.mark.usefixtures("one_core")
 def test_signs_of_real_phrases(demo: Explainer) -> None:
     generator, ours, random_ones = random.Random(0), [], []
     for row in rows("sst", 25):
@@ -285,7 +284,6 @@ def test_signs_of_real_phrases(demo: Explainer) -> None:
     assert 0.3 < nothing.ranking < 0.7
 
 
-@pytest.mark.usefixtures("one_core")
 def test_people_agree_more_than_the_model_and_both_more_than_chance(demo: Explainer) -> None:
     names, measured = {"POS": "positive", "NEG": "negative"}, []
     for row in rows("sst_rationales", 25):
@@ -303,7 +301,6 @@ def test_people_agree_more_than_the_model_and_both_more_than_chance(demo: Explai
     assert means[1] > means[0] > means[2]
 
 
-@pytest.mark.usefixtures("one_core")
 def test_edited_words_carry_relevance(demo: Explainer) -> None:
     shares = []
     pairs = rows("counterfactual_movies", 24)

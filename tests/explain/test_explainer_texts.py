@@ -24,8 +24,6 @@ import textlrp
 from textlrp import Explainer, Explanation, Span
 from textlrp.errors import AlignmentError, InputError, ModelError
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 TEXT = "The film is wonderful. It never loses its way, but the plot is dull!"
 LONG = "The film is wonderful; the plot is dull and bad. " * 30
 

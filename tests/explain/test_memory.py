@@ -26,8 +26,6 @@ CPU = torch.device("cpu")
 SHORT, LONG = "a wonderful film", "a wonderful film, " * 60
 MIB = 2**20
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 
 def tiny_t5() -> Explainer:
     tokenizer = fast_tokenizer("metaspace")

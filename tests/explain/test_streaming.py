@@ -16,8 +16,6 @@ from textlrp import Explainer, Explanation
 from textlrp.errors import BatchError, InputError, ModelError
 from textlrp.explain.batching import Document
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 WORDS = "the film plot is wonderful moving never dull bad no great".split()
 
 

@@ -14,8 +14,6 @@ from textlrp.check import cost
 from textlrp.errors import InputError
 from textlrp.lrp.propagation import propagate_targets
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 
 def assert_same(found, expected):
     torch.testing.assert_close(found.relevance, expected.relevance, rtol=1e-5, atol=1e-8)

@@ -14,8 +14,6 @@ from textlrp.check import cost
 from textlrp.lrp import gates
 from textlrp.lrp.model_guard import copied
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 FUNCTIONS = {"gelu": F.gelu, "silu": F.silu, "tanh": torch.tanh, "mish": F.mish, "relu": F.relu}
 
 

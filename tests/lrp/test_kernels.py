@@ -15,8 +15,6 @@ from textlrp.lrp import kernels, linear
 from textlrp.lrp.kernels import FlashAttention, FrozenAttention, Masks
 from textlrp.lrp.linear import Sparsity
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 
 class Attention(nn.Module):
     """A classifier around one attention; `pooling` says which positions it reads."""

@@ -12,8 +12,6 @@ from textlrp.lrp import linear
 from textlrp.lrp.linear import Linear, Sparsity
 from textlrp.lrp.postings import Books
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 
 def random(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

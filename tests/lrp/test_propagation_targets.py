@@ -13,8 +13,6 @@ import textlrp
 from textlrp.lrp import propagation
 from textlrp.lrp.dispatch import Interception
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 SEVERAL = (0, 1, 2, torch.tensor([1.0, -1.0, 0.5]), [2, 0, 1])
 
 

@@ -20,8 +20,6 @@ import textlrp
 from textlrp import Rules
 from textlrp.rules import Constant, Frozen, Plain, Taylor, Uniform
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 EPS = 1e-5
 SHAPES = st.tuples(st.integers(1, 3), st.integers(2, 4), st.integers(0, 2**31))
 THOUSAND = settings(max_examples=1000, deadline=None)

@@ -14,8 +14,6 @@ from textlrp.lrp import dispatch
 from textlrp.lrp.shortcuts import SHORTCUTS
 from textlrp.rules import Gradient, Plain, Taylor
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 
 def both_ways(monkeypatch, explain):
     short = explain()

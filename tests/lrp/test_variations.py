@@ -14,8 +14,6 @@ import textlrp
 from textlrp.errors import UnsupportedOperationError
 from textlrp.results.ledger import TOLERANCES
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 
 def explain(model, inputs, rules="attnlrp"):
     """Another label for each document; logits and padding are checked here, the ledgers by `propagate`."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +56,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.save_pretrained(path)
     bert(len(tokenizer)).save_pretrained(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def ahead() -> Iterator[Callable[..., Future[Any]]]:
+    """`ahead(function, *arguments)` calls a function in a child, ahead of the test that reads the result.
+
+    As many children run at a time as there are processors.
+    """
+    import tiny_models
+
+    filters = list(warnings.filters)
+    executor = ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0))))
+    yield lambda *call: executor.submit(tiny_models.in_child, *call, filters=filters)
+    executor.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="module")
+def selected(request: pytest.FixtureRequest) -> Callable[[str], list[Any]]:
+    """`selected(parameter)`: its values in the tests of this module that were asked for, in their order."""
+
+    def values(parameter: str) -> list[Any]:
+        calls = (getattr(item, "callspec", None) for item in request.session.items if item.path == request.path)
+        return list(dict.fromkeys(call.params[parameter] for call in calls if call and parameter in call.params))
+
+    return values
 
 
 @pytest.fixture(scope="module", name="bert")

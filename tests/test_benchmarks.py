@@ -150,6 +150,7 @@ def test_all_parts_are_tested(suite: Any) -> None:
     assert list(suite.PARTS) == list(PARTS) == list(CLAIMS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_returns_a_row_for_each_claim(
     suite: Any, part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -242,6 +243,7 @@ def test_where_lxt_is_missing_the_row_says_so(suite: Any, tmp_path: Path) -> Non
 # -- the suite -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_suite_writes_a_table(suite: Any, tmp_path: Path) -> None:
     page = tmp_path / "results.md"
     command = [*STRICT, str(FOLDER / "suite.py"), "--quick", "--only", "overhead", "targets", "--output", str(page)]
@@ -264,6 +266,7 @@ def test_the_suite_writes_a_table(suite: Any, tmp_path: Path) -> None:
     assert all(name in printed for name in ("time of a tiny model", "95 % interval", "reached", "targets: "))
 
 
+@pytest.mark.slow
 def test_a_part_that_fails_is_said_so(
     suite: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -296,6 +299,7 @@ def test_no_repeats_are_an_error(script: str, capsys: pytest.CaptureFixture[str]
     assert "--repeats must be 1 or more, not 0" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_memory_of_reports_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     importlib.import_module("stream").main(["--documents", "2", "--corpus", "reviews", "--save"])
     shown = capsys.readouterr().out

@@ -13,6 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import transformers
 from strict_python import STRICT
 
@@ -66,6 +67,7 @@ def made_up_reviews(folder: Path) -> None:
             file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
+@pytest.mark.slow
 def test_train_demo_classifier(tmp_path: Path) -> None:
     made_up_reviews(tmp_path)
     target = tmp_path / "model"
@@ -80,6 +82,7 @@ def test_train_demo_classifier(tmp_path: Path) -> None:
     assert e.ledger.balanced
 
 
+@pytest.mark.slow
 def test_train_demo_classifier_refuses_to_replace_what_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     for options, words in (

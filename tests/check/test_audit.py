@@ -173,6 +173,7 @@ def test_every_dtype_has_its_limits() -> None:
         assert check(found, "ledger balance").limit == check(found, "batch equality").limit == TOLERANCES[name]
 
 
+@pytest.mark.slow
 def test_without_a_model_the_built_in_classifier_is_checked() -> None:
     command = [*PROGRAM, "check", "--json", "--text", "A fine film.", "--text", "Dull, and far too long."]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -46,6 +46,7 @@ def explain_in_child(connection):
     connection.send([(word.text, word.relevance) for word in e.words])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_process_that_is_started_while_another_thread_explains(method):

@@ -343,6 +343,7 @@ def test_records_are_gone_through_once_and_not_kept(tmp_path: Path) -> None:
 # -- kills ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are forked")
 def test_killed_runs_go_on() -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(textlrp.__file__).parents[1])}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import batch_sweep
@@ -54,21 +52,15 @@ def test_batches_are_full_where_they_can_be() -> None:
     assert buckets([], 4) == []
 
 
-@pytest.fixture(scope="session")
-def ahead(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Any]]]:
-    """Examines the architectures that are asked for in children of their own, a few at a time."""
-    filters = list(warnings.filters)
-    calls = (getattr(item, "callspec", None) for item in request.session.items)
-    names = [call.params["architecture"] for call in calls if call and "architecture" in call.params]
-    with ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0)))) as executor:
-        yield {
-            name: executor.submit(tiny_models.in_child, batch_sweep.examine, name, filters=filters) for name in names
-        }
+@pytest.fixture(scope="module")
+def examined(ahead: Any, selected: Any) -> dict[str, Future[Any]]:
+    return {name: ahead(batch_sweep.examine, name) for name in selected("architecture")}
 
 
+@pytest.mark.architectures
 @pytest.mark.parametrize("architecture", tiny_models.ARCHITECTURES)
-def test_batches_windows_labels_and_layers_on_every_architecture(architecture: str, ahead: Any) -> None:
-    found = ahead[architecture].result()
+def test_batches_windows_labels_and_layers_on_every_architecture(architecture: str, examined: Any) -> None:
+    found = examined[architecture].result()
     assert not isinstance(found, tiny_models.Failure), found
     assert max(found.logits, found.batch, found.targets) <= 1e-5, found
     assert found.windows <= 1e-4, found

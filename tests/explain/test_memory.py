@@ -90,6 +90,7 @@ def test_the_limit_of_an_old_container_counts(monkeypatch: pytest.MonkeyPatch, t
     assert groups(monkeypatch, tmp_path, listed, files) == [530_000]
 
 
+@pytest.mark.slow
 def test_the_limit_of_a_process_counts() -> None:
     left = tiny_models.in_child(memory.available, CPU, memory_gib=3)
     assert 0 < left < 3 * 2**30

@@ -94,6 +94,7 @@ def living(kind: type) -> int:
     return sum(type(each) is kind for each in gc.get_objects())
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_of_what_was_given_out(explainer: Explainer) -> None:
     gc.collect()
     before = living(Explanation), living(Document)

@@ -99,6 +99,7 @@ def frozen_product(a: Tensor, b: Tensor, relevance: Tensor) -> tuple[Tensor, Ten
     return torch.zeros_like(a), 2 * of_b
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "twin"),
     [(Uniform(), reference_rules.matmul), (Taylor(), taylor_product), (Frozen(), frozen_product)],

@@ -14,6 +14,8 @@ import textlrp
 from textlrp.errors import UnsupportedOperationError
 from textlrp.results.ledger import TOLERANCES
 
+pytestmark = pytest.mark.architectures
+
 
 def explain(model, inputs, rules="attnlrp"):
     """Another label for each document; logits and padding are checked here, the ledgers by `propagate`."""

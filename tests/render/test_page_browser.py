@@ -204,6 +204,7 @@ def test_a_notebook_s_theme_is_followed_and_its_page_left_alone(
     assert seen.nothing
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_words_are_written_and_opened(browser: Browser, tmp_path: Path) -> None:
     words = ["wonderful", "film,", "dull", "at", "times.\n"] * 20_000
     text = " ".join(words)

@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import runpy
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -82,17 +83,20 @@ def test_train_demo_classifier(tmp_path: Path) -> None:
     assert e.ledger.balanced
 
 
-@pytest.mark.slow
-def test_train_demo_classifier_refuses_to_replace_what_is_no_model(tmp_path: Path) -> None:
+def test_train_demo_classifier_refuses_to_replace_what_is_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     for options, words in (
         (("--output", tmp_path), "holds no model"),
         (("--output", tmp_path / "new", "--data", tmp_path / "nowhere"), "there is no folder"),
-        (("--output", tmp_path / "new", "--data", tmp_path), "imdb.jsonl.gz is missing"),
     ):
-        done = run("train_demo_classifier.py", *options)
-        assert done.returncode == 1
-        assert words in done.stderr
+        monkeypatch.setattr("sys.argv", ["train_demo_classifier.py", *map(str, options)])
+        with pytest.raises(SystemExit, match=words):
+            runpy.run_path(str(EXAMPLES / "train_demo_classifier.py"), run_name="__main__")
+    done = run("train_demo_classifier.py", "--output", tmp_path / "new", "--data", tmp_path)
+    assert done.returncode == 1
+    assert "imdb.jsonl.gz is missing" in done.stderr
     assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"
 
 

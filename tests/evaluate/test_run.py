@@ -134,6 +134,7 @@ def numbers(result: Result) -> dict[str, float]:
     return {**{key: value or 0.0 for key, value in kept.scores.items()}, **result.plausibility}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(folder: Path, corpus: Path, tmp_path: Path) -> None:
     place = tmp_path / "run"
     options = ["--model", str(folder), "--corpus", f"{corpus}:test", "--perturb", "mask", "--output", str(place)]

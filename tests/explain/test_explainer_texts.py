@@ -79,6 +79,7 @@ def reader(request: pytest.FixtureRequest) -> Explainer:
     return Explainer(bert(400, pad_token_id=0), tokenizer)
 
 
+@pytest.mark.slow
 @settings(max_examples=420, suppress_health_check=list(HealthCheck))
 @given(text=ANY, long=st.sampled_from(["truncate", "windows"]))
 def test_any_text_is_tiled_and_balanced_or_refused_with_a_reason(reader: Explainer, text: str, long: str) -> None:

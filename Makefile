@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types bench fuzz reliability clean
+.PHONY: demo test quick lint types bench fuzz reliability clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "textlrp needs Python 3.11 or newer")'
@@ -17,8 +17,13 @@ BIN := .venv/bin
 demo: .venv/installed
 	@$(BIN)/python examples/explain_reviews.py
 
+# A file's tests stay in one process: they share its models and its browser.
 test: .venv/developed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+
+# Without the sweeps over all architectures, the browser and whatever takes more than about five seconds.
+quick: .venv/developed
+	$(BIN)/python -m pytest -m "not architectures and not browser and not slow"
 
 lint: .venv/developed
 	$(BIN)/ruff check .

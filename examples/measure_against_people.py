@@ -4,7 +4,7 @@
 
 FOLDER holds ``sst.jsonl.gz`` (``phrases``), ``sst_rationales.jsonl.gz`` (``annotators``) and
 ``counterfactual_movies.jsonl.gz`` (``pair``); the model tells NEG from POS. Means over texts, with 95 % bootstrap
-intervals.
+intervals. It needs ``pip install "textlrp[evaluate]"``.
 """
 
 from __future__ import annotations

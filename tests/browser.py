@@ -1,11 +1,6 @@
 """Chromium for the tests of pages: offline, with a record of whatever a page tries to do.
 
-In a test module:
-
-    @pytest.fixture(scope="module")
-    def browser() -> Iterator[Browser]:
-        with chromium() as started:
-            yield started
+The fixture `browser` of conftest.py starts it and marks the test as one that needs it:
 
     def test_it(browser: Browser, tmp_path: Path) -> None:
         with opened(browser, path, width=360, dark=True) as (page, seen):

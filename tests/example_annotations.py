@@ -53,9 +53,8 @@ def written(path: Path, *lines: str) -> Path:
     return path
 
 
+#: The text of each document in :data:`REVIEWS`.
 TEXT = "Not good, truly bad acting."
-
-
 RELEVANCES = {"Not": 0.5, "good": -1.0, ",": 3.0, "truly": 0.25, "bad": 2.0, "acting": 0.0, ".": 0.0}
 
 
@@ -69,7 +68,7 @@ def marks(*texts: str) -> list[dict[str, Any]]:
     return [mark(TEXT.index(text), TEXT.index(text) + len(text), text) for text in texts]
 
 
-REPORT = sent(*(reviewed(identity) for identity in "abcdef"))
+REVIEWS = sent(*(reviewed(identity) for identity in "abcdef"))
 
 
 ADA = [

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-from transformers import PreTrainedTokenizer
+from transformers import ByT5Tokenizer, CanineTokenizer, PreTrainedTokenizer
 
 WORDS = [
     "film",
@@ -24,6 +25,17 @@ WORDS = [
     "##画",
     "##",
 ]
+
+
+@functools.cache
+def canine() -> CanineTokenizer:
+    """CANINE's tokenizer, built once: its vocabulary holds every code point, which takes seconds."""
+    return CanineTokenizer()
+
+
+def without_offsets(kind: str) -> PreTrainedTokenizer:
+    """A tokenizer that gives no offsets: ``canine``, ``byt5`` or one of the habits of `Slow`."""
+    return canine() if kind == "canine" else ByT5Tokenizer() if kind == "byt5" else Slow(kind)
 
 
 class Slow(PreTrainedTokenizer):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -21,8 +20,6 @@ from torch import nn
 
 FOLDER = Path(__file__).parent / "benchmarks"
 PARTS = ("cost", "checkpointing", "targets", "corpus", "overhead", "startup", "growth", "peers")
-
-pytestmark = pytest.mark.usefixtures("one_core")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -153,6 +150,7 @@ def test_all_parts_are_tested(suite: Any) -> None:
     assert list(suite.PARTS) == list(PARTS) == list(CLAIMS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_returns_a_row_for_each_claim(
     suite: Any, part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -245,11 +243,11 @@ def test_where_lxt_is_missing_the_row_says_so(suite: Any, tmp_path: Path) -> Non
 # -- the suite -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_suite_writes_a_table(suite: Any, tmp_path: Path) -> None:
     page = tmp_path / "results.md"
     command = [*STRICT, str(FOLDER / "suite.py"), "--quick", "--only", "overhead", "targets", "--output", str(page)]
-    one_core = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=one_core)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     lines = page.read_text(encoding="utf-8").splitlines()
@@ -268,11 +266,11 @@ def test_the_suite_writes_a_table(suite: Any, tmp_path: Path) -> None:
     assert all(name in printed for name in ("time of a tiny model", "95 % interval", "reached", "targets: "))
 
 
+@pytest.mark.slow
 def test_a_part_that_fails_is_said_so(
     suite: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "results.md"
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     parts = {**suite.PARTS, "cost": suite.Part("price.py", ("--rules", "none"))}
     monkeypatch.setattr(suite, "PARTS", parts)
     with pytest.raises(SystemExit, match="Error: cost failed"):
@@ -301,6 +299,7 @@ def test_no_repeats_are_an_error(script: str, capsys: pytest.CaptureFixture[str]
     assert "--repeats must be 1 or more, not 0" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_memory_of_reports_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     importlib.import_module("stream").main(["--documents", "2", "--corpus", "reviews", "--save"])
     shown = capsys.readouterr().out

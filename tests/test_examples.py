@@ -9,12 +9,14 @@ import json
 import os
 import random
 import re
+import runpy
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+import transformers
 from strict_python import STRICT
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import textlrp
 
@@ -66,6 +68,7 @@ def made_up_reviews(folder: Path) -> None:
             file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
+@pytest.mark.slow
 def test_train_demo_classifier(tmp_path: Path) -> None:
     made_up_reviews(tmp_path)
     target = tmp_path / "model"
@@ -74,22 +77,26 @@ def test_train_demo_classifier(tmp_path: Path) -> None:
     assert "| imdb | test |" in done.stdout
     assert "--seed 0" in (target / "README.md").read_text(encoding="utf-8")
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["model"]
-    AutoModelForSequenceClassification.from_pretrained(target)
-    assert AutoTokenizer.from_pretrained(target).model_max_length == 512
+    transformers.AutoModelForSequenceClassification.from_pretrained(target)
+    assert transformers.AutoTokenizer.from_pretrained(target).model_max_length == 512
     e = textlrp.Explainer.from_pretrained(target).explain("the plot is dull")
     assert e.ledger.balanced
 
 
-def test_train_demo_classifier_refuses_to_replace_what_is_no_model(tmp_path: Path) -> None:
+def test_train_demo_classifier_refuses_to_replace_what_is_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     for options, words in (
         (("--output", tmp_path), "holds no model"),
         (("--output", tmp_path / "new", "--data", tmp_path / "nowhere"), "there is no folder"),
-        (("--output", tmp_path / "new", "--data", tmp_path), "imdb.jsonl.gz is missing"),
     ):
-        done = run("train_demo_classifier.py", *options)
-        assert done.returncode == 1
-        assert words in done.stderr
+        monkeypatch.setattr("sys.argv", ["train_demo_classifier.py", *map(str, options)])
+        with pytest.raises(SystemExit, match=words):
+            runpy.run_path(str(EXAMPLES / "train_demo_classifier.py"), run_name="__main__")
+    done = run("train_demo_classifier.py", "--output", tmp_path / "new", "--data", tmp_path)
+    assert done.returncode == 1
+    assert "imdb.jsonl.gz is missing" in done.stderr
     assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"
 
 

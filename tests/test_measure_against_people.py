@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 SCRIPT = Path(__file__).parent.parent / "examples" / "measure_against_people.py"
 GOOD, BAD = "A wonderful film and a moving story", "A dull film and a boring story"
 

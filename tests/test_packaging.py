@@ -48,6 +48,7 @@ def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bin_folder / "python"
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_classifier_and_the_corpora(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {
@@ -69,6 +70,7 @@ def test_the_classifier_is_no_larger_than_ten_megabytes() -> None:
     assert sum(path.stat().st_size for path in (ROOT / "textlrp" / "demo").iterdir()) < 10_000_000
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_explains_a_text(program: Path, tmp_path: Path) -> None:
     command = program.with_name("textlrp")
     found = json.loads(run(command, "explain", "A dull, lifeless film.", "--format", "json", cwd=tmp_path))
@@ -78,11 +80,13 @@ def test_an_installed_wheel_explains_a_text(program: Path, tmp_path: Path) -> No
     assert str(ROOT) not in where
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_reads_its_corpora(program: Path, tmp_path: Path) -> None:
     code = "from textlrp import corpora; print(corpora.names(), len(corpora.load('reviews')))"
     assert run(program, "-c", code, cwd=tmp_path).strip() == "('languages', 'news', 'reviews', 'tickets') 250"
 
 
+@pytest.mark.slow
 def test_a_saved_explanation_is_shown_without_torch(program: Path, tmp_path: Path) -> None:
     run(
         program.with_name("textlrp"), "explain", "Nothing here shines", "--format", "json", "-o", "e.json", cwd=tmp_path
@@ -105,7 +109,7 @@ def test_every_import_is_a_declared_dependency() -> None:
     for path in (ROOT / "textlrp").rglob("*.py"):
         declared = named(PROJECT["dependencies"])
         for extra in ("serve", "spacy", "captum"):
-            if extra in path.stem:
+            if extra in (path.parent.name, path.stem):
                 declared |= named(PROJECT["optional-dependencies"][extra])
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):

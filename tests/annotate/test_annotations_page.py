@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browser import chromium, complaints, contrasts, opened, scrolls_sideways
-from example_annotations import ADA, BEN, REPORT, document, line, mark, sent, written
+from browser import complaints, contrasts, opened, scrolls_sideways
+from example_annotations import ADA, BEN, REVIEWS, document, line, mark, sent, written
 from hostile_strings import STRINGS
 
 from textlrp import Span
@@ -22,12 +21,6 @@ from textlrp.report.data import Sent, whole
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 def html(path: Path, report: Sent, *downloads: list[str]) -> str:
@@ -43,8 +36,8 @@ def saved(path: Path, report: Sent, *downloads: list[str]) -> Path:
 
 
 def test_the_same_input_gives_the_same_bytes_and_a_strict_policy(tmp_path: Path) -> None:
-    one = html(tmp_path, REPORT, ADA, BEN)
-    assert one == html(tmp_path, REPORT, ADA, BEN)
+    one = html(tmp_path, REVIEWS, ADA, BEN)
+    assert one == html(tmp_path, REVIEWS, ADA, BEN)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', one)
     assert policy is not None
     assert re.fullmatch(
@@ -58,7 +51,7 @@ def test_the_same_input_gives_the_same_bytes_and_a_strict_policy(tmp_path: Path)
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [360, 1400])
 def test_it_reads_well_at_every_width(browser: Browser, tmp_path: Path, width: int, dark: bool) -> None:
-    with opened(browser, saved(tmp_path, REPORT, ADA, BEN), width=width, dark=dark) as (shown_page, seen):
+    with opened(browser, saved(tmp_path, REVIEWS, ADA, BEN), width=width, dark=dark) as (shown_page, seen):
         assert complaints(shown_page) == []
         assert not scrolls_sideways(shown_page)
         selector = ".text span, mark, h4 span, article header p, .small, th, td, .comment, strong"
@@ -69,7 +62,7 @@ def test_it_reads_well_at_every_width(browser: Browser, tmp_path: Path, width: i
 
 
 def test_everyone_has_the_text_and_the_marks_of_their_own(browser: Browser, tmp_path: Path) -> None:
-    with opened(browser, saved(tmp_path, REPORT, ADA, BEN)) as (shown_page, seen):
+    with opened(browser, saved(tmp_path, REVIEWS, ADA, BEN)) as (shown_page, seen):
         first = shown_page.locator("article").first
         assert first.locator("h4").all_inner_texts() == ["Model says NEG", "Ada agrees, blind", "Ben agrees, blind"]
         assert first.locator(".text").all_text_contents() == ["Not good, truly bad acting."] * 3

@@ -21,12 +21,15 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from textlrp.annotate import table as comparison_table
 from textlrp.annotate.annotations import read_annotations
 from textlrp.annotate.comparison import compare
 from textlrp.basics.characters import Printable, printable
 from textlrp.check.audit import Audit, Document, Preset
+from textlrp.check.table import AuditView
 from textlrp.check.trials import Check
 from textlrp.cli import main
+from textlrp.evaluate import table as evaluation_table
 from textlrp.evaluate.summary import summarize
 from textlrp.render import terminal
 from textlrp.render.format import named
@@ -224,7 +227,7 @@ def test_an_evaluation_shows_nothing_unseen() -> None:
         )
         for each in results()
     ]
-    written = shown(summarize(planned, found), 200)
+    written = shown(evaluation_table.render(summarize(planned, found)), 200)
     assert clean(written)
     assert "rules:[/]\\u202e.json" in written
     assert "faithfulness, tokens masked ([/]\\u202e), 4 documents" in written
@@ -235,7 +238,7 @@ def test_a_comparison_shows_nothing_unseen(tmp_path: Path) -> None:
     files = [
         written(tmp_path / f"{name}.jsonl", line(annotator=f"{name} {EVIL}", report=EVIL)) for name in ("Ada", "Ben")
     ]
-    found = shown(compare(read_annotations(files, report), report))
+    found = shown(comparison_table.render(compare(read_annotations(files, report), report)))
     assert clean(found)
     assert "\\u202eevil" in found
 
@@ -249,8 +252,8 @@ def test_an_audit_shows_nothing_unseen() -> None:
         (Check("ledger balance", False, 1.0, 0.5, EVIL),),
         EVIL,
     )
-    assert clean(shown(found, 300))
-    assert max(map(cell_len, shown(found).splitlines())) <= 80
+    assert clean(shown(AuditView(found), 300))
+    assert max(map(cell_len, shown(AuditView(found)).splitlines())) <= 80
 
 
 def test_a_document_that_is_not_explained_is_named_with_nothing_unseen(tmp_path: Path) -> None:

@@ -37,8 +37,6 @@ from textlrp.render.heatmap import heatmap
 from textlrp.report.writing import write_report
 from textlrp.serve.server import Question
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 TEXT = "A wonderful, moving film, never dull. " * 2
 HUGE = 10**400
 

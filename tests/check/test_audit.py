@@ -25,10 +25,10 @@ from strict_python import STRICT
 from tiny_bert import bert, fast_tokenizer
 from torch import Tensor, nn
 from transformers import ByT5Tokenizer
-from transformers.models.bert.modeling_bert import BertPooler
 
 from textlrp.check.audit import TEXTS, Audit, audit
 from textlrp.check.cost import Cost
+from textlrp.check.table import AuditView
 from textlrp.check.trials import FORWARD_LIMITS, Check
 from textlrp.cli import main
 from textlrp.errors import InputError, UnbalancedLedgerError
@@ -60,7 +60,7 @@ def check(found: Audit, name: str) -> Check:
 
 def printed(found: Audit, width: int | None = None) -> list[str]:
     console = Console(file=io.StringIO(), width=width or 80, color_system=None, highlight=False)
-    console.print(found, soft_wrap=width is None)
+    console.print(AuditView(found), soft_wrap=width is None)
     written: str = console.file.getvalue()  # type: ignore[attr-defined]
     return written.splitlines()
 
@@ -173,6 +173,7 @@ def test_every_dtype_has_its_limits() -> None:
         assert check(found, "ledger balance").limit == check(found, "batch equality").limit == TOLERANCES[name]
 
 
+@pytest.mark.slow
 def test_without_a_model_the_built_in_classifier_is_checked() -> None:
     command = [*PROGRAM, "check", "--json", "--text", "A fine film.", "--text", "Dull, and far too long."]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -252,6 +253,8 @@ def test_a_model_without_a_table_that_it_tells_is_explained_and_its_cost_not_mea
 @pytest.fixture
 def unruly(monkeypatch: pytest.MonkeyPatch) -> None:
     """BERT's pooler with an operation that has no rule."""
+    from transformers.models.bert.modeling_bert import BertPooler
+
     plain = BertPooler.forward
     monkeypatch.setattr(BertPooler, "forward", lambda self, hidden: plain(self, hidden.cumprod(-1)))
 

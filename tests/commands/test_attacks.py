@@ -11,8 +11,6 @@ import pytest
 from reliability import commands, damaged_inputs, hostile_folders, sick_models, suite
 from strict_python import STRICT
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 #: One of every kind of sickness.
 SICK = (
     "all weights NaN",
@@ -72,6 +70,7 @@ def forks() -> None:
     commands.ready()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("forks")
 def test_damaged_inputs_are_refused_in_a_sentence() -> None:
     tally = damaged_inputs.run(list(damaged_inputs.DAMAGE), count=10, seed=1, every=16)
@@ -110,6 +109,7 @@ def test_an_answer_that_is_none_is_seen(answer: tuple[int, str, bool], fault: st
             commands.refused(commands.Answer(*answer))
 
 
+@pytest.mark.slow
 def test_all_scripts_are_run_by_one_command(tmp_path: Path) -> None:
     found = suite.scripts()
     assert {"fuzz", "sick_models", "damaged_inputs", "hostile_folders"} <= set(found)

@@ -245,6 +245,7 @@ def test_errors_of_usage_load_no_torch() -> None:
     assert done.stderr.startswith("Error: no rules are called 'x'")
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_plain_long_lines_in_any_encoding(folder: Path) -> None:
     text = "the film is café ☃ " * 6
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "HF_HUB_OFFLINE": "1"}
@@ -255,6 +256,7 @@ def test_a_pipe_gets_plain_long_lines_in_any_encoding(folder: Path) -> None:
     assert b"caf?" in re.sub(rb"\[[+-]{1,2}|\]", b"", done.stdout)
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_colors_and_lines_that_fit(folder: Path) -> None:
     environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "COLUMNS": "60"}
     environment.pop("NO_COLOR", None)

@@ -22,8 +22,6 @@ from textlrp.evaluate.log import RESULTS, RUN
 from textlrp.export import formats
 from textlrp.report.writing import write_report
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 PROGRAM = [*STRICT, "-m", "textlrp.cli"]
 
 
@@ -292,6 +290,7 @@ def test_a_full_disk_and_a_long_name_end_in_one_sentence(
     assert contents(place) == before
 
 
+@pytest.mark.slow
 def test_whatever_cannot_be_written_ends_in_one_sentence() -> None:
     command = [*STRICT, str(Path(__file__).parents[1] / "reliability" / "outputs.py"), "--count", "12", "--seed", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -13,7 +13,7 @@ import textlrp
 
 
 @pytest.mark.parametrize("name", ["bert", "llama", "draws"])
-def test_an_interrupt_leaves_no_trace(name, one_core):
+def test_an_interrupt_leaves_no_trace(name):
     assert interrupts.main(["--model", name, "--count", "60", "--random", "60"]) == 0
 
 
@@ -46,6 +46,7 @@ def explain_in_child(connection):
     connection.send([(word.text, word.relevance) for word in e.words])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_process_that_is_started_while_another_thread_explains(method):

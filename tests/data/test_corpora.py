@@ -187,7 +187,7 @@ def test_a_bad_line_is_named(tmp_path, bad, says):
     [
         ("empty.jsonl", b"", "{path} has no documents; write one JSON object a line."),
         ("blank.jsonl", b"\n \r\n", "{path} has no documents; write one JSON object a line."),
-        ("empty.jsonl.gz", gzip.compress(b""), "{path} has no documents; write one JSON object a line."),
+        ("empty.jsonl.gz", gzip.compress(b"", mtime=0), "{path} has no documents; write one JSON object a line."),
         (
             "latin.jsonl",
             b'\n{"id": "caf\xe9"}',
@@ -203,7 +203,7 @@ def test_a_bad_line_is_named(tmp_path, bad, says):
             line().encode(),
             "{path} is not a whole gzip file (Not a gzipped file (b'{\"')); compress it",
         ),
-        ("cut.jsonl.gz", gzip.compress(line().encode())[:-9], "{path} is not a whole gzip file ("),
+        ("cut.jsonl.gz", gzip.compress(line().encode(), mtime=0)[:-9], "{path} is not a whole gzip file ("),
         ("data.csv", b"id,text\n", "{path} cannot be read as a corpus: give a file that ends in .jsonl or .jsonl.gz."),
     ],
 )

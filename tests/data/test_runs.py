@@ -27,8 +27,6 @@ from textlrp.explain.explainer import Explainer
 from textlrp.report.data import read_report
 from textlrp.report.writing import write_report
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 KILLS = Path(__file__).parents[1] / "reliability" / "kills.py"
 MODEL = {"name": "tiny", "fingerprint": "m" * 64}
 ABOUT = {"documents": 4, "fingerprint": "d" * 64}
@@ -345,9 +343,10 @@ def test_records_are_gone_through_once_and_not_kept(tmp_path: Path) -> None:
 # -- kills ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are forked")
 def test_killed_runs_go_on() -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(textlrp.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(textlrp.__file__).parents[1])}
     code = [sys.executable, str(KILLS), "--count", "3", "--documents", "12", "--seed", "3"]
     done = subprocess.run(code, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

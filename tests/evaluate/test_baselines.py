@@ -11,17 +11,15 @@ from typing import Any
 import pytest
 import tiny_models
 import torch
+import transformers
 from model_states import assert_same, state_of, unusual
 from tiny_bert import bert, fast_tokenizer
-from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from textlrp import Explainer, Rules
 from textlrp.errors import InputError, ModelError
 from textlrp.evaluate import baselines
 from textlrp.results.attribution import Attribution
 from textlrp.rules import Gradient, Plain, Taylor
-
-pytestmark = pytest.mark.usefixtures("one_core")
 
 TEXT = "A wonderful, moving film, never dull!"
 SHORT = "never dull"
@@ -38,7 +36,7 @@ def decoder() -> Explainer:
     """A tiny GPT-2 that finds the last token by the padding id, with three labels that do not exclude each other."""
     torch.manual_seed(1)
     tokenizer = fast_tokenizer("bytelevel")
-    config = GPT2Config(
+    config = transformers.GPT2Config(
         vocab_size=len(tokenizer),
         n_positions=64,
         n_embd=16,
@@ -52,7 +50,7 @@ def decoder() -> Explainer:
         label2id={"joy": 0, "anger": 1, "fear": 2},
         problem_type="multi_label_classification",
     )
-    return Explainer(GPT2ForSequenceClassification(config).eval(), tokenizer)
+    return Explainer(transformers.GPT2ForSequenceClassification(config).eval(), tokenizer)
 
 
 @pytest.fixture(params=["encoder", "decoder"])
@@ -90,17 +88,20 @@ def from_embeddings(explainer: Explainer, target: int = 1) -> Callable[[torch.Te
 
 # -- as captum has them ----------------------------------------------------------------------------------------------
 
-captum = pytest.importorskip("captum.attr", reason="captum is not installed")
+
+@pytest.fixture(scope="module")
+def captum() -> Any:
+    return pytest.importorskip("captum.attr", reason="captum is not installed")
 
 
-def test_gradient_x_input_equals_captum(explainer: Explainer) -> None:
+def test_gradient_x_input_equals_captum(captum: Any, explainer: Explainer) -> None:
     method = captum.LayerGradientXActivation(logit_of(explainer), explainer.model.get_input_embeddings())
     a = score("gradient-x-input", explainer, target=1)
     same(a, method.attribute(ids_of(explainer))[0].sum(-1))
     assert a.forwards == 3
 
 
-def test_gradient_norm_equals_captum(encoder: Explainer) -> None:
+def test_gradient_norm_equals_captum(captum: Any, encoder: Explainer) -> None:
     rows = encoder.model.get_input_embeddings()(ids_of(encoder)).detach().requires_grad_()
     gradient = captum.Saliency(from_embeddings(encoder)).attribute(rows, abs=False)
     a = score("gradient-norm", encoder, target="POS")
@@ -109,7 +110,7 @@ def test_gradient_norm_equals_captum(encoder: Explainer) -> None:
 
 
 @pytest.mark.parametrize("reference", ["mask", "pad"])
-def test_integrated_gradients_equal_captum(encoder: Explainer, reference: str) -> None:
+def test_integrated_gradients_equal_captum(captum: Any, encoder: Explainer, reference: str) -> None:
     ids, table = ids_of(encoder), encoder.model.get_input_embeddings()
     replaced = torch.where(words_of(encoder), getattr(encoder.tokenizer, f"{reference}_token_id"), ids)
     method = captum.LayerIntegratedGradients(logit_of(encoder), table)
@@ -118,7 +119,7 @@ def test_integrated_gradients_equal_captum(encoder: Explainer, reference: str) -
     assert a.forwards == 61
 
 
-def test_integrated_gradients_from_zero_equal_captum(decoder: Explainer) -> None:
+def test_integrated_gradients_from_zero_equal_captum(captum: Any, decoder: Explainer) -> None:
     ids, table = ids_of(decoder), decoder.model.get_input_embeddings()
     rows = table(ids).detach()
 
@@ -135,7 +136,7 @@ def test_integrated_gradients_from_zero_equal_captum(decoder: Explainer) -> None
 
 
 @pytest.mark.parametrize(("name", "reference"), [("encoder", "mask"), ("decoder", "pad")])
-def test_occlusion_equals_captum(request: pytest.FixtureRequest, name: str, reference: str) -> None:
+def test_occlusion_equals_captum(captum: Any, request: pytest.FixtureRequest, name: str, reference: str) -> None:
     explainer = request.getfixturevalue(name)
     ids = ids_of(explainer)
     replaced = torch.where(words_of(explainer), getattr(explainer.tokenizer, f"{reference}_token_id"), ids)
@@ -148,7 +149,7 @@ def test_occlusion_equals_captum(request: pytest.FixtureRequest, name: str, refe
     assert a.forwards == 1 + int(words_of(explainer).sum())
 
 
-def test_shapley_values_are_those_of_all_permutations(encoder: Explainer) -> None:
+def test_shapley_values_are_those_of_all_permutations(captum: Any, encoder: Explainer) -> None:
     ids, text = ids_of(encoder, "bad great plot"), "bad great plot"
     replaced = torch.where(words_of(encoder, text), encoder.tokenizer.mask_token_id, ids)
     features = torch.tensor([[0, 1, 2, 3, 4]])

@@ -20,8 +20,6 @@ from textlrp.results.attribution import Attribution
 
 TEXT = "great film bad moving"  # 3 + 0 - 2 + 1
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 
 def sigmoid(logit: float) -> float:
     return 1 / (1 + math.exp(-logit))

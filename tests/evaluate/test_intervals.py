@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textlrp.errors import InputError
-from textlrp.evaluate.intervals import DRAWS, difference_interval, holm, mean_interval, paired_p
+from textlrp.evaluate.intervals import DRAWS, differences, holm, mean_interval, mean_intervals, paired_p
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20)
 
@@ -53,8 +53,34 @@ def test_it_covers_the_mean_about_as_often_as_it_says() -> None:
 def test_samples_in_blocks_are_the_samples_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(2).normal(size=30).tolist()
     whole = mean_interval(values, seed=3, draws=500)
-    monkeypatch.setattr("textlrp.evaluate.intervals._KEPT", 0)
+    monkeypatch.setattr("textlrp.evaluate.intervals._BLOCK", 100)
     assert mean_interval(values, seed=3, draws=500) == whole
+
+
+def test_columns_together_are_the_columns_one_by_one() -> None:
+    generator = np.random.default_rng(6)
+    columns = [generator.normal(size=count).tolist() for count in (20, 7, 20, 1, 7)]
+    together = mean_intervals(columns, seed=2, draws=300)
+    for interval, column in zip(together, columns, strict=True):
+        alone = mean_interval(column, seed=2, draws=300)
+        assert (interval.mean, interval.count) == (alone.mean, alone.count)
+        assert (interval.low, interval.high) == pytest.approx((alone.low, alone.high), rel=1e-12)
+    assert mean_intervals([]) == ()
+
+
+def test_very_large_values_have_an_interval_as_long_as_their_sum_is_finite() -> None:
+    found = mean_interval([1e300, 3e300, 2e300], draws=50)
+    assert 1e300 <= found.low <= found.mean <= found.high <= 3e300
+    assert paired_p([1e300, 3e300], [0.0, 0.0]) == 2 / 4
+    for measure in (mean_interval, lambda values: paired_p(values, [0.0] * len(values))):
+        with pytest.raises(InputError, match="so large that their sum is infinite"):
+            measure([1e308, 1e308])
+
+
+def test_samples_are_two_or_more() -> None:
+    with pytest.raises(InputError, match="draws is a number of samples from 2 to 10,000,000, not 1"):
+        mean_interval([1.0, 2.0], draws=1)
+    assert paired_p([1.0, 2.0, 4.0], [0.0] * 3, draws=1) in (0.5, 1.0)
 
 
 @given(VALUES, st.integers(0, 5))
@@ -68,10 +94,8 @@ def test_a_constant_has_no_width_and_documents_count_in_pairs() -> None:
     found = mean_interval([0.25] * 7)
     assert (found.low, found.mean, found.high) == (0.25, 0.25, 0.25)
     # However different the documents are: the methods differ by 1 on each.
-    found = difference_interval([1.0, 101.0, 1001.0], [0.0, 100.0, 1000.0])
+    found = mean_interval(differences([1.0, 101.0, 1001.0], [0.0, 100.0, 1000.0]))
     assert (found.mean, found.low, found.high) == (1.0, 1.0, 1.0)
-    assert found.excludes_zero
-    assert not difference_interval([1.0, -1.0], [0.0, 0.0]).excludes_zero
 
 
 def test_all_signs_of_a_few_documents_are_tried() -> None:

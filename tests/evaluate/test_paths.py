@@ -14,8 +14,6 @@ from textlrp import Explainer, Rules, rules
 from textlrp.evaluate import baselines
 from textlrp.rules import Gradient, Plain, Taylor
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 TEXT = "A wonderful, moving film, never dull!"
 GRADIENT = Rules(nonlinearity=Gradient(), product=Taylor(), norm=Plain())
 

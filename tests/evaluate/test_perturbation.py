@@ -18,8 +18,6 @@ from textlrp.errors import InputError, ModelError, NonFiniteError
 from textlrp.evaluate.perturbation import PERTURBATIONS, Outcome, Perturbed
 from textlrp.explain.batching import IDS
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 TEXT = "great film bad moving"  # [CLS] 1-4 [SEP]
 
 

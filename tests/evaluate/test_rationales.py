@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from textlrp import Explainer, Span
 from textlrp.errors import InputError
-from textlrp.evaluate.plausibility import auprc, is_word, marked_words, random_auprc
+from textlrp.evaluate.plausibility import auprc, marked_words, random_auprc
 from textlrp.evaluate.rationales import (
     Edited,
     Phrase,
@@ -48,7 +48,7 @@ def scored(text: str, scores: Sequence[float], target: str = "POS", **more: Any)
     listed, tokens = iter(scores), [Span(0, 0, "", 9.0, True, "[CLS]")]
     for start, end in itertools.pairwise(segmentation.words(text)):
         if not text[start:end].isspace():
-            score = next(listed, 0.0) if is_word(text[start:end]) else 50.0
+            score = next(listed, 0.0) if segmentation.is_word(text[start:end]) else 50.0
             tokens.append(Span(start, end, text[start:end], score))
     return Attribution(text, target, None, "by hand", tuple(tokens), 0.0, 0.0, 0.0, **more)
 
@@ -268,7 +268,6 @@ def built_in() -> Explainer:
     return Explainer.demo()
 
 
-@pytest.mark.usefixtures("one_core")
 def test_signs_of_real_phrases(demo: Explainer) -> None:
     generator, ours, random_ones = random.Random(0), [], []
     for row in rows("sst", 25):
@@ -285,7 +284,6 @@ def test_signs_of_real_phrases(demo: Explainer) -> None:
     assert 0.3 < nothing.ranking < 0.7
 
 
-@pytest.mark.usefixtures("one_core")
 def test_people_agree_more_than_the_model_and_both_more_than_chance(demo: Explainer) -> None:
     names, measured = {"POS": "positive", "NEG": "negative"}, []
     for row in rows("sst_rationales", 25):
@@ -303,7 +301,6 @@ def test_people_agree_more_than_the_model_and_both_more_than_chance(demo: Explai
     assert means[1] > means[0] > means[2]
 
 
-@pytest.mark.usefixtures("one_core")
 def test_edited_words_carry_relevance(demo: Explainer) -> None:
     shares = []
     pairs = rows("counterfactual_movies", 24)

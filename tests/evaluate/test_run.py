@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -25,8 +24,6 @@ from textlrp.evaluate import run as evaluation
 from textlrp.evaluate.log import RESULTS, RUN, Result, read
 from textlrp.evaluate.measures import plausibility
 from textlrp.results.attribution import Attribution
-
-pytestmark = pytest.mark.usefixtures("one_core")
 
 WORDS = "a the film plot is and wonderful moving never dull bad no great".split()
 METHODS = ("attnlrp", "gradient-x-input", "random")
@@ -137,13 +134,13 @@ def numbers(result: Result) -> dict[str, float]:
     return {**{key: value or 0.0 for key, value in kept.scores.items()}, **result.plausibility}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(folder: Path, corpus: Path, tmp_path: Path) -> None:
     place = tmp_path / "run"
     options = ["--model", str(folder), "--corpus", f"{corpus}:test", "--perturb", "mask", "--output", str(place)]
     options += [part for method in METHODS for part in ("--method", method)]
     code = f"from textlrp.commands.evaluate import evaluate; evaluate({options!r})"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen([*STRICT, "-c", code], env=environment, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen([*STRICT, "-c", code], stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:
             if (place / RESULTS).exists() and (place / RESULTS).read_bytes().count(b"\n") >= 3:
@@ -281,3 +278,21 @@ def test_tickets_are_right_by_the_one_label_that_their_words_are_marked_for() ->
     (found,) = read_corpora(["tickets"])
     assert {len(labels) for labels in found.labels.values()} == {1}
     assert len({label for labels in found.labels.values() for label in labels}) == 6
+
+
+@pytest.mark.parametrize(
+    ("module", "library"), [("scipy", "scipy"), ("sklearn", "scikit-learn"), ("statsmodels", "statsmodels")]
+)
+def test_a_missing_library_is_one_sentence_before_anything_is_measured(
+    corpus: Path, tmp_path: Path, module: str, library: str
+) -> None:
+    code = f"import sys; sys.modules[{module!r}] = None; from textlrp.cli import run; run()"
+    kept = tmp_path / "kept"
+    options = ["evaluate", "--corpus", str(corpus), "--method", "random", "--output", str(kept)]
+    failed = subprocess.run([*STRICT, "-c", code, *options], capture_output=True, text=True)
+    assert failed.returncode == 1, failed.stderr
+    assert failed.stderr == (
+        f'Error: an evaluation needs {library}, which is not installed: pip install "textlrp[evaluate]"\n'
+    )
+    assert failed.stdout == ""
+    assert not kept.exists()

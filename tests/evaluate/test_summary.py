@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browser import chromium, complaints, contrasts, opened, scrolls_sideways
+from browser import complaints, contrasts, opened, scrolls_sideways
 from example_evaluations import faithful, plan, result, results
 from hostile_strings import STRINGS
 from rich.console import Console
 
 from textlrp.evaluate.intervals import mean_interval
 from textlrp.evaluate.page import Scale
+from textlrp.evaluate.page import page as evaluation_page
 from textlrp.evaluate.summary import Summary, summarize
+from textlrp.evaluate.table import render
 from textlrp.render.format import shown
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
-
-
 def printed(summary: Summary, width: int = 80) -> list[str]:
     buffer = StringIO()
-    Console(file=buffer, width=width, color_system=None).print(summary, soft_wrap=True)
+    Console(file=buffer, width=width, color_system=None).print(render(summary), soft_wrap=True)
     return [line.rstrip() for line in buffer.getvalue().splitlines()]
 
 
@@ -132,7 +127,7 @@ def test_no_method_left_and_no_documents_measured() -> None:
     assert nothing.sections[0].tables[0].rows[0].cells["area"].mean is None
     assert "one          –" in printed(nothing)
     json.loads(nothing.to_json())
-    assert "<svg" not in nothing.to_html().partition("How to read it")[0]
+    assert "<svg" not in evaluation_page(nothing).partition("How to read it")[0]
 
 
 def test_json_has_plan_intervals_and_curves(tmp_path: Path) -> None:
@@ -154,8 +149,8 @@ def test_scales_have_round_ticks_and_zero() -> None:
 
 
 def test_the_same_results_give_the_same_bytes_and_a_strict_policy() -> None:
-    html = summarize(plan(), results()).to_html()
-    assert html == summarize(plan(), results()).to_html()
+    html = evaluation_page(summarize(plan(), results()))
+    assert html == evaluation_page(summarize(plan(), results()))
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)
     assert policy is not None
     assert re.fullmatch(
@@ -168,7 +163,7 @@ def test_the_same_results_give_the_same_bytes_and_a_strict_policy() -> None:
 
 def test_it_reads_well_on_a_phone_in_the_dark(browser: Browser, tmp_path: Path) -> None:
     place = tmp_path / "evaluation.html"
-    summarize(plan(), results()).to_html(place)
+    place.write_text(evaluation_page(summarize(plan(), results())), encoding="utf-8")
     with opened(browser, place, width=360, dark=True) as (page, seen):
         assert complaints(page) == []
         assert not scrolls_sideways(page)
@@ -206,7 +201,7 @@ def test_hostile_names_are_shown_as_they_are_and_run_nothing(browser: Browser, t
     found = [result(name, names[3], **which) for name in names]
     found += [result(name, "x", **{**which, "failures": {}, "faithfulness": {"mask": faithful(0.1)}}) for name in names]
     place = tmp_path / "hostile.html"
-    summarize(named, found).to_html(place)
+    place.write_text(evaluation_page(summarize(named, found)), encoding="utf-8")
     with opened(browser, place, width=360) as (page, seen):
         page.wait_for_timeout(100)
         assert page.locator("tbody th").all_text_contents() == names

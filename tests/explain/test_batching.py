@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import batch_sweep
 import pytest
 import tiny_models
 import torch
+import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_bert import bert, fast_tokenizer
-from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from textlrp import Explainer, Explanation
 from textlrp.errors import BatchError, InputError, LRPError, ModelError
@@ -54,21 +52,15 @@ def test_batches_are_full_where_they_can_be() -> None:
     assert buckets([], 4) == []
 
 
-@pytest.fixture(scope="session")
-def ahead(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Any]]]:
-    """Examines the architectures that are asked for in children of their own, a few at a time."""
-    filters = list(warnings.filters)
-    calls = (getattr(item, "callspec", None) for item in request.session.items)
-    names = [call.params["architecture"] for call in calls if call and "architecture" in call.params]
-    with ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0)))) as executor:
-        yield {
-            name: executor.submit(tiny_models.in_child, batch_sweep.examine, name, filters=filters) for name in names
-        }
+@pytest.fixture(scope="module")
+def examined(ahead: Any, selected: Any) -> dict[str, Future[Any]]:
+    return {name: ahead(batch_sweep.examine, name) for name in selected("architecture")}
 
 
+@pytest.mark.architectures
 @pytest.mark.parametrize("architecture", tiny_models.ARCHITECTURES)
-def test_batches_windows_labels_and_layers_on_every_architecture(architecture: str, ahead: Any) -> None:
-    found = ahead[architecture].result()
+def test_batches_windows_labels_and_layers_on_every_architecture(architecture: str, examined: Any) -> None:
+    found = examined[architecture].result()
     assert not isinstance(found, tiny_models.Failure), found
     assert max(found.logits, found.batch, found.targets) <= 1e-5, found
     assert found.windows <= 1e-4, found
@@ -198,7 +190,9 @@ def test_a_decoder_without_a_padding_token_is_given_texts_of_one_length_at_most(
     tokenizer = fast_tokenizer("bytelevel")
     tokenizer.pad_token = None
     torch.manual_seed(0)
-    model = GPT2ForSequenceClassification(GPT2Config(vocab_size=320, n_embd=16, n_layer=1, n_head=2, n_positions=99))
+    model = transformers.GPT2ForSequenceClassification(
+        transformers.GPT2Config(vocab_size=320, n_embd=16, n_layer=1, n_head=2, n_positions=99)
+    )
     explainer = Explainer(model, tokenizer)
     texts = [*TEXTS, TEXTS[0]]
     for one, text in zip(explainer.explain_batch(texts), texts, strict=True):

@@ -11,25 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
+from slow_tokenizer import canine
 from tiny_bert import bert, fast_tokenizer
-from transformers import (
-    BertConfig,
-    BertForMaskedLM,
-    ByT5Tokenizer,
-    CanineTokenizer,
-    GPT2Config,
-    GPT2ForSequenceClassification,
-    MptConfig,
-    MptForSequenceClassification,
-    PreTrainedTokenizerBase,
-    RobertaConfig,
-    RobertaForSequenceClassification,
-    T5Config,
-    T5ForSequenceClassification,
-    XLNetConfig,
-    XLNetForSequenceClassification,
-    pipeline,
-)
 
 from textlrp import Explainer, Explanation, Rules
 from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError
@@ -110,7 +94,9 @@ def test_the_dtype_is_the_one_asked_for(folder: Path, dtype: Any) -> None:
 
 
 def test_a_pipeline_is_taken_as_it_is(explainer: Explainer) -> None:
-    pipe = pipeline("text-classification", model=explainer.model, tokenizer=explainer.tokenizer, device="cpu")
+    pipe = transformers.pipeline(
+        "text-classification", model=explainer.model, tokenizer=explainer.tokenizer, device="cpu"
+    )
     e = Explainer.from_pipeline(pipe).explain(TEXT)
     scores = {row["label"]: row["score"] for row in pipe(TEXT, top_k=None)}
     assert {label: pytest.approx(share, abs=1e-6) for label, share in e.probabilities.items()} == scores
@@ -138,8 +124,8 @@ def test_a_long_text_is_cut_where_the_model_stops_reading(explainer: Explainer) 
 
 
 def tiny_roberta() -> Any:
-    return RobertaForSequenceClassification(
-        RobertaConfig(
+    return transformers.RobertaForSequenceClassification(
+        transformers.RobertaConfig(
             vocab_size=320, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
             max_position_embeddings=34, pad_token_id=1,
         )
@@ -147,24 +133,30 @@ def tiny_roberta() -> Any:
 
 
 def tiny_gpt2() -> Any:
-    return GPT2ForSequenceClassification(
-        GPT2Config(vocab_size=320, n_embd=16, n_layer=1, n_head=2, n_positions=32, pad_token_id=1, eos_token_id=2)
+    return transformers.GPT2ForSequenceClassification(
+        transformers.GPT2Config(
+            vocab_size=320, n_embd=16, n_layer=1, n_head=2, n_positions=32, pad_token_id=1, eos_token_id=2
+        )
     )
 
 
 def tiny_t5() -> Any:
-    return T5ForSequenceClassification(
-        T5Config(vocab_size=400, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, decoder_start_token_id=0)
+    return transformers.T5ForSequenceClassification(
+        transformers.T5Config(
+            vocab_size=400, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, decoder_start_token_id=0
+        )
     )
 
 
 def tiny_xlnet() -> Any:
-    return XLNetForSequenceClassification(XLNetConfig(vocab_size=160, d_model=16, n_layer=1, n_head=2, d_inner=16))
+    return transformers.XLNetForSequenceClassification(
+        transformers.XLNetConfig(vocab_size=160, d_model=16, n_layer=1, n_head=2, d_inner=16)
+    )
 
 
 def tiny_mpt() -> Any:
-    return MptForSequenceClassification(
-        MptConfig(vocab_size=320, d_model=16, n_heads=2, n_layers=1, max_seq_len=32, pad_token_id=1)
+    return transformers.MptForSequenceClassification(
+        transformers.MptConfig(vocab_size=320, d_model=16, n_heads=2, n_layers=1, max_seq_len=32, pad_token_id=1)
     )
 
 
@@ -173,14 +165,14 @@ def tiny_mpt() -> Any:
     [
         (tiny_roberta, lambda: fast_tokenizer("roberta"), 32),
         (tiny_gpt2, lambda: fast_tokenizer("bytelevel"), 32),
-        (tiny_t5, ByT5Tokenizer, None),
+        (tiny_t5, transformers.ByT5Tokenizer, None),
         (tiny_xlnet, lambda: fast_tokenizer("metaspace"), None),
         (tiny_mpt, lambda: fast_tokenizer("bytelevel"), 32),
     ],
     ids=["roberta", "gpt2", "t5", "xlnet", "mpt"],
 )
 def test_every_kind_of_limit_is_found(
-    model: Callable[[], Any], tokenizer: Callable[[], PreTrainedTokenizerBase], limit: int | None
+    model: Callable[[], Any], tokenizer: Callable[[], transformers.PreTrainedTokenizerBase], limit: int | None
 ) -> None:
     torch.manual_seed(0)
     e = Explainer(model(), tokenizer()).explain("A wonderful film 😀 that never loses its way. " * 4)
@@ -333,7 +325,7 @@ def test_what_is_no_model_or_no_tokenizer_is_said_so(explainer: Explainer) -> No
             Explainer(model, tokenizer)  # type: ignore[arg-type]
     for model in (
         explainer.model.bert,
-        BertForMaskedLM(BertConfig(vocab_size=90, hidden_size=12, num_hidden_layers=1)),
+        transformers.BertForMaskedLM(transformers.BertConfig(vocab_size=90, hidden_size=12, num_hidden_layers=1)),
     ):
         with pytest.raises(
             ModelError, match=r"a text classifier returns logits \[batch, labels\]; this model returned"
@@ -349,7 +341,7 @@ def test_a_character_model_explains_any_script() -> None:
         hidden_size=24, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24, num_hash_buckets=64
     )
     text = "كتاب 映画 👩‍👧!"
-    e = Explainer(CanineForSequenceClassification(config), CanineTokenizer()).explain(text)
+    e = Explainer(CanineForSequenceClassification(config), canine()).explain(text)
     assert e.ledger.balanced
     assert "".join(span.text for span in e.tokens) == text
 

@@ -14,17 +14,15 @@ import language_texts
 import pandas
 import pytest
 import torch
+import transformers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from slow_tokenizer import Slow
 from tiny_bert import bert, fast_tokenizer
-from transformers import T5Config, T5ForSequenceClassification, pipeline
 
 import textlrp
 from textlrp import Explainer, Explanation, Span
 from textlrp.errors import AlignmentError, InputError, ModelError
-
-pytestmark = pytest.mark.usefixtures("one_core")
 
 TEXT = "The film is wonderful. It never loses its way, but the plot is dull!"
 LONG = "The film is wonderful; the plot is dull and bad. " * 30
@@ -81,6 +79,7 @@ def reader(request: pytest.FixtureRequest) -> Explainer:
     return Explainer(bert(400, pad_token_id=0), tokenizer)
 
 
+@pytest.mark.slow
 @settings(max_examples=420, suppress_health_check=list(HealthCheck))
 @given(text=ANY, long=st.sampled_from(["truncate", "windows"]))
 def test_any_text_is_tiled_and_balanced_or_refused_with_a_reason(reader: Explainer, text: str, long: str) -> None:
@@ -132,12 +131,12 @@ def test_a_million_characters_are_read_as_far_as_the_model_reads(explainer: Expl
 
 def tiny_t5(**options: Any) -> Explainer:
     tokenizer = fast_tokenizer("metaspace")
-    config = T5Config(
+    config = transformers.T5Config(
         vocab_size=160, d_model=16, d_kv=8, d_ff=16, num_layers=2, num_heads=2, decoder_start_token_id=0,
         pad_token_id=0, eos_token_id=tokenizer.sep_token_id, **options,
     )  # fmt: skip
     torch.manual_seed(0)
-    return Explainer(T5ForSequenceClassification(config).eval(), tokenizer)
+    return Explainer(transformers.T5ForSequenceClassification(config).eval(), tokenizer)
 
 
 def test_a_text_that_takes_more_memory_than_there_is_is_refused_before_it_is_tried() -> None:
@@ -353,7 +352,7 @@ def test_one_output_is_a_number_or_log_odds_as_the_config_or_the_user_says(tmp_p
     for kind, expected in (("multi_label_classification", {"toxic": pytest.approx(odds)}), ("regression", {})):
         model = bert(len(tokenizer), problem_type=kind, **one)
         assert Explainer(model, tokenizer).explain(TEXT).probabilities == expected
-    pipe = pipeline("text-classification", model=silent, tokenizer=tokenizer, device="cpu")
+    pipe = transformers.pipeline("text-classification", model=silent, tokenizer=tokenizer, device="cpu")
     assert Explainer.from_pipeline(pipe).explain(TEXT).probabilities["toxic"] == pytest.approx(pipe(TEXT)[0]["score"])
     silent.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
@@ -393,7 +392,7 @@ def test_one_output_for_two_labels_explains_either_side(explainer: Explainer) ->
 
 
 def test_a_pipeline_with_its_own_function_and_length_is_taken_as_it_is(explainer: Explainer) -> None:
-    pipe = pipeline(
+    pipe = transformers.pipeline(
         "text-classification", model=explainer.model, tokenizer=explainer.tokenizer, device="cpu",
         function_to_apply="sigmoid", truncation=True, max_length=10,
     )  # fmt: skip

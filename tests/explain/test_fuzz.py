@@ -12,6 +12,7 @@ from textlrp import Explainer, Explanation, LRPError
 CALLS, PARTS = 2000, 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_random_calls_are_explained_or_refused_in_a_sentence(part: int) -> None:
     size = CALLS // PARTS

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import tiny_models
 import torch
+import transformers
 from click.testing import CliRunner
 from tiny_bert import bert, fast_tokenizer
 from torch import Tensor, nn
-from transformers import T5Config, T5ForSequenceClassification
 
 from textlrp import Explainer, LRPError
 from textlrp.cli import main
@@ -26,17 +26,15 @@ CPU = torch.device("cpu")
 SHORT, LONG = "a wonderful film", "a wonderful film, " * 60
 MIB = 2**20
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 
 def tiny_t5() -> Explainer:
     tokenizer = fast_tokenizer("metaspace")
-    config = T5Config(
+    config = transformers.T5Config(
         vocab_size=160, d_model=16, d_kv=8, d_ff=16, num_layers=2, num_heads=2, decoder_start_token_id=0,
         pad_token_id=0, eos_token_id=tokenizer.sep_token_id,
     )  # fmt: skip
     torch.manual_seed(0)
-    return Explainer(T5ForSequenceClassification(config).eval(), tokenizer)
+    return Explainer(transformers.T5ForSequenceClassification(config).eval(), tokenizer)
 
 
 def with_memory(monkeypatch: pytest.MonkeyPatch, size: int) -> list[torch.device]:
@@ -92,6 +90,7 @@ def test_the_limit_of_an_old_container_counts(monkeypatch: pytest.MonkeyPatch, t
     assert groups(monkeypatch, tmp_path, listed, files) == [530_000]
 
 
+@pytest.mark.slow
 def test_the_limit_of_a_process_counts() -> None:
     left = tiny_models.in_child(memory.available, CPU, memory_gib=3)
     assert 0 < left < 3 * 2**30

@@ -16,8 +16,6 @@ from textlrp import Explainer, Explanation
 from textlrp.errors import BatchError, InputError, ModelError
 from textlrp.explain.batching import Document
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 WORDS = "the film plot is wonderful moving never dull bad no great".split()
 
 
@@ -96,6 +94,7 @@ def living(kind: type) -> int:
     return sum(type(each) is kind for each in gc.get_objects())
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_of_what_was_given_out(explainer: Explainer) -> None:
     gc.collect()
     before = living(Explanation), living(Document)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import tiny_models
+from slow_tokenizer import canine
 from tiny_bert import bert, fast_tokenizer
 from torch import nn
-from transformers import ByT5Tokenizer, CanineTokenizer
+from transformers import ByT5Tokenizer
 
 from textlrp.errors import ModelError
 from textlrp.explain.explainer import Explainer
@@ -136,7 +137,7 @@ def test_no_tokenizer_whose_padding_is_the_models_is_refused(name: str, kind: st
 
 
 def test_tokenizers_of_characters_and_bytes_fit_their_models() -> None:
-    assert Explainer(tiny_models.build("canine", num_hash_buckets=128), CanineTokenizer()).encode(TEXT).input_ids
+    assert Explainer(tiny_models.build("canine", num_hash_buckets=128), canine()).encode(TEXT).input_ids
     assert Explainer(tiny_models.build("t5", vocab_size=384), ByT5Tokenizer()).encode(TEXT).input_ids
     with pytest.raises(ModelError, match=r"it has ids up to 258 .* and the model has a table of 128 ids"):
         Explainer(tiny_models.build("t5"), ByT5Tokenizer())

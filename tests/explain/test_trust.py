@@ -103,6 +103,7 @@ def nested(folder: Path, made: Path) -> Path:
     return made
 
 
+@pytest.mark.slow
 def test_nothing_but_the_option_consents(folder: Path, folders: dict[str, Path], tmp_path: Path) -> None:
     inside = nested(folder, tmp_path / "nested")
     found = in_a_process("no", [*folders.values(), inside], tmp_path / "modules")
@@ -127,6 +128,7 @@ def test_nothing_but_the_option_consents(folder: Path, folders: dict[str, Path],
     }
 
 
+@pytest.mark.slow
 def test_with_the_option_the_code_runs_and_the_model_is_explained(folders: dict[str, Path], tmp_path: Path) -> None:
     every, model, config, tokenizer = in_a_process("yes", list(folders.values()), tmp_path / "modules")
     assert [every, model, tokenizer] == [

@@ -15,9 +15,6 @@ from torch import nn
 import textlrp
 from textlrp.errors import NonFiniteError, UnsupportedOperationError
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
-
 # -- the model is left as it was --------------------------------------------------------------------------------------
 
 

@@ -15,8 +15,6 @@ import textlrp
 from textlrp.errors import ModelError
 from textlrp.guard import working_copy
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 
 class Classifier(nn.Module):
     """A bag of words with a layer, a buffer and settings, in training mode as it is made."""

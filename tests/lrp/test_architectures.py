@@ -3,10 +3,7 @@
 Each is examined in a child of its own, a few at a time, ahead of the test that reads the report.
 """
 
-import os
-import warnings
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import architecture_sweep
@@ -14,27 +11,14 @@ import pytest
 import support_table
 import tiny_models
 
+pytestmark = pytest.mark.architectures
+
 README = Path(__file__).parents[2] / "README.md"
 
 
-@pytest.fixture(scope="session")
-def ahead():
-    """Examines cases in the background, as many at a time as there are processors."""
-    filters = list(warnings.filters)
-    executor = ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0))))
-    yield lambda case: executor.submit(tiny_models.in_child, architecture_sweep.examine, case, filters=filters)
-    executor.shutdown(cancel_futures=True)
-
-
-def selected(request, parameter):
-    """The values of a parameter in the tests that were asked for, in their order."""
-    calls = (getattr(item, "callspec", None) for item in request.session.items if item.path == Path(__file__))
-    return [call.params[parameter] for call in calls if call and parameter in call.params]
-
-
-@pytest.fixture(scope="session")
-def reports(ahead, request):
-    return {name: ahead(architecture_sweep.Case(name)) for name in selected(request, "model_type")}
+@pytest.fixture(scope="module")
+def reports(ahead, selected):
+    return {name: ahead(architecture_sweep.examine, architecture_sweep.Case(name)) for name in selected("model_type")}
 
 
 @pytest.mark.parametrize("model_type", tiny_models.ARCHITECTURES)
@@ -140,12 +124,13 @@ def named(case):
     return f"{name} {' '.join(key if isinstance(value, dict) else f'{key}={value}' for key, value in settings.items())}"
 
 
-@pytest.fixture(scope="session")
-def others(ahead, request):
+@pytest.fixture(scope="module")
+def others(ahead, selected):
     """By number."""
     shapes = [(17, 1, 8, 13), (9, 14), (23, 6, 6)]
     return {
         number: ahead(
+            architecture_sweep.examine,
             architecture_sweep.Case(
                 OTHER_SETTINGS[number][0],
                 size="small",
@@ -154,9 +139,9 @@ def others(ahead, request):
                 batch=len(shapes[number % 3]),
                 settings=OTHER_SETTINGS[number][1],
                 dtypes=("float64",),
-            )
+            ),
         )
-        for number in selected(request, "number")
+        for number in selected("number")
     }
 
 

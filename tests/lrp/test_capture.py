@@ -9,8 +9,6 @@ import torch
 import textlrp
 from textlrp.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 
 @pytest.fixture(scope="module")
 def double():

@@ -14,8 +14,6 @@ from textlrp.check import cost
 from textlrp.errors import InputError
 from textlrp.lrp.propagation import propagate_targets
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 
 def assert_same(found, expected):
     torch.testing.assert_close(found.relevance, expected.relevance, rtol=1e-5, atol=1e-8)
@@ -100,7 +98,9 @@ def test_several_targets():
         assert_same(each, textlrp.propagate(model, i, **inputs))
 
 
-@pytest.mark.parametrize("options", [{"layers": True}, {"capture": ["bert.encoder.layer.0"]}], ids=["layers", "capture"])
+@pytest.mark.parametrize(
+    "options", [{"layers": True}, {"capture": ["bert.encoder.layer.0"]}], ids=["layers", "capture"]
+)
 def test_who_looks_into_blocks_cannot_forget_them(options):
     model = tiny_models.build("bert")
     with pytest.raises(InputError, match="checkpointing=True lets go of the activations inside the blocks"):

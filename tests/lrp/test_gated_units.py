@@ -14,8 +14,6 @@ from textlrp.check import cost
 from textlrp.guard.model_guard import copied
 from textlrp.lrp import products
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 FUNCTIONS = {"gelu": F.gelu, "silu": F.silu, "tanh": torch.tanh, "mish": F.mish, "relu": F.relu}
 
 

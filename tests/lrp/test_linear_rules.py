@@ -34,8 +34,6 @@ from textlrp.rules import (
     ZPlus,
 )
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 RULES = st.one_of(
     st.builds(Gamma, st.sampled_from([0.0, 0.25, 2.0, 100.0])),
     st.just(ZPlus()),

@@ -12,8 +12,6 @@ from textlrp.errors import InputError
 from textlrp.lrp.module_rules import resolve
 from textlrp.rules import Epsilon, Frozen, Gamma, Gradient
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 
 def test_an_override_of_everything_is_the_rules_themselves(bert):
     model, inputs = bert

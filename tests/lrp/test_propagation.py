@@ -15,9 +15,6 @@ from written_models import ATTENTION, Checkpointed
 import textlrp
 from textlrp.errors import InputError, ModelError, NonFiniteError, UnsupportedOperationError
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
-
 # -- whole models against their twins ---------------------------------------------------------------------------------
 
 

@@ -12,8 +12,6 @@ from written_models import ATTENTION, Checkpointed
 import textlrp
 from textlrp.lrp import attempt, propagation
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 SEVERAL = (0, 1, 2, torch.tensor([1.0, -1.0, 0.5]), [2, 0, 1])
 
 

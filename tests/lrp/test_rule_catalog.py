@@ -20,8 +20,6 @@ import textlrp
 from textlrp import Rules
 from textlrp.rules import Constant, Frozen, Plain, Taylor, Uniform
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 EPS = 1e-5
 SHAPES = st.tuples(st.integers(1, 3), st.integers(2, 4), st.integers(0, 2**31))
 THOUSAND = settings(max_examples=1000, deadline=None)
@@ -101,6 +99,7 @@ def frozen_product(a: Tensor, b: Tensor, relevance: Tensor) -> tuple[Tensor, Ten
     return torch.zeros_like(a), 2 * of_b
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "twin"),
     [(Uniform(), reference_rules.matmul), (Taylor(), taylor_product), (Frozen(), frozen_product)],

@@ -14,8 +14,6 @@ from textlrp.errors import UnbalancedLedgerError
 from textlrp.lrp.hidden.states import HiddenStates
 from textlrp.results.ledger import OTHER_PATHS
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 
 @pytest.fixture(scope="module")
 def models() -> Any:

@@ -14,7 +14,7 @@ import textlrp
 from textlrp.errors import UnsupportedOperationError
 from textlrp.results.ledger import TOLERANCES
 
-pytestmark = pytest.mark.usefixtures("one_core")
+pytestmark = pytest.mark.architectures
 
 
 def explain(model, inputs, rules="attnlrp"):

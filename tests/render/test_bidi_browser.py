@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-from browser import chromium, opened
+from browser import opened
 from example_annotations import document, line, sent, written
 from example_evaluations import plan, results
 from example_reports import explanation
@@ -17,6 +15,7 @@ from textlrp.annotate.annotations import read_annotations
 from textlrp.annotate.comparison import compare
 from textlrp.annotate.page import page as annotations_page
 from textlrp.data.records import Record
+from textlrp.evaluate.page import page as evaluation_page
 from textlrp.evaluate.summary import summarize
 from textlrp.report.writing import Failure, write_report
 from textlrp.results.layers import Layer
@@ -52,12 +51,6 @@ _LOOSE = """name => {
   }
   return loose;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 def loose(page: Page) -> list[str]:
@@ -148,7 +141,7 @@ def test_an_evaluation(browser: Browser, tmp_path: Path) -> None:
         )
         for each in results()
     ]
-    html = summarize(planned, found).to_html()
+    html = evaluation_page(summarize(planned, found))
     with opened(browser, saved(tmp_path / "evaluation.html", html)) as (page, seen):
         assert loose(page) == []
     assert seen.nothing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import hostile_strings
 import pytest
-from browser import chromium, complaints, contrasts, opened, scrolls_sideways, watch
+from browser import complaints, contrasts, opened, scrolls_sideways, watch
 from example_explanations import explanation
 
 from textlrp import Explanation, Span
@@ -24,12 +24,6 @@ def batched(strings: list[str], size: int) -> Iterator[list[str]]:
 
 
 TEXT = "A wonderful film, dull at times.\n\n\tTwo  spaces, <b>no tags</b>; 映画 and 👩‍👩‍👧‍👦."
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 def every_color() -> Explanation:
@@ -210,6 +204,7 @@ def test_a_notebook_s_theme_is_followed_and_its_page_left_alone(
     assert seen.nothing
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_words_are_written_and_opened(browser: Browser, tmp_path: Path) -> None:
     words = ["wonderful", "film,", "dull", "at", "times.\n"] * 20_000
     text = " ".join(words)

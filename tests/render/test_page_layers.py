@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hostile_strings
 import pytest
-from browser import chromium, complaints, contrasts, opened, scrolls_sideways
+from browser import complaints, contrasts, opened, scrolls_sideways
 from layered_explanation import explanation
 
 from textlrp.render.page_layers import layers
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 def test_the_curve_runs_from_the_embeddings_to_the_logit() -> None:

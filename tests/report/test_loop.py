@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browser import chromium, opened
+from browser import opened
 from click.testing import CliRunner
 from example_reports import reviews
 
@@ -30,12 +29,6 @@ SELECT = """([number, wanted]) => {
   };
   getSelection().setBaseAndExtent(...place(at), ...place(at + wanted.length));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 def mark(page: Page, number: int, words: str) -> None:

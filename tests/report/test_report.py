@@ -135,6 +135,7 @@ def test_a_large_report_is_an_index_and_pages(tmp_path: Path) -> None:
         write_report(reviews(), tmp_path / "none.html", page_documents=0)
 
 
+@pytest.mark.slow
 def test_hostile_strings_add_no_element_to_a_page(tmp_path: Path) -> None:
     plain = [tag for tag, _ in page(write_report([rude("x y")], tmp_path / "plain.html", title="x")[0]).tags]
     for text in hostile_strings.STRINGS:

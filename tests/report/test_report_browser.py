@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hostile_strings
 import pytest
-from browser import chromium, complaints, contrasts, opened, scrolls_sideways
+from browser import complaints, contrasts, opened, scrolls_sideways
 from example_reports import explanation, reviews, sure
 
 from textlrp.data.records import Failure, Record
@@ -17,12 +16,6 @@ from textlrp.report.writing import write_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hostile_strings
 import pytest
-from browser import chromium, complaints, opened, watch
+from browser import complaints, opened, watch
 from example_reports import explanation, reviews
 from report_marking import article, call_me, download, expect_marks, press, select
 
@@ -19,12 +18,6 @@ from textlrp.report.writing import write_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browser import chromium, complaints, opened, scrolls_sideways
+from browser import complaints, opened, scrolls_sideways
 from example_reports import reviews
 from report_marking import article, call_me, download, expect_marks, press, select
 
@@ -17,12 +16,6 @@ from textlrp.report.writing import write_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

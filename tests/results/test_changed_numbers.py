@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
 from reliability.changed_numbers import attack
-
-pytestmark = pytest.mark.usefixtures("one_core")
 
 
 def test_no_file_with_one_number_changed_is_read() -> None:

@@ -23,8 +23,6 @@ from textlrp.errors import InputError, LRPError, NonFiniteError
 from textlrp.results.layers import Layer
 from textlrp.results.saved import digest
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 TEXT = "A wonderful, moving film, never dull. "
 FOUR = {"num_labels": 4, "id2label": dict(enumerate("abcd")), "label2id": {name: i for i, name in enumerate("abcd")}}
 ONE = {"num_labels": 1, "id2label": {0: "score"}, "label2id": {"score": 0}}

@@ -89,3 +89,24 @@ def test_boundaries_rise_from_the_start_to_the_end(text: str) -> None:
 def test_texts_made_to_be_slow_are_not(text: str) -> None:
     """Quadratic time would be minutes here."""
     assert segmentation.words(text)[-1] == len(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "counted"),
+    [
+        *(("a", True), ("I’m", True), ("7", True), ("😀", True), ("€", True), ("+", True), ("映画", True)),
+        *(
+            (" ", False),
+            ("\u3000\n", False),
+            (".", False),
+            ("…", False),
+            ("。", False),
+            ("-", False),
+            ("", False),
+            ("\u200b", False),
+            ("\x07", False),
+        ),
+    ],
+)
+def test_words_are_more_than_punctuation_and_space(text: str, counted: bool) -> None:
+    assert segmentation.is_word(text) is counted

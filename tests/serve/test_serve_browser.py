@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import served_models
-from browser import chromium, complaints, opened, scrolls_sideways
+from browser import complaints, opened, scrolls_sideways
 
 from textlrp.render.format import shown
 from textlrp.results.explanation import Explanation
@@ -36,12 +36,6 @@ def running(*program: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     finally:
         process.kill()
         process.communicate()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

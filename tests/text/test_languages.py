@@ -16,8 +16,6 @@ from textlrp import Explainer, Explanation, Span
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "topics_multilingual.jsonl.gz"
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 
 def tiles(spans: tuple[Span, ...], text: str) -> bool:
     return "".join(span.text for span in spans) == text and all(

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from textlrp.annotate.annotations import VERDICTS, Annotation
 from textlrp.annotate.document import MarkedDocument, Plausibility, Scored, mean
+from textlrp.basics import extras
 from textlrp.basics.files import write_whole
 from textlrp.evaluate import agreement
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from textlrp.report.data import Sent
 
 _FORMAT = 1
@@ -163,11 +162,6 @@ class Comparison:
             write_whole(Path(path), written)
         return written
 
-    def __rich__(self) -> RenderableType:
-        from textlrp.annotate.table import render
-
-        return render(self)
-
 
 def compare(annotations: Iterable[Annotation], report: Sent) -> Comparison:
     """Set annotators against each other, and the model against them.
@@ -179,7 +173,12 @@ def compare(annotations: Iterable[Annotation], report: Sent) -> Comparison:
     Args:
         annotations: what :func:`textlrp.annotate.annotations.read_annotations` read.
         report: the report that they were made in.
+
+    Raises:
+        LRPError: a library of the extra ``annotate`` is not installed.
     """
+    for library in ("sklearn", "krippendorff"):
+        extras.check(library, "annotate", "comparing annotations")
     listed = list(annotations)
     names = tuple(dict.fromkeys(each.annotator for each in listed))
     by_document: dict[str, list[Annotation]] = {identity: [] for identity in report.documents}

@@ -72,7 +72,7 @@ class MarkedDocument:
     def __init__(self, document: SentDocument, annotations: Sequence[Annotation], labels: tuple[str, ...]) -> None:
         self.document = document
         self.annotations = tuple(annotations)
-        self.words = tuple(span for span in _all_words(document) if plausibility.is_word(span.text))
+        self.words = tuple(span for span in _all_words(document) if segmentation.is_word(span.text))
         self._breaks = (sum(span.source == TEXT for span in self.words),)
         self.votes: dict[str, Votes] = {}
         self.fitting: dict[str, Votes] = {}

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.console import RenderableType
 from rich.text import Text
 
 from textlrp.annotate.annotations import VERDICTS
+from textlrp.annotate.comparison import Comparison, ModelRow
+from textlrp.annotate.document import Plausibility
 from textlrp.basics.characters import printable
 from textlrp.render.format import named
-
-if TYPE_CHECKING:
-    from textlrp.annotate.comparison import Comparison, ModelRow
-    from textlrp.annotate.document import Plausibility
+from textlrp.render.table import rich_table, spaced
 
 #: What stands where there is no number.
 NOTHING = "-"
@@ -37,16 +33,16 @@ def render(found: Comparison) -> RenderableType:
     who, model, how_many = headline(found)
     parts: list[RenderableType] = [
         Text(f"{who}{' of ' if model else ''}{model}: {how_many}"),
-        _table("annotators", ("annotator", *ANNOTATORS), annotator_rows(found)),
+        rich_table(("annotator", *ANNOTATORS), annotator_rows(found), "annotators"),
     ]
     if found.labels:
-        parts.append(_table("agreement on labels", ("annotators", *LABELS), label_rows(found)))
+        parts.append(rich_table(("annotators", *LABELS), label_rows(found), "agreement on labels"))
     if found.rationales:
-        parts.append(_table("agreement on words", ("annotators", *WORDS), word_rows(found)))
-    parts.append(_table("the model's words", ("against", *MODEL), model_rows(found)))
+        parts.append(rich_table(("annotators", *WORDS), word_rows(found), "agreement on words"))
+    parts.append(rich_table(("against", *MODEL), model_rows(found), "the model's words"))
     parts += [Text(note) for note in explained(found)]
     parts += [Text(printable(note), style="bold") for note in found.notes]
-    return Group(*(each for part in parts for each in (part, Text())))
+    return spaced(parts)
 
 
 ANNOTATORS = ("documents", "blind", "agree", "disagree", "unsure", "words", "comments", "model right")
@@ -137,20 +133,3 @@ def number(value: float | None) -> str:
 def together(names: Sequence[str]) -> str:
     """Return two names in one."""
     return " and ".join(map(named, names))
-
-
-def _table(title: str, columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        padding=(0, 0, 0, 1),
-        pad_edge=False,
-        show_edge=False,
-    )
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left", no_wrap=False, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table

@@ -9,7 +9,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +23,6 @@ from textlrp.explain.explainer import Explainer
 from textlrp.results.ledger import RESIDUE, Ledger
 from textlrp.rules import Rules, as_rules
 from textlrp.text.encoding import Encoding, check_text
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 #: What a model is tried on where nobody gives texts: plain sentences, short to long, that every vocabulary can spell.
 TEXTS = (
@@ -153,11 +150,6 @@ class Audit:
         if path is not None:
             write_whole(Path(path), written)
         return written
-
-    def __rich__(self) -> RenderableType:
-        from textlrp.check.table import AuditView
-
-        return AuditView(self)
 
 
 def audit(

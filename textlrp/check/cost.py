@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from textlrp.basics import options
-from textlrp.errors import ModelError
-from textlrp.explain.tokenizer_fit import word_table
+from textlrp.evaluate.methods.gradients import lookups, row_gradients
 from textlrp.guard.model_guard import copied
 from textlrp.lrp.propagation import propagate
 from textlrp.lrp.request import logits_of
@@ -187,9 +186,7 @@ def forward(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
 
 
 def gradient_x_input(model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
-    """Return gradient x input of the predicted labels' logits on the plain model.
-
-    The embedding rows that the model looks up are made a leaf of the graph; the parameters should be frozen.
+    """Return gradient x input of the predicted labels' logits on the plain model, whose parameters should be frozen.
 
     Returns:
         One tensor ``[batch, sequence]`` for each time that the model looks its ids up: one, or two in encoder-decoders.
@@ -198,34 +195,11 @@ def gradient_x_input(model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tenso
         ModelError: the model does not say which module looks the input ids up, does not use it, or does something else
             with it.
     """
-    table = word_table(model)
-    if not isinstance(table, nn.Module):
-        raise ModelError(f"{type(model).__name__} has no get_input_embeddings() that tells its table of input ids")
-    rows: list[Tensor] = []
-
-    def make_leaf(module: nn.Module, args: Any, output: Any) -> Tensor:
-        if not isinstance(output, Tensor):
-            raise ModelError(f"the embedding table {type(module).__name__} returns more than its rows")
-        rows.append(output.detach().requires_grad_())
-        return rows[-1]
-
-    # Encoder and decoder can have a module each around one table.
-    own = [x for x in model.modules() if x is table or (isinstance(x, nn.Embedding) and x.weight is table.weight)]
-    hooks = [module.register_forward_hook(make_leaf) for module in own]
-    try:
-        with torch.enable_grad():
-            logits = logits_of(model(**inputs), inputs["input_ids"].shape[0])
-            explained = logits.max(-1).values.sum()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if not rows or not explained.requires_grad:
-        raise ModelError(
-            f"{type(model).__name__} does not call the module that get_input_embeddings() names, or its logits do not "
-            f"depend on it"
-        )
-    gradients = torch.autograd.grad(explained, rows, materialize_grads=True)
-    return tuple((x.detach() * c).sum(-1) for x, c in zip(rows, gradients, strict=True))
+    with torch.enable_grad(), lookups(model) as looked:
+        logits = logits_of(model(**inputs), inputs["input_ids"].shape[0])
+        explained = logits.max(-1).values.sum()
+    gradients = row_gradients(model, explained, looked)
+    return tuple((lookup.rows.detach() * c).sum(-1) for lookup, c in zip(looked, gradients, strict=True))
 
 
 def saved_bytes(model: nn.Module, run: Callable[[], Any]) -> int:

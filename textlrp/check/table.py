@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from textlrp.basics.characters import printable
+from textlrp.check.audit import Audit
 from textlrp.check.cost import FORWARD, GRADIENT, Cost, Run
 from textlrp.check.trials import Check
 from textlrp.render.format import named, signed
 from textlrp.results.ledger import HEADINGS, RESIDUE, Ledger
-
-if TYPE_CHECKING:
-    from textlrp.check.audit import Audit
 
 _TITLE = 10  # columns of "versions" and the space behind it
 _GAP = "  "

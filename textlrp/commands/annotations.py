@@ -29,6 +29,7 @@ def compare(files: tuple[Path, ...], report: Path, form: str, output: Path | Non
     """
     from textlrp.annotate import comparison
     from textlrp.annotate.annotations import read_annotations
+    from textlrp.annotate.table import render
     from textlrp.basics.files import write_whole
     from textlrp.report.data import read_report
 
@@ -48,4 +49,4 @@ def compare(files: tuple[Path, ...], report: Path, form: str, output: Path | Non
         else:
             write_whole(output, written)
     else:
-        show(found, output)
+        show(render(found), output)

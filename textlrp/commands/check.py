@@ -53,10 +53,11 @@ def check(
     check_outputs(written, [file, *map(rules_file, rules), model], force=force)
     explainer = load(model, "MODEL", revision, device, dtype, trusted)
     from textlrp.check.audit import audit
+    from textlrp.check.table import AuditView
 
     found = audit(explainer, documents, chosen)
     if as_json:
         echo_json(found.to_json(output), output)
     else:
-        show(found, output)
+        show(AuditView(found), output)
     context.exit(0 if found.passed else 1)

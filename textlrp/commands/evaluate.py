@@ -96,8 +96,11 @@ def evaluate(
     relevance, and the model is asked again. Plausibility: the relevance is compared with the words that people marked.
     The table has intervals, tests and costs.
     """
+    from textlrp.basics.files import write_whole
     from textlrp.data.fingerprints import read_corpora, short_names
     from textlrp.evaluate import run
+    from textlrp.evaluate.page import page
+    from textlrp.evaluate.table import render
     from textlrp.explain.explainer import DEMO_NAME
 
     if folder is not None and folder.exists() and not folder.is_dir():
@@ -124,10 +127,12 @@ def evaluate(
     if form == "json":
         echo_json(found.to_json(output), output)
     elif form == "html":
-        written = found.to_html(output)
+        written = page(found)
+        if output is not None:
+            write_whole(output, written)
         echo_json(written, output)
     else:
-        show(found, output)
+        show(render(found), output)
 
 
 def _read(models: Sequence[str], corpora: Sequence[str], methods: Sequence[str]) -> list[str | None]:

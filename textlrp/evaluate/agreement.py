@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from textlrp.basics import extras
+
 
 def alpha(given: Sequence[Mapping[str, str]]) -> float | None:
     """Return Krippendorff's alpha for nominal labels: 1 is full agreement, 0 what chance would give, less is worse.
@@ -20,15 +22,17 @@ def alpha(given: Sequence[Mapping[str, str]]) -> float | None:
 
     Returns:
         None where it is not defined: no document has two labels, or those that have are all labeled the same.
-    """
-    from krippendorff import alpha as compute
 
+    Raises:
+        LRPError: krippendorff is not installed.
+    """
     documents = shared(given)
     labels = sorted({each[document] for each in given for document in documents if document in each})
     if len(labels) < 2:
         return None
     counts = [[sum(each.get(document) == label for each in given) for label in labels] for document in documents]
-    return float(compute(value_counts=counts, level_of_measurement="nominal"))
+    krippendorff = extras.load("krippendorff", "annotate", "Krippendorff's alpha")
+    return float(krippendorff.alpha(value_counts=counts, level_of_measurement="nominal"))
 
 
 def kappa(one: Mapping[str, str], other: Mapping[str, str]) -> float | None:
@@ -39,17 +43,21 @@ def kappa(one: Mapping[str, str], other: Mapping[str, str]) -> float | None:
 
     Source: Cohen 1960, "A Coefficient of Agreement for Nominal Scales".
 
+    Computed by scikit-learn.
+
     Returns:
-        None where it is not defined: no document has both labels, or both give one and the same label to all.
+        None where it is not defined: no document has both labels, or both give one and the same label to all
+        (scikit-learn returns NaN there, and warns).
+
+    Raises:
+        LRPError: scikit-learn is not installed.
     """
     documents = shared([one, other])
-    if not documents:
+    labels = [[given[document] for document in documents] for given in (one, other)]
+    if len({*labels[0], *labels[1]}) < 2:
         return None
-    size = len(documents)
-    observed = sum(one[document] == other[document] for document in documents) / size
-    counts = [Counter(each[document] for document in documents) for each in (one, other)]
-    expected = sum(counts[0][label] * counts[1][label] for label in counts[0]) / size**2
-    return None if expected == 1 else (observed - expected) / (1 - expected)
+    metrics = extras.load("sklearn.metrics", "annotate", "Cohen's kappa")
+    return float(metrics.cohen_kappa_score(*labels))
 
 
 def shared(given: Sequence[Mapping[str, str]]) -> list[str]:

@@ -10,68 +10,25 @@ import difflib
 import importlib
 import importlib.util
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textlrp.basics.options import brief, whole
 from textlrp.errors import InputError
+from textlrp.evaluate.methods.catalog import METHODS, Method, read_options
 from textlrp.results.attribution import Attribution, Scorer
 from textlrp.rules import PRESETS, Rules
 
 if TYPE_CHECKING:
     from textlrp.explain.explainer import Explainer
 
-#: What a token can be replaced by; the default is the first that the tokenizer has a token for.
-REPLACEMENTS = ("mask", "pad", "delete")
+#: The names of the methods that are no rules.
+NAMES = tuple(METHODS)
 
 #: What an explanation costs in forward passes: one forward, and a backward that counts two.
 EXPLANATION = 3.0
 
 _RULES = "rules:"
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method and what can be said of it behind its name, as in ``"integrated-gradients:50:zero"``.
-
-    Attributes:
-        module: where it lives; what needs torch is loaded when it is first asked for.
-        function: ``function(passes, seed, ...)`` returns the score of each id.
-        count: the default of the number that it takes, or None for no number.
-        counted: what that number counts.
-        choices: the words that it takes, of which it takes one.
-        most: the largest number that it takes: more changes nothing that can be told, and takes days.
-        extra: the package that it needs, which is an extra of textlrp, or empty.
-    """
-
-    module: str
-    function: str
-    count: int | None = None
-    counted: str = ""
-    choices: tuple[str, ...] = ()
-    extra: str = ""
-    most: int = 1_000_000
-
-
-#: The methods by name. Sources: Abnar and Zuidema 2020 (rollout); Sundararajan et al. 2017 (integrated gradients);
-#: Zeiler and Fergus 2014, Li et al. 2016 (occlusion); Ribeiro et al. 2016 (LIME); Castro et al. 2009 (Shapley values).
-METHODS = {
-    "random": Method("passes", "random"),
-    "attention": Method("attention", "attention"),
-    "rollout": Method("attention", "rollout"),
-    "gradient-norm": Method("gradients", "gradient_norm"),
-    "gradient-x-input": Method("gradients", "gradient_x_input"),
-    "integrated-gradients": Method(
-        "gradients", "integrated_gradients", 20, "steps", ("mask", "pad", "zero"), most=1000
-    ),
-    "lrp-path": Method("paths", "lrp_path", 2, "points", ("mask", "pad", "zero"), most=1000),
-    "occlusion": Method("sampling", "occlusion", choices=REPLACEMENTS),
-    "lime": Method("sampling", "lime", 200, "samples", REPLACEMENTS, "captum"),
-    "shapley": Method("sampling", "shapley", 20, "permutations", REPLACEMENTS, "captum"),
-}
-NAMES = tuple(METHODS)
 
 
 def scorer(name: str) -> Scorer:
@@ -101,7 +58,7 @@ def scorer(name: str) -> Scorer:
     first, *said = name.split(":")
     if first in METHODS:
         method = METHODS[first]
-        options = _options(first, method, said)
+        options = read_options(first, method, said)
         if method.extra and importlib.util.find_spec(method.extra) is None:
             raise InputError(
                 f'{first} samples by {method.extra}, which is not installed: pip install "textlrp[{method.extra}]"'
@@ -171,22 +128,3 @@ def _rules(name: str, rules: Rules) -> Scorer:
         )
 
     return score
-
-
-def _options(name: str, method: Method, said: Sequence[str]) -> tuple[Any, ...]:
-    """Return what a method is given behind passes and seed: its number and its word, those that it takes.
-
-    Raises:
-        InputError: it does not take what was said.
-    """
-    takes = [f"a number of {method.counted}"] if method.count is not None else []
-    takes += [f"one of {', '.join(method.choices)}"] if method.choices else []
-    takes_number = method.count is not None
-    numbers = [part.lstrip("0") for part in said if takes_number and part.isascii() and part.isdecimal()]
-    words = [part for part in said if part in method.choices]
-    if len(numbers) + len(words) < len(said) or len(numbers) > 1 or len(words) > 1 or "" in numbers:
-        raise InputError(f"{name} takes {' and '.join(takes) or 'no options'}, not {':'.join(said)!r}")
-    if numbers and (len(numbers[0]) > len(str(method.most)) or int(numbers[0]) > method.most):
-        raise InputError(f"{name} takes up to {method.most:,} {method.counted}, not {numbers[0][:20]}")
-    given: list[Any] = [*map(int, numbers), method.count][:1] if method.count is not None else []
-    return (*given, *([*words, None][:1] if method.choices else []))

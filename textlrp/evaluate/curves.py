@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from textlrp.basics import extras
+
 #: The shares of a text, in percent, at which comprehensiveness and sufficiency are taken (DeYoung et al. 2020).
 BINS = (1, 5, 10, 20, 50)
 
@@ -94,20 +96,20 @@ def kendall(one: Sequence[float], other: Sequence[float]) -> float | None:
 
     Source: Kendall 1945, "The Treatment of Ties in Ranking Problems".
 
+    Args:
+        one, other: the values of both sides, none of them NaN.
+
     Returns:
-        None where it is not defined: all values of a side are equal, or there are fewer than two.
+        None where it is not defined: all values of a side are equal, or there are fewer than two. scipy, which computes
+        it, returns NaN there.
+
+    Raises:
+        LRPError: scipy is not installed.
     """
-    total = different_one = different_other = 0
-    for i in range(len(one)):
-        for j in range(i):
-            a = (one[i] > one[j]) - (one[i] < one[j])
-            b = (other[i] > other[j]) - (other[i] < other[j])
-            total += a * b
-            different_one += abs(a)
-            different_other += abs(b)
-    if not different_one or not different_other:
+    if len(set(one)) < 2 or len(set(other)) < 2:
         return None
-    return total / math.sqrt(different_one * different_other)
+    stats = extras.load("scipy.stats", "evaluate", "Kendall's tau")
+    return float(stats.kendalltau(one, other, variant="b").statistic)
 
 
 def infidelity(expected: Sequence[float], observed: Sequence[float]) -> float:

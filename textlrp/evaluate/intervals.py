@@ -1,22 +1,22 @@
 """How sure a mean over documents is, and a difference of two: bootstrap intervals, paired permutation tests, Holm.
 
-Everything is seeded: the same values give the same numbers.
+Everything is seeded: the same values give the same numbers. The computing is done by scipy and statsmodels, which the
+extra ``evaluate`` contains.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from textlrp.basics import options
+from textlrp.basics import extras, options
 from textlrp.errors import InputError
 
 Array = npt.NDArray[np.float64]
-Counts = npt.NDArray[np.uint16]
 
 #: How many samples a bootstrap draws, and how many signs a permutation test, where it cannot try all.
 DRAWS = 10_000
@@ -27,7 +27,6 @@ MOST = 10_000_000
 #: The share of repeated samples whose interval covers the mean.
 LEVEL = 0.95
 
-_KEPT = 50_000_000  # numbers of one set of samples that are kept for the next mean over as many documents
 _BLOCK = 2_000_000  # numbers that are drawn at once
 
 
@@ -40,53 +39,56 @@ class Interval:
     high: float
     count: int
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether zero is on one side of the interval."""
-        return self.low > 0 or self.high < 0
-
 
 def mean_interval(values: Sequence[float], seed: int = 0, draws: int = DRAWS, level: float = LEVEL) -> Interval:
     """Return the mean of some documents' values with its percentile interval over samples with replacement.
 
-    Means over the same number of documents are taken over the same samples. With very few documents the interval is
-    too narrow: that of a single one has no width.
+    With very few documents the interval is too narrow: that of a single one has no width.
 
     Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", section 13.3 (the percentile interval).
 
     Args:
         values: one number for each document, at least one, all finite.
         seed: what the samples depend on, with the number of documents.
-        draws: how many samples are drawn.
+        draws: how many samples are drawn, 2 or more.
         level: the share of them that the interval holds.
 
     Raises:
         InputError: an option cannot be used as given, there are no values, or one is not finite.
+        LRPError: scipy is not installed.
     """
-    array = _checked(values)
-    seed, draws = _drawing(seed, draws)
+    return mean_intervals([values], seed, draws, level)[0]
+
+
+def mean_intervals(
+    columns: Sequence[Sequence[float]], seed: int = 0, draws: int = DRAWS, level: float = LEVEL
+) -> tuple[Interval, ...]:
+    """Return :func:`mean_interval` of each of several columns, quicker than one after the other.
+
+    Columns of the same number of documents are resampled by the same draws.
+    """
+    seed, draws = _drawing(seed, draws, 2)
     level = options.real(level, "level is a share of the samples, from 0 to 1", 0, 1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        means = np.concatenate([counts @ array for counts in _samples(len(array), seed, draws)]) / len(array)
-    if not np.isfinite(means).all():
-        raise InputError("the values are so large that their sum is infinite")
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    mean = float(array.mean())
-    # Rounding must not put the mean of equal values outside.
-    return Interval(mean, min(float(low), mean), max(float(high), mean), len(array))
+    arrays = [_checked(column) for column in columns]
+    intervals: dict[int, Interval] = {}
+    for count in dict.fromkeys(map(len, arrays)):
+        chosen = [i for i, array in enumerate(arrays) if len(array) == count]
+        together = np.stack([arrays[i] for i in chosen])
+        intervals |= zip(chosen, _percentile_intervals(together, seed, draws, level), strict=True)
+    return tuple(intervals[i] for i in range(len(arrays)))
 
 
-def difference_interval(
-    one: Sequence[float], other: Sequence[float], seed: int = 0, draws: int = DRAWS, level: float = LEVEL
-) -> Interval:
-    """Return the mean of ``one - other`` on the same documents, in the same order, with its interval.
+def differences(one: Sequence[float], other: Sequence[float]) -> list[float]:
+    """Return ``one - other`` of each document, to take the interval of.
 
-    Documents are drawn in pairs, so that what makes a document easy for both does not widen the interval.
+    Documents are drawn in pairs then, so that what makes a document easy for both does not widen the interval.
 
     Raises:
-        InputError: as :func:`mean_interval`, or one side has more values than the other.
+        InputError: one side has more values than the other, or a value is not finite.
     """
-    return mean_interval(_differences(one, other).tolist(), seed, draws, level)
+    if len(one) != len(other):
+        raise InputError(f"{len(one)} values cannot be paired with {len(other)}")
+    return [float(difference) for difference in _array(one) - _array(other)]
 
 
 def paired_p(one: Sequence[float], other: Sequence[float], seed: int = 0, draws: int = DRAWS) -> float:
@@ -94,7 +96,11 @@ def paired_p(one: Sequence[float], other: Sequence[float], seed: int = 0, draws:
 
     If the methods did not differ, each document's difference might as well have the other sign. The p is the share of
     all choices of signs whose mean is at least as far from zero; where there are more than ``draws`` choices, that many
-    are drawn, and the p is ``(1 + as far) / (1 + draws)``, which never says 0.
+    are drawn, and the p is ``(1 + as far) / (1 + draws)``, which never says 0. Documents without a difference count for
+    neither; where none has a difference, the p is 1.
+
+    Means that are equal but for rounding count as equal: up to 1e-9 of the mean absolute difference (scipy allows for
+    rounding only as a share of the mean difference itself, which can be far smaller).
 
     Source: Fisher 1935, "The Design of Experiments", section 21; Phipson and Smyth 2010 (the estimate of p).
 
@@ -104,30 +110,31 @@ def paired_p(one: Sequence[float], other: Sequence[float], seed: int = 0, draws:
         draws: the most choices of signs that are tried.
 
     Raises:
-        InputError: as :func:`difference_interval`.
+        InputError: as :func:`differences` and :func:`mean_interval`.
+        LRPError: scipy is not installed.
     """
-    seed, draws = _drawing(seed, draws)
-    differences = _checked(_differences(one, other).tolist())
-    differences = differences[differences != 0]  # their sign changes nothing
-    count = len(differences)
-    if not count:
+    seed, draws = _drawing(seed, draws, 1)
+    nonzero = _checked(differences(one, other))
+    nonzero = nonzero[nonzero != 0]  # their sign changes nothing
+    count = len(nonzero)
+    if count < 2:  # a single difference is as far from zero with either sign
         return 1.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        observed, size = abs(float(differences.sum())), float(np.abs(differences).sum())
-    if not np.isfinite(size):
-        raise InputError("the values are so large that their sum is infinite")
-    # Sums in another order differ by rounding: equal ones must count as equal.
-    least = observed - 1e-9 * size
-    if 2**count <= draws:
-        signs = 1.0 - 2.0 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
-        return float(np.mean(np.abs(signs @ differences) >= least))
+    least = abs(nonzero.sum()) - 1e-9 * np.abs(nonzero).sum()
+
+    def as_far(signed: Array, axis: int) -> Array:
+        return np.where(np.abs(signed.sum(axis)) >= least, 1.0, 0.0)
+
+    def flipped(size: tuple[int, int]) -> Array:
+        return np.where(generator.integers(0, 2, size, dtype=np.int8), -nonzero, nonzero)
+
+    stats = extras.load("scipy.stats", "evaluate", "a paired test")
     generator = np.random.default_rng((seed, count))
-    far = 0
-    for start in range(0, draws, _rows(count)):
-        rows = min(_rows(count), draws - start)
-        signs = 1.0 - 2.0 * generator.integers(0, 2, (rows, count), dtype=np.int8)
-        far += int(np.sum(np.abs(signs @ differences) >= least))
-    return (1 + far) / (1 + draws)
+    settings: dict[str, Any] = {"n_resamples": draws, "batch": _rows(count), "vectorized": True}
+    settings["alternative"] = "greater"
+    if 2**count <= draws:
+        return float(stats.permutation_test((nonzero,), as_far, permutation_type="samples", **settings).pvalue)
+    # permutation_test draws signs, too, but takes ten times as long.
+    return float(stats.monte_carlo_test(nonzero, flipped, as_far, **settings).pvalue)
 
 
 def holm(values: Sequence[float]) -> tuple[float, ...]:
@@ -137,52 +144,59 @@ def holm(values: Sequence[float]) -> tuple[float, ...]:
     it, or larger than 1. If no method differs from any other, one of the results is at most 0.05 in 5 % of the tables.
 
     Source: Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure".
+
+    Raises:
+        LRPError: statsmodels is not installed.
     """
-    order = sorted(range(len(values)), key=lambda i: values[i])
-    corrected = [0.0] * len(values)
-    largest = 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[i]))
-        corrected[i] = largest
-    return tuple(corrected)
+    if not values:
+        return ()
+    multitest = extras.load("statsmodels.stats.multitest", "evaluate", "Holm's correction")
+    return tuple(map(float, multitest.multipletests(values, method="holm")[1]))
 
 
-def _samples(count: int, seed: int, draws: int) -> Iterator[Counts]:
-    """Yield blocks of samples with replacement: how often each document is in each, ``[samples, documents]``."""
-    if count * draws <= _KEPT:
-        kept = _kept(count, seed, draws)
-        yield from (kept[start : start + _rows(count)] for start in range(0, draws, _rows(count)))
-    else:
-        yield from _drawn(count, seed, draws)
+def _percentile_intervals(columns: Array, seed: int, draws: int, level: float) -> list[Interval]:
+    """Return the interval of each row of ``[columns, documents]``."""
+    count = columns.shape[1]
+    averages = columns.mean(1)
+    lows, highs = averages, averages
+    if count > 1:  # scipy refuses a single document
+        stats = extras.load("scipy.stats", "evaluate", "a bootstrap interval")
 
+        def means(places: npt.NDArray[np.int64], axis: int) -> Array:
+            """The mean of each column over drawn documents ``[draws, documents]``, by how often each was drawn."""
+            rows = len(places)
+            flat = (places + count * np.arange(rows)[:, None]).ravel()
+            counts = np.bincount(flat, minlength=rows * count).reshape(rows, count).astype(np.float64)
+            return columns @ counts.T / count
 
-@lru_cache(maxsize=2)
-def _kept(count: int, seed: int, draws: int) -> Counts:
-    return np.concatenate(list(_drawn(count, seed, draws)))
-
-
-def _drawn(count: int, seed: int, draws: int) -> Iterator[Counts]:
-    generator = np.random.default_rng((seed, count))
-    for start in range(0, draws, _rows(count)):
-        rows = min(_rows(count), draws - start)
-        chosen = generator.integers(0, count, (rows, count)) + count * np.arange(rows)[:, None]
-        yield np.bincount(chosen.ravel(), minlength=rows * count).reshape(rows, count).astype(np.uint16)
+        with np.errstate(over="ignore"):  # the standard error of very large values, which is not read
+            lows, highs = stats.bootstrap(
+                (np.arange(count),),
+                means,
+                n_resamples=draws,
+                batch=_rows(count),
+                confidence_level=level,
+                method="percentile",
+                rng=np.random.default_rng((seed, count)),
+            ).confidence_interval
+    # Rounding must not put the mean of equal values outside.
+    return [
+        Interval(float(mean), min(float(low), float(mean)), max(float(high), float(mean)), count)
+        for mean, low, high in zip(averages, lows, highs, strict=True)
+    ]
 
 
 def _rows(count: int) -> int:
     return max(1, _BLOCK // count)
 
 
-def _differences(one: Sequence[float], other: Sequence[float]) -> Array:
-    if len(one) != len(other):
-        raise InputError(f"{len(one)} values cannot be paired with {len(other)}")
-    return _array(one) - _array(other)
-
-
 def _checked(values: Sequence[float]) -> Array:
     array = _array(values)
     if not array.size:
         raise InputError("there are no values, so there is no mean")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(len(array) * np.abs(array).max()):
+            raise InputError("the values are so large that their sum is infinite")
     return array
 
 
@@ -193,7 +207,7 @@ def _array(values: Sequence[float]) -> Array:
     return np.asarray(numbers, dtype=np.float64)
 
 
-def _drawing(seed: int, draws: int) -> tuple[int, int]:
+def _drawing(seed: int, draws: int, least: int) -> tuple[int, int]:
     """Return what samples depend on, and how many there are, checked."""
     seed = options.whole(seed, "seed is a whole number, 0 or more", 0)
-    return seed, options.whole(draws, f"draws is a number of samples from 1 to {MOST:,}", 1, MOST)
+    return seed, options.whole(draws, f"draws is a number of samples from {least} to {MOST:,}", least, MOST)

@@ -1,20 +1,20 @@
 """How well marked words agree: two people's, or a model's relevance with a person's.
 
-Everything is counted on *words*: the stretches of a text that hold more than white space and punctuation. A word is
-marked if any of its characters is. The measures are those of ERASER (DeYoung et al. 2020, "ERASER: A Benchmark to
-Evaluate Rationalized NLP Models", section 4.1), for one document each; a corpus's number is the mean over documents.
+Everything is counted on *words*, without those that are only white space or punctuation
+(:func:`textlrp.results.segmentation.is_word`). A word is marked if any of its characters is. The measures are those of
+ERASER (DeYoung et al. 2020, "ERASER: A Benchmark to Evaluate Rationalized NLP Models", section 4.1), for one document
+each; a corpus's number is the mean over documents.
 """
 
 from __future__ import annotations
 
 import math
 import random
-import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from textlrp.basics import options
+from textlrp.basics import extras, options
 from textlrp.errors import InputError
 from textlrp.results.spans import Span
 
@@ -23,11 +23,6 @@ THRESHOLD = 0.5
 
 #: How often the random choice of words is drawn for a document, where its mean has no closed form.
 DRAWS = 50
-
-
-def is_word(text: str) -> bool:
-    """Whether a stretch of text is counted: it holds more than white space and punctuation."""
-    return any(not char.isspace() and unicodedata.category(char)[0] != "P" for char in text)
 
 
 def marked_words(words: Sequence[Span], marks: Iterable[tuple[int, int, str]]) -> tuple[bool, ...]:
@@ -130,24 +125,18 @@ def auprc(relevances: Sequence[float], marked: Sequence[bool]) -> float:
 
     As average precision: ``sum((R_n - R_(n-1)) P_n)`` over the distinct relevances, equal ones taken at once; a
     straight line between points would flatter (Davis and Goadrich 2006). Relevance below zero counts as zero, as in
-    :func:`chosen_words`.
+    :func:`chosen_words`. Computed by scikit-learn.
 
     Source: DeYoung et al. 2020, section 4.1 ("AUPRC").
 
     Raises:
-        InputError: no word is marked, so there is no recall.
+        InputError: no word is marked, so there is no recall (scikit-learn returns 0 there, and warns).
+        LRPError: scikit-learn is not installed.
     """
-    total = sum(marked)
-    if not total:
+    if not any(marked):
         raise InputError("no word is marked: the area under precision and recall is not defined")
-    ranked = sorted(((max(0.0, r), m) for r, m in zip(relevances, marked, strict=True)), key=lambda each: -each[0])
-    area, taken, found = 0.0, 0, 0
-    for _, group in groupby(ranked, key=lambda each: each[0]):
-        values = [m for _, m in group]
-        taken += len(values)
-        found += sum(values)
-        area += sum(values) / total * found / taken
-    return area
+    metrics = extras.load("sklearn.metrics", "evaluate", "the area under precision and recall")
+    return float(metrics.average_precision_score(marked, [max(0.0, relevance) for relevance in relevances]))
 
 
 def random_token_f1(marked: Sequence[bool]) -> float:

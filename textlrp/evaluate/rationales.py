@@ -1,7 +1,6 @@
 """Relevance against what people say: where it points, which sign it has, how far people agree, what they would edit.
 
-Everything is counted on words, as in :mod:`textlrp.evaluate.plausibility`: stretches with more than white space and
-punctuation.
+Everything is counted on words, as in :mod:`textlrp.evaluate.plausibility`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from textlrp.evaluate.plausibility import (
     auprc,
     chosen_words,
     iou_f1,
-    is_word,
     marked_words,
     random_auprc,
     random_iou_f1,
@@ -38,7 +36,7 @@ NEUTRAL = 2
 
 def words(attribution: Attribution | Explanation) -> tuple[Span, ...]:
     """Return the words that are counted, of what the model read."""
-    return tuple(word for word in attribution.words if is_word(word.text))
+    return tuple(word for word in attribution.words if segmentation.is_word(word.text))
 
 
 def pointing(relevances: Sequence[float], marked: Sequence[bool]) -> float:
@@ -322,7 +320,7 @@ def _means(rows: Sequence[Sequence[float]]) -> list[float]:
 
 
 def _words(text: str) -> list[tuple[int, int]]:
-    return [(start, end) for start, end in pairwise(segmentation.words(text)) if is_word(text[start:end])]
+    return [(start, end) for start, end in pairwise(segmentation.words(text)) if segmentation.is_word(text[start:end])]
 
 
 def _share(sizes: Sequence[float], marked: Sequence[bool]) -> float | None:

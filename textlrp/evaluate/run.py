@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textlrp.basics import options
+from textlrp.basics import extras, options
 from textlrp.data.documents import Source
 from textlrp.data.fingerprints import Corpus, method_names, model_facts, rules_fingerprints
 from textlrp.errors import InputError, LRPError
@@ -32,6 +32,9 @@ METHODS = ("attnlrp", "cp-lrp", "gradient-x-input", "integrated-gradients", "rol
 
 #: How tokens are taken away where nothing is said: in two ways, as a method whose reference is one of them has it easy.
 PERTURB = ("mask", "zero")
+
+#: What measures, intervals and tests are computed by: asked for before hours are spent.
+_STATISTICS = ("scipy", "sklearn", "statsmodels")
 
 #: Methods that a library of its own computes, whose version counts.
 _CAPTUM = ("lime", "shapley")
@@ -67,11 +70,13 @@ def evaluate(
 
     Raises:
         InputError: an option cannot be used as given, or the folder holds a run with other options or data.
-        LRPError: a model cannot be loaded.
+        LRPError: a model cannot be loaded, or a library of the extra ``evaluate`` is not installed.
     """
     from textlrp.evaluate import baselines
 
     _check(models, corpora, methods, perturb, by, measures)
+    for library in _STATISTICS:
+        extras.check(library, "evaluate", "an evaluation")
     if limit is not None:
         limit = options.whole(limit, "limit is a number of documents, 1 or more", 1)
     seed = options.whole(seed, "seed is a whole number, 0 or more", 0)
@@ -246,7 +251,7 @@ def _check(
 
 
 def _versions(methods: Sequence[str]) -> dict[str, str]:
-    names = ["textlrp", "torch", "transformers", "tokenizers", "numpy"]
+    names = ["textlrp", "torch", "transformers", "tokenizers", "numpy", "scipy", "scikit-learn", "statsmodels"]
     if any(method.partition(":")[0] in _CAPTUM for method in methods):
         names.append("captum")
     return {"Python": platform.python_version()} | dict(_installed(names))

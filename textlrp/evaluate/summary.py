@@ -11,18 +11,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from textlrp.basics.files import write_whole
-from textlrp.evaluate import measures as measured
-from textlrp.evaluate.intervals import Interval, difference_interval, holm, mean_interval, paired_p
+from textlrp.evaluate.intervals import Interval, differences, holm, mean_intervals, paired_p
 from textlrp.evaluate.log import SCORES, Plan, Result
-from textlrp.evaluate.measures import FAITHFUL, PLAUSIBLE, Measure
+from textlrp.evaluate.measures import FAITHFUL, PLAUSIBILITY, PLAUSIBLE, Measure, score
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+#: A cell of a table: a method, and the key of a measure.
+Place = tuple[str, str]
 
 _FORMAT = 1
 
@@ -132,7 +131,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Summary:
-    """An evaluation: its plan, and a section for each model and corpus. Shows itself in rich."""
+    """An evaluation: its plan, and a section for each model and corpus."""
 
     plan: Plan
     sections: tuple[Section, ...]
@@ -153,20 +152,6 @@ class Summary:
         if path is not None:
             write_whole(path, written)
         return written
-
-    def to_html(self, path: Path | None = None) -> str:
-        """Return the evaluation as a page that needs nothing else, and write it to ``path`` if one is given."""
-        from textlrp.evaluate.page import page
-
-        written = page(self)
-        if path is not None:
-            write_whole(path, written)
-        return written
-
-    def __rich__(self) -> RenderableType:
-        from textlrp.evaluate.table import render
-
-        return render(self)
 
 
 def summarize(plan: Plan, results: Iterable[Result]) -> Summary:
@@ -198,7 +183,7 @@ def _section(plan: Plan, model: str, corpus: Mapping[str, Any], found: dict[str,
         tables.append(
             _table(plan, perturb, {m: [(r, r.faithfulness.get(perturb, {})) for r in results[m]] for m in results})
         )
-    if measured.PLAUSIBILITY in plan.measures and any(each.plausibility for m in results for each in results[m]):
+    if PLAUSIBILITY in plan.measures and any(each.plausibility for m in results for each in results[m]):
         tables.append(_table(plan, "", {m: [(r, r.plausibility) for r in results[m]] for m in results}))
     right = {
         each.document: each.right for of_method in results.values() for each in of_method if each.right is not None
@@ -215,50 +200,45 @@ def _section(plan: Plan, model: str, corpus: Mapping[str, Any], found: dict[str,
     )
 
 
-def _table(plan: Plan, perturb: str, found: Mapping[str, Sequence[tuple[Result, Mapping[str, Any]]]]) -> Table:
+def _table(plan: Plan, perturb: str, measured: Mapping[str, Sequence[tuple[Result, Mapping[str, Any]]]]) -> Table:
     measures = FAITHFUL if perturb else PLAUSIBLE
     values = {
-        method: {
-            measure.key: {
-                result.document: value
-                for result, numbers in of_method
-                if (value := measured.score(numbers, measure)) is not None
-            }
-            for measure in measures
+        (method, measure.key): {
+            result.document: value for result, numbers in of_method if (value := score(numbers, measure)) is not None
         }
-        for method, of_method in found.items()
+        for method, of_method in measured.items()
+        for measure in measures
     }
     first, *others = plan.methods
-    tested = [
-        (method, measure.key)
+    pairs = {
+        (method, measure.key): pair
         for method in others
         for measure in measures
-        if measure.tested and values[method][measure.key].keys() & values[first][measure.key].keys()
-    ]
-    sides = {each: _paired(values[each[0]][each[1]], values[first][each[1]]) for each in tested}
-    corrected = dict(zip(tested, holm([paired_p(*sides[each], plan.seed) for each in tested]), strict=True))
+        if (pair := _paired(values[method, measure.key], values[first, measure.key]))[0]
+    }
+    means = _intervals({place: list(own.values()) for place, own in values.items() if own}, plan.seed)
+    gains = _intervals({place: differences(*pair) for place, pair in pairs.items()}, plan.seed)
+    tested = [(method, measure.key) for method in others for measure in measures if measure.tested]
+    tested = [place for place in tested if place in pairs]
+    corrected = dict(zip(tested, holm([paired_p(*pairs[place], plan.seed) for place in tested]), strict=True))
     rows = []
     for method in plan.methods:
-        cells = {}
-        for measure in measures:
-            own, reference = values[method][measure.key], values[first][measure.key]
-            pair = _paired(own, reference) if method != first else ([], [])
-            cells[measure.key] = Cell(
-                mean_interval(list(own.values()), plan.seed) if own else None,
-                difference_interval(*pair, plan.seed) if pair[0] else None,
-                corrected.get((method, measure.key)),
-            )
-        rows.append(
-            Row(method, cells, *_curves([numbers for _, numbers in found[method] if numbers] if perturb else []))
-        )
-    counted = {result.document for of_method in found.values() for result, numbers in of_method if numbers}
-    stand_ins = [n["replacement"] for of_method in found.values() for _, n in of_method if n.get("replacement")]
+        places = {measure.key: (method, measure.key) for measure in measures}
+        cells = {key: Cell(means.get(at), gains.get(at), corrected.get(at)) for key, at in places.items()}
+        curves = _curves([numbers for _, numbers in measured[method] if numbers] if perturb else [])
+        rows.append(Row(method, cells, *curves))
+    counted = {result.document for of_method in measured.values() for result, numbers in of_method if numbers}
+    stand_ins = [n["replacement"] for of_method in measured.values() for _, n in of_method if n.get("replacement")]
     return Table(perturb, stand_ins[0] if stand_ins else "", len(counted), len(tested), tuple(rows))
 
 
 def _paired(own: Mapping[str, float], reference: Mapping[str, float]) -> tuple[list[float], list[float]]:
     common = [document for document in own if document in reference]
     return [own[document] for document in common], [reference[document] for document in common]
+
+
+def _intervals(columns: Mapping[Place, Sequence[float]], seed: int) -> dict[Place, Interval]:
+    return dict(zip(columns, mean_intervals(list(columns.values()), seed), strict=True))
 
 
 def _curves(found: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, ...], tuple[float, ...]]:

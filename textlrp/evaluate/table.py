@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 
-from rich import box
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -17,6 +15,7 @@ from textlrp.evaluate.log import Plan
 from textlrp.evaluate.measures import Measure
 from textlrp.evaluate.summary import Cell, Cost, Failure, Section, Summary, Table
 from textlrp.render.format import named, percent
+from textlrp.render.table import rich_table, spaced
 
 #: What stands where there is no number.
 NOTHING = "–"
@@ -37,7 +36,7 @@ def render(summary: Summary) -> RenderableType:
     parts += [Text(sentence) for sentence in explained(summary)]
     if len(summary.plan.methods) > 1:
         parts.append(Text(f"A star marks a difference to {named(summary.plan.methods[0])} with p < {ALPHA}."))
-    return Group(*(each for part in parts for each in (part, Text())))
+    return spaced(parts)
 
 
 def title(table: Table, plan: Plan) -> str:
@@ -153,36 +152,36 @@ def command(plan: Plan) -> tuple[str, ...]:
     return (*parts, *([] if plan.limit is None else [f"--limit {plan.limit}"]))
 
 
-def _first(summary: Summary, table: Table) -> RichTable:
+def _first(summary: Summary, shown: Table) -> RichTable:
     """The first measure: a line for each method with all that is known of it."""
-    measure, reference = tested(table)[0], summary.plan.methods[0]
+    measure, reference = tested(shown)[0], summary.plan.methods[0]
     columns = ["method", heading(measure), "interval"]
-    columns += [f"vs {named(reference)}", "interval", "p"] if len(table.rows) > 1 else []
-    made = _grid(title(table, summary.plan), columns)
-    for row in table.rows:
+    columns += [f"vs {named(reference)}", "interval", "p"] if len(shown.rows) > 1 else []
+    rows = []
+    for row in shown.rows:
         cell = row.cells[measure.key]
-        cells = [named(row.method), *((_mean(cell, table), _ends(cell.mean)) if cell.mean else (NOTHING, ""))]
+        cells = [named(row.method), *((_mean(cell, shown), _ends(cell.mean)) if cell.mean else (NOTHING, ""))]
         if cell.difference is not None and cell.p is not None:
             p = probability(cell.p).removeprefix("p ").removeprefix("= ")
             cells += [signed(cell.difference.mean), _ends(cell.difference), p]
-        made.add_row(*map(Text, cells))
-    return made
+        rows.append(cells)
+    return rich_table(columns, rows, title(shown, summary.plan))
 
 
-def _others(table: Table) -> RichTable:
+def _others(shown: Table) -> RichTable:
     """The other measures, with their intervals below and a star where the difference is beyond chance."""
-    measures = tested(table)[1:]
-    made = _grid("", ["method", *map(heading, measures)])
-    for row in table.rows:
-        cells = []
+    measures = tested(shown)[1:]
+    rows = []
+    for row in shown.rows:
+        cells = [Text(named(row.method))]
         for cell in (row.cells[measure.key] for measure in measures):
             if cell.mean is None:
                 cells.append(Text(NOTHING))
                 continue
             star = "*" if cell.p is not None and cell.p < ALPHA else ""
-            cells.append(Text.assemble(_mean(cell, table) + star, "\n", (_ends(cell.mean), "dim")))
-        made.add_row(Text(named(row.method)), *cells)
-    return made
+            cells.append(Text.assemble(_mean(cell, shown) + star, "\n", (_ends(cell.mean), "dim")))
+        rows.append(cells)
+    return rich_table(["method", *map(heading, measures)], rows)
 
 
 def _ends(found: Interval) -> str:
@@ -197,11 +196,8 @@ def _mean(cell: Cell, table: Table) -> str:
 
 
 def _costs(section: Section) -> RichTable:
-    made = _grid("cost of a document", ["method", "forward passes"])
-    made.add_column("time", justify="right", no_wrap=True)
-    for cost in section.costs:
-        made.add_row(Text(named(cost.method)), *map(Text, cost_cells(cost)))
-    return made
+    rows = [(named(cost.method), *cost_cells(cost)) for cost in section.costs]
+    return rich_table(("method", "forward passes", "time"), rows, "cost of a document")
 
 
 def cost_cells(cost: Cost) -> tuple[str, str]:
@@ -209,17 +205,3 @@ def cost_cells(cost: Cost) -> tuple[str, str]:
     if cost.forwards is None or cost.seconds is None:
         return NOTHING, NOTHING
     return forwards(cost.forwards), seconds(cost.seconds)
-
-
-def _grid(name: str, columns: Sequence[str]) -> RichTable:
-    made = RichTable(
-        box=box.SIMPLE_HEAD,
-        title=Text(name, style="bold") if name else None,
-        title_justify="left",
-        padding=(0, 0, 0, 1),
-        pad_edge=False,
-        show_edge=False,
-    )
-    for i, column in enumerate(columns):
-        made.add_column(Text(column), justify="right" if i else "left", overflow="fold", no_wrap=not i)
-    return made

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from textlrp.report.words import Tallies, Words, counts
+from textlrp.report.words import Tallies, Words
+from textlrp.results import segmentation
 
 if TYPE_CHECKING:
     from textlrp.data.records import Record
@@ -128,7 +129,7 @@ class Summarizer:
             self._given[label] += 1
             self._pairs[label, record.predicted] += 1
         self._bins[label is not None].add(first.probabilities.get(record.predicted), label == record.predicted)
-        self._words += sum(counts(word.text) for word in first.words)
+        self._words += sum(segmentation.is_word(word.text) for word in first.words)
         self._truncated += bool(first.truncated or first.truncated_pair)
         for e in record.explanations:
             self._tallies.setdefault((e.target, e.contrast), Tallies()).add(record.id, e, number)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from textlrp.results.segmentation import is_word
 from textlrp.results.spans import Span
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ class Tallies:
         self._documents += 1
         touched = {}
         for number, word in enumerate(e.words):
-            if counts(word.text):
+            if is_word(word.text):
                 folded = word.text.casefold()
                 touched[folded] = self._words.setdefault(folded, _Tally())
                 touched[folded].add(word, document, number)
@@ -210,9 +209,3 @@ def _near(words: Sequence[str], after: bool) -> str:
     if after:
         return joined.rstrip() + (" …" if cut else "")
     return ("… " if cut else "") + joined.lstrip()
-
-
-@lru_cache(maxsize=100_000)
-def counts(text: str) -> bool:
-    """Whether a word is more than white space and punctuation."""
-    return any(unicodedata.category(char)[0] in "LNMS" for char in text)

@@ -5,7 +5,9 @@ In Thai, Lao, Khmer, Burmese, Chinese and Japanese, which write no spaces, ICU l
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import regex  # type: ignore[import-untyped]
@@ -37,6 +39,15 @@ def words(text: str) -> list[int]:
     found = _boundaries(text, WordBreaker)
     joined = {at for start, end in _addresses(text) for at in range(start + 1, end)}
     return [at for at in found if at not in joined] if joined else found
+
+
+@lru_cache(maxsize=100_000)
+def is_word(text: str) -> bool:
+    """Whether a stretch of text counts as a word: it holds a letter, a digit or a symbol, such as an emoji.
+
+    White space, punctuation and control characters alone are no word.
+    """
+    return any(unicodedata.category(char)[0] in "LNMS" for char in text)
 
 
 def sentences(text: str) -> list[int]:

@@ -208,24 +208,27 @@ def _difference(looked: Looked, origin: Tensor, fixed: Tensor, kind: str, replac
 def _gradients(
     passes: Passes, inputs: dict[str, Tensor], change: Change | None = None
 ) -> tuple[list[Looked], tuple[Tensor, ...]]:
-    """Run the model forward and back, and return what it looked up, and the gradients of its rows.
-
-    Raises:
-        ModelError: the logits do not depend on it.
-    """
+    """Run the model forward and back, and return what it looked up, and the gradients of its rows."""
     batch = inputs["input_ids"].shape[0]
     with lookups(passes.model, change) as found:
         logits = passes.ran(passes.model(**inputs), batch, back=True)
     if change is None:
         passes.found(logits[0])
-    explained = passes.explained(logits).sum()
+    return found, row_gradients(passes.model, passes.explained(logits).sum(), found)
+
+
+def row_gradients(model: nn.Module, explained: Tensor, found: list[Looked]) -> tuple[Tensor, ...]:
+    """Return the gradient of a sum of logits by the rows of each lookup, of the shape of the rows.
+
+    Raises:
+        ModelError: the logits do not depend on them.
+    """
     if not explained.requires_grad:
         raise ModelError(
-            f"the logits of {type(passes.model).__name__} do not depend on the table that get_input_embeddings() "
-            f"names, so they have no gradient by a token"
+            f"the logits of {type(model).__name__} do not depend on the table that get_input_embeddings() names, so "
+            f"they have no gradient by a token"
         )
-    rows = [looked.rows for looked in found]
-    return found, torch.autograd.grad(explained, rows, materialize_grads=True)
+    return torch.autograd.grad(explained, [looked.rows for looked in found], materialize_grads=True)
 
 
 def _credited(origin: Tensor, values: Tensor, count: int) -> Tensor:

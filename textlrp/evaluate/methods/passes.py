@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from textlrp.basics.lazy import lazy
 from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError, said
-from textlrp.evaluate.baselines import REPLACEMENTS
+from textlrp.evaluate.methods.catalog import REPLACEMENTS
 from textlrp.explain.assembly import spans
 from textlrp.explain.batching import buckets
 from textlrp.explain.classifier import FORWARD_LIMITS, SEED

@@ -1,0 +1,38 @@
+"""Libraries that only some functions need, which are installed as extras: ``pip install "textlrp[evaluate]"``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any
+
+from textlrp.errors import LRPError
+
+#: What a library is called where it is not called as its module is.
+_NAMES = {"sklearn": "scikit-learn"}
+
+
+def check(library: str, extra: str, use: str) -> None:
+    """Check that a library is installed, without importing it.
+
+    Args:
+        library: its module's name.
+        extra: the extra of textlrp that contains it.
+        use: what needs it: the beginning of the sentence.
+
+    Raises:
+        LRPError: it is not installed; the sentence says how to install it.
+    """
+    if importlib.util.find_spec(library) is None:
+        name = _NAMES.get(library, library)
+        raise LRPError(f'{use} needs {name}, which is not installed: pip install "textlrp[{extra}]"')
+
+
+def load(module: str, extra: str, use: str) -> Any:
+    """Return a module of a library, imported when it is first asked for.
+
+    Raises:
+        LRPError: as :func:`check`.
+    """
+    check(module.partition(".")[0], extra, use)
+    return importlib.import_module(module)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from textlrp.data import corpora
     from textlrp.evaluate import baselines, faithfulness, plausibility, rationales
     from textlrp.explain.explainer import Explainer
-    from textlrp.lrp.propagation import Propagation, propagate
+    from textlrp.lrp.propagation import propagate
+    from textlrp.lrp.result import Propagation
 
 __version__ = "0.1.0"
 __all__ = [
@@ -40,7 +41,7 @@ __all__ = [
 #: What is loaded when it is first asked for, by where it is: a saved explanation is read and shown without torch.
 _CLASSES = {
     "Explainer": "textlrp.explain.explainer",
-    "Propagation": "textlrp.lrp.propagation",
+    "Propagation": "textlrp.lrp.result",
     "propagate": "textlrp.lrp.propagation",
 }
 _MODULES = {

@@ -267,7 +267,7 @@ class Rules:
         object.__setattr__(self, "overrides", pairs)
 
     def __repr__(self) -> str:
-        parts = [f"{kind}={getattr(self, kind)!r}" for kind in CATALOG if getattr(self, kind) != _DEFAULTS[kind]]
+        parts = [f"{kind}={_shown(getattr(self, kind))}" for kind in CATALOG if getattr(self, kind) != _DEFAULTS[kind]]
         if self.overrides:
             parts.append(f"overrides={dict(self.overrides)!r}")
         return f"Rules({', '.join(parts)})"
@@ -386,6 +386,11 @@ class Rules:
 def _is_own(rule: object) -> bool:
     """Return whether an object is a rule for linear maps of one's own."""
     return not isinstance(rule, type) and callable(getattr(rule, "multiplier", None))
+
+
+def _shown(rule: object) -> str:
+    """Return a rule as it is written; an object's default form has an address, which changes with each run."""
+    return f"{type(rule).__name__}()" if type(rule).__repr__ is object.__repr__ else repr(rule)
 
 
 def _own_rule(name: object, own: Mapping[str, LinearRule]) -> LinearRule:

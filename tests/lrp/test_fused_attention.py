@@ -12,8 +12,6 @@ from textlrp.lrp import attempt, attention
 from textlrp.lrp.attempt import Plan
 from textlrp.results.ledger import HEADINGS
 
-pytestmark = pytest.mark.usefixtures("one_core")
-
 
 class Attention(nn.Module):
     """A classifier around one attention; `pooling` says which positions it reads."""

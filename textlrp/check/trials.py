@@ -16,8 +16,8 @@ from textlrp.check import cost
 from textlrp.errors import LRPError, first_line
 from textlrp.explain.classifier import FORWARD_LIMITS
 from textlrp.explain.explainer import Explainer
-from textlrp.lrp.propagation import Propagation
 from textlrp.lrp.request import Target, precision_of
+from textlrp.lrp.result import Propagation
 from textlrp.results.ledger import TOLERANCES, Ledger
 from textlrp.rules import Rules
 from textlrp.text.encoding import Batch, Encoding, pad

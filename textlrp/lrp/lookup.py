@@ -84,13 +84,13 @@ def kept_by_lookup(rule: Any, x: Tensor, table: Tensor) -> Tensor:
     if isinstance(rule, (LRP0, Pass)):
         return x
     if isinstance(rule, WSquare):
-        return x * (x.square() / (table.square().sum(0) + rule.epsilon))
+        return x.mul(x.square() / (table.square().sum(0) + rule.epsilon))
     if isinstance(rule, Flat):
-        return x / (table.shape[0] + rule.epsilon)
-    size = x.abs() * (1 + rule.gamma) if isinstance(rule, Gamma) else x.abs()
-    stable = x * (size / (size + rule.epsilon))
+        return x.div(table.shape[0] + rule.epsilon)
+    size: Tensor = x.abs() * (1 + rule.gamma) if isinstance(rule, Gamma) else x.abs()
+    stable: Tensor = x * (size / (size + rule.epsilon))
     if isinstance(rule, ZPlus):
         return stable.clamp(min=0)
     if isinstance(rule, AlphaBeta):
-        return rule.alpha * stable.clamp(min=0) - rule.beta * stable.clamp(max=0)
+        stable = rule.alpha * stable.clamp(min=0) - rule.beta * stable.clamp(max=0)
     return stable

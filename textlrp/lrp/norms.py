@@ -145,7 +145,7 @@ def statistic(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _named(context: Context, names: tuple[str, ...], args: Any, kwargs: Any) -> dict[str, Any]:
-    named = dict(zip(names, args, strict=False)) | kwargs
+    named: dict[str, Any] = dict(zip(names, args, strict=False)) | kwargs
     if carries((named.get("weight"), named.get("bias"))):
         kind = "F.layer_norm" if "bias" in names else "F.rms_norm"
         raise context.unsupported(f"{kind} with weights computed from activations")

@@ -64,7 +64,7 @@ def test_epsilon_must_be_positive(epsilon):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"linear": Taylor()}, r"linear takes one of LRP0\(\), Epsilon\(\), .*, Pass\(\), not Taylor\(\)"),
+        ({"linear": Taylor()}, r"linear takes one of LRP0\(\), .*, or an object with the method multiplier, not"),
         ({"embedding": Uniform()}, r"embedding takes one of LRP0\(\), .*, not Uniform\(\)"),
         ({"product": Identity()}, r"product takes one of Uniform\(\), Taylor\(\), Frozen\(\), not Identity\(\)"),
         ({"nonlinearity": LRP0()}, r"nonlinearity takes one of Identity\(\), Gradient\(\), not LRP0\(\)"),
@@ -105,7 +105,7 @@ def test_as_rules_takes_a_name_or_rules():
 
 
 def test_no_torch_is_needed():
-    code = "import sys, textlrp.rules, textlrp.ledger; sys.exit('torch' in sys.modules)"
+    code = "import sys, textlrp.rules, textlrp.results.ledger; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

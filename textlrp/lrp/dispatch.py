@@ -178,7 +178,7 @@ class Interception(TorchFunctionMode):
 
     def _on_relevance(self, func: Any, kind: Any, args: Any, kwargs: Any) -> Any:
         context = self.context
-        if kind is operations.PLAIN:
+        if kind is operations.PLAIN or (kind is operations.DROPOUT and not draws(func, args, kwargs)):
             context.count(func, "plain gradient")
             out = func(*args, **kwargs)
             if func is Tensor.detach:

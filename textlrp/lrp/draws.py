@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textlrp.guard.randomness import draws
 from textlrp.guard.trees import replace
 from textlrp.lrp import operations
 from textlrp.lrp.context import Context
@@ -25,6 +24,6 @@ def sample(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def dropout(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
-    """Dropout: the plain gradient with the numbers that are drawn; in evaluation mode none are drawn."""
+    """Dropout that draws: the plain gradient with the numbers that are drawn."""
     context.count(func, "plain gradient")
-    return context.draw(func, args, kwargs) if draws(func, args, kwargs) else func(*args, **kwargs)
+    return context.draw(func, args, kwargs)

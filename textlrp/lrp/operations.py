@@ -150,6 +150,7 @@ DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
 EXITS = {Tensor.numpy, Tensor.tolist, Tensor.item, Tensor.__float__, Tensor.__array__}
 
 
+@cache
 def name(function: Any) -> str:
     """Name a torch function as a user would write it."""
     if isinstance(function, str):

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from textlrp import rules
+from textlrp.basics.version import __version__ as __version__
 from textlrp.errors import InputError, LRPError
 from textlrp.results.explanation import Explanation
 from textlrp.results.ledger import Ledger
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from textlrp.explain.explainer import Explainer
     from textlrp.lrp.propagation import Propagation, propagate
 
-__version__ = "0.1.0"
 __all__ = [
     "Explainer",
     "Explanation",

@@ -24,8 +24,9 @@ from textlrp.explain.progress import Bar
 
 if TYPE_CHECKING:
     from textlrp.evaluate.perturbation import Perturbed
+    from textlrp.evaluate.scorers import Scorer
     from textlrp.explain.explainer import Explainer
-    from textlrp.results.attribution import Attribution, Scorer
+    from textlrp.results.attribution import Attribution
 
 #: The methods that are compared where none are named; the first is what the others are compared with.
 METHODS = ("attnlrp", "cp-lrp", "gradient-x-input", "integrated-gradients", "rollout", "occlusion", "random")

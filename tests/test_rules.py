@@ -105,7 +105,7 @@ def test_as_rules_takes_a_name_or_rules():
 
 
 def test_no_torch_is_needed():
-    code = "import sys, textlrp.rules, textlrp.ledger; sys.exit('torch' in sys.modules)"
+    code = "import sys, textlrp.rules, textlrp.results.ledger; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

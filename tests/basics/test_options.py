@@ -22,8 +22,8 @@ from textlrp import Explainer, Explanation, Ledger, Span
 from textlrp.basics.options import as_real, as_whole, brief, real, whole
 from textlrp.check.audit import audit
 from textlrp.data import corpora
+from textlrp.data.document_sets import read_document_sets
 from textlrp.data.documents import read_documents
-from textlrp.data.fingerprints import read_corpora
 from textlrp.data.records import Record
 from textlrp.data.tables import read_rows
 from textlrp.errors import InputError, LRPError
@@ -73,7 +73,7 @@ def cases(explainer: Explainer, tmp_path_factory: pytest.TempPathFactory) -> dic
     records = [Record("1", (consistent(explanation("a good text")),))]
     e = explainer.explain(TEXT, layers=True)
     perturbed = Perturbed(explainer, TEXT)
-    corpus = read_corpora([rows])
+    corpus = read_document_sets([rows])
     values = [0.5, 0.25, -0.5]
     model = explainer.model
 
@@ -156,8 +156,8 @@ def cases(explainer: Explainer, tmp_path_factory: pytest.TempPathFactory) -> dic
         Case("heatmap(most)", lambda n: len(heatmap(e, most=n).rows), 2, none=True),
         Case("read_documents(limit)", lambda n: read_documents(rows, limit=n), 2, none=True),
         Case("read_rows(limit)", lambda n: read_rows(rows, limit=n), 2, none=True),
-        Case("read_corpora(limit)", lambda n: read_corpora([rows], limit=n), 2, none=True),
-        Case("read_corpora(seed)", lambda n: read_corpora([rows], limit=1, seed=n), 2),
+        Case("read_document_sets(limit)", lambda n: read_document_sets([rows], limit=n), 2, none=True),
+        Case("read_document_sets(seed)", lambda n: read_document_sets([rows], limit=1, seed=n), 2),
         Case("evaluate(seed)", lambda n: evaluated(seed=n).to_json(), 2),
         Case("evaluate(limit)", lambda n: evaluated(limit=n).to_json(), 2, none=True),
         Case("chosen_words", lambda n: plausibility.chosen_words(values, n), 2),
@@ -185,7 +185,7 @@ NAMES = (
     "AlphaBeta(alpha);AlphaBeta(beta);AlphaBeta(epsilon);Rules.from_dict;assess(steps);assess(seed);assess(left_out);"
     "assess(draws);Perturbed(target);Perturbed.outcomes;scorer(seed);scorer(target);a scorer's number;audit(repeats);"
     "export(threshold);export(top);write_report(page_documents);write_report(page_size);Record(rationales);"
-    "heatmap(most);read_documents(limit);read_rows(limit);read_corpora(limit);read_corpora(seed);evaluate(seed);"
+    "heatmap(most);read_documents(limit);read_rows(limit);read_document_sets(limit);read_document_sets(seed);evaluate(seed);"
     "evaluate(limit);chosen_words;iou_f1(threshold);random_iou_f1(draws);mean_interval(values);mean_interval(seed);"
     "mean_interval(draws);mean_interval(level);paired_p(draws);a relevance;a row;a question's model"
 ).split(";")

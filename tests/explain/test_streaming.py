@@ -14,7 +14,7 @@ from tiny_bert import bert, fast_tokenizer
 
 from textlrp import Explainer, Explanation
 from textlrp.errors import BatchError, InputError, ModelError
-from textlrp.explain.batching import Document
+from textlrp.explain.batching import PendingDocument
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -98,20 +98,20 @@ def living(kind: type) -> int:
 
 def test_nothing_is_kept_of_what_was_given_out(explainer: Explainer) -> None:
     gc.collect()
-    before = living(Explanation), living(Document)
+    before = living(Explanation), living(PendingDocument)
     most = [0, 0]
     given = 0
     for e in explainer.explain_stream((text for text in texts(300)), batch_size=2):
         given += isinstance(e, Explanation)
         if given % 25 == 0:
-            found = living(Explanation) - before[0], living(Document) - before[1]
+            found = living(Explanation) - before[0], living(PendingDocument) - before[1]
             most = [max(one, other) for one, other in zip(most, found, strict=True)]
     assert 1 <= most[0] <= 2  # the one that is looked at
     assert 1 <= most[1] <= 33  # those that are read ahead
     assert given == 300
     del e
     gc.collect()
-    assert (living(Explanation), living(Document)) == before
+    assert (living(Explanation), living(PendingDocument)) == before
 
 
 def end(stream: Any, how: str) -> None:
@@ -126,7 +126,7 @@ def end(stream: Any, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["close", "an error", "an interrupt"])
 def test_a_stream_that_ends_early_leaves_all_as_it_was(explainer: Explainer, how: str) -> None:
-    before = living(Document)
+    before = living(PendingDocument)
     state = {name: each.requires_grad for name, each in explainer.model.named_parameters()}
     stream = explainer.explain_stream(Drawn(texts(40)), batch_size=4, progress=True)
     for given, e in enumerate(stream):
@@ -138,7 +138,7 @@ def test_a_stream_that_ends_early_leaves_all_as_it_was(explainer: Explainer, how
     assert list(stream) == []
     del stream, e
     gc.collect()
-    assert living(Document) == before
+    assert living(PendingDocument) == before
     assert {name: each.requires_grad for name, each in explainer.model.named_parameters()} == state
     assert not explainer.model.training
 

@@ -92,8 +92,8 @@ def write_together(files: Iterable[tuple[str | Path, Content]]) -> None:
         FileError: one cannot be written, or is a device or a pipe.
     """
     with ExitStack() as stack:
-        staged: dict[str, _Part] = {}
-        moves: list[tuple[_Part, str, str, str | Path]] = []
+        staged: dict[str, _StagedPart] = {}
+        moves: list[tuple[_StagedPart, str, str, str | Path]] = []
         for path, content in files:
             with writing(path):
                 if is_stream(path):
@@ -265,7 +265,7 @@ def _new_folder(name: str) -> int:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
 
 
-class _Part:
+class _StagedPart:
     """A file or folder under a name of its own, locked by whoever writes it.
 
     Attributes:
@@ -299,14 +299,14 @@ class _Part:
 
 
 @contextmanager
-def _part(folder: str, create: Callable[[str], int]) -> Iterator[_Part]:
+def _part(folder: str, create: Callable[[str], int]) -> Iterator[_StagedPart]:
     """Make a part in a folder; what is left of it at the end is removed."""
     _tidy(folder)
     part = None
     while part is None:
         path = os.path.join(folder, f".textlrp-{secrets.token_hex(8)}.part")
         try:
-            made = _Part(path, create(path))
+            made = _StagedPart(path, create(path))
         except FileExistsError:
             continue
         if made.is_ours():

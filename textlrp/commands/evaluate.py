@@ -97,7 +97,8 @@ def evaluate(
     The table has intervals, tests and costs.
     """
     from textlrp.basics.files import write_whole
-    from textlrp.data.fingerprints import read_corpora, short_names
+    from textlrp.data.document_sets import read_document_sets
+    from textlrp.data.short_names import short_names
     from textlrp.evaluate import run
     from textlrp.evaluate.page import page
     from textlrp.evaluate.table import render
@@ -109,7 +110,7 @@ def evaluate(
     outputs = [Output("--output", path, kept=True) for path in kept]
     outputs += [Output("-o", output)] if output is not None else []
     check_outputs(outputs, _read(models, corpora, methods), force=force)
-    read = read_corpora(corpora, text=text, label=label, limit=limit, seed=seed)
+    read = read_document_sets(corpora, text=text, label=label, limit=limit, seed=seed)
     named = zip(short_names(models, "model"), models, strict=True)
     loaders = {name: partial(load, model, "--model", None, device, None, trusted) for name, model in named}
     found = run.evaluate(

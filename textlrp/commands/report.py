@@ -170,7 +170,7 @@ def _explained(
 ) -> Iterator[Record | Failure]:
     """Return the documents of a table with their explanations, one by one, those that a saved run has first."""
     from textlrp.data.documents import read_documents
-    from textlrp.data.explained import explain_documents, origin
+    from textlrp.data.explained_documents import explain_documents, origin
     from textlrp.data.runs import Run
     from textlrp.rules import Rules
 

@@ -20,7 +20,7 @@ _ID, _RATIONALES = "id", "rationales"
 
 
 @dataclass(frozen=True)
-class Source:
+class InputDocument:
     """A document as the data gives it.
 
     Attributes:
@@ -48,7 +48,7 @@ def read_documents(
     id: str | None = None,
     limit: int | None = None,
     split: str | None = None,
-) -> list[Source]:
+) -> list[InputDocument]:
     """Read documents from a table.
 
     Args:
@@ -79,7 +79,7 @@ def read_documents(
     text_column, pair_column = _text_columns(rows, text, pair)
     label_column = None if label == "" else _chosen(rows, label, _LABELS, "--label")
     id_column = _chosen(rows, id, (_ID,), "--id")
-    documents: list[Source] = []
+    documents: list[InputDocument] = []
     places: dict[str, str] = {}
     for number, (where, values) in enumerate(rows.rows, 1):
         place = f"{rows.name}, {where}"
@@ -90,7 +90,9 @@ def read_documents(
         if name in places:
             raise InputError(f"{place}: the id {name!r} is that of {places[name]} too; give each document its own")
         places[name] = where
-        documents.append(Source(name, written, second, right, _rationales(values.get(_RATIONALES), written, place)))
+        documents.append(
+            InputDocument(name, written, second, right, _rationales(values.get(_RATIONALES), written, place))
+        )
     return documents
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from textlrp.errors import LRPError, ModelError, ran_out, said
 from textlrp.explain.classifier import FORWARD_LIMITS, Classifier
 from textlrp.explain.labels import Head, Pick
-from textlrp.explain.progress import Bar
+from textlrp.explain.progress import ProgressBar
 from textlrp.lrp.hidden.states import Hidden
 from textlrp.lrp.request import precision_of
 from textlrp.results.ledger import Ledger, mean
@@ -31,7 +31,7 @@ IDS = 4096
 _TRIED_FIRST, _TRIED_THEN = 4, 8
 
 
-class Found(NamedTuple):
+class WindowStates(NamedTuple):
     """The hidden states of a window.
 
     Attributes:
@@ -48,7 +48,7 @@ class Found(NamedTuple):
 
 
 @dataclass
-class Document:
+class PendingDocument:
     """A text on its way to its explanations.
 
     Attributes:
@@ -77,7 +77,7 @@ class Document:
     logits: Tensor = field(default_factory=lambda: torch.zeros(()))
     relevance: list[Tensor] = field(default_factory=list)
     ledgers: list[list[Ledger]] = field(default_factory=list)
-    hidden: list[Found] = field(default_factory=list)
+    hidden: list[WindowStates] = field(default_factory=list)
 
     def pick(self, logits: Tensor) -> list[Pick]:
         """Return the labels: those that are known, or else what is chosen by the logits ``[outputs]``."""
@@ -100,7 +100,7 @@ class Document:
 
 
 class _Window(NamedTuple):
-    document: Document
+    document: PendingDocument
     indices: Sequence[int]
     encoding: Encoding
 
@@ -126,7 +126,14 @@ class Engine:
         self._passed = {True: 0, False: 0}  # how many batches with and without padding have passed
         self._untried = 0
 
-    def run(self, documents: Sequence[Document], rules: Rules, batch_size: int, bar: Bar, layers: bool = False) -> None:
+    def run(
+        self,
+        documents: Sequence[PendingDocument],
+        rules: Rules,
+        batch_size: int,
+        bar: ProgressBar,
+        layers: bool = False,
+    ) -> None:
         """Explain documents; what comes out, or why nothing does, is noted in each of them."""
         asked = _Asked(rules, layers)
         for document in documents:
@@ -138,7 +145,7 @@ class Engine:
             self._explain([windows[i] for i in bucket], asked)
             bar.advance(len(bucket))
 
-    def _settle(self, document: Document, batch_size: int, bar: Bar) -> None:
+    def _settle(self, document: PendingDocument, batch_size: int, bar: ProgressBar) -> None:
         """Choose the labels of a document of several windows by the mean of their logits, before they are explained."""
         try:
             windows = list(_windows(document))
@@ -245,7 +252,7 @@ class Engine:
                 document.ledgers[i].append(each.ledgers[row])
             if asked.layers:
                 hidden = tuple(state.alone(row) for state in found[0].layers)
-                document.hidden.append(Found(hidden, window.indices, place, found[0].relevance.shape[1]))
+                document.hidden.append(WindowStates(hidden, window.indices, place, found[0].relevance.shape[1]))
         return True
 
     def _is_due(self, windows: Sequence[_Window]) -> bool:
@@ -291,7 +298,7 @@ def buckets(lengths: Sequence[int], batch_size: int, padding: float = PADDING, i
     return found
 
 
-def _windows(document: Document) -> Iterator[_Window]:
+def _windows(document: PendingDocument) -> Iterator[_Window]:
     if len(document.windows) == 1:
         yield _Window(document, document.windows[0], document.encoding)
         return

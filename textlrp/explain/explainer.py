@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from textlrp.basics import options
 from textlrp.errors import BatchError, LRPError, ModelError
 from textlrp.explain import inputs, loading, streaming
-from textlrp.explain.assembly import Source, explanations
-from textlrp.explain.batching import Document, Engine
+from textlrp.explain.assembly import Provenance, explanations
+from textlrp.explain.batching import Engine, PendingDocument
 from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import MULTI, RUNNER_UP, Choice, Head, Pick, Several, kind_of
 from textlrp.explain.long_texts import Reading
-from textlrp.explain.progress import Bar
+from textlrp.explain.progress import ProgressBar
 from textlrp.results.explanation import Explanation
 from textlrp.rules import Rules, as_rules
 from textlrp.text.encoding import Encoding
@@ -338,9 +338,9 @@ class Explainer:
         settled = choice.settled if several is None else several.settled and choice.contrast != RUNNER_UP
         pick = partial(self._pick, choice) if several is None else partial(several.pick, self.head, choice)
         document = reading.document(self.classifier, text, text_pair, pick, settled)
-        with Bar("explaining", document.steps, progress) as bar:
+        with ProgressBar("explaining", document.steps, progress) as bar:
             self._engine.run([document], rules, 16, bar, layers)
-        return explanations(document, self._source(rules, reading))
+        return explanations(document, self._provenance(rules, reading))
 
     def _asked(
         self, errors: str, batch_size: int, rules: Rules | str, long: str, window: int | None, stride: int | None
@@ -362,18 +362,20 @@ class Explainer:
         listed: bool = False,
         raises: bool = False,
     ) -> Generator[Any, None, None]:
-        with Bar("explaining", total, progress) as bar:
+        with ProgressBar("explaining", total, progress) as bar:
 
-            def run(documents: Sequence[Document]) -> None:
+            def run(documents: Sequence[PendingDocument]) -> None:
                 self._engine.run(documents, rules, batch_size, bar)
 
-            source = self._source(rules, reading)
+            provenance = self._provenance(rules, reading)
             batches = streaming.BATCHES_HELD if listed else streaming.BATCHES
-            yield from streaming.stream(read, run, source, bar, batch_size, batches, grows=not listed, raises=raises)
+            yield from streaming.stream(
+                read, run, provenance, bar, batch_size, batches, grows=not listed, raises=raises
+            )
 
     def _pick(self, choice: Choice, logits: Tensor) -> list[Pick]:
         return [choice.pick(self.head, logits)]
 
-    def _source(self, rules: Rules, reading: Reading) -> Source:
+    def _provenance(self, rules: Rules, reading: Reading) -> Provenance:
         """Return what an explanation says about how it was made."""
-        return Source(self.head, self.name, self.revision, rules.name, reading.asked())
+        return Provenance(self.head, self.name, self.revision, rules.name, reading.asked())

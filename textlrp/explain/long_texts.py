@@ -9,7 +9,7 @@ from torch import Tensor
 
 from textlrp.basics import options
 from textlrp.errors import InputError
-from textlrp.explain.batching import Document
+from textlrp.explain.batching import PendingDocument
 from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import Pick
 from textlrp.text.encoding import windows
@@ -68,7 +68,7 @@ class Reading:
         text_pair: str | None,
         choose: Callable[[Tensor], list[Pick]],
         settled: bool,
-    ) -> Document:
+    ) -> PendingDocument:
         """Return a text or a pair as a classifier reads it, ready to be explained.
 
         Raises:
@@ -87,4 +87,4 @@ class Reading:
                 f"long='windows', or as far as it goes with long='truncate'"
             )
         classifier.check_memory(encoding, max(map(len, parts)))
-        return Document(text, text_pair, encoding, parts, choose, settled)
+        return PendingDocument(text, text_pair, encoding, parts, choose, settled)

@@ -37,7 +37,7 @@ __all__ = [
     "rules",
 ]
 
-#: What is loaded when it is first asked for, by where it is: a saved explanation is read and shown without torch.
+# Loaded on first use, so that a saved explanation is read and shown without torch.
 _CLASSES = {
     "Explainer": "textlrp.explain.explainer",
     "Propagation": "textlrp.lrp.propagation",
@@ -61,4 +61,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*__all__, "__version__"]

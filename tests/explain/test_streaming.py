@@ -63,8 +63,8 @@ def test_a_stream_gives_what_explain_gives_in_order(explainer: Explainer) -> Non
 
 def test_long_texts_and_options_go_through(explainer: Explainer) -> None:
     text = "the film is wonderful " * 40
-    (e,) = explainer.explain_stream([text], contrast="runner-up", rules="cp-lrp", long="windows", window=32, stride=20)
-    alone = explainer.explain(text, contrast="runner-up", rules="cp-lrp", long="windows", window=32, stride=20)
+    (e,) = explainer.explain_stream([text], contrast="runner-up", rules="cp-lrp", long="windows", window=32, overlap=10)
+    alone = explainer.explain(text, contrast="runner-up", rules="cp-lrp", long="windows", window=32, overlap=10)
     assert (e.windows, e.contrast, e.rules) == (alone.windows, alone.contrast, "cp-lrp")
     assert relevances(e) == pytest.approx(relevances(alone), abs=1e-5)
 
@@ -194,9 +194,9 @@ def test_what_drawing_raises_is_raised_behind_what_was_drawn(explainer: Explaine
 
 
 def test_targets_are_one_for_all_or_drawn_one_for_each(explainer: Explainer) -> None:
-    assert {e.target for e in explainer.explain_stream(texts(9), "POS")} == {"POS"}
+    assert {e.target for e in explainer.explain_stream(texts(9), target="POS")} == {"POS"}
     labels = Drawn(cycle(["POS", 0, None]))
-    stream = explainer.explain_stream(cycle(texts(9)), labels, batch_size=2)
+    stream = explainer.explain_stream(cycle(texts(9)), target=labels, batch_size=2)
     found = list(islice(stream, 40))
     assert labels.count <= 50
     assert [e.target for e in found[::3]] == ["POS"] * 14
@@ -208,15 +208,15 @@ def test_targets_are_one_for_all_or_drawn_one_for_each(explainer: Explainer) -> 
 @pytest.mark.parametrize(
     ("targets", "says", "before"),
     [
-        (iter(["POS"] * 6), "targets has 6 labels, and there are more texts: give one for each, or one for all", 6),
-        (["POS"] * 9, "targets has more labels than the 8 texts: give one for each, or one for all", 8),
+        (iter(["POS"] * 6), "target has 6 labels, and there are more texts: give one for each, or one for all", 6),
+        (["POS"] * 9, "target has more labels than the 8 texts: give one for each, or one for all", 8),
         (["POS"] * 5 + ["POSS"] * 3, "no label 'POSS'", 5),
     ],
 )
 def test_targets_that_do_not_fit_end_the_stream(explainer: Explainer, targets: Any, says: str, before: int) -> None:
     found: list[Any] = []
     with pytest.raises(InputError) as caught:
-        found.extend(explainer.explain_stream(texts(8), targets, errors="return"))
+        found.extend(explainer.explain_stream(texts(8), target=targets, errors="return"))
     assert says in str(caught.value)
     assert len(found) == before
 
@@ -235,9 +235,9 @@ def test_columns_of_tables_are_streams_of_texts(explainer: Explainer) -> None:
         (["great"], {"errors": "ignore"}, "errors is 'raise' or 'return', not 'ignore'"),
         (["great"], {"batch_size": 0}, "batch_size is a number of texts, 1 or more, not 0"),
         (["great"], {"long": "cut"}, "long is one of truncate, windows, error, not 'cut'"),
-        (["great"], {"targets": "POSS"}, "no label 'POSS'"),
-        (["great"], {"targets": {"a": 1}}, "targets takes a list"),
-        (["great"], {"contrast": "POSS", "targets": ["POS"]}, "no label 'POSS'"),
+        (["great"], {"target": "POSS"}, "no label 'POSS'"),
+        (["great"], {"target": {"a": 1}}, "target takes a list"),
+        (["great"], {"contrast": "POSS", "target": ["POS"]}, "no label 'POSS'"),
         ("great", {}, "texts takes a list, not a single string"),
         (7, {}, "texts takes a list, a generator or a column of texts, not int"),
     ],
@@ -251,7 +251,7 @@ def test_options_are_checked_before_a_text_is_drawn(
 
 def test_no_texts_are_no_explanations(explainer: Explainer) -> None:
     assert list(explainer.explain_stream(iter(()))) == []
-    assert list(explainer.explain_stream([], iter(()))) == []
+    assert list(explainer.explain_stream([], target=iter(()))) == []
 
 
 def test_an_endless_stream_counts_what_is_done(explainer: Explainer) -> None:

@@ -179,6 +179,8 @@ def writing(path: str | Path) -> Iterator[None]:
     """
     try:
         yield
+    except InputError:  # a ValueError, which says what is wrong
+        raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name, half of a surrogate pair
         raise FileError(f"cannot write {str(path)!r}: {getattr(error, 'strerror', None) or error}") from None
 

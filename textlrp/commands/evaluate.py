@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from textlrp.commands.outputs import Output, check_outputs
-from textlrp.commands.shared import echo_json, load, rules_file, show, trust_option, writes
+from textlrp.commands.shared import device_option, echo_json, load, rules_file, show, trust_option, writes
 from textlrp.errors import InputError
 from textlrp.evaluate.log import RESULTS, RUN
 
@@ -59,7 +59,7 @@ rollout, gradient-norm, gradient-x-input, integrated-gradients[:STEPS], occlusio
 @click.option("--text", help="The column of the text.  [default: text, sentence, ...]")
 @click.option("--label", help="The column of the right label; an empty name takes none.  [default: label, ...]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What all that is random uses.")
-@click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
+@device_option
 @trust_option
 @click.option(
     "--output",

@@ -95,13 +95,13 @@ def _explanations(
     if len(targets) <= 1 and "all" not in targets:
         texts = ((each.text, each.text_pair) if each.text_pair is not None else each.text for each in documents)
         target = targets[0] if targets else None
-        for found in explainer.explain_stream(texts, target, errors="return", **options):
+        for found in explainer.explain_stream(texts, target=target, errors="return", **options):
             yield found if isinstance(found, LRPError) else (found,)
         return
     asked: Any = "all" if "all" in targets else list(dict.fromkeys(targets))
     for document in documents:
         try:
-            several = explainer.explain_targets(document.text, asked, document.text_pair, **options)
+            several = explainer.explain_targets(document.text, document.text_pair, targets=asked, **options)
         except LRPError as error:
             yield error
         else:

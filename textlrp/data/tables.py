@@ -264,6 +264,8 @@ def _parquet(path: Path, split: str | None, limit: int | None) -> Rows:
             values = (row for batch in file.iter_batches(batch_size=size) for row in batch.to_pylist())
             rows = ((f"row {number}", row) for number, row in enumerate(values, 1))
             return _taken(repr(str(path)), schema.names, rows, split, limit, classes)
+    except InputError:  # a ValueError, which says what is wrong
+        raise
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise InputError(f"cannot read {str(path)!r} as Parquet: {_first_line(error)}") from None
 
@@ -297,6 +299,8 @@ def _from_hub(source: str, split: str | None, limit: int | None) -> Rows:
         # With a limit, no more is downloaded than is read.
         found = datasets.load_dataset(name, configuration or None, streaming=limit is not None)
         return _data_set(found, repr(source), split, limit)
+    except InputError:  # a ValueError, which says what is wrong
+        raise
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         near = f", nor a bundled corpus (those are {', '.join(corpora.names())})" if "/" not in source else ""
         raise InputError(

@@ -57,7 +57,7 @@ def explanations(document: PendingDocument, provenance: Provenance) -> list[tupl
     truncated = (*encoding.truncated, None)
     probabilities = head.probabilities(outputs)
     found = []
-    for pick, relevance, books in document.explained():
+    for pick, relevance, books, hidden in document.explained():
         contrast = None if pick.contrast is None else labels[pick.contrast]
         # The same logit without the rounding of a float32 difference.
         logit = logits[labels[pick.target]] - (0.0 if contrast is None else logits[contrast])
@@ -80,7 +80,7 @@ def explanations(document: PendingDocument, provenance: Provenance) -> list[tupl
             revision=provenance.revision,
             reading=provenance.reading,
             versions=dict(_versions()),
-            layers=tuple(_layers(document.hidden, encoding, logit)),
+            layers=tuple(_layers(hidden, encoding, logit)),
         )
         found.append((explanation.target, explanation))
     return found
@@ -109,9 +109,9 @@ def _layers(windows: Sequence[WindowStates], encoding: Encoding, logit: float) -
             states[0].name,
             tuple(relevance),
             books,
-            {path: tuple(_mean([state.heads[path] for state in states]).tolist()) for path in states[0].heads},
-            {path: float(_mean([state.paths[path] for state in states])) for path in states[0].paths},
-            aligned,
+            heads={path: tuple(_mean([state.heads[path] for state in states]).tolist()) for path in states[0].heads},
+            paths={path: float(_mean([state.paths[path] for state in states])) for path in states[0].paths},
+            aligned=aligned,
         )
 
 

@@ -63,7 +63,7 @@ class PendingDocument:
         logits: the sum over the windows, ``[outputs]``, float64.
         relevance: for each label, the sum over the windows, ``[ids]``, float64.
         ledgers: for each label, one ledger a window.
-        hidden: what was found between the layers, one a window, where that was asked for.
+        hidden: for each label, what was found between the layers, one a window, where that was asked for.
     """
 
     text: str
@@ -77,7 +77,7 @@ class PendingDocument:
     logits: Tensor = field(default_factory=lambda: torch.zeros(()))
     relevance: list[Tensor] = field(default_factory=list)
     ledgers: list[list[Ledger]] = field(default_factory=list)
-    hidden: list[WindowStates] = field(default_factory=list)
+    hidden: list[list[WindowStates]] = field(default_factory=list)
 
     def pick(self, logits: Tensor) -> list[Pick]:
         """Return the labels: those that are known, or else what is chosen by the logits ``[outputs]``."""
@@ -93,10 +93,11 @@ class PendingDocument:
         """The document's logits: the mean of its windows', ``[outputs]``."""
         return self.logits / len(self.windows)
 
-    def explained(self) -> Iterator[tuple[Pick, list[float], Ledger]]:
-        """Yield each label with the relevance of each id and the ledger, both the mean of the windows'."""
-        for pick, relevance, books in zip(self.picked or (), self.relevance, self.ledgers, strict=True):
-            yield pick, (relevance / len(self.windows)).tolist(), mean(books)
+    def explained(self) -> Iterator[tuple[Pick, list[float], Ledger, list[WindowStates]]]:
+        """Yield each label with the relevance of each id and the ledger, both the mean of the windows', and states."""
+        rows = zip(self.picked or (), self.relevance, self.ledgers, self.hidden, strict=True)
+        for pick, relevance, books, hidden in rows:
+            yield pick, (relevance / len(self.windows)).tolist(), mean(books), hidden
 
 
 class _Window(NamedTuple):
@@ -230,29 +231,31 @@ class Engine:
                 for picks in zip(*picked, strict=True)
             ]
 
-        found = self._classifier.propagate(batch, targets, asked.rules, asked.layers)
-        if found and len(windows) > 1 and self._is_due(windows) and not self._same_alone(windows, found[0].logits):
+        passes = self._classifier.propagate(batch, targets, asked.rules, asked.layers)
+        if passes and len(windows) > 1 and self._is_due(windows) and not self._same_alone(windows, passes[0].logits):
             return False
-        if not found:
+        if not passes:
             for window in windows:
                 window.document.picked = []
             return True
-        logits = found[0].logits.double().cpu()
-        relevances = [each.relevance.double().cpu() for each in found]
+        logits = passes[0].logits.double().cpu()
+        relevances = [propagation.relevance.double().cpu() for propagation in passes]
         for row, (window, place) in enumerate(zip(windows, batch.places, strict=True)):
             document = window.document
-            document.picked = document.pick(found[0].logits[row])
+            document.picked = document.pick(passes[0].logits[row])
             document.logits = document.logits + logits[row]
             indices = torch.tensor(window.indices)
-            for i, each in enumerate(found):
+            for i, propagation in enumerate(passes):
                 if len(document.ledgers) <= i:
                     document.ledgers.append([])
+                    document.hidden.append([])
                     document.relevance.append(torch.zeros(len(document.encoding.input_ids), dtype=torch.float64))
                 document.relevance[i].index_add_(0, indices, relevances[i][row, place])
-                document.ledgers[i].append(each.ledgers[row])
-            if asked.layers:
-                hidden = tuple(state.alone(row) for state in found[0].layers)
-                document.hidden.append(WindowStates(hidden, window.indices, place, found[0].relevance.shape[1]))
+                document.ledgers[i].append(propagation.ledgers[row])
+                if asked.layers:
+                    hidden = tuple(state.alone(row) for state in propagation.layers)
+                    states = WindowStates(hidden, window.indices, place, propagation.relevance.shape[1])
+                    document.hidden[i].append(states)
         return True
 
     def _is_due(self, windows: Sequence[_Window]) -> bool:

@@ -44,7 +44,7 @@ class Explanation(Contents):
         truncated_pair: the same of the second text.
         windows: how many overlapping windows the text was read in; the logits are their mean.
         revision: the branch, tag or commit of the model, empty where it is not known.
-        reading: what was asked for of ``long``, ``window`` and ``stride`` beyond the defaults.
+        reading: what was asked for of ``long``, ``window`` and ``overlap`` beyond the defaults.
         rules: the name of the rules.
         model: the name of the model.
         versions: the versions of the libraries that computed it.
@@ -202,7 +202,9 @@ def _reading(fields: Fields) -> dict[str, str | int]:
     for key in fields.mapping("reading", {}):
         if key == "long":
             found[key] = asked.text(key)
-        elif key in ("window", "stride"):
+        elif key == "window":
             found[key] = asked.whole(key, 1)
+        elif key == "overlap":
+            found[key] = asked.whole(key, 0)
     asked.end()
     return found

@@ -227,7 +227,7 @@ class Rules:
             rule = getattr(self, kind)
             if type(rule) not in known.values():
                 listed = ", ".join(f"{each.__name__}()" for each in known.values())
-                raise InputError(f"{kind} takes one of {listed}, not {rule!r}")
+                raise InputError(f"{kind} takes one of {listed}, not {brief(rule)}")
         given = self.overrides.items() if isinstance(self.overrides, Mapping) else self.overrides
         if not isinstance(given, Iterable):
             raise InputError(f"overrides is a mapping from patterns of module paths to Rules, not {brief(given)}")
@@ -369,4 +369,6 @@ def as_rules(rules: Rules | str) -> Rules:
         return rules
     if isinstance(rules, str):
         return Rules.preset(rules)
-    raise InputError(f"rules takes the name of a preset ({', '.join(PRESETS)}) or textlrp.Rules(...), not {rules!r}")
+    raise InputError(
+        f"rules takes the name of a preset ({', '.join(PRESETS)}) or textlrp.Rules(...), not {brief(rules)}"
+    )

@@ -19,7 +19,8 @@ from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from textlrp import Explainer, Explanation
 from textlrp.errors import BatchError, InputError, LRPError, ModelError
-from textlrp.explain.batching import Engine, buckets
+from textlrp.explain.batching import buckets
+from textlrp.explain.classifier import Classifier
 
 LENGTHS = st.lists(st.integers(1, 600), max_size=60)
 TEXTS = [
@@ -236,11 +237,11 @@ def test_the_first_batches_are_tried_and_then_one_in_so_many(monkeypatch: pytest
     explainer = Explainer(bert(len(tokenizer)), tokenizer)
     tried: list[bool] = []
 
-    def same(self: Engine, windows: Any, logits: Any) -> bool:
-        tried.append(len({len(window.indices) for window in windows}) > 1)
+    def same(self: Classifier, encodings: Any, logits: Any) -> bool:
+        tried.append(len({len(encoding.input_ids) for encoding in encodings}) > 1)
         return True
 
-    monkeypatch.setattr(Engine, "_same_alone", same)
+    monkeypatch.setattr(Classifier, "reads_alike", same)
     explainer.explain_batch(["dull film"] * 40, batch_size=2)  # 20 batches without padding
     assert tried == [False] * 6
     tried.clear()

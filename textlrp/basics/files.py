@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from textlrp.basics import readable
+from textlrp.basics.options import brief
 from textlrp.errors import FileError, InputError
 
 if sys.platform != "win32":
@@ -46,6 +47,8 @@ def read_json(source: str | Path) -> Any:
     Raises:
         InputError: the file is missing, is not UTF-8, or is no JSON.
     """
+    if not isinstance(source, (str, os.PathLike)):
+        raise InputError(f"a path or JSON text was expected, not {brief(source)}")
     written, place = str(source), "the text given"
     if isinstance(source, Path) or not written.lstrip().startswith("{"):
         place = repr(str(source))

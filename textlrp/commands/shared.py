@@ -103,7 +103,7 @@ def read_texts(texts: tuple[str, ...], file: Path | None) -> list[str] | None:
     """Return the texts that were given, or None where none were."""
     if file is None:
         return list(texts) or None
-    lines = [line for line in read_text(None, file).splitlines() if line.strip()]
+    lines = [line.rstrip("\r") for line in read_text(None, file).split("\n") if line.strip()]
     if not lines:
         raise InputError(f"there is no text in {str(file)!r}: write one a line")
     return [*texts, *lines]

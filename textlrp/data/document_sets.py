@@ -14,6 +14,7 @@ from textlrp.data.documents import InputDocument, match_labels, read_documents
 from textlrp.data.fingerprints import fingerprint
 from textlrp.data.short_names import short_names
 from textlrp.data.tables import read_rows
+from textlrp.errors import InputError
 
 #: The column of several labels.
 _LABELS = "labels"
@@ -80,6 +81,8 @@ def read_document_sets(
     Raises:
         InputError: one cannot be read, or is named twice.
     """
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"what is read is a list of names, not {options.brief(names)}")
     short_names(names, "corpus")
     if limit is not None:
         limit = options.whole(limit, "limit is a number of documents, 1 or more", 1)

@@ -77,7 +77,7 @@ def read_documents(
         limit = options.whole(limit, "limit is a number of documents, 1 or more", 1)
     rows = read_rows(source, split, limit)
     text_column, pair_column = _text_columns(rows, text, pair)
-    label_column = None if label == "" else _chosen(rows, label, _LABELS, "--label")
+    label_column = None if isinstance(label, str) and not label else _chosen(rows, label, _LABELS, "--label")
     id_column = _chosen(rows, id, (_ID,), "--id")
     documents: list[InputDocument] = []
     places: dict[str, str] = {}
@@ -129,7 +129,7 @@ def _text_columns(rows: Rows, text: str | None, pair: str | None) -> tuple[str, 
 
 def _chosen(rows: Rows, given: str | None, usual: Sequence[str], option: str) -> str | None:
     if given is not None:
-        if given not in rows.columns:
+        if options.text(given, "a column is chosen by its name") not in rows.columns:
             raise InputError(f"{rows.name} has no column {given!r}: choose another with {option}; {_listed(rows)}")
         return given
     by_name = {column.lower(): column for column in reversed(rows.columns)}

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from textlrp.errors import LRPError, ModelError, ran_out, said
-from textlrp.explain.classifier import FORWARD_LIMITS, Classifier
+from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import Head, Pick
 from textlrp.explain.progress import ProgressBar
 from textlrp.lrp.hidden.states import Hidden
-from textlrp.lrp.request import precision_of
 from textlrp.results.ledger import Ledger, mean
 from textlrp.rules import Rules
 from textlrp.text.encoding import Batch, Encoding
@@ -232,8 +231,10 @@ class Engine:
             ]
 
         passes = self._classifier.propagate(batch, targets, asked.rules, asked.layers)
-        if passes and len(windows) > 1 and self._is_due(windows) and not self._same_alone(windows, passes[0].logits):
-            return False
+        if passes and len(windows) > 1 and self._is_due(windows):
+            encodings = [window.encoding for window in windows]
+            if not self._classifier.reads_alike(encodings, passes[0].logits):
+                return False
         if not passes:
             for window in windows:
                 window.document.picked = []
@@ -267,14 +268,6 @@ class Engine:
             self._untried = 0
             self._passed[padded] += 1  # where it does not pass, nothing of its kind comes again
         return due
-
-    def _same_alone(self, windows: Sequence[_Window], logits: Tensor) -> bool:
-        """Whether the text with the most padding has the logits that it has alone."""
-        row = min(range(len(windows)), key=lambda i: len(windows[i].indices))
-        alone = self._classifier.logits(self._classifier.pad([windows[row].encoding]))[0]
-        limit = FORWARD_LIMITS[precision_of(self._classifier.model.parameters())]
-        # Rounding is as large as the logits of the batch are, however close to zero these are.
-        return bool((alone - logits[row]).abs().max() <= limit * logits.abs().max())
 
 
 def buckets(lengths: Sequence[int], batch_size: int, padding: float = PADDING, ids: int = IDS) -> list[list[int]]:

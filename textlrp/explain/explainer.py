@@ -51,12 +51,14 @@ class Explainer:
 
     Raises:
         ModelError: the model is no torch module or has no weights, or there is no tokenizer.
-        InputError: there is no such problem_type.
+        InputError: there is no such problem_type, or the name is no text.
     """
 
     def __init__(
         self, model: nn.Module, tokenizer: Any, name: str | None = None, *, problem_type: str | None = None
     ) -> None:
+        if name is not None:
+            name = options.text(name, "name is what explanations call the model")
         self.classifier = Classifier(model, tokenizer)
         self.model = model
         self.tokenizer = tokenizer
@@ -100,10 +102,11 @@ class Explainer:
             InputError: there is no folder of that name, or the device, dtype or problem_type is none.
             ModelError: the model cannot be loaded, holds code that is not trusted, or is no text classifier.
         """
+        named = loading.name_of(name)
         model, tokenizer = loading.load(
-            str(name), device=device, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code, **more
+            named, device=device, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code, **more
         )
-        explainer = cls(model, tokenizer, str(name), problem_type=problem_type)
+        explainer = cls(model, tokenizer, named, problem_type=problem_type)
         explainer.revision = explainer.revision or revision or ""
         return explainer
 
@@ -271,7 +274,7 @@ class Explainer:
             InputError: an option cannot be used as given.
             BatchError: some texts cannot be explained; it names them, and has the explanations of the others.
         """
-        asked = self._asked(rules, long, window, overlap, layers, batch_size, errors)
+        asked = self._asked(rules, long, window, overlap, layers, batch_size, errors, progress)
         values = list(inputs.column(texts, "texts"))
         choices = [Choice(label, contrast) for label in inputs.each(target, len(values))]
         for choice in choices:
@@ -285,7 +288,7 @@ class Explainer:
             raise BatchError(failed, len(read))
         total = sum(1 if isinstance(document, LRPError) else document.steps for document in read)
         drained = (read.popleft() for _ in values)
-        outcomes = list(self._stream(drained, asked, total, progress, listed=True))
+        outcomes = list(self._stream(drained, asked, total, listed=True))
         failed = {i: outcome for i, outcome in enumerate(outcomes) if isinstance(outcome, LRPError)}
         if failed and errors == "raise":
             explained = [None if i in failed else outcome for i, outcome in enumerate(outcomes)]
@@ -330,7 +333,7 @@ class Explainer:
                 them is unknown.
             BatchError: later, a text cannot be explained: its index is the one key of ``errors``.
         """
-        asked = self._asked(rules, long, window, overlap, layers, batch_size, errors)
+        asked = self._asked(rules, long, window, overlap, layers, batch_size, errors, progress)
         values = inputs.column(texts, "texts")
         if not (target is None or inputs.single(target)):
             target = inputs.column(target, "target")
@@ -340,7 +343,7 @@ class Explainer:
         known = isinstance(values, Sized) and asked.reading.long != "windows"  # in one window, each text is a step
         read = streaming.read_all(self.classifier, self.head, inputs.paired(values, target), contrast, asked.reading)
         total = len(values) if known else None  # type: ignore[arg-type]
-        return self._stream(read, asked, total, progress, raises=errors == "raise")
+        return self._stream(read, asked, total, raises=errors == "raise")
 
     def __call__(self, text_or_texts: Any, text_pair: str | None = None, **options: Any) -> Any:
         """Explain a text by :meth:`explain`, or several by :meth:`explain_batch`, as a pipeline is called.
@@ -377,7 +380,7 @@ class Explainer:
         layers: bool,
         progress: bool,
     ) -> list[tuple[str, Explanation]]:
-        rules = as_rules(rules)
+        rules, layers, progress = as_rules(rules), options.flag(layers, "layers"), options.flag(progress, "progress")
         choice.check(self.head)
         if several is not None:
             several.check(self.head)
@@ -397,23 +400,24 @@ class Explainer:
         layers: bool,
         batch_size: int,
         errors: str,
+        progress: bool,
     ) -> _Asked:
         """Return the options that many texts are explained by, checked."""
         options.choice(errors, ("raise", "return"), "errors is 'raise' or 'return'")
         batch_size = options.whole(batch_size, "batch_size is a number of texts, 1 or more", 1)
-        return _Asked(as_rules(rules), Reading(long, window, overlap), layers, batch_size)
+        reading, layers = Reading(long, window, overlap), options.flag(layers, "layers")
+        return _Asked(as_rules(rules), reading, layers, batch_size, options.flag(progress, "progress"))
 
     def _stream(
         self,
         read: Iterable[streaming.Read],
         asked: _Asked,
         total: int | None,
-        progress: bool,
         *,
         listed: bool = False,
         raises: bool = False,
     ) -> Generator[Any, None, None]:
-        with ProgressBar("explaining", total, progress) as bar:
+        with ProgressBar("explaining", total, asked.progress) as bar:
 
             def run(documents: Sequence[PendingDocument]) -> None:
                 self._engine.run(documents, asked.rules, asked.batch_size, bar, asked.layers)
@@ -444,3 +448,4 @@ class _Asked(NamedTuple):
     reading: Reading
     layers: bool
     batch_size: int
+    progress: bool

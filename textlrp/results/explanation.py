@@ -15,7 +15,7 @@ from textlrp.results.contents import Contents
 from textlrp.results.layers import Layer
 from textlrp.results.ledger import Ledger
 from textlrp.results.rendering import renderer
-from textlrp.results.saved import DIGEST, Fields, check_digest, is_format, no_explanation, plain, sealed, shown
+from textlrp.results.saved import DIGEST, Fields, check_digest, check_format, no_explanation, plain, sealed, shown
 from textlrp.results.spans import Span
 
 if TYPE_CHECKING:
@@ -115,11 +115,7 @@ class Explanation(Contents):
         Raises:
             InputError: the values are no explanation, not one that this version reads, or one that was changed.
         """
-        if not is_format(values.get("format"), _FORMAT):
-            found = values.get("format", "none")
-            raise InputError(
-                f"this has format {found}, and this version of textlrp reads explanations of format {_FORMAT}"
-            )
+        check_format(values, _FORMAT, "explanation")
         fields = Fields(values, "it")
         # Words and sentences are written for other readers; they follow from the tokens.
         words, sentences = (_spans(fields, key) if key in fields else None for key in ("words", "sentences"))

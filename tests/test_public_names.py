@@ -111,3 +111,12 @@ def test_raw_ids_that_a_model_cannot_read_are_said_so(demo: Explainer) -> None:
             textlrp.propagate(model, 0, input_ids=ids)
     with pytest.raises(ModelError, match=r"fails on these inputs: RuntimeError: The expanded size"):
         textlrp.propagate(model, 0, input_ids=torch.ones(1, 5000, dtype=torch.long))
+
+
+def test_a_text_is_explained_without_libraries_for_tables() -> None:
+    code = (
+        "import sys; from textlrp.cli import main\n"
+        "main(['explain', 'a dull film', '--format', 'json'], standalone_mode=False)\n"
+        "loaded = {'datasets', 'pandas', 'pyarrow'} & set(sys.modules); assert not loaded, loaded"
+    )
+    subprocess.run([*STRICT, "-c", code], check=True, capture_output=True)

@@ -48,7 +48,7 @@ def examine(model_type: str) -> Finding:
     ]
     alone = [explainer.explain(text) for text in texts]
     together = explainer.explain_batch(texts, batch_size=4)
-    labels = explainer.explain_targets(texts[0], "all")
+    labels = explainer.explain_targets(texts[0])
     limit = len(alone[1].tokens)
     windows = explainer.explain(texts[0], long="windows", window=limit)
     assert windows.windows > 1

@@ -26,7 +26,7 @@ def explanation(blocks: int = 2, path: str = "bert.encoder.layer") -> Explanatio
         values = tuple(factor * value for value in relevance)
         rows = {"tokens": factor * -0.7, "special tokens": factor * 0.5, "biases": 2.0 + 0.2 * factor}
         paths = {"residual": 0.6, "attention": -0.3, "feed-forward": 0.1, "other": 0.0}
-        return Layer(name, values, Ledger(rows, 2.0), {} if factor > 1 else {"a": (0.1, -0.4)}, paths)
+        return Layer(name, values, Ledger(rows, 2.0), heads={} if factor > 1 else {"a": (0.1, -0.4)}, paths=paths)
 
     layers = (replace(layer("embeddings", 2.0), paths={}), *(layer(f"{path}.{i}", 0.5) for i in range(blocks)))
     return Explanation(

@@ -17,7 +17,7 @@ from example_records import explanation
 from hostile_strings import STRINGS
 
 from textlrp.errors import InputError
-from textlrp.explain.progress import Bar
+from textlrp.explain.progress import ProgressBar
 from textlrp.results.explanation import Explanation
 from textlrp.results.spans import Span
 from textlrp.serve import server
@@ -57,7 +57,7 @@ def explain(text: str, pair: str | None = None, **options: Any) -> Explanation:
 
 def explain_slowly(text: str, pair: str | None = None, **options: Any) -> Explanation:
     """The same in five steps of a quarter of a second."""
-    with Bar("explaining", 5, False) as bar:
+    with ProgressBar("explaining", 5, False) as bar:
         for _ in range(5):
             time.sleep(0.25)
             bar.advance()

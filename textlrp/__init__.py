@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from textlrp import rules
+from textlrp.basics.version import __version__ as __version__
 from textlrp.errors import InputError, LRPError
 from textlrp.results.explanation import Explanation
 from textlrp.results.ledger import Ledger
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from textlrp.lrp.propagation import propagate
     from textlrp.lrp.result import Propagation
 
-__version__ = "0.1.0"
 __all__ = [
     "Explainer",
     "Explanation",
@@ -38,7 +38,7 @@ __all__ = [
     "rules",
 ]
 
-#: What is loaded when it is first asked for, by where it is: a saved explanation is read and shown without torch.
+# Loaded on first use, so that a saved explanation is read and shown without torch.
 _CLASSES = {
     "Explainer": "textlrp.explain.explainer",
     "Propagation": "textlrp.lrp.result",
@@ -62,4 +62,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*__all__, "__version__"]

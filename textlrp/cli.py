@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from textlrp import __version__
 from textlrp.basics.characters import printable
+from textlrp.basics.version import __version__
 from textlrp.commands import check, evaluate, explain, export, interrupts, report, serve
 from textlrp.commands.annotations import compare
 from textlrp.commands.shared import drop

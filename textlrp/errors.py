@@ -17,7 +17,7 @@ class LRPError(Exception):
         return _rebuilt, (type(self), self.args), self.__dict__
 
 
-class InputError(LRPError):
+class InputError(LRPError, ValueError):
     """A text, a label or an option cannot be used as given."""
 
 

@@ -426,4 +426,6 @@ def as_rules(rules: Rules | str) -> Rules:
         return rules
     if isinstance(rules, str):
         return Rules.preset(rules)
-    raise InputError(f"rules takes the name of a preset ({', '.join(PRESETS)}) or textlrp.Rules(...), not {rules!r}")
+    raise InputError(
+        f"rules takes the name of a preset ({', '.join(PRESETS)}) or textlrp.Rules(...), not {brief(rules)}"
+    )

@@ -57,7 +57,7 @@ def test_a_last_line_that_is_torn_at_any_byte_is_cut_off(tmp_path: Path) -> None
 
 def test_a_line_survives_the_end_of_the_process(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from textlrp.lines import Lines\n"
+        "import os, signal, sys; from pathlib import Path; from textlrp.basics.lines import Lines\n"
         "with Lines(Path(sys.argv[1])) as file:\n"
         "    for i in range(50): file.add(str(i))\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"
@@ -88,7 +88,7 @@ def test_a_disk_that_fills_up_tears_no_line(tmp_path: Path) -> None:
     """A limit to the size of files, like a quota: a write takes a part of a line, and the next one none of it."""
     pytest.importorskip("resource", reason="needs limits to processes")
     code = (
-        "import resource, signal, sys; from pathlib import Path; from textlrp.lines import Lines\n"
+        "import resource, signal, sys; from pathlib import Path; from textlrp.basics.lines import Lines\n"
         "from textlrp.errors import LRPError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
@@ -197,5 +197,5 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_neither_needs_torch() -> None:
-    code = "import sys, textlrp.lines, textlrp.evaluation_log; sys.exit('torch' in sys.modules)"
+    code = "import sys, textlrp.basics.lines, textlrp.evaluate.log; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

@@ -22,8 +22,8 @@ from textlrp import Explainer, Explanation, Ledger, Span
 from textlrp.basics.options import as_real, as_whole, brief, real, whole
 from textlrp.check.audit import audit
 from textlrp.data import corpora
+from textlrp.data.document_sets import read_document_sets
 from textlrp.data.documents import read_documents
-from textlrp.data.fingerprints import read_corpora
 from textlrp.data.records import Record
 from textlrp.data.tables import read_rows
 from textlrp.errors import InputError, LRPError
@@ -71,7 +71,7 @@ def cases(explainer: Explainer, tmp_path_factory: pytest.TempPathFactory) -> dic
     records = [Record("1", (consistent(explanation("a good text")),))]
     e = explainer.explain(TEXT, layers=True)
     perturbed = Perturbed(explainer, TEXT)
-    corpus = read_corpora([rows])
+    corpus = read_document_sets([rows])
     values = [0.5, 0.25, -0.5]
     model = explainer.model
 
@@ -88,15 +88,22 @@ def cases(explainer: Explainer, tmp_path_factory: pytest.TempPathFactory) -> dic
         Case("explain(window)", lambda n: explainer.explain(TEXT, window=n), 20, none=True),
         Case("explain(window) in windows", lambda n: explainer.explain(TEXT, long="windows", window=n), 12, none=True),
         Case(
-            "explain(stride)",
-            lambda n: explainer.explain(TEXT, long="windows", window=12, stride=n),
+            "explain(overlap)",
+            lambda n: explainer.explain(TEXT, long="windows", window=12, overlap=n),
             4,
             none=True,
         ),
-        Case("explain(stride) of a short text", lambda n: explainer.explain("film", long="windows", stride=n), 4, True),
-        Case("explain_targets(targets)", lambda n: explainer.explain_targets(TEXT, n), 1),
-        Case("explain_targets([targets])", lambda n: explainer.explain_targets(TEXT, [n]), 1),
-        Case("explain_targets(contrast)", lambda n: explainer.explain_targets(TEXT, [1], contrast=n), 0, none=True),
+        Case(
+            "explain(overlap) of a short text", lambda n: explainer.explain("film", long="windows", overlap=n), 4, True
+        ),
+        Case("explain_targets(targets)", lambda n: explainer.explain_targets(TEXT, targets=n), 1),
+        Case("explain_targets([targets])", lambda n: explainer.explain_targets(TEXT, targets=[n]), 1),
+        Case(
+            "explain_targets(contrast)",
+            lambda n: explainer.explain_targets(TEXT, targets=[1], contrast=n),
+            0,
+            none=True,
+        ),
         Case(
             "explain_targets(threshold)",
             lambda n: explainer.explain_targets(TEXT, threshold=n),
@@ -105,10 +112,12 @@ def cases(explainer: Explainer, tmp_path_factory: pytest.TempPathFactory) -> dic
             kind=float,
         ),
         Case("explain_targets(window)", lambda n: explainer.explain_targets(TEXT, window=n), 20, none=True),
-        Case("explain_batch(targets)", lambda n: explainer.explain_batch([TEXT, "film"], n), 1, none=True),
-        Case("explain_batch([targets])", lambda n: explainer.explain_batch([TEXT, "film"], [0, n]), 1, none=True),
+        Case("explain_batch(target)", lambda n: explainer.explain_batch([TEXT, "film"], target=n), 1, none=True),
+        Case("explain_batch([target])", lambda n: explainer.explain_batch([TEXT, "film"], target=[0, n]), 1, none=True),
         Case("explain_batch(batch_size)", lambda n: explainer.explain_batch([TEXT], batch_size=n), 2),
-        Case("explain_batch(contrast)", lambda n: explainer.explain_batch(["film"], 1, contrast=n), 0, none=True),
+        Case(
+            "explain_batch(contrast)", lambda n: explainer.explain_batch(["film"], target=1, contrast=n), 0, none=True
+        ),
         Case("explain_batch(window)", lambda n: explainer.explain_batch([TEXT], window=n), 20, none=True),
         Case("propagate(target)", lambda n: textlrp.propagate(model, n, **ids), 1, none=True),
         Case("propagate([target])", lambda n: textlrp.propagate(model, [n], **ids), 1),
@@ -154,8 +163,8 @@ def cases(explainer: Explainer, tmp_path_factory: pytest.TempPathFactory) -> dic
         Case("heatmap(most)", lambda n: len(heatmap(e, most=n).rows), 2, none=True),
         Case("read_documents(limit)", lambda n: read_documents(rows, limit=n), 2, none=True),
         Case("read_rows(limit)", lambda n: read_rows(rows, limit=n), 2, none=True),
-        Case("read_corpora(limit)", lambda n: read_corpora([rows], limit=n), 2, none=True),
-        Case("read_corpora(seed)", lambda n: read_corpora([rows], limit=1, seed=n), 2),
+        Case("read_document_sets(limit)", lambda n: read_document_sets([rows], limit=n), 2, none=True),
+        Case("read_document_sets(seed)", lambda n: read_document_sets([rows], limit=1, seed=n), 2),
         Case("evaluate(seed)", lambda n: evaluated(seed=n).to_json(), 2),
         Case("evaluate(limit)", lambda n: evaluated(limit=n).to_json(), 2, none=True),
         Case("chosen_words", lambda n: plausibility.chosen_words(values, n), 2),
@@ -175,15 +184,15 @@ def cases(explainer: Explainer, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 #: As many as there are above; the fixture cannot be asked before the tests are collected.
 NAMES = (
-    "explain(target);explain(contrast);explain(window);explain(window) in windows;explain(stride);"
-    "explain(stride) of a short text;explain_targets(targets);explain_targets([targets]);explain_targets(contrast);"
-    "explain_targets(threshold);explain_targets(window);explain_batch(targets);explain_batch([targets]);"
+    "explain(target);explain(contrast);explain(window);explain(window) in windows;explain(overlap);"
+    "explain(overlap) of a short text;explain_targets(targets);explain_targets([targets]);explain_targets(contrast);"
+    "explain_targets(threshold);explain_targets(window);explain_batch(target);explain_batch([target]);"
     "explain_batch(batch_size);explain_batch(contrast);explain_batch(window);propagate(target);propagate([target]);"
     "propagate(function);propagate_targets;propagate(at);Epsilon;Gamma(gamma);Gamma(epsilon);ZPlus;WSquare;Flat;"
     "AlphaBeta(alpha);AlphaBeta(beta);AlphaBeta(epsilon);Rules.from_dict;assess(steps);assess(seed);assess(left_out);"
     "assess(draws);Perturbed(target);Perturbed.outcomes;scorer(seed);scorer(target);a scorer's number;audit(repeats);"
     "export(threshold);export(top);write_report(page_documents);write_report(page_size);Record(rationales);"
-    "heatmap(most);read_documents(limit);read_rows(limit);read_corpora(limit);read_corpora(seed);evaluate(seed);"
+    "heatmap(most);read_documents(limit);read_rows(limit);read_document_sets(limit);read_document_sets(seed);evaluate(seed);"
     "evaluate(limit);chosen_words;iou_f1(threshold);random_iou_f1(draws);mean_interval(values);mean_interval(seed);"
     "mean_interval(draws);mean_interval(level);paired_p(draws);a relevance;a row;a question's model"
 ).split(";")
@@ -419,8 +428,8 @@ def test_weights_of_numpy_are_weights(explainer: Explainer) -> None:
 
 
 def test_what_is_kept_of_an_option_is_a_number_of_python(explainer: Explainer, tmp_path: Path) -> None:
-    e = explainer.explain(TEXT, long="windows", window=np.int64(12), stride=torch.tensor(4), target=np.int32(1))
-    assert dict(e.reading) == {"long": "windows", "window": 12, "stride": 4}
+    e = explainer.explain(TEXT, long="windows", window=np.int64(12), overlap=torch.tensor(4), target=np.int32(1))
+    assert dict(e.reading) == {"long": "windows", "window": 12, "overlap": 4}
     assert [type(value) for value in e.reading.values()] == [str, int, int]
     e.to_json(tmp_path / "e.json")
     assert Explanation.from_json(tmp_path / "e.json") == e

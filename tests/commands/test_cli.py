@@ -299,9 +299,9 @@ def test_words_sentences_pairs_and_windows_are_options(explain: Any, folder: Pat
         Console(file=buffer, color_system=None).print(render(explainer.explain(text), by), soft_wrap=True)
         assert shown == buffer.getvalue()
     written = json.loads(
-        explain(text * 20, "--long", "windows", "--window", 32, "--stride", 9, "--format", "json").stdout
+        explain(text * 20, "--long", "windows", "--window", 32, "--overlap", 9, "--format", "json").stdout
     )
-    assert written["windows"] == explainer.explain(text * 20, long="windows", window=32, stride=9).windows
+    assert written["windows"] == explainer.explain(text * 20, long="windows", window=32, overlap=9).windows
     assert "".join(word["text"] for word in written["words"]) == text * 20
     long = explain(text * 20, "--long", "error")
     assert (long.exit_code, long.stdout) == (2, "")

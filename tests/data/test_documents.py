@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from textlrp.data import corpora
-from textlrp.data.documents import Source, match_labels, read_documents
+from textlrp.data.documents import InputDocument, match_labels, read_documents
 from textlrp.errors import InputError
 
 ROWS = [
@@ -28,9 +28,9 @@ ROWS = [
     {"id": "c", "text": " 😀 é\u2028x ", "label": None},
 ]
 READ = [
-    Source("a", 'one, "two"\r\nthree', None, "POS"),
-    Source("b", "NA", None, "null"),
-    Source("c", " 😀 é\u2028x ", None, None),
+    InputDocument("a", 'one, "two"\r\nthree', None, "POS"),
+    InputDocument("b", "NA", None, "null"),
+    InputDocument("c", " 😀 é\u2028x ", None, None),
 ]
 
 
@@ -135,7 +135,9 @@ def test_a_missing_file_is_told_from_an_unknown_hub_name(tmp_path: Path, monkeyp
 
 def test_a_bundled_corpus_comes_with_its_rationales() -> None:
     first = corpora.load("reviews").documents[0]
-    assert read_documents("reviews", limit=1) == [Source(first.id, first.text, None, first.label, first.rationales)]
+    assert read_documents("reviews", limit=1) == [
+        InputDocument(first.id, first.text, None, first.label, first.rationales)
+    ]
     assert len(read_documents("reviews")) == len(corpora.load("reviews"))
 
 
@@ -143,8 +145,8 @@ def test_a_text_file_has_one_text_a_line(tmp_path: Path) -> None:
     path = tmp_path / "texts.txt"
     path.write_bytes(b"\xef\xbb\xbfone, two \r\n\n  \nthree\xe2\x80\xa8four")
     assert read_documents(str(path)) == [
-        Source("1", "one, two ", None, None),
-        Source("2", "three\u2028four", None, None),
+        InputDocument("1", "one, two ", None, None),
+        InputDocument("2", "three\u2028four", None, None),
     ]
 
 
@@ -156,14 +158,14 @@ def saved(tmp_path: Path, rows: list[Any]) -> str:
 
 def test_columns_are_found_or_chosen(tmp_path: Path) -> None:
     path = saved(tmp_path, [{"Sentence": "x", "Class": "A", "key": 7, "other": "y", "second": "B"}])
-    assert read_documents(path) == [Source("1", "x", None, "A")]
+    assert read_documents(path) == [InputDocument("1", "x", None, "A")]
     chosen = read_documents(path, text="other", pair="Sentence", label="second", id="key")
-    assert chosen == [Source("7", "y", "x", "B")]
+    assert chosen == [InputDocument("7", "y", "x", "B")]
     assert read_documents(path, label="")[0].label is None
     path = saved(tmp_path, [{"hypothesis": "y", "premise": "x", "label": 1}])
-    assert read_documents(path) == [Source("1", "x", "y", "1")]
+    assert read_documents(path) == [InputDocument("1", "x", "y", "1")]
     assert read_documents(path, text="premise")[0].text_pair is None
-    assert read_documents(saved(tmp_path, ["just", "texts"]))[1] == Source("2", "texts", None, None)
+    assert read_documents(saved(tmp_path, ["just", "texts"]))[1] == InputDocument("2", "texts", None, None)
     late = saved(tmp_path, [{"text": "x"}, {"text": "y", "label": "A"}])
     assert [document.label for document in read_documents(late)] == [None, "A"]
 
@@ -351,7 +353,7 @@ def test_bad_folders_and_names_are_refused(tmp_path: Path) -> None:
 
 def test_reading_a_table_needs_no_torch(tmp_path: Path) -> None:
     code = (
-        "import sys; from textlrp.sources import read_documents; read_documents(sys.argv[1])\n"
+        "import sys; from textlrp.data.documents import read_documents; read_documents(sys.argv[1])\n"
         "assert not {'torch', 'datasets', 'pyarrow'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code, saved(tmp_path, ["x"])], check=True)

@@ -176,7 +176,7 @@ def test_a_disk_that_is_full_is_said_in_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_run_is_kept_without_torch() -> None:
-    code = "import sys, textlrp.runs; sys.exit('torch' in sys.modules)"
+    code = "import sys, textlrp.data.runs; sys.exit('torch' in sys.modules)"
     subprocess.run([*STRICT, "-c", code], check=True)
 
 

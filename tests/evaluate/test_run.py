@@ -17,7 +17,9 @@ from strict_python import STRICT
 
 from textlrp import Explainer
 from textlrp.commands.evaluate import evaluate
-from textlrp.data.fingerprints import method_names, model_fingerprint, read_corpora, rules_fingerprints, short_names
+from textlrp.data.document_sets import read_document_sets
+from textlrp.data.fingerprints import model_fingerprint, rules_fingerprints
+from textlrp.data.short_names import method_names, short_names
 from textlrp.errors import InputError, ModelError
 from textlrp.evaluate import baselines, faithfulness
 from textlrp.evaluate import run as evaluation
@@ -46,7 +48,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(weights: Path, corpus: Path, *methods: str, **options: Any) -> Any:
     models = {"bert": lambda: Explainer.from_pretrained(weights)}
-    corpora = read_corpora([f"{corpus}:test"], limit=options.get("limit"))
+    corpora = read_document_sets([f"{corpus}:test"], limit=options.get("limit"))
     return evaluation.evaluate(models, corpora, methods or METHODS, **{"perturb": ["mask"], **options})
 
 
@@ -56,7 +58,7 @@ def test_numbers_are_those_of_the_measures(folder: Path, corpus: Path, tmp_path:
     assert (plan.models[0]["name"], plan.corpora[0]["name"], plan.corpora[0]["documents"]) == ("bert", "notes:test", 12)
     assert len(found) == 36
     explainer = Explainer.from_pretrained(folder)
-    (documents,) = (each.documents for each in read_corpora([f"{corpus}:test"]))
+    (documents,) = (each.documents for each in read_document_sets([f"{corpus}:test"]))
     for result in (found[0], found[-1]):
         document = next(each for each in documents if each.id == result.document)
         attribution = baselines.scorer(result.method)(explainer, document.text, seed=3)
@@ -81,7 +83,9 @@ def test_the_texts_of_another_model_say_nothing(folder: Path, tmp_path: Path) ->
     rows = [{"text": f"the plot is {word}", "label": "Sport", "rationales": [[0, 3]]} for word in WORDS[:3]]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     models = {"bert": lambda: Explainer.from_pretrained(folder)}
-    (section,) = evaluation.evaluate(models, read_corpora([str(path)]), ["attnlrp"], measures=["plausibility"]).sections
+    (section,) = evaluation.evaluate(
+        models, read_document_sets([str(path)]), ["attnlrp"], measures=["plausibility"]
+    ).sections
     assert (section.labeled, section.tables) == (0, ())
 
 
@@ -97,7 +101,7 @@ def failing(name: str, texts: set[str]) -> Callable[..., Attribution]:
 def test_a_failure_is_noted_and_the_run_goes_on(
     folder: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (documents,) = (each.documents for each in read_corpora([f"{corpus}:test"]))
+    (documents,) = (each.documents for each in read_document_sets([f"{corpus}:test"]))
     texts = {documents[0].text, documents[5].text}
     monkeypatch.setattr(baselines, "scorer", lambda name: failing(name, set() if name == "one" else texts))
     (section,) = run(folder, corpus, "one", "two", folder=tmp_path).sections
@@ -221,25 +225,25 @@ def test_what_cannot_be_asked_for(folder: Path, corpus: Path, tmp_path: Path) ->
 
 
 def test_corpora_by_name_file_and_split(corpus: Path, tmp_path: Path) -> None:
-    both = read_corpora([f"{corpus}:test", f"{corpus}:val", "reviews"])
+    both = read_document_sets([f"{corpus}:test", f"{corpus}:val", "reviews"])
     assert [each.name for each in both] == ["notes:test", "notes:val", "reviews"]
     assert [len(each.documents) for each in both[:2]] == [12, 2]
-    (few,) = read_corpora([str(corpus)], limit=5, seed=1)
-    (same,) = read_corpora([str(corpus)], limit=5, seed=1)
-    (other,) = read_corpora([str(corpus)], limit=5, seed=2)
+    (few,) = read_document_sets([str(corpus)], limit=5, seed=1)
+    (same,) = read_document_sets([str(corpus)], limit=5, seed=1)
+    (other,) = read_document_sets([str(corpus)], limit=5, seed=2)
     ids = [each.id for each in few.documents]
     assert ids == sorted(ids) == [each.id for each in same.documents] != [each.id for each in other.documents]
     assert few.fingerprint == same.fingerprint != other.fingerprint
     colon = tmp_path / "a:b.jsonl"
     colon.write_bytes(corpus.read_bytes())
-    assert read_corpora([str(colon)])[0].name == "a:b"
+    assert read_document_sets([str(colon)])[0].name == "a:b"
 
 
 def test_documents_of_several_labels(tmp_path: Path) -> None:
     path = tmp_path / "several.jsonl"
     rows = [{"id": "1", "text": "x", "labels": ["pos", "odd"]}, {"id": "2", "text": "y", "labels": []}]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    (found,) = read_corpora([str(path)])
+    (found,) = read_document_sets([str(path)])
     assert found.labels == {"1": ("pos", "odd"), "2": ()}
     assert found.right(["pos", "neg"]) == {"1": ("pos", "odd")}
     assert found.right(["a", "b"]) == {}
@@ -275,7 +279,7 @@ def test_the_fingerprint_of_a_model_is_that_of_its_weights(folder: Path, tmp_pat
 
 
 def test_tickets_are_right_by_the_one_label_that_their_words_are_marked_for() -> None:
-    (found,) = read_corpora(["tickets"])
+    (found,) = read_document_sets(["tickets"])
     assert {len(labels) for labels in found.labels.values()} == {1}
     assert len({label for labels in found.labels.values() for label in labels}) == 6
 

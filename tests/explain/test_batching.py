@@ -17,7 +17,8 @@ from tiny_bert import bert, fast_tokenizer
 
 from textlrp import Explainer, Explanation
 from textlrp.errors import BatchError, InputError, LRPError, ModelError
-from textlrp.explain.batching import Engine, buckets
+from textlrp.explain.batching import buckets
+from textlrp.explain.classifier import Classifier
 
 LENGTHS = st.lists(st.integers(1, 600), max_size=60)
 TEXTS = [
@@ -95,14 +96,14 @@ def test_the_answers_come_in_order_and_are_those_of_the_texts_alone(explainer: E
 
 def test_each_text_has_its_target(explainer: Explainer) -> None:
     targets = ["POS", None, 0, "neg", "1", None]
-    for one, text, target in zip(explainer.explain_batch(TEXTS, targets), TEXTS, targets, strict=True):
+    for one, text, target in zip(explainer.explain_batch(TEXTS, target=targets), TEXTS, targets, strict=True):
         same(one, explainer.explain(text, target=target))
-    assert {e.target for e in explainer.explain_batch(TEXTS, "POS")} == {"POS"}
-    assert {e.target for e in explainer.explain_batch(TEXTS, torch.tensor(0))} == {"NEG"}  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"targets has 2 labels for 6 texts: give one for each, or one for all"):
-        explainer.explain_batch(TEXTS, ["POS", "NEG"])
+    assert {e.target for e in explainer.explain_batch(TEXTS, target="POS")} == {"POS"}
+    assert {e.target for e in explainer.explain_batch(TEXTS, target=torch.tensor(0))} == {"NEG"}  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"target has 2 labels for 6 texts: give one for each, or one for all"):
+        explainer.explain_batch(TEXTS, target=["POS", "NEG"])
     with pytest.raises(InputError, match="did you mean 'POS'"):
-        explainer.explain_batch(TEXTS, [*targets[:-1], "POSS"])
+        explainer.explain_batch(TEXTS, target=[*targets[:-1], "POSS"])
 
 
 def test_long_texts_are_cut_or_read_in_windows(explainer: Explainer) -> None:
@@ -211,7 +212,7 @@ def test_a_decoder_without_a_padding_token_is_given_texts_of_one_length_at_most(
         ({"long": "cut"}, "long is one of truncate, windows, error, not 'cut'"),
         ({"window": 65}, "window is a number of ids from 1 to 64, which is what the model reads, not 65"),
         ({"window": "5"}, "window is a number of ids, 1 or more, not '5'"),
-        ({"stride": 5}, "stride goes with long='windows'"),
+        ({"overlap": 5}, "overlap goes with long='windows'"),
     ],
 )
 def test_options_that_cannot_be_used_are_said_so(explainer: Explainer, options: Any, message: str) -> None:
@@ -230,11 +231,11 @@ def test_the_first_batches_are_tried_and_then_one_in_so_many(monkeypatch: pytest
     explainer = Explainer(bert(len(tokenizer)), tokenizer)
     tried: list[bool] = []
 
-    def same(self: Engine, windows: Any, logits: Any) -> bool:
-        tried.append(len({len(window.indices) for window in windows}) > 1)
+    def same(self: Classifier, encodings: Any, logits: Any) -> bool:
+        tried.append(len({len(encoding.input_ids) for encoding in encodings}) > 1)
         return True
 
-    monkeypatch.setattr(Engine, "_same_alone", same)
+    monkeypatch.setattr(Classifier, "reads_alike", same)
     explainer.explain_batch(["dull film"] * 40, batch_size=2)  # 20 batches without padding
     assert tried == [False] * 6
     tried.clear()

@@ -291,9 +291,9 @@ def test_all_labels_share_one_forward_pass(pairs: Explainer) -> None:
         alone = pairs.explain("Das Essen war gut.", target=label)
         assert (e.logits, e.probabilities, e.logit) == (alone.logits, alone.probabilities, alone.logit)
         assert [s.relevance for s in e.tokens] == pytest.approx([s.relevance for s in alone.tokens], abs=1e-6)
-    assert list(pairs.explain_targets("Das Essen.", [2, "label_0"])) == ["LABEL_2", "LABEL_0"]
-    assert list(pairs.explain_targets("Das Essen.", 1)) == ["LABEL_1"]
-    assert list(pairs.explain_targets("Das Essen.", "LABEL_1", "El final.")) == ["LABEL_1"]
+    assert list(pairs.explain_targets("Das Essen.", targets=[2, "label_0"])) == ["LABEL_2", "LABEL_0"]
+    assert list(pairs.explain_targets("Das Essen.", targets=1)) == ["LABEL_1"]
+    assert list(pairs.explain_targets("Das Essen.", "El final.", targets="LABEL_1")) == ["LABEL_1"]
     against = pairs.explain_targets("Das Essen.", contrast="LABEL_1")
     assert {label: e.contrast for label, e in against.items()} == {"LABEL_0": "LABEL_1", "LABEL_2": "LABEL_1"}
 
@@ -306,14 +306,14 @@ def test_a_text_with_several_labels_has_all_of_them_explained() -> None:
     shares = several.explain(TEXT).probabilities
     expected = [label for label, share in shares.items() if share >= 0.5]
     assert 0 < len(expected) < 28
-    assert list(several.explain_targets(TEXT, "predicted")) == expected
-    assert list(several.explain_targets(TEXT, "all", threshold=0.5)) == expected
+    assert list(several.explain_targets(TEXT, targets="predicted")) == expected
+    assert list(several.explain_targets(TEXT, targets="all", threshold=0.5)) == expected
     assert len(several.explain_targets(TEXT)) == 28
-    assert several.explain_targets(TEXT, "predicted", threshold=1.0) == {}
+    assert several.explain_targets(TEXT, targets="predicted", threshold=1.0) == {}
     with pytest.raises(InputError, match="threshold is a probability from 0 to 1, not 2"):
         several.explain_targets(TEXT, threshold=2)
     with pytest.raises(InputError, match="did you mean 'emotion 3'"):
-        several.explain_targets(TEXT, ["emotion 33"])
+        several.explain_targets(TEXT, targets=["emotion 33"])
     said = Explainer(bert(len(tokenizer), **options), tokenizer, problem_type="multi_label_classification")
     assert said.explain(TEXT).probabilities == pytest.approx(shares)
 
@@ -331,10 +331,10 @@ def test_a_long_text_over_no_threshold_has_no_explanation() -> None:
     over = max(whole.probabilities.values()) + 1e-6
     for targets in ("predicted", "all", [0, 1]):
         runs.clear()
-        assert several.explain_targets(TEXT, targets, threshold=over, **long) == {}
+        assert several.explain_targets(TEXT, targets=targets, threshold=over, **long) == {}
         assert len(runs) <= whole.windows  # for the choice, and none to explain it
     least = min(whole.probabilities.values())
-    assert len(several.explain_targets(TEXT, "all", threshold=least, **long)) == 2
+    assert len(several.explain_targets(TEXT, targets="all", threshold=least, **long)) == 2
 
 
 def test_one_output_is_a_number_or_log_odds_as_the_config_or_the_user_says(tmp_path: Any) -> None:
@@ -421,8 +421,8 @@ def test_columns_lists_and_generators_are_taken_as_they_are(explainer: Explainer
         dict.fromkeys(texts).keys(),
     ):
         assert explainer.explain_batch(given_texts) == expected
-    targets = [e.target for e in explainer.explain_batch(texts, table["label"])]
-    assert targets == [e.target for e in explainer.explain_batch(texts, rows["label"])] == ["POS", "NEG", "NEG"]
+    targets = [e.target for e in explainer.explain_batch(texts, target=table["label"])]
+    assert targets == [e.target for e in explainer.explain_batch(texts, target=rows["label"])] == ["POS", "NEG", "NEG"]
 
 
 @pytest.mark.parametrize(

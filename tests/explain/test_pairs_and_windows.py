@@ -140,8 +140,8 @@ def test_windows_read_every_id_in_order(fast: Any, text: str, pair: str | None, 
         with pytest.raises(InputError, match=r"the shorter text of the pair takes .* no room is left for the other"):
             windows(fast, encoding, limit)
         return
-    stride = data.draw(st.none() | st.integers(1, max(1, room)))
-    found = windows(fast, encoding, limit, stride)
+    overlap = data.draw(st.none() | st.integers(0, max(0, room - 1)))
+    found = windows(fast, encoding, limit, overlap)
     assert {i for window in found for i in window} == set(range(count))
     assert all(window == sorted(set(window)) for window in found)
     if count <= limit:
@@ -156,7 +156,7 @@ def test_windows_read_every_id_in_order(fast: Any, text: str, pair: str | None, 
         assert moving == slides[slides.index(moving[0]) :][: len(moving)]
         starts.append(slides.index(moving[0]))
     steps = [after - before for before, after in pairwise(starts)]
-    assert all(0 < step <= (stride or max(1, 3 * room // 4)) for step in steps)
+    assert all(0 < step <= (max(1, 3 * room // 4) if overlap is None else room - overlap) for step in steps)
     assert max(steps) - min(steps) <= 1
 
 
@@ -171,11 +171,11 @@ def test_windows_of_a_text_have_its_special_tokens(fast: Any) -> None:
     assert last.offsets[-2][1] == len(text)
 
 
-@pytest.mark.parametrize("stride", [0, -1, 9, 2.0, True])
-def test_a_stride_that_leaves_ids_unread_is_said_so(fast: Any, stride: Any) -> None:
+@pytest.mark.parametrize("overlap", [8, -1, 9, 2.0, True])
+def test_an_overlap_that_leaves_no_new_ids_is_said_so(fast: Any, overlap: Any) -> None:
     encoding = encode(fast, language_texts.TEXTS["deu_Latn"], None)
-    with pytest.raises(InputError, match=r"stride must be a number of ids from 1 to 8, .* a window of 10 ids has room"):
-        windows(fast, encoding, 10, stride)
+    with pytest.raises(InputError, match=r"overlap is a number of ids from 0 to 7: a window of 10 ids has room for 8"):
+        windows(fast, encoding, 10, overlap)
 
 
 def test_windows_without_room_are_said_so(fast: Any) -> None:

@@ -35,7 +35,7 @@ def appears(stream: io.StringIO) -> bool:
 
 def test_slow_work_shows_a_bar_until_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = on(Terminal(), monkeypatch)
-    with progress.Bar("explaining", 4, True) as bar:
+    with progress.ProgressBar("explaining", 4, True) as bar:
         bar.advance(2)
         assert appears(terminal)
         bar.advance(2)
@@ -51,7 +51,7 @@ def test_the_bar_goes_when_the_work_fails(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def failing(stream: io.StringIO) -> None:
-    with progress.Bar("explaining", 4, True) as bar:
+    with progress.ProgressBar("explaining", 4, True) as bar:
         bar.advance(2)
         assert appears(stream)
         raise KeyError
@@ -59,7 +59,7 @@ def failing(stream: io.StringIO) -> None:
 
 def test_quick_work_shows_none(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = on(Terminal(), monkeypatch, 60.0)
-    with progress.Bar("explaining", 4, True) as bar:
+    with progress.ProgressBar("explaining", 4, True) as bar:
         bar.advance(4)
     assert terminal.getvalue() == ""
 
@@ -67,7 +67,7 @@ def test_quick_work_shows_none(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("stream", "wanted"), [(io.StringIO(), True), (Terminal(), False)], ids=["a pipe", "unwanted"])
 def test_otherwise_it_is_silent(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, wanted: bool) -> None:
     on(stream, monkeypatch)
-    with progress.Bar("explaining", 4, wanted) as bar:
+    with progress.ProgressBar("explaining", 4, wanted) as bar:
         bar.advance(2)
         time.sleep(0.2)
     assert stream.getvalue() == ""

@@ -14,7 +14,7 @@ from tiny_bert import bert, fast_tokenizer
 
 from textlrp import Explainer, Explanation
 from textlrp.errors import BatchError, InputError, ModelError
-from textlrp.explain.batching import Document
+from textlrp.explain.batching import PendingDocument
 
 WORDS = "the film plot is wonderful moving never dull bad no great".split()
 
@@ -61,8 +61,8 @@ def test_a_stream_gives_what_explain_gives_in_order(explainer: Explainer) -> Non
 
 def test_long_texts_and_options_go_through(explainer: Explainer) -> None:
     text = "the film is wonderful " * 40
-    (e,) = explainer.explain_stream([text], contrast="runner-up", rules="cp-lrp", long="windows", window=32, stride=20)
-    alone = explainer.explain(text, contrast="runner-up", rules="cp-lrp", long="windows", window=32, stride=20)
+    (e,) = explainer.explain_stream([text], contrast="runner-up", rules="cp-lrp", long="windows", window=32, overlap=10)
+    alone = explainer.explain(text, contrast="runner-up", rules="cp-lrp", long="windows", window=32, overlap=10)
     assert (e.windows, e.contrast, e.rules) == (alone.windows, alone.contrast, "cp-lrp")
     assert relevances(e) == pytest.approx(relevances(alone), abs=1e-5)
 
@@ -97,20 +97,20 @@ def living(kind: type) -> int:
 @pytest.mark.slow
 def test_nothing_is_kept_of_what_was_given_out(explainer: Explainer) -> None:
     gc.collect()
-    before = living(Explanation), living(Document)
+    before = living(Explanation), living(PendingDocument)
     most = [0, 0]
     given = 0
     for e in explainer.explain_stream((text for text in texts(300)), batch_size=2):
         given += isinstance(e, Explanation)
         if given % 25 == 0:
-            found = living(Explanation) - before[0], living(Document) - before[1]
+            found = living(Explanation) - before[0], living(PendingDocument) - before[1]
             most = [max(one, other) for one, other in zip(most, found, strict=True)]
     assert 1 <= most[0] <= 2  # the one that is looked at
     assert 1 <= most[1] <= 33  # those that are read ahead
     assert given == 300
     del e
     gc.collect()
-    assert (living(Explanation), living(Document)) == before
+    assert (living(Explanation), living(PendingDocument)) == before
 
 
 def end(stream: Any, how: str) -> None:
@@ -125,7 +125,7 @@ def end(stream: Any, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["close", "an error", "an interrupt"])
 def test_a_stream_that_ends_early_leaves_all_as_it_was(explainer: Explainer, how: str) -> None:
-    before = living(Document)
+    before = living(PendingDocument)
     state = {name: each.requires_grad for name, each in explainer.model.named_parameters()}
     stream = explainer.explain_stream(Drawn(texts(40)), batch_size=4, progress=True)
     for given, e in enumerate(stream):
@@ -137,7 +137,7 @@ def test_a_stream_that_ends_early_leaves_all_as_it_was(explainer: Explainer, how
     assert list(stream) == []
     del stream, e
     gc.collect()
-    assert living(Document) == before
+    assert living(PendingDocument) == before
     assert {name: each.requires_grad for name, each in explainer.model.named_parameters()} == state
     assert not explainer.model.training
 
@@ -193,9 +193,9 @@ def test_what_drawing_raises_is_raised_behind_what_was_drawn(explainer: Explaine
 
 
 def test_targets_are_one_for_all_or_drawn_one_for_each(explainer: Explainer) -> None:
-    assert {e.target for e in explainer.explain_stream(texts(9), "POS")} == {"POS"}
+    assert {e.target for e in explainer.explain_stream(texts(9), target="POS")} == {"POS"}
     labels = Drawn(cycle(["POS", 0, None]))
-    stream = explainer.explain_stream(cycle(texts(9)), labels, batch_size=2)
+    stream = explainer.explain_stream(cycle(texts(9)), target=labels, batch_size=2)
     found = list(islice(stream, 40))
     assert labels.count <= 50
     assert [e.target for e in found[::3]] == ["POS"] * 14
@@ -207,15 +207,15 @@ def test_targets_are_one_for_all_or_drawn_one_for_each(explainer: Explainer) -> 
 @pytest.mark.parametrize(
     ("targets", "says", "before"),
     [
-        (iter(["POS"] * 6), "targets has 6 labels, and there are more texts: give one for each, or one for all", 6),
-        (["POS"] * 9, "targets has more labels than the 8 texts: give one for each, or one for all", 8),
+        (iter(["POS"] * 6), "target has 6 labels, and there are more texts: give one for each, or one for all", 6),
+        (["POS"] * 9, "target has more labels than the 8 texts: give one for each, or one for all", 8),
         (["POS"] * 5 + ["POSS"] * 3, "no label 'POSS'", 5),
     ],
 )
 def test_targets_that_do_not_fit_end_the_stream(explainer: Explainer, targets: Any, says: str, before: int) -> None:
     found: list[Any] = []
     with pytest.raises(InputError) as caught:
-        found.extend(explainer.explain_stream(texts(8), targets, errors="return"))
+        found.extend(explainer.explain_stream(texts(8), target=targets, errors="return"))
     assert says in str(caught.value)
     assert len(found) == before
 
@@ -234,9 +234,9 @@ def test_columns_of_tables_are_streams_of_texts(explainer: Explainer) -> None:
         (["great"], {"errors": "ignore"}, "errors is 'raise' or 'return', not 'ignore'"),
         (["great"], {"batch_size": 0}, "batch_size is a number of texts, 1 or more, not 0"),
         (["great"], {"long": "cut"}, "long is one of truncate, windows, error, not 'cut'"),
-        (["great"], {"targets": "POSS"}, "no label 'POSS'"),
-        (["great"], {"targets": {"a": 1}}, "targets takes a list"),
-        (["great"], {"contrast": "POSS", "targets": ["POS"]}, "no label 'POSS'"),
+        (["great"], {"target": "POSS"}, "no label 'POSS'"),
+        (["great"], {"target": {"a": 1}}, "target takes a list"),
+        (["great"], {"contrast": "POSS", "target": ["POS"]}, "no label 'POSS'"),
         ("great", {}, "texts takes a list, not a single string"),
         (7, {}, "texts takes a list, a generator or a column of texts, not int"),
     ],
@@ -250,7 +250,7 @@ def test_options_are_checked_before_a_text_is_drawn(
 
 def test_no_texts_are_no_explanations(explainer: Explainer) -> None:
     assert list(explainer.explain_stream(iter(()))) == []
-    assert list(explainer.explain_stream([], iter(()))) == []
+    assert list(explainer.explain_stream([], target=iter(()))) == []
 
 
 def test_an_endless_stream_counts_what_is_done(explainer: Explainer) -> None:

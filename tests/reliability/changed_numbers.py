@@ -192,7 +192,7 @@ def saved(folder: Path) -> list[Saved]:
     records = [Record(f"review {i}", es, "POS", ((0, 3), (4, 9))) for i, es in enumerate(both)]
     write_run(folder / "run.jsonl", records)
     found.append(_saved("run", folder, "run.jsonl"))
-    about = Origin({"name": "tiny", "parameters": 12345}, {"documents": 5}, {"window": 16, "stride": None})
+    about = Origin({"name": "tiny", "parameters": 12345}, {"documents": 5}, {"window": 16, "overlap": None})
     with Run(folder / "kept.jsonl", about) as run:
         for each in (*records[:2], Failure("5", "the text takes 1,202 ids, and 512 are read at once")):
             run.add(each)

@@ -179,7 +179,7 @@ POOLS: dict[str, tuple[float, tuple[Any, ...], tuple[Any, ...]]] = {
     "rules": (0.5, (*RULES, "custom"), ("attn", "")),
     "long": (0.35, ("truncate", "windows", "windows"), ("error", "cut", "")),
     "window": (0.25, (9, 16, 30, 39, 40, numpy.int64(12)), (41, 3, 1, 0, -5, 10**12, True)),
-    "stride": (0.2, (1, 2, 5, numpy.int64(3)), (8, 40, 0, -1, 10**9, True)),
+    "overlap": (0.2, (0, 1, 2, numpy.int64(3)), (8, 40, -1, 10**9, True)),
     "layers": (0.15, (True, False), ()),
 }
 
@@ -199,7 +199,7 @@ def options(r: random.Random, labels: Sequence[str]) -> tuple[dict[str, Any], bo
             found[name] = labels[0]
         if name == "rules" and found[name] == "custom":
             found[name] = r.choice(CUSTOM)
-        if name == "stride" and found.get("long") is None:
+        if name == "overlap" and found.get("long") is None:
             found["long"] = "windows"
         if r.random() < 0.02:
             found[name], wrong = r.choice(UNMEANT), True
@@ -269,7 +269,7 @@ def attempt(made: Call, r: random.Random) -> str:
     subject = explainer(*made.model)
     try:
         if made.several is not None:
-            found = list(subject.explain_targets(made.text, made.several, made.pair, **made.options).values())
+            found = list(subject.explain_targets(made.text, made.pair, targets=made.several, **made.options).values())
         else:
             found = [subject.explain(made.text, made.pair, **made.options)]
     except LRPError as error:
@@ -298,7 +298,7 @@ def batched(subject: Explainer, made: Call, alone: Explanation | None) -> None:
     how = {key: value for key, value in made.options.items() if key not in ("layers", "target")}
     targets = made.options.get("target")
     others = [text, "a dull film", text, "the film is wonderful, and moving"]
-    found = subject.explain_batch(others, [targets] * 4, errors="return", **how)
+    found = subject.explain_batch(others, target=[targets] * 4, errors="return", **how)
     for each in found:
         if isinstance(each, LRPError):
             laws.sentence(each)

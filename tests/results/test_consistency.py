@@ -130,7 +130,7 @@ def made(**changes: Any) -> Explanation:
     tokens = (Span(0, 0, "", 0.25, True, "[CLS]"), Span(0, 1, "A", -0.5), Span(2, 6, "film", 1.5))
     e = consistent(explanation("A film", tokens=tokens, logits={"NEG": -1.0, "POS": 2.5, "MIXED": 0.0}))
     rows = {"tokens": 1.0, "special tokens": 0.5, "other paths": 1.0}
-    layer = Layer("block", (0.5, -0.5, 1.5), Ledger(rows, 2.5), {"attention": (0.5,)}, {"residual": 1.5})
+    layer = Layer("block", (0.5, -0.5, 1.5), Ledger(rows, 2.5), heads={"attention": (0.5,)}, paths={"residual": 1.5})
     return replace(e, **{"layers": (layer,), **changes})
 
 
@@ -226,7 +226,7 @@ CHANGED = [
     ("target", 1, "it has 1 for target, and text was expected"),
     ("target", ..., "it has no 'target'"),
     ("versions/torch", 2.13, "versions has 2.13 for torch, and text was expected"),
-    ("reading", {"stride": 0}, "reading has 0 for stride"),
+    ("reading", {"overlap": -1}, "reading has -1 for overlap"),
     ("reading", {"haste": 1}, "reading has 'haste', which this version does not know"),
     ("format", True, "this has format True, and this version of textlrp reads explanations of format 1"),
     ("format", "1", "this has format 1, and this version"),

@@ -14,7 +14,7 @@ import pytest
 import served_models
 
 from textlrp.errors import InputError
-from textlrp.explain.progress import Bar, watched
+from textlrp.explain.progress import ProgressBar, watched
 from textlrp.render import html
 from textlrp.render.page_parts import BUILT_IN
 from textlrp.results.explanation import Explanation
@@ -269,7 +269,7 @@ class Answers:
 
     def job(self, page: str, name: str, wait: bool = False) -> Job:
         def work() -> dict[str, Any]:
-            with Bar("explaining", 3, False) as bar:
+            with ProgressBar("explaining", 3, False) as bar:
                 bar.advance()
                 if wait:
                     self.working.set()
@@ -322,10 +322,10 @@ def test_a_closed_desk_drops_what_waits() -> None:
 
 def test_steps_are_watched_inside_the_block_alone() -> None:
     seen: list[tuple[int, int]] = []
-    with watched(lambda done, total: seen.append((done, total))), Bar("explaining", 3, False) as bar:
+    with watched(lambda done, total: seen.append((done, total))), ProgressBar("explaining", 3, False) as bar:
         bar.advance()
         bar.advance(2)
-    with Bar("explaining", 3, False) as bar:
+    with ProgressBar("explaining", 3, False) as bar:
         bar.advance()
     assert seen == [(1, 3), (3, 3)]
 

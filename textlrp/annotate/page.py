@@ -8,10 +8,10 @@ from functools import cache
 
 from markupsafe import Markup
 
-from textlrp import __version__
 from textlrp.annotate import table
 from textlrp.annotate.annotations import AGREE, DISAGREE, UNSURE, Annotation
 from textlrp.annotate.comparison import Comparison, DocumentRow
+from textlrp.basics.version import __version__
 from textlrp.render import html, palette
 from textlrp.report.data import Sent, SentDocument
 from textlrp.results.graphemes import direction, whole_units

@@ -1,1 +1,5 @@
-"""."""
+"""Files, options, characters and versions: small helpers that know nothing of models or explanations.
+
+It may import :mod:`textlrp.errors` alone. Start with :mod:`textlrp.basics.files`, which writes files whole or not at
+all.
+"""

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from textlrp.basics import readable
+from textlrp.basics.options import brief
 from textlrp.errors import FileError, InputError
 
 if sys.platform != "win32":
@@ -46,6 +47,8 @@ def read_json(source: str | Path) -> Any:
     Raises:
         InputError: the file is missing, is not UTF-8, or is no JSON.
     """
+    if not isinstance(source, (str, os.PathLike)):
+        raise InputError(f"a path or JSON text was expected, not {brief(source)}")
     written, place = str(source), "the text given"
     if isinstance(source, Path) or not written.lstrip().startswith("{"):
         place = repr(str(source))
@@ -92,8 +95,8 @@ def write_together(files: Iterable[tuple[str | Path, Content]]) -> None:
         FileError: one cannot be written, or is a device or a pipe.
     """
     with ExitStack() as stack:
-        staged: dict[str, _Part] = {}
-        moves: list[tuple[_Part, str, str, str | Path]] = []
+        staged: dict[str, _StagedPart] = {}
+        moves: list[tuple[_StagedPart, str, str, str | Path]] = []
         for path, content in files:
             with writing(path):
                 if is_stream(path):
@@ -179,6 +182,8 @@ def writing(path: str | Path) -> Iterator[None]:
     """
     try:
         yield
+    except InputError:  # a ValueError, which says what is wrong
+        raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name, half of a surrogate pair
         raise FileError(f"cannot write {str(path)!r}: {getattr(error, 'strerror', None) or error}") from None
 
@@ -265,7 +270,7 @@ def _new_folder(name: str) -> int:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
 
 
-class _Part:
+class _StagedPart:
     """A file or folder under a name of its own, locked by whoever writes it.
 
     Attributes:
@@ -299,14 +304,14 @@ class _Part:
 
 
 @contextmanager
-def _part(folder: str, create: Callable[[str], int]) -> Iterator[_Part]:
+def _part(folder: str, create: Callable[[str], int]) -> Iterator[_StagedPart]:
     """Make a part in a folder; what is left of it at the end is removed."""
     _tidy(folder)
     part = None
     while part is None:
         path = os.path.join(folder, f".textlrp-{secrets.token_hex(8)}.part")
         try:
-            made = _Part(path, create(path))
+            made = _StagedPart(path, create(path))
         except FileExistsError:
             continue
         if made.is_ours():

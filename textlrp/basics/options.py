@@ -1,4 +1,4 @@
-"""Numbers that are given as options: checked in one place, whatever library they come from.
+"""Options: numbers, words and flags are checked in one place, whatever library they come from.
 
 A whole number may be an ``int``, a NumPy integer, or a tensor of one; what comes back is an ``int``, as JSON takes it.
 A bool is no number, text is none, and neither are NaN and infinity. This module knows neither NumPy nor torch.
@@ -70,6 +70,25 @@ def choice(value: Any, among: Iterable[str], says: str) -> str:
     if isinstance(value, str) and value in among:
         return value
     raise InputError(f"{says}, not {brief(value)}")
+
+
+def text(value: Any, says: str) -> str:
+    """Return a text; ``says`` and errors are those of :func:`whole`."""
+    if isinstance(value, str):
+        return value
+    raise InputError(f"{says}, not {brief(value)}")
+
+
+def flag(value: Any, name: str) -> bool:
+    """Return whether an option is on.
+
+    Raises:
+        InputError: the value is neither true nor false, such as an array of several numbers.
+    """
+    try:
+        return bool(value)
+    except Exception:  # whatever an object of the user's raises
+        raise InputError(f"{name} is True or False, not {brief(value)}") from None
 
 
 def plain(values: Any) -> Any:

@@ -7,17 +7,14 @@ from pathlib import Path
 import click
 
 from textlrp.commands.outputs import Output, check_outputs
-from textlrp.commands.shared import echo_json, load, read_texts, rules_file, show, trust_option, writes
+from textlrp.commands.shared import echo_json, load, loading_options, read_texts, rules_file, show, writes
 
 
 @click.command()
 @click.argument("model", required=False)
 @click.option("--text", "texts", multiple=True, help="A text to try it on; may be given several times.")
 @click.option("--file", "file", type=click.Path(path_type=Path), help="Read texts from a UTF-8 file, one a line.")
-@click.option("--revision", help="Branch, tag or commit of a hub model.")
-@click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
-@click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]")
-@trust_option
+@loading_options
 @click.option("--rules", multiple=True, default=("attnlrp", "cp-lrp"), show_default=True, help="May be given twice.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, and nothing else.")
 @writes("-o", "--output")

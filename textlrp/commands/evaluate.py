@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from textlrp.commands.outputs import Output, check_outputs
-from textlrp.commands.shared import echo_json, load, rules_file, show, trust_option, writes
+from textlrp.commands.shared import device_option, echo_json, load, rules_file, show, trust_option, writes
 from textlrp.errors import InputError
 from textlrp.evaluate.log import RESULTS, RUN
 
@@ -59,7 +59,7 @@ rollout, gradient-norm, gradient-x-input, integrated-gradients[:STEPS], occlusio
 @click.option("--text", help="The column of the text.  [default: text, sentence, ...]")
 @click.option("--label", help="The column of the right label; an empty name takes none.  [default: label, ...]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What all that is random uses.")
-@click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
+@device_option
 @trust_option
 @click.option(
     "--output",
@@ -97,7 +97,8 @@ def evaluate(
     The table has intervals, tests and costs.
     """
     from textlrp.basics.files import write_whole
-    from textlrp.data.fingerprints import read_corpora, short_names
+    from textlrp.data.document_sets import read_document_sets
+    from textlrp.data.short_names import short_names
     from textlrp.evaluate import run
     from textlrp.evaluate.page import page
     from textlrp.evaluate.table import render
@@ -109,7 +110,7 @@ def evaluate(
     outputs = [Output("--output", path, kept=True) for path in kept]
     outputs += [Output("-o", output)] if output is not None else []
     check_outputs(outputs, _read(models, corpora, methods), force=force)
-    read = read_corpora(corpora, text=text, label=label, limit=limit, seed=seed)
+    read = read_document_sets(corpora, text=text, label=label, limit=limit, seed=seed)
     named = zip(short_names(models, "model"), models, strict=True)
     loaders = {name: partial(load, model, "--model", None, device, None, trusted) for name, model in named}
     found = run.evaluate(

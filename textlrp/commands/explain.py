@@ -7,7 +7,19 @@ from pathlib import Path
 import click
 
 from textlrp.commands.outputs import Output, check_outputs
-from textlrp.commands.shared import echo_json, load, read_text, rules_file, show, trust_option, writes
+from textlrp.commands.shared import (
+    contrast_option,
+    echo_json,
+    load,
+    loading_options,
+    long_text_options,
+    model_option,
+    read_text,
+    rules_file,
+    rules_option,
+    show,
+    writes,
+)
 
 _EPILOG = """Colors follow the terminal: 16 million, 256, 16, or marks such as [++good] where there are none (NO_COLOR,
 a pipe). TEXTLRP_BACKGROUND=light or dark tells the background where the terminal does not."""
@@ -16,30 +28,14 @@ a pipe). TEXTLRP_BACKGROUND=light or dark tells the background where the termina
 @click.command(epilog=_EPILOG)
 @click.argument("text", required=False)
 @click.option("--file", "file", type=click.Path(path_type=Path), help="Read the text from a UTF-8 file.")
-@click.option("--model", help="A model folder or a hub name. Default: the built-in classifier of English reviews.")
-@click.option("--revision", help="Branch, tag or commit of a hub model.")
-@click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
-@click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]")
-@trust_option
+@model_option
+@loading_options
 @click.option("--pair", metavar="TEXT", help="The second text of a pair: a hypothesis, a passage to rank.")
 @click.option("--target", help="The label to explain, by name or index.  [default: the predicted one]")
-@click.option("--contrast", help="Explain the difference to this label, or to the runner-up.")
-@click.option(
-    "--rules",
-    default="attnlrp",
-    show_default=True,
-    help="A preset, epsilon=1e-6, gamma=0.25, or a JSON file.",
-)
+@contrast_option
+@rules_option
 @click.option("--by", type=click.Choice(["token", "word", "sentence"]), default="word", show_default=True)
-@click.option(
-    "--long",
-    type=click.Choice(["truncate", "windows", "error"]),
-    default="truncate",
-    show_default=True,
-    help="A text longer than the model reads is cut, read in overlapping windows, or an error.",
-)
-@click.option("--window", type=int, help="How many ids are read at once.  [default: as many as the model reads]")
-@click.option("--stride", type=int, help="How many ids after its predecessor a window may start.  [default: 3/4 of it]")
+@long_text_options
 @click.option("--layers", is_flag=True, help="Look between the layers, too: relevance by layer, word and path.")
 @click.option(
     "--format", "form", type=click.Choice(["terminal", "html", "json"]), default="terminal", show_default=True
@@ -56,11 +52,11 @@ def explain(
     pair: str | None,
     target: str | None,
     contrast: str | None,
-    rules: str,
+    rules: str | None,
     by: str,
-    long: str,
+    long: str | None,
     window: int | None,
-    stride: int | None,
+    overlap: int | None,
     layers: bool,
     form: str,
     output: Path | None,
@@ -71,7 +67,7 @@ def explain(
     from textlrp.rules import Rules
 
     document = read_text(text, file)
-    chosen = Rules.parse(rules)
+    chosen = Rules.parse("attnlrp" if rules is None else rules)
     written = [Output("-o", output)] if output is not None else []
     read = file if file is not None else "-" if text in (None, "-") else None
     check_outputs(written, [read, rules_file(rules), model], force=force)
@@ -82,9 +78,9 @@ def explain(
         target=target,
         contrast=contrast,
         rules=chosen,
-        long=long,
+        long=long or "truncate",
         window=window,
-        stride=stride,
+        overlap=overlap,
         layers=layers,
         progress=True,
     )

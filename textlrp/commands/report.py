@@ -13,7 +13,17 @@ import click
 
 from textlrp.basics.characters import printable
 from textlrp.commands.outputs import Output, check_outputs, check_pages
-from textlrp.commands.shared import echo, load, rules_file, trust_option, writes
+from textlrp.commands.shared import (
+    contrast_option,
+    echo,
+    load,
+    loading_options,
+    long_text_options,
+    model_option,
+    rules_file,
+    rules_option,
+    writes,
+)
 from textlrp.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,26 +51,17 @@ _DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
 @click.option("--id", "identity", help="The column of the id.  [default: id, or the number of the row]")
 @click.option("--split", help="The split of a data set.")
 @click.option("--limit", type=click.IntRange(min=1), help="How many documents to take.  [default: all]")
-@click.option("--model", help="A model folder or a hub name. Default: the built-in classifier of English reviews.")
-@click.option("--revision", help="Branch, tag or commit of a hub model.")
-@click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
-@click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]")
-@trust_option
+@model_option
+@loading_options
 @click.option(
     "--target",
     "targets",
     multiple=True,
     help="A label to explain, by name or index; may be given several times, or as all.  [default: the predicted]",
 )
-@click.option("--contrast", help="Explain the difference to this label, or to the runner-up.")
-@click.option("--rules", help="A preset, epsilon=1e-6, gamma=0.25, or a JSON file.  [default: attnlrp]")
-@click.option(
-    "--long",
-    type=click.Choice(["truncate", "windows", "error"]),
-    help="A text longer than the model reads is cut, read in windows, or not explained.  [default: truncate]",
-)
-@click.option("--window", type=int, help="How many ids are read at once.  [default: as many as the model reads]")
-@click.option("--stride", type=int, help="How many ids after its predecessor a window may start.  [default: 3/4 of it]")
+@contrast_option
+@rules_option
+@long_text_options
 @click.option("--title", help="What stands above the report.  [default: the name of INPUT]")
 @click.option("--blind", is_flag=True, help="Hide what the model says about a document until its reader has marked it.")
 @click.option(
@@ -170,7 +171,7 @@ def _explained(
 ) -> Iterator[Record | Failure]:
     """Return the documents of a table with their explanations, one by one, those that a saved run has first."""
     from textlrp.data.documents import read_documents
-    from textlrp.data.explained import explain_documents, origin
+    from textlrp.data.explained_documents import explain_documents, origin
     from textlrp.data.runs import Run
     from textlrp.rules import Rules
 

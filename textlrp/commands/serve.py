@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from textlrp.commands.shared import echo, load, trust_option
+from textlrp.commands.shared import echo, load, loading_options
 
 
 @click.command()
@@ -19,10 +19,7 @@ from textlrp.commands.shared import echo, load, trust_option
 @click.option(
     "--port", type=int, default=0, show_default="any free one", help="Where to listen, on this machine alone."
 )
-@click.option("--revision", help="Branch, tag or commit of a hub model.")
-@click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
-@click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]")
-@trust_option
+@loading_options
 @click.option("--open/--no-open", "opened", default=None, help="Open the page in a browser.  [default: in a terminal]")
 def serve(
     models: tuple[str, ...],

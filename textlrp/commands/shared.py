@@ -24,12 +24,62 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+def _options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Return a decorator that adds options in this order."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def _refuse_stride(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    from textlrp.explain.long_texts import NO_STRIDE
+
+    if value is not None:
+        raise click.UsageError(NO_STRIDE, context)
+
+
+device_option = click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
+
 #: The consent to run what a model brings along; every command that loads a model has it.
 trust_option = click.option(
     "--trust-remote-code",
     "trusted",
     is_flag=True,
     help="Run the code that a model's own files hold, if they do; nothing else lets it run.",
+)
+
+model_option = click.option(
+    "--model", help="A model folder or a hub name. Default: the built-in classifier of English reviews."
+)
+
+#: How a model is loaded; what :func:`load` takes.
+loading_options = _options(
+    click.option("--revision", help="Branch, tag or commit of a hub model."),
+    device_option,
+    click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]"),
+    trust_option,
+)
+
+#: What is explained, and by which rules, but for the target.
+contrast_option = click.option("--contrast", help="Explain the difference to this label, or to the runner-up.")
+rules_option = click.option("--rules", help="A preset, epsilon=1e-6, gamma=0.25, or a JSON file.  [default: attnlrp]")
+
+#: How a text is read that is longer than the model reads at once.
+long_text_options = _options(
+    click.option(
+        "--long",
+        type=click.Choice(["truncate", "windows", "error"]),
+        help="A text longer than the model reads is cut, read in overlapping windows, or not explained.  "
+        "[default: truncate]",
+    ),
+    click.option("--window", type=int, help="How many ids are read at once.  [default: as many as the model reads]"),
+    click.option("--overlap", type=int, help="How many ids neighboring windows share at least.  [default: a quarter]"),
+    click.option("--stride", hidden=True, expose_value=False, callback=_refuse_stride),
 )
 
 
@@ -53,7 +103,7 @@ def read_texts(texts: tuple[str, ...], file: Path | None) -> list[str] | None:
     """Return the texts that were given, or None where none were."""
     if file is None:
         return list(texts) or None
-    lines = [line for line in read_text(None, file).splitlines() if line.strip()]
+    lines = [line.rstrip("\r") for line in read_text(None, file).split("\n") if line.strip()]
     if not lines:
         raise InputError(f"there is no text in {str(file)!r}: write one a line")
     return [*texts, *lines]
@@ -119,9 +169,10 @@ def read_text(text: str | None, file: Path | None) -> str:
             raise InputError("give the text or --file, not both")
         try:
             readable.check(file)
-            return _decode(file.read_bytes(), repr(str(file)))
+            raw = file.read_bytes()
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise InputError(f"cannot read {str(file)!r}: {getattr(error, 'strerror', None) or error}") from None
+        return _decode(raw, repr(str(file)))
     if text is not None and text != "-":
         return text
     if sys.stdin is None or (text is None and sys.stdin.isatty()):

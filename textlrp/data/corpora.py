@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from textlrp.basics import readable
+from textlrp.basics.options import brief
 from textlrp.errors import CorpusError
 
 _SUFFIXES = (".jsonl", ".jsonl.gz")
@@ -93,6 +94,8 @@ def load(name_or_path: str | Path) -> Corpus:
     Raises:
         CorpusError: no corpus has that name, the file is missing, unreadable or empty, or a line is malformed.
     """
+    if not isinstance(name_or_path, (str, Path)):
+        raise CorpusError(f"A corpus is named by a text or a path, not {brief(name_or_path)}.")
     known = names()
     if name_or_path in known:
         folder = _bundled() / name_or_path

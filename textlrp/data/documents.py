@@ -20,7 +20,7 @@ _ID, _RATIONALES = "id", "rationales"
 
 
 @dataclass(frozen=True)
-class Source:
+class InputDocument:
     """A document as the data gives it.
 
     Attributes:
@@ -48,7 +48,7 @@ def read_documents(
     id: str | None = None,
     limit: int | None = None,
     split: str | None = None,
-) -> list[Source]:
+) -> list[InputDocument]:
     """Read documents from a table.
 
     Args:
@@ -77,9 +77,9 @@ def read_documents(
         limit = options.whole(limit, "limit is a number of documents, 1 or more", 1)
     rows = read_rows(source, split, limit)
     text_column, pair_column = _text_columns(rows, text, pair)
-    label_column = None if label == "" else _chosen(rows, label, _LABELS, "--label")
+    label_column = None if isinstance(label, str) and not label else _chosen(rows, label, _LABELS, "--label")
     id_column = _chosen(rows, id, (_ID,), "--id")
-    documents: list[Source] = []
+    documents: list[InputDocument] = []
     places: dict[str, str] = {}
     for number, (where, values) in enumerate(rows.rows, 1):
         place = f"{rows.name}, {where}"
@@ -90,7 +90,9 @@ def read_documents(
         if name in places:
             raise InputError(f"{place}: the id {name!r} is that of {places[name]} too; give each document its own")
         places[name] = where
-        documents.append(Source(name, written, second, right, _rationales(values.get(_RATIONALES), written, place)))
+        documents.append(
+            InputDocument(name, written, second, right, _rationales(values.get(_RATIONALES), written, place))
+        )
     return documents
 
 
@@ -127,7 +129,7 @@ def _text_columns(rows: Rows, text: str | None, pair: str | None) -> tuple[str, 
 
 def _chosen(rows: Rows, given: str | None, usual: Sequence[str], option: str) -> str | None:
     if given is not None:
-        if given not in rows.columns:
+        if options.text(given, "a column is chosen by its name") not in rows.columns:
             raise InputError(f"{rows.name} has no column {given!r}: choose another with {option}; {_listed(rows)}")
         return given
     by_name = {column.lower(): column for column in reversed(rows.columns)}

@@ -10,12 +10,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from textlrp.basics import options
 from textlrp.basics.files import write_whole
 from textlrp.basics.lines import read_lines
-from textlrp.basics.options import as_whole, brief
 from textlrp.errors import InputError, LRPError
 from textlrp.results.explanation import Explanation
-from textlrp.results.saved import DIGEST, check_digest, digest, is_format, sealed
+from textlrp.results.saved import DIGEST, check_digest, check_format, digest, is_format, sealed
 
 #: The format of records, of failures and of the first line of a run.
 FORMAT = 1
@@ -48,7 +48,11 @@ class Record:
     rationales: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.explanations:
+        options.text(self.id, "the id of a record is a text")
+        listed = self.explanations
+        if not isinstance(listed, (tuple, list)) or not all(isinstance(e, Explanation) for e in listed):
+            raise InputError(f"document {self.id!r} has no explanations, but {options.brief(listed)}")
+        if not listed:
             raise InputError(f"document {self.id!r} has no explanation: a record needs one or more")
         if len({(e.text, e.text_pair) for e in self.explanations}) > 1:
             raise InputError(f"document {self.id!r} has explanations of different texts: make a record of each text")
@@ -96,11 +100,10 @@ class Record:
         Raises:
             InputError: the values are no record, not one that this version reads, or one that was changed.
         """
-        if not is_format(values.get("format"), FORMAT):
-            found = values.get("format", "none")
-            raise InputError(f"this has format {found}, and this version of textlrp reads records of format {FORMAT}")
+        check_format(values, FORMAT, "record")
         identity, label = values.get("id"), values.get("label")
-        explanations, rationales = values.get("explanations"), values.get("rationales") or []
+        explanations, rationales = values.get("explanations"), values.get("rationales")
+        rationales = [] if rationales is None else rationales
         if not isinstance(identity, str) or not (label is None or isinstance(label, str)):
             raise InputError("this is no record saved by textlrp: 'id' must be a string, and 'label' a string or null")
         if not isinstance(explanations, list) or not all(isinstance(each, dict) for each in explanations):
@@ -126,7 +129,7 @@ def _offsets(span: Any) -> Any:
     """Return a character range with numbers of NumPy or torch as Python's; what is none is left to be refused."""
     if not isinstance(span, Iterable) or isinstance(span, str):
         return (span,)
-    return tuple(offset if (whole := as_whole(offset)) is None else whole for offset in span)
+    return tuple(offset if (whole := options.as_whole(offset)) is None else whole for offset in span)
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def check_rationales(spans: Iterable[tuple[int, ...]], text: str, whose: str) ->
         # bool is an int to Python, but True is no offset
         if len(span) != 2 or not all(type(offset) is int for offset in span) or not 0 <= span[0] < span[1] <= len(text):
             raise InputError(
-                f"{whose} has the rationale {brief(list(span))}, and its text has {len(text)} characters: give "
+                f"{whose} has the rationale {options.brief(list(span))}, and its text has {len(text)} characters: give "
                 f"[start, end] with 0 <= start < end <= {len(text)}"
             )
     for before, after in pairwise(listed):
@@ -184,6 +187,8 @@ def write_run(path: str | Path, records: Iterable[Record | Failure]) -> None:
     seen: set[str] = set()
     lines: list[str] = []
     for record in records:
+        if not isinstance(record, (Record, Failure)):
+            raise InputError(f"a run holds records and failures, not {options.brief(record)}")
         if record.id in seen:
             raise InputError(f"two documents have the id {record.id!r}: give each its own")
         seen.add(record.id)

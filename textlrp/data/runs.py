@@ -149,10 +149,10 @@ class Run:
     def _differences(self, header: bytes) -> list[str]:
         try:
             return Origin.from_dict(json.loads(header)).differences(self._origin)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{str(self.path)!r}, line 1 is no JSON: {error}") from None
         except InputError as error:
             raise InputError(f"{str(self.path)!r}, line 1: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{str(self.path)!r}, line 1 is no JSON: {error}") from None
 
 
 def _shown(value: Any) -> str:

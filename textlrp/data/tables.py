@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import os
 import re
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from typing import Any, TypeAlias
 
 from textlrp.basics import options, readable
 from textlrp.data import corpora
-from textlrp.errors import InputError
+from textlrp.errors import InputError, first_line
 
 #: Where a row stands ("line 7"), and its values by column.
 Row: TypeAlias = tuple[str, Mapping[str, Any]]
@@ -63,6 +62,11 @@ def read_rows(source: str, split: str | None = None, limit: int | None = None) -
     """
     if limit is not None:
         limit = options.whole(limit, "limit is a number of rows, 1 or more", 1)
+    if not isinstance(source, (str, Path)):
+        raise InputError(f"a table is named by a file, a folder, a corpus or a data set, not {options.brief(source)}")
+    if split is not None:
+        split = options.text(split, "a split is chosen by its name")
+    source = str(source)
     if source in corpora.names():
         documents = corpora.load(source).documents
         listed = ((f"document {each.id!r}", {key: getattr(each, key) for key in each.__slots__}) for each in documents)
@@ -264,8 +268,10 @@ def _parquet(path: Path, split: str | None, limit: int | None) -> Rows:
             values = (row for batch in file.iter_batches(batch_size=size) for row in batch.to_pylist())
             rows = ((f"row {number}", row) for number, row in enumerate(values, 1))
             return _taken(repr(str(path)), schema.names, rows, split, limit, classes)
+    except InputError:  # a ValueError, which says what is wrong
+        raise
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"cannot read {str(path)!r} as Parquet: {_first_line(error)}") from None
+        raise InputError(f"cannot read {str(path)!r} as Parquet: {_reason(error)}") from None
 
 
 def _written_names(feature: Any) -> list[str] | None:
@@ -285,7 +291,7 @@ def _saved(path: Path, split: str | None, limit: int | None) -> Rows:
             f"the folder {str(path)!r} holds no data set saved by datasets' save_to_disk: give one of its files"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"cannot read the data set in {str(path)!r}: {_first_line(error)}") from None
+        raise InputError(f"cannot read the data set in {str(path)!r}: {_reason(error)}") from None
     return _data_set(found, repr(str(path)), split, limit)
 
 
@@ -297,10 +303,12 @@ def _from_hub(source: str, split: str | None, limit: int | None) -> Rows:
         # With a limit, no more is downloaded than is read.
         found = datasets.load_dataset(name, configuration or None, streaming=limit is not None)
         return _data_set(found, repr(source), split, limit)
+    except InputError:  # a ValueError, which says what is wrong
+        raise
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         near = f", nor a bundled corpus (those are {', '.join(corpora.names())})" if "/" not in source else ""
         raise InputError(
-            f"there is no file {source!r}{near}, and the hub gives no data set of that name: {_first_line(error)}"
+            f"there is no file {source!r}{near}, and the hub gives no data set of that name: {_reason(error)}"
         ) from None
 
 
@@ -322,5 +330,5 @@ def _names(feature: Any) -> list[str] | None:
     return list(feature.names) if getattr(feature, "names", None) else _names(inner) if inner is not None else None
 
 
-def _first_line(error: Exception) -> str:
-    return os.linesep.join(str(error).splitlines()[:1]) or type(error).__name__
+def _reason(error: Exception) -> str:
+    return first_line(error) or type(error).__name__

@@ -11,16 +11,14 @@ import importlib
 import importlib.util
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from textlrp.basics.options import brief, whole
+from textlrp.basics.options import brief
 from textlrp.errors import InputError
 from textlrp.evaluate.methods.catalog import METHODS, Method, read_options
-from textlrp.results.attribution import Attribution, Scorer
+from textlrp.evaluate.scorers import Scorer, Task
+from textlrp.results.attribution import Attribution
 from textlrp.rules import PRESETS, Rules
-
-if TYPE_CHECKING:
-    from textlrp.explain.explainer import Explainer
 
 #: The names of the methods that are no rules.
 NAMES = tuple(METHODS)
@@ -75,46 +73,28 @@ def scorer(name: str) -> Scorer:
 
 
 def _method(name: str, method: Method, options: tuple[Any, ...]) -> Scorer:
-    def score(
-        explainer: Explainer,
-        text: str,
-        text_pair: str | None = None,
-        *,
-        target: str | int | None = None,
-        contrast: str | int | None = None,
-        seed: int = 0,
-    ) -> Attribution:
+    def score(task: Task) -> Attribution:
         from textlrp.evaluate.methods.passes import Passes
         from textlrp.guard.model_guard import contained
 
         function = getattr(importlib.import_module(f"textlrp.evaluate.methods.{method.module}"), method.function)
         if method.extra:
             importlib.import_module(f"{method.extra}.attr")
-        seed = whole(seed, "seed is a whole number")
         start = time.perf_counter()
-        passes = Passes(explainer, text, text_pair, target, contrast)
-        scores = contained(lambda: function(passes, seed, *options))
+        passes = Passes(task.explainer, task.text, task.text_pair, task.target, task.contrast)
+        scores = contained(lambda: function(passes, task.seed, *options))
         # The scores are numbers by now, so an accelerator is through with them.
         return passes.attribution(name, scores, time.perf_counter() - start)
 
-    return score
+    return Scorer(score)
 
 
 def _rules(name: str, rules: Rules) -> Scorer:
-    def score(
-        explainer: Explainer,
-        text: str,
-        text_pair: str | None = None,
-        *,
-        target: str | int | None = None,
-        contrast: str | int | None = None,
-        seed: int = 0,
-    ) -> Attribution:
-        whole(seed, "seed is a whole number")
+    def score(task: Task) -> Attribution:
         start = time.perf_counter()
-        e = explainer.explain(text, text_pair, target=target, contrast=contrast, rules=rules)
+        e = task.explainer.explain(task.text, task.text_pair, target=task.target, contrast=task.contrast, rules=rules)
         return Attribution(
-            text=text,
+            text=e.text,
             target=e.target,
             contrast=e.contrast,
             method=name,
@@ -122,9 +102,9 @@ def _rules(name: str, rules: Rules) -> Scorer:
             logit=e.logit,
             forwards=EXPLANATION,
             seconds=time.perf_counter() - start,
-            text_pair=text_pair,
+            text_pair=e.text_pair,
             truncated=e.truncated,
             truncated_pair=e.truncated_pair,
         )
 
-    return score
+    return Scorer(score)

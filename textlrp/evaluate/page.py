@@ -12,7 +12,7 @@ from functools import cache
 
 from markupsafe import Markup
 
-from textlrp import __version__
+from textlrp.basics.version import __version__
 from textlrp.evaluate import table as evaluation_table
 from textlrp.evaluate.intervals import Interval
 from textlrp.evaluate.measures import Measure

@@ -13,10 +13,8 @@ from torch import Tensor, nn
 from textlrp.basics import options
 from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError, said
 from textlrp.explain.batching import IDS, PADDING, buckets
-from textlrp.explain.classifier import FORWARD_LIMITS
+from textlrp.explain.embedding_tables import word_tables
 from textlrp.explain.labels import Choice, Pick
-from textlrp.explain.tokenizer_fit import word_table
-from textlrp.lrp.request import precision_of
 from textlrp.text.encoding import Batch, Encoding
 
 if TYPE_CHECKING:
@@ -161,7 +159,13 @@ class Perturbed:
             return [row for _, group in apart for row in self._read([each for _, each in group])]
         try:
             found = self._forward(variants)
-            trusted = len(variants) == 1 or alike in self._checked or self._same_alone(variants, found)
+            trusted = (
+                len(variants) == 1
+                or alike in self._checked
+                or self._classifier.reads_alike(
+                    [variant.encoding for variant in variants], found, lambda row: self._forward([variants[row]])[0]
+                )
+            )
         except LRPError:
             if len(variants) == 1:
                 raise
@@ -189,13 +193,6 @@ class Perturbed:
         self.forwards += len(variants)
         return found.cpu().double()
 
-    def _same_alone(self, variants: Sequence[_Variant], found: Tensor) -> bool:
-        """Whether the text with the most padding has the logits that it has alone."""
-        row = min(range(len(variants)), key=lambda i: len(variants[i].encoding.input_ids))
-        alone = self._forward([variants[row]])[0]
-        limit = FORWARD_LIMITS[precision_of(self._classifier.model.parameters())]
-        return bool((alone - found[row]).abs().max() <= limit * found.abs().max())
-
     def _zeroed(self, batch: Batch, removed: Sequence[frozenset[int]]) -> Tensor:
         """Return the logits with the looked-up rows of some tokens zero, wherever the model looks its ids up."""
         name, ids = type(self._classifier.model).__name__, torch.tensor(self.encoding.input_ids)
@@ -210,11 +207,8 @@ class Perturbed:
             return output.masked_fill(looked_up[-1].to(output.device)[..., None], 0.0)
 
         def watch_lookups(model: nn.Module) -> None:
-            table = word_table(model)
-            weight = getattr(table, "weight", None)
-            for module in model.modules():
-                if module is table or (isinstance(module, nn.Embedding) and module.weight is weight):
-                    module.register_forward_hook(erase, with_kwargs=True)
+            for module in word_tables(model):
+                module.register_forward_hook(erase, with_kwargs=True)
 
         logits = self._classifier.logits(batch, watch_lookups)
         if not looked_up:

@@ -14,18 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textlrp.basics import extras, options
-from textlrp.data.documents import Source
-from textlrp.data.fingerprints import Corpus, method_names, model_facts, rules_fingerprints
+from textlrp.data.document_sets import DocumentSet
+from textlrp.data.documents import InputDocument
+from textlrp.data.fingerprints import model_facts, rules_fingerprints
+from textlrp.data.short_names import method_names
 from textlrp.errors import InputError, LRPError
 from textlrp.evaluate import measures as measured
 from textlrp.evaluate.log import SCORES, Log, Plan, Result
 from textlrp.evaluate.summary import Summary, summarize
-from textlrp.explain.progress import Bar
+from textlrp.explain.progress import ProgressBar
 
 if TYPE_CHECKING:
     from textlrp.evaluate.perturbation import Perturbed
+    from textlrp.evaluate.scorers import Scorer
     from textlrp.explain.explainer import Explainer
-    from textlrp.results.attribution import Attribution, Scorer
+    from textlrp.results.attribution import Attribution
 
 #: The methods that are compared where none are named; the first is what the others are compared with.
 METHODS = ("attnlrp", "cp-lrp", "gradient-x-input", "integrated-gradients", "rollout", "occlusion", "random")
@@ -42,7 +45,7 @@ _CAPTUM = ("lime", "shapley")
 
 def evaluate(
     models: Mapping[str, Callable[[], Explainer]],
-    corpora: Sequence[Corpus],
+    corpora: Sequence[DocumentSet],
     methods: Sequence[str] = METHODS,
     *,
     perturb: Sequence[str] = PERTURB,
@@ -57,7 +60,7 @@ def evaluate(
 
     Args:
         models: what loads each model, by the name that tables call it; one is in memory at a time.
-        corpora: the documents (:func:`textlrp.data.fingerprints.read_corpora`).
+        corpora: the documents (:func:`textlrp.data.document_sets.read_document_sets`).
         methods: names as :func:`textlrp.evaluate.baselines.scorer` takes them; the others are
             compared with the first.
         perturb: how tokens are taken away, each for itself: ``"mask"``, ``"delete"``, ``"zero"``.
@@ -97,7 +100,7 @@ def evaluate(
     )
     with Log(plan, folder) as log:
         total = len(models) * len(scorers) * sum(len(corpus.documents) for corpus in corpora)
-        with Bar("evaluating", total, progress) as bar:
+        with ProgressBar("evaluating", total, progress) as bar:
             bar.advance(len(log.results))
             for name in models:
                 for corpus in corpora:
@@ -131,12 +134,12 @@ class _Run:
     """One model on one corpus."""
 
     model: str
-    corpus: Corpus
+    corpus: DocumentSet
     scorers: Mapping[str, Scorer]
     log: Log
-    bar: Bar
+    bar: ProgressBar
 
-    def pending(self) -> list[tuple[Source, list[str]]]:
+    def pending(self) -> list[tuple[InputDocument, list[str]]]:
         """Return the documents with the methods that are not measured yet."""
         found = [
             (
@@ -161,7 +164,7 @@ class _Run:
                 self.bar.advance()
 
     def _read_again(
-        self, explainer: Explainer, document: Source, methods: Sequence[str], known: dict[str, Perturbed]
+        self, explainer: Explainer, document: InputDocument, methods: Sequence[str], known: dict[str, Perturbed]
     ) -> None:
         """Let the model read what it read for the methods that were measured before the run was stopped.
 
@@ -176,7 +179,7 @@ class _Run:
     def _result(
         self,
         explainer: Explainer,
-        document: Source,
+        document: InputDocument,
         method: str,
         right: Sequence[str] | None,
         known: dict[str, Perturbed],
@@ -210,7 +213,7 @@ class _Run:
         )
 
 
-def _attempt(scorer: Scorer, explainer: Explainer, document: Source, seed: int) -> Attribution | LRPError:
+def _attempt(scorer: Scorer, explainer: Explainer, document: InputDocument, seed: int) -> Attribution | LRPError:
     try:
         return scorer(explainer, document.text, document.text_pair, seed=seed)
     except LRPError as error:
@@ -228,7 +231,7 @@ def _labels(explainer: Explainer) -> Sequence[str]:
 
 def _check(
     models: Mapping[str, Any],
-    corpora: Sequence[Corpus],
+    corpora: Sequence[DocumentSet],
     methods: Sequence[str],
     perturb: Sequence[str],
     by: str,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from textlrp.errors import ModelError
-from textlrp.explain.batching import Document, Found
+from textlrp.explain.batching import PendingDocument, WindowStates
 from textlrp.explain.labels import Head
 from textlrp.results.explanation import Explanation
 from textlrp.results.layers import Layer
@@ -22,7 +22,7 @@ from textlrp.text.encoding import Encoding
 
 
 @dataclass(frozen=True)
-class Source:
+class Provenance:
     """How explanations are made: what they say of it.
 
     Attributes:
@@ -40,7 +40,7 @@ class Source:
     reading: Mapping[str, str | int]
 
 
-def explanations(document: Document, source: Source) -> list[tuple[str, Explanation]]:
+def explanations(document: PendingDocument, provenance: Provenance) -> list[tuple[str, Explanation]]:
     """Return the explanation of each label of a document.
 
     Raises:
@@ -50,14 +50,14 @@ def explanations(document: Document, source: Source) -> list[tuple[str, Explanat
         raise document.error
     if not document.relevance:
         return []
-    outputs, head = document.outputs, source.head
+    outputs, head = document.outputs, provenance.head
     labels, scores = head.labels(outputs.shape[0]), head.scores(outputs).tolist()
     logits = dict(zip(labels, scores, strict=True))
     encoding = document.encoding
     truncated = (*encoding.truncated, None)
     probabilities = head.probabilities(outputs)
     found = []
-    for pick, relevance, books in document.explained():
+    for pick, relevance, books, hidden in document.explained():
         contrast = None if pick.contrast is None else labels[pick.contrast]
         # The same logit without the rounding of a float32 difference.
         logit = logits[labels[pick.target]] - (0.0 if contrast is None else logits[contrast])
@@ -75,18 +75,18 @@ def explanations(document: Document, source: Source) -> list[tuple[str, Explanat
             truncated=truncated[0],
             truncated_pair=truncated[1],
             windows=len(document.windows),
-            rules=source.rules,
-            model=source.model,
-            revision=source.revision,
-            reading=source.reading,
+            rules=provenance.rules,
+            model=provenance.model,
+            revision=provenance.revision,
+            reading=provenance.reading,
             versions=dict(_versions()),
-            layers=tuple(_layers(document.hidden, encoding, logit)),
+            layers=tuple(_layers(hidden, encoding, logit)),
         )
         found.append((explanation.target, explanation))
     return found
 
 
-def _layers(windows: Sequence[Found], encoding: Encoding, logit: float) -> Iterator[Layer]:
+def _layers(windows: Sequence[WindowStates], encoding: Encoding, logit: float) -> Iterator[Layer]:
     """Yield the layers of a document, those of several windows put together."""
     if not windows:
         return
@@ -109,9 +109,9 @@ def _layers(windows: Sequence[Found], encoding: Encoding, logit: float) -> Itera
             states[0].name,
             tuple(relevance),
             books,
-            {path: tuple(_mean([state.heads[path] for state in states]).tolist()) for path in states[0].heads},
-            {path: float(_mean([state.paths[path] for state in states])) for path in states[0].paths},
-            aligned,
+            heads={path: tuple(_mean([state.heads[path] for state in states]).tolist()) for path in states[0].heads},
+            paths={path: float(_mean([state.paths[path] for state in states])) for path in states[0].paths},
+            aligned=aligned,
         )
 
 

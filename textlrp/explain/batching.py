@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from textlrp.errors import LRPError, ModelError, ran_out, said
-from textlrp.explain.classifier import FORWARD_LIMITS, Classifier
+from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import Head, Pick
-from textlrp.explain.progress import Bar
+from textlrp.explain.progress import ProgressBar
 from textlrp.lrp.hidden.states import Hidden
-from textlrp.lrp.request import precision_of
 from textlrp.results.ledger import Ledger, mean
 from textlrp.rules import Rules
 from textlrp.text.encoding import Batch, Encoding
@@ -31,7 +30,7 @@ IDS = 4096
 _TRIED_FIRST, _TRIED_THEN = 4, 8
 
 
-class Found(NamedTuple):
+class WindowStates(NamedTuple):
     """The hidden states of a window.
 
     Attributes:
@@ -48,7 +47,7 @@ class Found(NamedTuple):
 
 
 @dataclass
-class Document:
+class PendingDocument:
     """A text on its way to its explanations.
 
     Attributes:
@@ -63,7 +62,7 @@ class Document:
         logits: the sum over the windows, ``[outputs]``, float64.
         relevance: for each label, the sum over the windows, ``[ids]``, float64.
         ledgers: for each label, one ledger a window.
-        hidden: what was found between the layers, one a window, where that was asked for.
+        hidden: for each label, what was found between the layers, one a window, where that was asked for.
     """
 
     text: str
@@ -77,7 +76,7 @@ class Document:
     logits: Tensor = field(default_factory=lambda: torch.zeros(()))
     relevance: list[Tensor] = field(default_factory=list)
     ledgers: list[list[Ledger]] = field(default_factory=list)
-    hidden: list[Found] = field(default_factory=list)
+    hidden: list[list[WindowStates]] = field(default_factory=list)
 
     def pick(self, logits: Tensor) -> list[Pick]:
         """Return the labels: those that are known, or else what is chosen by the logits ``[outputs]``."""
@@ -93,14 +92,15 @@ class Document:
         """The document's logits: the mean of its windows', ``[outputs]``."""
         return self.logits / len(self.windows)
 
-    def explained(self) -> Iterator[tuple[Pick, list[float], Ledger]]:
-        """Yield each label with the relevance of each id and the ledger, both the mean of the windows'."""
-        for pick, relevance, books in zip(self.picked or (), self.relevance, self.ledgers, strict=True):
-            yield pick, (relevance / len(self.windows)).tolist(), mean(books)
+    def explained(self) -> Iterator[tuple[Pick, list[float], Ledger, list[WindowStates]]]:
+        """Yield each label with the relevance of each id and the ledger, both the mean of the windows', and states."""
+        rows = zip(self.picked or (), self.relevance, self.ledgers, self.hidden, strict=True)
+        for pick, relevance, books, hidden in rows:
+            yield pick, (relevance / len(self.windows)).tolist(), mean(books), hidden
 
 
 class _Window(NamedTuple):
-    document: Document
+    document: PendingDocument
     indices: Sequence[int]
     encoding: Encoding
 
@@ -126,7 +126,14 @@ class Engine:
         self._passed = {True: 0, False: 0}  # how many batches with and without padding have passed
         self._untried = 0
 
-    def run(self, documents: Sequence[Document], rules: Rules, batch_size: int, bar: Bar, layers: bool = False) -> None:
+    def run(
+        self,
+        documents: Sequence[PendingDocument],
+        rules: Rules,
+        batch_size: int,
+        bar: ProgressBar,
+        layers: bool = False,
+    ) -> None:
         """Explain documents; what comes out, or why nothing does, is noted in each of them."""
         asked = _Asked(rules, layers)
         for document in documents:
@@ -138,7 +145,7 @@ class Engine:
             self._explain([windows[i] for i in bucket], asked)
             bar.advance(len(bucket))
 
-    def _settle(self, document: Document, batch_size: int, bar: Bar) -> None:
+    def _settle(self, document: PendingDocument, batch_size: int, bar: ProgressBar) -> None:
         """Choose the labels of a document of several windows by the mean of their logits, before they are explained."""
         try:
             windows = list(_windows(document))
@@ -223,29 +230,33 @@ class Engine:
                 for picks in zip(*picked, strict=True)
             ]
 
-        found = self._classifier.propagate(batch, targets, asked.rules, asked.layers)
-        if found and len(windows) > 1 and self._is_due(windows) and not self._same_alone(windows, found[0].logits):
-            return False
-        if not found:
+        passes = self._classifier.propagate(batch, targets, asked.rules, asked.layers)
+        if passes and len(windows) > 1 and self._is_due(windows):
+            encodings = [window.encoding for window in windows]
+            if not self._classifier.reads_alike(encodings, passes[0].logits):
+                return False
+        if not passes:
             for window in windows:
                 window.document.picked = []
             return True
-        logits = found[0].logits.double().cpu()
-        relevances = [each.relevance.double().cpu() for each in found]
+        logits = passes[0].logits.double().cpu()
+        relevances = [propagation.relevance.double().cpu() for propagation in passes]
         for row, (window, place) in enumerate(zip(windows, batch.places, strict=True)):
             document = window.document
-            document.picked = document.pick(found[0].logits[row])
+            document.picked = document.pick(passes[0].logits[row])
             document.logits = document.logits + logits[row]
             indices = torch.tensor(window.indices)
-            for i, each in enumerate(found):
+            for i, propagation in enumerate(passes):
                 if len(document.ledgers) <= i:
                     document.ledgers.append([])
+                    document.hidden.append([])
                     document.relevance.append(torch.zeros(len(document.encoding.input_ids), dtype=torch.float64))
                 document.relevance[i].index_add_(0, indices, relevances[i][row, place])
-                document.ledgers[i].append(each.ledgers[row])
-            if asked.layers:
-                hidden = tuple(state.alone(row) for state in found[0].layers)
-                document.hidden.append(Found(hidden, window.indices, place, found[0].relevance.shape[1]))
+                document.ledgers[i].append(propagation.ledgers[row])
+                if asked.layers:
+                    hidden = tuple(state.alone(row) for state in propagation.layers)
+                    states = WindowStates(hidden, window.indices, place, propagation.relevance.shape[1])
+                    document.hidden[i].append(states)
         return True
 
     def _is_due(self, windows: Sequence[_Window]) -> bool:
@@ -257,14 +268,6 @@ class Engine:
             self._untried = 0
             self._passed[padded] += 1  # where it does not pass, nothing of its kind comes again
         return due
-
-    def _same_alone(self, windows: Sequence[_Window], logits: Tensor) -> bool:
-        """Whether the text with the most padding has the logits that it has alone."""
-        row = min(range(len(windows)), key=lambda i: len(windows[i].indices))
-        alone = self._classifier.logits(self._classifier.pad([windows[row].encoding]))[0]
-        limit = FORWARD_LIMITS[precision_of(self._classifier.model.parameters())]
-        # Rounding is as large as the logits of the batch are, however close to zero these are.
-        return bool((alone - logits[row]).abs().max() <= limit * logits.abs().max())
 
 
 def buckets(lengths: Sequence[int], batch_size: int, padding: float = PADDING, ids: int = IDS) -> list[list[int]]:
@@ -291,7 +294,7 @@ def buckets(lengths: Sequence[int], batch_size: int, padding: float = PADDING, i
     return found
 
 
-def _windows(document: Document) -> Iterator[_Window]:
+def _windows(document: PendingDocument) -> Iterator[_Window]:
     if len(document.windows) == 1:
         yield _Window(document, document.windows[0], document.encoding)
         return

@@ -14,7 +14,7 @@ from textlrp.errors import InputError, LRPError, ModelError, fails, said
 from textlrp.explain import memory, tokenizer_fit
 from textlrp.guard.model_guard import contained, undisturbed
 from textlrp.lrp.propagation import Options, run
-from textlrp.lrp.request import Targets, logits_of
+from textlrp.lrp.request import Targets, logits_of, precision_of
 from textlrp.lrp.result import Propagation
 from textlrp.rules import Rules
 from textlrp.text.encoding import Batch, Encoding, encode, pad
@@ -186,6 +186,23 @@ class Classifier:
                 return logits_of(parts.model(**inputs), inputs["input_ids"].shape[0])
 
         return contained(passed)
+
+    def reads_alike(
+        self, encodings: Sequence[Encoding], logits: Tensor, alone: Callable[[int], Tensor] | None = None
+    ) -> bool:
+        """Whether the model reads the texts of a batch as it reads them alone, as far as one of them tells.
+
+        Args:
+            encodings: the texts.
+            logits: what the batch gave, ``[texts, outputs]``.
+            alone: returns the logits ``[outputs]`` of the text of an index, read alone; default: those of the plain
+                model.
+        """
+        row = min(range(len(encodings)), key=lambda i: len(encodings[i].input_ids))  # it has the most padding
+        expected = self.logits(self.pad([encodings[row]]))[0] if alone is None else alone(row)
+        # Rounding is as large as the logits of the batch are, however close to zero these are.
+        limit = FORWARD_LIMITS[precision_of(self.model.parameters())] * logits.abs().max()
+        return bool((expected - logits[row]).abs().max() <= limit)
 
     def propagate(
         self, batch: Batch, targets: Targets, rules: Rules | str, layers: bool = False

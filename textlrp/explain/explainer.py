@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Sequence, Sized
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from textlrp.basics import options
 from textlrp.errors import BatchError, LRPError, ModelError
 from textlrp.explain import inputs, loading, streaming
-from textlrp.explain.assembly import Source, explanations
-from textlrp.explain.batching import Document, Engine
+from textlrp.explain.assembly import Provenance, explanations
+from textlrp.explain.batching import Engine, PendingDocument
 from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import MULTI, RUNNER_UP, Choice, Head, Pick, Several, kind_of
-from textlrp.explain.long_texts import Reading
-from textlrp.explain.progress import Bar
+from textlrp.explain.long_texts import Reading, refuse_stride
+from textlrp.explain.progress import ProgressBar
 from textlrp.results.explanation import Explanation
 from textlrp.rules import Rules, as_rules
 from textlrp.text.encoding import Encoding
@@ -40,14 +40,25 @@ class Explainer:
             is one output), ``"multi_label_classification"`` (sigmoid) or ``"regression"`` (no probabilities); default:
             what the model's config says, or else softmax for several outputs and regression for one.
 
+    Attributes:
+        model: the model, as it was given.
+        tokenizer: the tokenizer, as it was given.
+        config: the model's config, or None.
+        name: what explanations call the model.
+        revision: its branch, tag or commit, or empty.
+        head: what the model's outputs mean (:class:`textlrp.explain.labels.Head`).
+        classifier: the model and the tokenizer as textlrp runs them (:class:`textlrp.explain.classifier.Classifier`).
+
     Raises:
         ModelError: the model is no torch module or has no weights, or there is no tokenizer.
-        InputError: there is no such problem_type.
+        InputError: there is no such problem_type, or the name is no text.
     """
 
     def __init__(
         self, model: nn.Module, tokenizer: Any, name: str | None = None, *, problem_type: str | None = None
     ) -> None:
+        if name is not None:
+            name = options.text(name, "name is what explanations call the model")
         self.classifier = Classifier(model, tokenizer)
         self.model = model
         self.tokenizer = tokenizer
@@ -56,6 +67,12 @@ class Explainer:
         self.head = Head.of(self.config, problem_type)
         self.revision = getattr(self.config, "_commit_hash", None) or ""
         self._engine = Engine(self.classifier, self.head)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the labels by index; empty where the model's config does not tell."""
+        outputs = getattr(self.config, "num_labels", None)
+        return self.head.labels(outputs) if isinstance(outputs, int) and outputs > 0 else self.head.names or ()
 
     @classmethod
     def from_pretrained(
@@ -85,10 +102,11 @@ class Explainer:
             InputError: there is no folder of that name, or the device, dtype or problem_type is none.
             ModelError: the model cannot be loaded, holds code that is not trusted, or is no text classifier.
         """
+        named = loading.name_of(name)
         model, tokenizer = loading.load(
-            str(name), device=device, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code, **more
+            named, device=device, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code, **more
         )
-        explainer = cls(model, tokenizer, str(name), problem_type=problem_type)
+        explainer = cls(model, tokenizer, named, problem_type=problem_type)
         explainer.revision = explainer.revision or revision or ""
         return explainer
 
@@ -129,6 +147,7 @@ class Explainer:
         explainer.name = DEMO_NAME
         return explainer
 
+    @refuse_stride
     def explain(
         self,
         text: str,
@@ -139,7 +158,7 @@ class Explainer:
         rules: Rules | str = "attnlrp",
         long: str = "truncate",
         window: int | None = None,
-        stride: int | None = None,
+        overlap: int | None = None,
         layers: bool = False,
         progress: bool = False,
     ) -> Explanation:
@@ -156,8 +175,9 @@ class Explainer:
                 or raise an ``"error"``. Of a pair, the longer text is cut, or read in windows.
             window: how many ids are read at once, special tokens included; default: as many as the model reads, or in
                 windows of a model without a limit, 2,048.
-            stride: in windows, how many ids after its predecessor a window may start; default: three quarters of
-                what it reads.
+            overlap: in windows, how many ids neighbors share at least, special tokens aside (Hugging Face calls this
+                stride); default: a quarter of what a window has room for. All windows are equally long, so neighbors
+                may share more.
             layers: whether to look at the hidden states between the blocks, too (``layers`` of the explanation):
                 relevance by layer and token, by attention head and by path, with balanced books at each layer.
             progress: whether to show a bar where it takes more than two seconds in a terminal.
@@ -167,36 +187,38 @@ class Explainer:
             LRPError: the model cannot be explained; the message says why.
         """
         choice = Choice(target, contrast)
-        reading = Reading(long, window, stride)
-        ((_, explanation),) = self._explain(text, text_pair, choice, rules, reading, progress, None, layers)
+        reading = Reading(long, window, overlap)
+        ((_, explanation),) = self._explain(text, text_pair, choice, None, rules, reading, layers, progress)
         return explanation
 
+    @refuse_stride
     def explain_targets(
         self,
         text: str,
-        targets: str | int | Sequence[str | int] = "all",
         text_pair: str | None = None,
         *,
+        targets: str | int | Sequence[str | int] = "all",
         contrast: str | int | None = None,
         threshold: float | None = None,
         rules: Rules | str = "attnlrp",
         long: str = "truncate",
         window: int | None = None,
-        stride: int | None = None,
+        overlap: int | None = None,
+        layers: bool = False,
         progress: bool = False,
     ) -> dict[str, Explanation]:
         """Explain several labels' logits for a text: one forward pass for all, and one backward pass for each.
 
         Args:
             text: the document.
-            targets: ``"all"`` labels; ``"predicted"``, which is the label of the highest logit, or all labels over the
-                threshold where a text can have several (multi-label); or a list of names or indices.
             text_pair: the second text of a pair.
+            targets: the labels: ``"all"``; ``"predicted"``, which is the label of the highest logit, or all labels
+                over the threshold where a text can have several (multi-label); or a list of names or indices.
             contrast: a label or ``"runner-up"`` (the best other label) that each target is set against; among
                 ``"all"``, the contrast itself is left out.
             threshold: leave out labels whose probability is less; default: 0.5 for the ``"predicted"`` labels of a
                 multi-label model, else none is left out.
-            rules, long, window, stride, progress: as in :meth:`explain`.
+            rules, long, window, overlap, layers, progress: as in :meth:`explain`.
 
         Returns:
             The explanations by the name of their label, in the order of the targets; none where no label is over the
@@ -211,23 +233,25 @@ class Explainer:
         named: Any = targets
         if not (isinstance(targets, str) and targets in ("all", "predicted")):
             named = (targets,) if inputs.single(targets) else tuple(inputs.column(targets, "targets"))
-        several = Several(named, threshold)
-        reading = Reading(long, window, stride)
-        return dict(self._explain(text, text_pair, Choice(None, contrast), rules, reading, progress, several))
+        choice, several = Choice(None, contrast), Several(named, threshold)
+        reading = Reading(long, window, overlap)
+        return dict(self._explain(text, text_pair, choice, several, rules, reading, layers, progress))
 
+    @refuse_stride
     def explain_batch(
         self,
         texts: Iterable[Any],
-        targets: str | int | Iterable[Any] | None = None,
-        batch_size: int = 32,
-        progress: bool = False,
         *,
+        target: str | int | Iterable[Any] | None = None,
         contrast: str | int | None = None,
         rules: Rules | str = "attnlrp",
         long: str = "truncate",
         window: int | None = None,
-        stride: int | None = None,
+        overlap: int | None = None,
+        layers: bool = False,
+        batch_size: int = 32,
         errors: str = "raise",
+        progress: bool = False,
     ) -> list[Any]:
         """Explain many texts, those of like length together; each gets what it would get alone.
 
@@ -236,12 +260,12 @@ class Explainer:
         Args:
             texts: a list, a generator, a column of a ``datasets.Dataset`` or of a pandas ``DataFrame``, ...; a pair is
                 a tuple of two texts or a dict with ``text`` and ``text_pair``.
-            targets: one label for all texts, or one for each (None for the predicted one); default: the predicted ones.
+            target: one label for all texts, or one for each (None for the predicted one); default: the predicted ones.
+            contrast, rules, long, window, overlap, layers: as in :meth:`explain`.
             batch_size: the most texts in a batch; batches of long texts hold fewer.
-            progress: whether to show a bar where it takes more than two seconds in a terminal.
-            contrast, rules, long, window, stride: as in :meth:`explain`.
             errors: ``"raise"`` an error if a text cannot be explained (before the model runs, where the text is the
                 reason; otherwise when all texts are through), or ``"return"`` it in the place of the explanation.
+            progress: whether to show a bar where it takes more than two seconds in a terminal.
 
         Returns:
             One :class:`Explanation` for each text, in order; with ``errors="return"``, or the ``LRPError``.
@@ -250,37 +274,42 @@ class Explainer:
             InputError: an option cannot be used as given.
             BatchError: some texts cannot be explained; it names them, and has the explanations of the others.
         """
-        rules, reading, batch_size = self._asked(errors, batch_size, rules, long, window, stride)
+        asked = self._asked(rules, long, window, overlap, layers, batch_size, errors, progress)
         values = list(inputs.column(texts, "texts"))
-        choices = [Choice(target, contrast) for target in inputs.each(targets, len(values))]
+        choices = [Choice(label, contrast) for label in inputs.each(target, len(values))]
         for choice in choices:
             choice.check(self.head)
         pairs = zip(values, choices, strict=True)
-        read = deque(streaming.read(self.classifier, self.head, value, choice, reading) for value, choice in pairs)
-        failed = {i: each for i, each in enumerate(read) if isinstance(each, LRPError)}
+        read = deque(
+            streaming.read(self.classifier, self.head, value, choice, asked.reading) for value, choice in pairs
+        )
+        failed = {i: document for i, document in enumerate(read) if isinstance(document, LRPError)}
         if failed and errors == "raise":
             raise BatchError(failed, len(read))
-        total = sum(1 if isinstance(each, LRPError) else each.steps for each in read)
+        total = sum(1 if isinstance(document, LRPError) else document.steps for document in read)
         drained = (read.popleft() for _ in values)
-        found = list(self._stream(drained, rules, reading, batch_size, total, progress, listed=True))
-        failed = {i: each for i, each in enumerate(found) if isinstance(each, LRPError)}
+        outcomes = list(self._stream(drained, asked, total, listed=True))
+        failed = {i: outcome for i, outcome in enumerate(outcomes) if isinstance(outcome, LRPError)}
         if failed and errors == "raise":
-            raise BatchError(failed, len(found), [None if i in failed else each for i, each in enumerate(found)])
-        return found
+            explained = [None if i in failed else outcome for i, outcome in enumerate(outcomes)]
+            raise BatchError(failed, len(outcomes), explained)
+        return outcomes
 
+    @refuse_stride
     def explain_stream(
         self,
         texts: Iterable[Any],
-        targets: str | int | Iterable[Any] | None = None,
-        batch_size: int = 32,
-        progress: bool = False,
         *,
+        target: str | int | Iterable[Any] | None = None,
         contrast: str | int | None = None,
         rules: Rules | str = "attnlrp",
         long: str = "truncate",
         window: int | None = None,
-        stride: int | None = None,
+        overlap: int | None = None,
+        layers: bool = False,
+        batch_size: int = 32,
         errors: str = "raise",
+        progress: bool = False,
     ) -> Generator[Any, None, None]:
         """Explain texts one after the other, as many as there are: a generator that holds few of them at a time.
 
@@ -289,11 +318,11 @@ class Explainer:
         explanations the model is free. The generator may be closed at any time.
 
         Args:
-            texts, batch_size, contrast, rules, long, window, stride: as in :meth:`explain_batch`.
-            targets: one label for all texts, or one for each, drawn with its text; default: the predicted ones.
-            progress: whether to show a bar where it takes more than two seconds in a terminal.
+            texts, contrast, rules, long, window, overlap, layers, batch_size: as in :meth:`explain_batch`.
+            target: one label for all texts, or one for each, drawn with its text; default: the predicted ones.
             errors: ``"raise"`` an error at the first text that cannot be explained, after the explanations of those
                 before it, or ``"return"`` it in the place of the explanation and go on.
+            progress: whether to show a bar where it takes more than two seconds in a terminal.
 
         Returns:
             A generator of one :class:`Explanation` for each text, in order; with ``errors="return"``, or the
@@ -304,17 +333,37 @@ class Explainer:
                 them is unknown.
             BatchError: later, a text cannot be explained: its index is the one key of ``errors``.
         """
-        rules, reading, batch_size = self._asked(errors, batch_size, rules, long, window, stride)
+        asked = self._asked(rules, long, window, overlap, layers, batch_size, errors, progress)
         values = inputs.column(texts, "texts")
-        if not (targets is None or inputs.single(targets)):
-            targets = inputs.column(targets, "targets")
+        if not (target is None or inputs.single(target)):
+            target = inputs.column(target, "target")
             Choice(None, contrast).check(self.head)
         else:
-            Choice(targets, contrast).check(self.head)  # type: ignore[arg-type]
-        known = isinstance(values, Sized) and reading.long != "windows"  # in one window, each text is a step
-        read = streaming.read_all(self.classifier, self.head, inputs.paired(values, targets), contrast, reading)
+            Choice(target, contrast).check(self.head)  # type: ignore[arg-type]
+        known = isinstance(values, Sized) and asked.reading.long != "windows"  # in one window, each text is a step
+        read = streaming.read_all(self.classifier, self.head, inputs.paired(values, target), contrast, asked.reading)
         total = len(values) if known else None  # type: ignore[arg-type]
-        return self._stream(read, rules, reading, batch_size, total, progress, raises=errors == "raise")
+        return self._stream(read, asked, total, raises=errors == "raise")
+
+    def __call__(self, text_or_texts: Any, text_pair: str | None = None, **options: Any) -> Any:
+        """Explain a text by :meth:`explain`, or several by :meth:`explain_batch`, as a pipeline is called.
+
+        Args:
+            text_or_texts: a text; a dict with ``text`` and ``text_pair``; or texts as :meth:`explain_batch` takes them.
+            text_pair: the second text of a pair, with a single text.
+            **options: those of the method.
+
+        Returns:
+            An :class:`Explanation`, or a list of them.
+
+        Raises:
+            LRPError: what the method raises.
+        """
+        if text_pair is not None or isinstance(text_or_texts, str):
+            return self.explain(text_or_texts, text_pair, **options)
+        if isinstance(text_or_texts, dict):
+            return self.explain(*inputs.pair(text_or_texts), **options)
+        return self.explain_batch(text_or_texts, **options)
 
     def encode(self, text: str, text_pair: str | None = None) -> Encoding:
         """Return a text as the model reads it, cut where it is too long; the errors are those of :meth:`explain`."""
@@ -325,55 +374,78 @@ class Explainer:
         text: str,
         text_pair: str | None,
         choice: Choice,
+        several: Several | None,
         rules: Rules | str,
         reading: Reading,
+        layers: bool,
         progress: bool,
-        several: Several | None,
-        layers: bool = False,
     ) -> list[tuple[str, Explanation]]:
-        rules = as_rules(rules)
+        rules, layers, progress = as_rules(rules), options.flag(layers, "layers"), options.flag(progress, "progress")
         choice.check(self.head)
         if several is not None:
             several.check(self.head)
         settled = choice.settled if several is None else several.settled and choice.contrast != RUNNER_UP
         pick = partial(self._pick, choice) if several is None else partial(several.pick, self.head, choice)
         document = reading.document(self.classifier, text, text_pair, pick, settled)
-        with Bar("explaining", document.steps, progress) as bar:
+        with ProgressBar("explaining", document.steps, progress) as bar:
             self._engine.run([document], rules, 16, bar, layers)
-        return explanations(document, self._source(rules, reading))
+        return explanations(document, self._provenance(rules, reading))
 
     def _asked(
-        self, errors: str, batch_size: int, rules: Rules | str, long: str, window: int | None, stride: int | None
-    ) -> tuple[Rules, Reading, int]:
+        self,
+        rules: Rules | str,
+        long: str,
+        window: int | None,
+        overlap: int | None,
+        layers: bool,
+        batch_size: int,
+        errors: str,
+        progress: bool,
+    ) -> _Asked:
         """Return the options that many texts are explained by, checked."""
         options.choice(errors, ("raise", "return"), "errors is 'raise' or 'return'")
         batch_size = options.whole(batch_size, "batch_size is a number of texts, 1 or more", 1)
-        return as_rules(rules), Reading(long, window, stride), batch_size
+        reading, layers = Reading(long, window, overlap), options.flag(layers, "layers")
+        return _Asked(as_rules(rules), reading, layers, batch_size, options.flag(progress, "progress"))
 
     def _stream(
         self,
         read: Iterable[streaming.Read],
-        rules: Rules,
-        reading: Reading,
-        batch_size: int,
+        asked: _Asked,
         total: int | None,
-        progress: bool,
         *,
         listed: bool = False,
         raises: bool = False,
     ) -> Generator[Any, None, None]:
-        with Bar("explaining", total, progress) as bar:
+        with ProgressBar("explaining", total, asked.progress) as bar:
 
-            def run(documents: Sequence[Document]) -> None:
-                self._engine.run(documents, rules, batch_size, bar)
+            def run(documents: Sequence[PendingDocument]) -> None:
+                self._engine.run(documents, asked.rules, asked.batch_size, bar, asked.layers)
 
-            source = self._source(rules, reading)
-            batches = streaming.BATCHES_HELD if listed else streaming.BATCHES
-            yield from streaming.stream(read, run, source, bar, batch_size, batches, grows=not listed, raises=raises)
+            yield from streaming.stream(
+                read,
+                run,
+                self._provenance(asked.rules, asked.reading),
+                bar,
+                asked.batch_size,
+                streaming.BATCHES_HELD if listed else streaming.BATCHES,
+                grows=not listed,
+                raises=raises,
+            )
 
     def _pick(self, choice: Choice, logits: Tensor) -> list[Pick]:
         return [choice.pick(self.head, logits)]
 
-    def _source(self, rules: Rules, reading: Reading) -> Source:
+    def _provenance(self, rules: Rules, reading: Reading) -> Provenance:
         """Return what an explanation says about how it was made."""
-        return Source(self.head, self.name, self.revision, rules.name, reading.asked())
+        return Provenance(self.head, self.name, self.revision, rules.name, reading.asked())
+
+
+class _Asked(NamedTuple):
+    """The options that many texts are explained by."""
+
+    rules: Rules
+    reading: Reading
+    layers: bool
+    batch_size: int
+    progress: bool

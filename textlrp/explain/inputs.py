@@ -46,13 +46,13 @@ def single(value: Any) -> bool:
     return isinstance(value, (str, bool)) or options.as_whole(value) is not None
 
 
-def each(targets: Any, count: int) -> list[Any]:
+def each(target: Any, count: int) -> list[Any]:
     """Return one target for each text."""
-    if targets is None or single(targets):
-        return [targets] * count
-    listed = list(column(targets, "targets"))
+    if target is None or single(target):
+        return [target] * count
+    listed = list(column(target, "target"))
     if len(listed) != count:
-        raise InputError(f"targets has {len(listed)} labels for {count} texts: give one for each, or one for all")
+        raise InputError(f"target has {len(listed)} labels for {count} texts: give one for each, or one for all")
     return listed
 
 
@@ -63,22 +63,22 @@ def _iterates(values: Any) -> bool:
         return False
 
 
-def paired(texts: Iterable[Any], targets: Any) -> Iterator[tuple[Any, Any]]:
+def paired(texts: Iterable[Any], target: Any) -> Iterator[tuple[Any, Any]]:
     """Yield each text with its target, drawing both as they are asked for.
 
     Raises:
-        InputError: there are more texts than targets, or fewer.
+        InputError: there are more texts than labels, or fewer.
     """
-    if targets is None or single(targets):
+    if target is None or single(target):
         for text in texts:
-            yield text, targets
+            yield text, target
         return
-    count, labels, none = 0, iter(targets), object()
+    count, labels, none = 0, iter(target), object()
     for text in texts:
         label = next(labels, none)
         if label is none:
-            raise InputError(f"targets has {count} labels, and there are more texts: give one for each, or one for all")
+            raise InputError(f"target has {count} labels, and there are more texts: give one for each, or one for all")
         yield text, label
         count += 1
     if next(labels, none) is not none:
-        raise InputError(f"targets has more labels than the {count} texts: give one for each, or one for all")
+        raise InputError(f"target has more labels than the {count} texts: give one for each, or one for all")

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from textlrp.basics.options import brief
 from textlrp.errors import InputError, ModelError, fails, first_line
 from textlrp.explain.own_code import CONSENT, kernels, listed, own_code, refusal, without_questions
 
@@ -35,7 +36,7 @@ def load(
         ModelError: the model cannot be loaded, holds code that is not to be run, or is no text classifier.
     """
     if not isinstance(trust_remote_code, bool):
-        raise InputError(f"trust_remote_code is True or False, not {trust_remote_code!r}")
+        raise InputError(f"trust_remote_code is True or False, not {brief(trust_remote_code)}")
     place = _checked_device(device)
     chosen = {} if dtype is None else {"dtype": _checked_dtype(dtype)}
     _check_name(name)
@@ -82,25 +83,39 @@ def load(
         try:
             model = model.to(place)
         except (RuntimeError, AssertionError) as error:
-            raise ModelError(f"cannot put the model on {str(device)!r}: {str(error).splitlines()[0]}") from error
+            raise ModelError(f"cannot put the model on {str(device)!r}: {first_line(error)}") from error
     return model.eval(), tokenizer
 
 
 def _checked_device(device: str | torch.device | None) -> torch.device | None:
     try:
         place = None if device is None else torch.device(device)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError, ValueError):
         place = torch.device("meta")
     if place is not None and place.type == "meta":
-        raise InputError(f"{str(device)!r} is no device that computes: use cpu, cuda, cuda:1, mps, ...")
+        named = brief(str(device) if isinstance(device, torch.device) else device)
+        raise InputError(f"{named} is no device that computes: use cpu, cuda, cuda:1, mps, ...")
     return place
 
 
 def _checked_dtype(dtype: str | torch.dtype) -> str | torch.dtype:
     found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if dtype != "auto" and not (isinstance(found, torch.dtype) and found.is_floating_point):
-        raise InputError(f"{str(dtype)!r} is no dtype of weights: use float32, float64, bfloat16, float16 or auto")
+    automatic = isinstance(dtype, str) and dtype == "auto"
+    if not automatic and not (isinstance(found, torch.dtype) and found.is_floating_point):
+        named = brief(str(dtype) if isinstance(dtype, torch.dtype) else dtype)
+        raise InputError(f"{named} is no dtype of weights: use float32, float64, bfloat16, float16 or auto")
     return dtype
+
+
+def name_of(name: str | Path) -> str:
+    """Return the name of a model or of its folder as text.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if isinstance(name, (str, Path)):
+        return str(name)
+    raise InputError(f"a model is named by a folder or a hub name, not {brief(name)}")
 
 
 def _check_name(name: str) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from torch import Tensor
 
 from textlrp.basics import options
 from textlrp.errors import InputError
-from textlrp.explain.batching import Document
+from textlrp.explain.batching import PendingDocument
 from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import Pick
 from textlrp.text.encoding import windows
@@ -20,6 +22,26 @@ LONG = ("truncate", "windows", "error")
 #: How many ids a window has where the model has no limit, and nobody names one.
 WINDOW = 2048
 
+#: What is said to who gives ``stride``, which other libraries use in both senses.
+NO_STRIDE = (
+    "there is no stride: give overlap, the number of ids that neighboring windows share, which Hugging Face calls "
+    "stride; if you mean the step from window to window, overlap = window - special tokens - step"
+)
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def refuse_stride(function: Function) -> Function:
+    """Let a function refuse the option ``stride`` with a sentence, not as one that is unknown."""
+
+    @wraps(function)
+    def checked(*arguments: Any, **options: Any) -> Any:
+        if "stride" in options:
+            raise InputError(NO_STRIDE)
+        return function(*arguments, **options)
+
+    return cast(Function, checked)
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -28,27 +50,27 @@ class Reading:
     Attributes:
         long: one of :data:`LONG`.
         window: how many ids are read at once, special tokens included, or None for as many as the model reads.
-        stride: in windows, how many ids after its predecessor a window may start, or None for the default.
+        overlap: in windows, how many ids neighbors share at least, special tokens aside, or None for the default.
     """
 
     long: str = LONG[0]
     window: int | None = None
-    stride: int | None = None
+    overlap: int | None = None
 
     def __post_init__(self) -> None:
         options.choice(self.long, LONG, f"long is one of {', '.join(LONG)}")
         if self.window is not None:
             window = options.whole(self.window, "window is a number of ids, 1 or more", 1)
             object.__setattr__(self, "window", window)
-        if self.stride is None:
+        if self.overlap is None:
             return
         if self.long != "windows":
-            raise InputError("stride goes with long='windows'")
-        object.__setattr__(self, "stride", options.whole(self.stride, "stride is a number of ids, 1 or more", 1))
+            raise InputError("overlap goes with long='windows'")
+        object.__setattr__(self, "overlap", options.whole(self.overlap, "overlap is a number of ids, 0 or more", 0))
 
     def asked(self) -> dict[str, str | int]:
         """Return what was asked for beyond the defaults."""
-        asked = {"long": self.long, "window": self.window, "stride": self.stride}
+        asked = {"long": self.long, "window": self.window, "overlap": self.overlap}
         return {key: value for key, value in asked.items() if value is not None and value != LONG[0]}
 
     def limit(self, most: int | None) -> int | None:
@@ -68,7 +90,7 @@ class Reading:
         text_pair: str | None,
         choose: Callable[[Tensor], list[Pick]],
         settled: bool,
-    ) -> Document:
+    ) -> PendingDocument:
         """Return a text or a pair as a classifier reads it, ready to be explained.
 
         Raises:
@@ -80,11 +102,11 @@ class Reading:
         count = len(encoding.input_ids)
         parts: Sequence[Sequence[int]] = [range(count)]
         if self.long == "windows":
-            parts = windows(classifier.tokenizer, encoding, limit or WINDOW, self.stride)
+            parts = windows(classifier.tokenizer, encoding, limit or WINDOW, self.overlap)
         elif limit is not None and count > limit:
             raise InputError(
                 f"the text takes {count:,} ids, and {limit:,} are read at once: shorten it, or read it with "
                 f"long='windows', or as far as it goes with long='truncate'"
             )
         classifier.check_memory(encoding, max(map(len, parts)))
-        return Document(text, text_pair, encoding, parts, choose, settled)
+        return PendingDocument(text, text_pair, encoding, parts, choose, settled)

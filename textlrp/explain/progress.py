@@ -31,7 +31,7 @@ def watched(watcher: Watcher) -> Iterator[None]:
         _watcher.reset(token)
 
 
-class Bar:
+class ProgressBar:
     """Counts steps on standard error; silent where that is no terminal, where it is not wanted, or where it is quick.
 
     Args:
@@ -55,7 +55,7 @@ class Bar:
                 self._timer = threading.Timer(PATIENCE, self._show, (console,))
                 self._timer.daemon = True
 
-    def __enter__(self) -> Bar:
+    def __enter__(self) -> ProgressBar:
         if self._timer is not None:
             self._timer.start()
         return self

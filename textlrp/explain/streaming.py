@@ -10,12 +10,12 @@ from torch import Tensor
 
 from textlrp.errors import BatchError, LRPError
 from textlrp.explain import inputs
-from textlrp.explain.assembly import Source, explanations
-from textlrp.explain.batching import IDS, Document
+from textlrp.explain.assembly import Provenance, explanations
+from textlrp.explain.batching import IDS, PendingDocument
 from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import Choice, Head, Pick
 from textlrp.explain.long_texts import Reading
-from textlrp.explain.progress import Bar
+from textlrp.explain.progress import ProgressBar
 from textlrp.results.explanation import Explanation
 
 #: How many batches a stream reads ahead at most, of texts and of ids; and where all is held anyway.
@@ -28,7 +28,7 @@ CHARACTERS = 2**16
 SHARE = 4
 
 #: A text that is read, or why it cannot be.
-Read = Document | LRPError
+Read = PendingDocument | LRPError
 
 
 def read(classifier: Classifier, head: Head, value: Any, choice: Choice, reading: Reading) -> Read:
@@ -77,9 +77,9 @@ class _Ahead(NamedTuple):
 
 def stream(
     texts: Iterable[Read],
-    run: Callable[[Sequence[Document]], None],
-    source: Source,
-    bar: Bar,
+    run: Callable[[Sequence[PendingDocument]], None],
+    provenance: Provenance,
+    bar: ProgressBar,
     batch_size: int,
     batches: int,
     *,
@@ -93,7 +93,7 @@ def stream(
     Args:
         texts: drawn as they are needed, some batches of them ahead of what is given out.
         run: explains documents; what comes out is noted in each of them.
-        source: how explanations are made.
+        provenance: how explanations are made.
         bar: counts the texts that cannot be read; ``run`` counts the others.
         batch_size: the most texts in a batch.
         batches: how many batches are read ahead at most: of texts, of ids and of characters, but for the last text.
@@ -109,9 +109,9 @@ def stream(
     while True:
         count = min(most, max(1, given // SHARE)) if grows else most
         ahead = _read_ahead(drawn, count, batches, raises)
-        run([each for each in ahead.texts if isinstance(each, Document)])
+        run([each for each in ahead.texts if isinstance(each, PendingDocument)])
         while ahead.texts:
-            found = _outcome(ahead.texts.popleft(), source, bar)
+            found = _outcome(ahead.texts.popleft(), provenance, bar)
             if raises and isinstance(found, LRPError):
                 raise BatchError({given: found}, given + 1)
             given += 1
@@ -133,7 +133,7 @@ def _read_ahead(drawn: Iterator[Read], most: int, batches: int, raises: bool) ->
         except Exception as error:  # what was drawn before is explained before it is raised
             return _Ahead(texts, error)
         texts.append(each)
-        if isinstance(each, Document):
+        if isinstance(each, PendingDocument):
             ids += sum(map(len, each.windows))
             characters += len(each.text) + len(each.text_pair or "")
         elif raises:
@@ -141,12 +141,12 @@ def _read_ahead(drawn: Iterator[Read], most: int, batches: int, raises: bool) ->
     return _Ahead(texts)
 
 
-def _outcome(read: Read, source: Source, bar: Bar) -> Explanation | LRPError:
+def _outcome(read: Read, provenance: Provenance, bar: ProgressBar) -> Explanation | LRPError:
     if isinstance(read, LRPError):
         bar.advance()
         return read
     try:
-        ((_, explanation),) = explanations(read, source)
+        ((_, explanation),) = explanations(read, provenance)
     except LRPError as error:
         return error
     return explanation

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from textlrp.errors import ModelError
+from textlrp.explain.embedding_tables import word_table
 
 _SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
-
-
-def word_table(model: nn.Module) -> Any:
-    """Return the model's table of input embeddings, or None where it does not tell."""
-    getter: Callable[[], Any] = getattr(model, "get_input_embeddings", lambda: None)
-    try:
-        return getter()
-    except Exception:  # most say so by NotImplementedError; whatever a model raises here, it does not tell
-        return None
 
 
 def check_tokenizer(model: nn.Module, tokenizer: Any) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from textlrp.basics.options import brief
-from textlrp.errors import InputError, ModelError
+from textlrp.errors import InputError, LRPError, ModelError, first_line, said
 from textlrp.guard.model_guard import contained, copied
 from textlrp.guard.randomness import Draws
 from textlrp.lrp.attempt import explained
@@ -59,12 +59,23 @@ def propagate(
 
     Raises:
         InputError: the inputs or the target do not fit.
+        ModelError: the model fails on the inputs, in an error that is no KeyError, TypeError or MemoryError.
         UnsupportedOperationError: the model runs an operation without a rule.
         UnbalancedLedgerError: the ledger of a document does not add up to its logit.
         NonFiniteError: a NaN or an infinity turned up.
     """
     options = Options(rules, special_tokens_mask, capture, keep or {}, layers, checkpointing)
-    (propagation,) = run(model, (target,), options, model_inputs)
+    try:
+        (propagation,) = run(model, (target,), options, model_inputs)
+    except (LRPError, KeyError, TypeError, MemoryError):
+        raise
+    except IndexError as error:
+        raise InputError(
+            f"{type(model).__name__} has no row for one of its input ids, or for one of its positions or token types "
+            f"({first_line(error)}): give ids of its own vocabulary, no more than it has positions"
+        ) from error
+    except Exception as error:  # a model may raise anything
+        raise ModelError(f"{type(model).__name__} fails on these inputs: {said(error)}") from error
     return propagation
 
 

@@ -223,7 +223,7 @@ def command(e: Explanation, by: str) -> tuple[str, ...]:
         ("--target", e.target),  # a model may call a label ""
         ("--contrast", e.contrast),
         ("--rules", e.rules if e.rules in PRESETS else "rules.json"),
-        *((f"--{name}", str(value)) for name, value in reading.items() if name in ("long", "window", "stride")),
+        *((f"--{name}", str(value)) for name, value in reading.items() if name in ("long", "window", "overlap")),
         ("--by", by if by != "word" else None),
     ]
     given = [f"{name} {shlex.quote(value)}" for name, value in options if value is not None]

@@ -11,9 +11,9 @@ from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
-from textlrp import __version__
 from textlrp.basics import options
 from textlrp.basics.files import write_together, write_whole
+from textlrp.basics.version import __version__
 from textlrp.data.records import Failure, Record
 from textlrp.render import palette
 from textlrp.render.format import number, percent

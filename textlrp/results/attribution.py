@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
 from textlrp.results.grouping import Grouped
 from textlrp.results.spans import Span
-
-if TYPE_CHECKING:
-    from textlrp.explain.explainer import Explainer
 
 
 @dataclass(frozen=True)
@@ -42,18 +38,3 @@ class Attribution(Grouped):
     text_pair: str | None = None
     truncated: tuple[int, int] | None = None
     truncated_pair: tuple[int, int] | None = None
-
-
-class Scorer(Protocol):
-    """A method that scores the tokens of a text for a label (default: the predicted one)."""
-
-    def __call__(
-        self,
-        explainer: Explainer,
-        text: str,
-        text_pair: str | None = None,
-        *,
-        target: str | int | None = None,
-        contrast: str | int | None = None,
-        seed: int = 0,
-    ) -> Attribution: ...

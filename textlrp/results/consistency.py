@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from textlrp.errors import InputError, LRPError
+from textlrp.results.contents import Contents
+from textlrp.results.layers import Layer
 from textlrp.results.ledger import SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
 from textlrp.results.saved import SUMMED
 from textlrp.results.spans import Span, gather, read_range
-
-if TYPE_CHECKING:
-    from textlrp.results.explanation import Explanation
-    from textlrp.results.layers import Layer
 
 #: How far a probability may be from what its logits make it, relative to it, and by the distance of its logit from the
 #: largest: an exponential makes the rounding of what it is given as many times larger.
@@ -31,7 +28,7 @@ SMALLEST = 2.0**-1000
 PATHS = 1e-3
 
 
-def check(e: Explanation, words: Sequence[Span] | None = None, sentences: Sequence[Span] | None = None) -> None:
+def check(e: Contents, words: Sequence[Span] | None = None, sentences: Sequence[Span] | None = None) -> None:
     """Check an explanation that was read from a file.
 
     Args:
@@ -47,7 +44,7 @@ def check(e: Explanation, words: Sequence[Span] | None = None, sentences: Sequen
         raise _changed("its numbers are so large that their sum is infinite") from None
 
 
-def check_windows(e: Explanation) -> None:
+def check_windows(e: Contents) -> None:
     """Check that an explanation which says how it was read is in windows only where that was asked for.
 
     Raises:
@@ -57,7 +54,7 @@ def check_windows(e: Explanation) -> None:
         raise _changed(f"it was read in {e.windows} windows, and windows were not asked for")
 
 
-def _check(e: Explanation, words: Sequence[Span] | None, sentences: Sequence[Span] | None) -> None:
+def _check(e: Contents, words: Sequence[Span] | None, sentences: Sequence[Span] | None) -> None:
     _check_labels(e)
     _check_probabilities(e)
     _check_texts(e)
@@ -78,7 +75,7 @@ def _check(e: Explanation, words: Sequence[Span] | None, sentences: Sequence[Spa
         _check_layer(layer, e, f"layers[{i}]")
 
 
-def _check_labels(e: Explanation) -> None:
+def _check_labels(e: Contents) -> None:
     for label, what in ((e.target, "target"), (e.contrast, "contrast"), (e.predicted, "predicted label")):
         if label is not None and label not in e.logits:
             raise _changed(f"its {what} is {label!r}, and it has logits for {', '.join(map(repr, e.logits))}")
@@ -95,7 +92,7 @@ def _check_labels(e: Explanation) -> None:
         )
 
 
-def _check_probabilities(e: Explanation) -> None:
+def _check_probabilities(e: Contents) -> None:
     """Check that probabilities are those of labels that exclude each other, or those of labels on their own."""
     if not e.probabilities:
         return
@@ -115,7 +112,7 @@ def _check_probabilities(e: Explanation) -> None:
         raise _changed(f"the probability of {label!r} is {e.probabilities[label]!r}, and its logits make it {made}")
 
 
-def _others(e: Explanation, expected: Mapping[str, float]) -> list[str]:
+def _others(e: Contents, expected: Mapping[str, float]) -> list[str]:
     """Return the labels whose probability is not the expected one."""
     highest = max(e.logits.values())
     found = []
@@ -138,7 +135,7 @@ def _softmax(logits: Mapping[str, float]) -> dict[str, float]:
     return {label: power / total for label, power in powers.items()}
 
 
-def _check_texts(e: Explanation) -> None:
+def _check_texts(e: Contents) -> None:
     texts = {source: (text, truncated) for source, text, truncated in e.texts}
     if e.text_pair is None and e.truncated_pair is not None:
         raise _changed("it says what of a second text was not read, and has no second text")
@@ -168,7 +165,7 @@ def _check_span(span: Span, texts: Mapping[str, tuple[str, object]], what: str) 
         raise _changed(f"its text has no {span.text!r} at characters {span.start} to {span.end}")
 
 
-def _check_units(e: Explanation, spans: Sequence[Span], what: str) -> None:
+def _check_units(e: Contents, spans: Sequence[Span], what: str) -> None:
     """Check words or sentences: they tile what was read, and have what their tokens have.
 
     Where a word ends may be seen in another way by another version of Unicode; what lies between is held to the tokens.
@@ -197,7 +194,7 @@ def _check_units(e: Explanation, spans: Sequence[Span], what: str) -> None:
             )
 
 
-def _check_ledger(books: Ledger, e: Explanation, what: str) -> None:
+def _check_ledger(books: Ledger, e: Contents, what: str) -> None:
     """Check that books balance, by a tolerance that is that of a dtype."""
     if books.tolerance not in TOLERANCES.values():
         known = ", ".join(f"{value:g} ({name})" for name, value in TOLERANCES.items())
@@ -211,7 +208,7 @@ def _check_ledger(books: Ledger, e: Explanation, what: str) -> None:
         raise _changed(f"{what} does not hold: {error}") from None
 
 
-def _check_magnitude(books: Ledger, relevances: Sequence[float], e: Explanation, what: str) -> None:
+def _check_magnitude(books: Ledger, relevances: Sequence[float], e: Contents, what: str) -> None:
     """Check the sum of the absolute relevances, of all tokens or without special ones, as the model's device has it.
 
     In windows, it is the mean of the sums of each, which is larger where they cancel.
@@ -228,7 +225,7 @@ def _check_magnitude(books: Ledger, relevances: Sequence[float], e: Explanation,
         )
 
 
-def _check_layer(layer: Layer, e: Explanation, what: str) -> None:
+def _check_layer(layer: Layer, e: Contents, what: str) -> None:
     books, relevances = layer.ledger, layer.relevance
     _check_ledger(books, e, f"the ledger of {what}")
     if books.tolerance != e.ledger.tolerance:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,11 @@ from textlrp.basics.files import read_json, write_whole
 from textlrp.basics.json_text import json_text
 from textlrp.errors import InputError
 from textlrp.results.consistency import check, check_windows
-from textlrp.results.grouping import Grouped
+from textlrp.results.contents import Contents
 from textlrp.results.layers import Layer
 from textlrp.results.ledger import Ledger
-from textlrp.results.saved import DIGEST, Fields, check_digest, is_format, no_explanation, plain, sealed, shown
+from textlrp.results.rendering import renderer
+from textlrp.results.saved import DIGEST, Fields, check_digest, check_format, no_explanation, plain, sealed, shown
 from textlrp.results.spans import Span
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 _FORMAT = 1
 
 
-@dataclass(frozen=True)
-class Explanation(Grouped):
+@dataclass(frozen=True, kw_only=True)
+class Explanation(Contents):
     """Which parts of a text made a classifier decide.
 
     Attributes:
@@ -43,46 +44,12 @@ class Explanation(Grouped):
         truncated_pair: the same of the second text.
         windows: how many overlapping windows the text was read in; the logits are their mean.
         revision: the branch, tag or commit of the model, empty where it is not known.
-        reading: what was asked for of ``long``, ``window`` and ``stride`` beyond the defaults.
+        reading: what was asked for of ``long``, ``window`` and ``overlap`` beyond the defaults.
         rules: the name of the rules.
         model: the name of the model.
         versions: the versions of the libraries that computed it.
         layers: the hidden states, from the embeddings up, where they were asked for.
     """
-
-    text: str
-    target: str
-    contrast: str | None
-    logit: float
-    logits: Mapping[str, float]
-    probabilities: Mapping[str, float]
-    predicted: str
-    tokens: tuple[Span, ...]
-    ledger: Ledger
-    truncated: tuple[int, int] | None = None
-    rules: str = "attnlrp"
-    model: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
-    text_pair: str | None = None
-    truncated_pair: tuple[int, int] | None = None
-    windows: int = 1
-    revision: str = ""
-    reading: Mapping[str, str | int] = field(default_factory=dict)
-    layers: tuple[Layer, ...] = ()
-
-    def layer_units(self, layer: Layer, by: str = "word") -> tuple[Span, ...]:
-        """Return the spans of the text by ``"token"``, ``"word"`` or ``"sentence"`` with their relevance at a layer.
-
-        Raises:
-            InputError: the positions of the layer are not the tokens of the text, or ``by`` is no unit.
-        """
-        if not layer.aligned or len(layer.relevance) != len(self.tokens):
-            raise InputError(
-                f"the layer {layer.name!r} has {len(layer.relevance)} positions, which are not the {len(self.tokens)} "
-                f"tokens of the text"
-            )
-        tokens = tuple(replace(span, relevance=value) for span, value in zip(self.tokens, layer.relevance, strict=True))
-        return replace(self, tokens=tokens, layers=()).units(by)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the explanation as JSON-ready values, with a digest of them.
@@ -133,9 +100,7 @@ class Explanation(Grouped):
         Raises:
             InputError: ``by`` is none of them, or the file cannot be written.
         """
-        from textlrp.render.page import page
-
-        written = page(self, by)
+        written = renderer().page(self, by)
         if path is not None:
             write_whole(Path(path), written)
         return written
@@ -150,11 +115,7 @@ class Explanation(Grouped):
         Raises:
             InputError: the values are no explanation, not one that this version reads, or one that was changed.
         """
-        if not is_format(values.get("format"), _FORMAT):
-            found = values.get("format", "none")
-            raise InputError(
-                f"this has format {found}, and this version of textlrp reads explanations of format {_FORMAT}"
-            )
+        check_format(values, _FORMAT, "explanation")
         fields = Fields(values, "it")
         # Words and sentences are written for other readers; they follow from the tokens.
         words, sentences = (_spans(fields, key) if key in fields else None for key in ("words", "sentences"))
@@ -201,14 +162,10 @@ class Explanation(Grouped):
         return cls.from_dict(values)
 
     def __rich__(self) -> RenderableType:
-        from textlrp.render.terminal import render
-
-        return render(self)
+        return renderer().terminal(self)
 
     def _repr_html_(self) -> str:
-        from textlrp.render.page import fragment
-
-        return fragment(self)
+        return renderer().fragment(self)
 
 
 def _brief(span: Span) -> dict[str, Any]:
@@ -241,7 +198,9 @@ def _reading(fields: Fields) -> dict[str, str | int]:
     for key in fields.mapping("reading", {}):
         if key == "long":
             found[key] = asked.text(key)
-        elif key in ("window", "stride"):
+        elif key == "window":
             found[key] = asked.whole(key, 1)
+        elif key == "overlap":
+            found[key] = asked.whole(key, 0)
     asked.end()
     return found

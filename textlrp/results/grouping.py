@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from textlrp.basics.lazy import lazy
+from textlrp.basics.options import brief
 from textlrp.errors import InputError
 from textlrp.results import segmentation
 from textlrp.results.spans import TEXT, TEXT_PAIR, Span, gather, read_range
@@ -46,8 +47,8 @@ class Grouped:
         Raises:
             InputError: ``by`` is none of them.
         """
-        if by not in UNITS:
-            raise InputError(f"a text is shown by {', '.join(UNITS)}, not by {by!r}")
+        if not isinstance(by, str) or by not in UNITS:
+            raise InputError(f"a text is shown by {', '.join(UNITS)}, not by {brief(by)}")
         if by == "token":
             return self.tokens
         return self.words if by == "word" else self.sentences

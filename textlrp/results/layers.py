@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from textlrp.results.ledger import Ledger
@@ -35,6 +35,7 @@ class Layer:
     name: str
     relevance: tuple[float, ...]
     ledger: Ledger
+    _: KW_ONLY
     heads: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     paths: Mapping[str, float] = field(default_factory=dict)
     aligned: bool = True
@@ -74,9 +75,9 @@ class Layer:
             fields.text("name"),
             fields.numbers("relevance"),
             Ledger.from_dict(fields.take("ledger"), f"the ledger of {where}"),
-            {path: heads.numbers(path) for path in fields.mapping("heads")},
-            fields.numbered("paths"),
-            fields.flag("aligned"),
+            heads={path: heads.numbers(path) for path in fields.mapping("heads")},
+            paths=fields.numbered("paths"),
+            aligned=fields.flag("aligned"),
         )
         fields.end()
         return layer

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
-from textlrp.basics.options import as_real, as_whole, brief
+from textlrp.basics.options import LARGEST, as_real, as_whole, brief
 from textlrp.errors import InputError, NonFiniteError
 
 #: The key of the digest of everything else in an object.
@@ -41,7 +41,7 @@ def shown(value: object) -> str:
     try:
         written = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
-        written = repr(value)
+        written = brief(value)
     return written if len(written) <= 60 else f"{written[:57]}..."
 
 
@@ -92,7 +92,7 @@ class Fields:
         # bool is an int to Python, but true is no number
         return (
             found
-            if type(found) is int and found >= least
+            if type(found) is int and least <= found <= LARGEST
             else self._refuse(key, found, f"a whole number of {least} or more")
         )
 
@@ -164,6 +164,20 @@ def _not_finite() -> NonFiniteError:
 def is_format(value: object, number: int) -> bool:
     """Whether a file says that it has the format of that number."""
     return type(value) is int and value == number  # True is 1 to Python
+
+
+def check_format(values: Any, number: int, what: str) -> None:
+    """Check that a file holds an object, and says that it has the format of that number.
+
+    Raises:
+        InputError: it does not.
+    """
+    if not isinstance(values, Mapping):
+        raise InputError(f"this is no {what} saved by textlrp: an object was expected, not {brief(values)}")
+    if not is_format(values.get("format"), number):
+        found = values.get("format", "none")
+        shown = " ".join(found.split()) if isinstance(found, str) else brief(found)
+        raise InputError(f"this has format {shown}, and this version of textlrp reads {what}s of format {number}")
 
 
 def sealed(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def encode(tokenizer: Any, text: str, limit: int | None, text_pair: str | None =
     return replace(encoding, offsets=_place_special(encoding))
 
 
-def windows(tokenizer: Any, encoding: Encoding, limit: int, stride: int | None = None) -> list[list[int]]:
+def windows(tokenizer: Any, encoding: Encoding, limit: int, overlap: int | None = None) -> list[list[int]]:
     """Return overlapping windows over a text that is longer than a model reads: the indices of the ids of each.
 
     Every window has the special tokens of the whole and, of a pair, all of the shorter text. The windows are spread
@@ -108,10 +108,11 @@ def windows(tokenizer: Any, encoding: Encoding, limit: int, stride: int | None =
         tokenizer: whose special tokens they are.
         encoding: the whole text.
         limit: how many ids a window has, special tokens included.
-        stride: how many ids after its predecessor a window may start; default: three quarters of what it reads.
+        overlap: how many ids neighboring windows share at least, besides what every window has; default: a quarter of
+            what a window has room for.
 
     Raises:
-        InputError: the stride would leave ids unread, or is no positive number.
+        InputError: the overlap leaves a window no new ids, or is no number of 0 or more.
         ModelError: the limit leaves no room for the text.
     """
     count = len(encoding.input_ids)
@@ -129,8 +130,8 @@ def windows(tokenizer: Any, encoding: Encoding, limit: int, stride: int | None =
             )
     else:
         _check_room(tokenizer, len(fixed), limit)
-    says = f"stride must be a number of ids from 1 to {room}, which is what a window of {limit} ids has room for"
-    step = max(1, 3 * room // 4) if stride is None else options.whole(stride, says, 1, room)
+    says = f"overlap is a number of ids from 0 to {room - 1}: a window of {limit} ids has room for {room} of the text"
+    step = max(1, 3 * room // 4) if overlap is None else room - options.whole(overlap, says, 0, room - 1)
     last = len(moving) - room
     number = -(-last // step) + 1
     starts = [last * i // (number - 1) for i in range(number)]

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from textlrp.errors import ModelError
 from textlrp.evaluate.methods.passes import IDS_BACK, ROWS, Passes
-from textlrp.explain.tokenizer_fit import word_table
+from textlrp.explain.embedding_tables import word_tables
 from textlrp.lrp import operations, token_tracking
 
 
@@ -41,24 +41,6 @@ class Looked(NamedTuple):
 Change = Callable[[int, nn.Module, Tensor, Tensor], Tensor]
 
 
-def tables(model: nn.Module) -> list[nn.Module]:
-    """Return the modules that look input ids up.
-
-    Raises:
-        ModelError: the model does not say which they are.
-    """
-    table = word_table(model)
-    if not isinstance(table, nn.Module):
-        raise ModelError(
-            f"{type(model).__name__} has no get_input_embeddings() that tells its table of input ids, so it has no "
-            f"gradient by a token"
-        )
-    # Encoder and decoder can have a table each, or a module each around one table. A table of positions that happens to
-    # be as large does no harm: it is not asked for ids that came from the text.
-    size = getattr(table, "num_embeddings", None)
-    return [x for x in model.modules() if x is table or (isinstance(x, nn.Embedding) and x.num_embeddings == size)]
-
-
 @contextmanager
 def lookups(model: nn.Module, change: Change | None = None) -> Iterator[list[Looked]]:
     """Make what a model looks up for its input ids leaves of the graph, in the order of the lookups.
@@ -66,7 +48,12 @@ def lookups(model: nn.Module, change: Change | None = None) -> Iterator[list[Loo
     Raises:
         ModelError: the model does not say which module looks its ids up, or does something else with it.
     """
-    own = tables(model)
+    own = word_tables(model)
+    if not own:
+        raise ModelError(
+            f"{type(model).__name__} has no get_input_embeddings() that tells its table of input ids, so it has no "
+            f"gradient by a token"
+        )
     found: list[Looked] = []
 
     def make_leaf(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Tensor:

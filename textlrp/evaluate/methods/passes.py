@@ -19,10 +19,10 @@ from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError, sai
 from textlrp.evaluate.methods.catalog import REPLACEMENTS
 from textlrp.explain.assembly import spans
 from textlrp.explain.batching import buckets
-from textlrp.explain.classifier import FORWARD_LIMITS, SEED
+from textlrp.explain.classifier import SEED
 from textlrp.explain.labels import Choice, Pick
 from textlrp.guard.model_guard import undisturbed
-from textlrp.lrp.request import logits_of, precision_of
+from textlrp.lrp.request import logits_of
 from textlrp.results.attribution import Attribution
 from textlrp.text.encoding import Encoding
 
@@ -136,9 +136,7 @@ class Passes:
             for i, j in zip(self.words, reversed(self.words), strict=True):
                 backward.input_ids[i] = ids[j]
             together = self.classifier.logits(self.classifier.pad([self.encoding, backward]))
-            alone = self.classifier.logits(self.classifier.pad([self.encoding]))
-            limit = FORWARD_LIMITS[precision_of(self.model.parameters())] * together.abs().max()
-            _reads_batches[self.model] = bool((alone[0] - together[0]).abs().max() <= limit)
+            _reads_batches[self.model] = self.classifier.reads_alike([self.encoding, backward], together)
             self.aside += time.perf_counter() - start
         return _reads_batches[self.model]
 

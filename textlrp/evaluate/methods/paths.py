@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from textlrp.evaluate.methods.gradients import summed, tables, way
+from textlrp.evaluate.methods.gradients import summed, way
 from textlrp.evaluate.methods.passes import Passes
+from textlrp.explain.embedding_tables import word_tables
 from textlrp.lrp.propagation import propagate
 from textlrp.rules import PRESETS
 
@@ -64,7 +65,7 @@ def _multipliers(
                 moved.register_hook(note)
         return moved
 
-    hooks = [module.register_forward_hook(move) for module in tables(passes.model)]
+    hooks = [module.register_forward_hook(move) for module in word_tables(passes.model)]
     try:
         given: dict[str, Any] = inputs
         propagate(passes.model, weights, PRESETS["ln-lrp"], **given)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from textlrp.data.documents import Source, match_labels
-from textlrp.data.fingerprints import Corpus, model_facts
+from textlrp.data.document_sets import DocumentSet
+from textlrp.data.documents import InputDocument, match_labels
+from textlrp.data.fingerprints import model_facts
 from textlrp.data.records import Failure, Record
 from textlrp.data.runs import Origin, Run
 from textlrp.errors import InputError, LRPError
 from textlrp.explain.explainer import Explainer
-from textlrp.explain.progress import Bar
+from textlrp.explain.progress import ProgressBar
 from textlrp.results.explanation import Explanation
 
 #: The explanations of a document, that of the predicted label first, or why there are none.
@@ -19,11 +20,11 @@ Found = tuple[Explanation, ...] | LRPError
 
 
 def origin(
-    explainer: Explainer, documents: Sequence[Source], targets: Sequence[str], options: Mapping[str, Any]
+    explainer: Explainer, documents: Sequence[InputDocument], targets: Sequence[str], options: Mapping[str, Any]
 ) -> Origin:
     """Return what says whether a run can go on: the model and the documents by fingerprints, and the options."""
     labels = {document.id: () if document.label is None else (document.label,) for document in documents}
-    about = Corpus("", tuple(documents), labels).to_dict()
+    about = DocumentSet("", tuple(documents), labels).to_dict()
     del about["name"]  # wherever the table lies now
     asked = {"target": list(targets), **options, "rules": options["rules"].name}
     return Origin(model_facts(explainer.name, explainer), about, asked)
@@ -31,7 +32,7 @@ def origin(
 
 def explain_documents(
     explainer: Explainer,
-    documents: Sequence[Source],
+    documents: Sequence[InputDocument],
     targets: Sequence[str],
     options: Mapping[str, Any],
     run: Run | None,
@@ -63,7 +64,7 @@ def explain_documents(
 
 def _each(
     explainer: Explainer,
-    documents: Sequence[Source],
+    documents: Sequence[InputDocument],
     targets: Sequence[str],
     options: Mapping[str, Any],
     run: Run | None,
@@ -74,7 +75,7 @@ def _each(
         yield kept
     rest = [document for document in documents if document.id not in done]
     labels: dict[str, str | None] = {}
-    with Bar("explaining", len(documents), True) as bar:
+    with ProgressBar("explaining", len(documents), True) as bar:
         bar.advance(len(documents) - len(rest))
         for document, found in zip(rest, _explanations(explainer, rest, targets, options), strict=True):
             if not labels and isinstance(found, tuple) and found:
@@ -89,25 +90,25 @@ def _each(
 
 
 def _explanations(
-    explainer: Explainer, documents: Sequence[Source], targets: Sequence[str], options: Mapping[str, Any]
+    explainer: Explainer, documents: Sequence[InputDocument], targets: Sequence[str], options: Mapping[str, Any]
 ) -> Iterator[Found]:
     if len(targets) <= 1 and "all" not in targets:
         texts = ((each.text, each.text_pair) if each.text_pair is not None else each.text for each in documents)
         target = targets[0] if targets else None
-        for found in explainer.explain_stream(texts, target, errors="return", **options):
+        for found in explainer.explain_stream(texts, target=target, errors="return", **options):
             yield found if isinstance(found, LRPError) else (found,)
         return
     asked: Any = "all" if "all" in targets else list(dict.fromkeys(targets))
     for document in documents:
         try:
-            several = explainer.explain_targets(document.text, asked, document.text_pair, **options)
+            several = explainer.explain_targets(document.text, document.text_pair, targets=asked, **options)
         except LRPError as error:
             yield error
         else:
             yield tuple(sorted(several.values(), key=lambda e: e.target != e.predicted))
 
 
-def _made(document: Source, found: Found, labels: Mapping[str, str | None]) -> Record | Failure:
+def _made(document: InputDocument, found: Found, labels: Mapping[str, str | None]) -> Record | Failure:
     try:
         if isinstance(found, LRPError):
             raise found

@@ -1,0 +1,51 @@
+"""The signature that every method of attribution is called with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textlrp.basics.options import whole
+
+if TYPE_CHECKING:
+    from textlrp.explain.explainer import Explainer
+    from textlrp.results.attribution import Attribution
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method is asked to score: the arguments of :meth:`Scorer.__call__`."""
+
+    explainer: Explainer
+    text: str
+    text_pair: str | None
+    target: str | int | None
+    contrast: str | int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A method that scores the tokens of a text for a label (default: the predicted one)."""
+
+    method: Callable[[Task], Attribution]
+
+    def __call__(
+        self,
+        explainer: Explainer,
+        text: str,
+        text_pair: str | None = None,
+        *,
+        target: str | int | None = None,
+        contrast: str | int | None = None,
+        seed: int = 0,
+    ) -> Attribution:
+        """Return the scores of the tokens.
+
+        Raises:
+            InputError: the text, a label or the seed cannot be used as given.
+            LRPError: the method fails on this text or model; the message says why.
+        """
+        seed = whole(seed, "seed is a whole number")
+        return self.method(Task(explainer, text, text_pair, target, contrast, seed))

@@ -120,7 +120,7 @@ def test_where_nobody_tells_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_what_was_measured_is_carried_on(peaks: dict[int, int], expected: tuple[float, ...] | None) -> None:
     growth = memory.Growth.of(peaks)
-    assert (growth and (growth.constant, growth.each, growth.pairs)) == expected
+    assert (growth and (growth.constant, growth.linear, growth.pairs)) == expected
     if growth and expected:
         constant, each, pairs = expected
         assert growth.at(3, 100) == 3 * (constant + 100 * each + 10_000 * pairs)

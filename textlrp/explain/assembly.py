@@ -56,7 +56,7 @@ def explanations(document: PendingDocument, provenance: Provenance) -> list[tupl
     encoding = document.encoding
     truncated = (*encoding.truncated, None)
     probabilities = head.probabilities(outputs)
-    found = []
+    explained = []
     for pick, relevance, books, hidden in document.explained():
         contrast = None if pick.contrast is None else labels[pick.contrast]
         # The same logit without the rounding of a float32 difference.
@@ -82,8 +82,8 @@ def explanations(document: PendingDocument, provenance: Provenance) -> list[tupl
             versions=dict(_versions()),
             layers=tuple(_layers(hidden, encoding, logit)),
         )
-        found.append((explanation.target, explanation))
-    return found
+        explained.append((explanation.target, explanation))
+    return explained
 
 
 def _layers(windows: Sequence[WindowStates], encoding: Encoding, logit: float) -> Iterator[Layer]:

@@ -282,16 +282,16 @@ def buckets(lengths: Sequence[int], batch_size: int, padding: float = PADDING, i
     Returns:
         The places of the texts of each batch.
     """
-    found: list[list[int]] = []
+    together: list[list[int]] = []
     longest = total = 0
     for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        size = len(found[-1]) + 1 if found else 0
+        size = len(together[-1]) + 1 if together else 0
         total += lengths[i]
         if not size or size > batch_size or size * longest > ids or total < (1 - padding) * size * longest:
-            found.append([])
+            together.append([])
             longest = total = lengths[i]
-        found[-1].append(i)
-    return found
+        together[-1].append(i)
+    return together
 
 
 def _windows(document: PendingDocument) -> Iterator[_Window]:

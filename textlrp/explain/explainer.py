@@ -276,7 +276,7 @@ class Explainer:
         """
         asked = self._asked(rules, long, window, overlap, layers, batch_size, errors, progress)
         values = list(inputs.column(texts, "texts"))
-        choices = [Choice(label, contrast) for label in inputs.each(target, len(values))]
+        choices = [Choice(label, contrast) for label in inputs.one_each(target, len(values))]
         for choice in choices:
             choice.check(self.head)
         pairs = zip(values, choices, strict=True)
@@ -401,17 +401,17 @@ class Explainer:
         batch_size: int,
         errors: str,
         progress: bool,
-    ) -> _Asked:
+    ) -> _BatchOptions:
         """Return the options that many texts are explained by, checked."""
         options.choice(errors, ("raise", "return"), "errors is 'raise' or 'return'")
         batch_size = options.whole(batch_size, "batch_size is a number of texts, 1 or more", 1)
         reading, layers = Reading(long, window, overlap), options.flag(layers, "layers")
-        return _Asked(as_rules(rules), reading, layers, batch_size, options.flag(progress, "progress"))
+        return _BatchOptions(as_rules(rules), reading, layers, batch_size, options.flag(progress, "progress"))
 
     def _stream(
         self,
         read: Iterable[streaming.Read],
-        asked: _Asked,
+        asked: _BatchOptions,
         total: int | None,
         *,
         listed: bool = False,
@@ -441,7 +441,7 @@ class Explainer:
         return Provenance(self.head, self.name, self.revision, rules.name, reading.asked())
 
 
-class _Asked(NamedTuple):
+class _BatchOptions(NamedTuple):
     """The options that many texts are explained by."""
 
     rules: Rules

@@ -31,8 +31,8 @@ def pair(value: Any) -> tuple[Any, Any]:
     if isinstance(value, dict):
         unknown = set(value) - {"text", "text_pair"}
         if unknown or "text" not in value:
-            found = ", ".join(map(str, value)) or "nothing"
-            raise InputError(f"a pair is a dict with text and text_pair, not with {found}")
+            keys = ", ".join(map(str, value)) or "nothing"
+            raise InputError(f"a pair is a dict with text and text_pair, not with {keys}")
         return value["text"], value.get("text_pair")
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
@@ -46,7 +46,7 @@ def single(value: Any) -> bool:
     return isinstance(value, (str, bool)) or options.as_whole(value) is not None
 
 
-def each(target: Any, count: int) -> list[Any]:
+def one_each(target: Any, count: int) -> list[Any]:
     """Return one target for each text."""
     if target is None or single(target):
         return [target] * count

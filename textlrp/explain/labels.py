@@ -61,12 +61,12 @@ class Head:
     def of(cls, config: Any, problem_type: str | None = None) -> Head:
         """Read a head from a model's config, where ``problem_type`` does not say otherwise."""
         kind = _problem_type(config) if problem_type is None else problem_type
-        found = _names(config)
-        if found is None:
+        by_index = _names(config)
+        if by_index is None:
             return cls(None, kind)
-        names = [found.get(i, f"LABEL_{i}") for i in range(max(found) + 1)]
+        names = [by_index.get(i, f"LABEL_{i}") for i in range(max(by_index) + 1)]
         told = tuple(f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names))
-        return cls(told, kind, tuple(sorted(set(range(len(names))) - found.keys())))
+        return cls(told, kind, tuple(sorted(set(range(len(names))) - by_index.keys())))
 
     def binary(self, outputs: int) -> bool:
         """Whether the one output tells two labels apart."""
@@ -297,7 +297,7 @@ def _names(config: Any) -> dict[int, str] | None:
     names = getattr(config, "id2label", None)
     if not names:
         return None
-    found: dict[int, str] = {}
+    by_index: dict[int, str] = {}
     for key, name in names.items():
         try:
             number = int(key)
@@ -305,8 +305,8 @@ def _names(config: Any) -> dict[int, str] | None:
             number = -1
         if not 0 <= number < _MOST_LABELS:
             raise ModelError(f"the model's config calls {key!r} the number of the label {name!r}: count them from 0 on")
-        found[number] = str(name)
-    return found
+        by_index[number] = str(name)
+    return by_index
 
 
 def _problem_type(config: Any) -> str | None:
@@ -325,7 +325,7 @@ def kind_of(functions: Iterable[Any]) -> str | None:
     for function in functions:
         name = getattr(function, "value", function)
         if isinstance(name, str):
-            found = _FUNCTIONS.get(name.rpartition(".")[2].lower())
-            if found is not None:
-                return found
+            kind = _FUNCTIONS.get(name.rpartition(".")[2].lower())
+            if kind is not None:
+                return kind
     return None

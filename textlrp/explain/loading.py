@@ -99,9 +99,9 @@ def _checked_device(device: str | torch.device | None) -> torch.device | None:
 
 
 def _checked_dtype(dtype: str | torch.dtype) -> str | torch.dtype:
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    known = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     automatic = isinstance(dtype, str) and dtype == "auto"
-    if not automatic and not (isinstance(found, torch.dtype) and found.is_floating_point):
+    if not automatic and not (isinstance(known, torch.dtype) and known.is_floating_point):
         named = brief(str(dtype) if isinstance(dtype, torch.dtype) else dtype)
         raise InputError(f"{named} is no dtype of weights: use float32, float64, bfloat16, float16 or auto")
     return dtype

@@ -93,11 +93,11 @@ def _groups() -> Iterator[int]:
         else:
             continue
         folder = root / path.strip("/")
-        for each in (folder, *folder.parents):
-            left = _left(each, *names)
+        for group in (folder, *folder.parents):
+            left = _left(group, *names)
             if left is not None:
                 yield left
-            if each == root:
+            if group == root:
                 break
 
 
@@ -126,7 +126,7 @@ class Growth:
     """How many bytes an explanation holds at most: ``constant + ids * each + ids ** 2 * pairs``."""
 
     constant: float
-    each: float
+    linear: float
     pairs: float
 
     @classmethod
@@ -142,12 +142,12 @@ class Growth:
         slope = (high - low) / (m - n)
         k, lowest = before[-1]
         pairs = max(0.0, (slope - (low - lowest) / (n - k)) / (m - k))
-        each = max(0.0, slope - pairs * (n + m))
-        return cls(max(0.0, high - each * m - pairs * m**2), each, pairs)
+        linear = max(0.0, slope - pairs * (n + m))
+        return cls(max(0.0, high - linear * m - pairs * m**2), linear, pairs)
 
     def at(self, rows: int, length: int) -> float:
         """Return the bytes for a batch of texts that are ``length`` ids long, padding included."""
-        return rows * (self.constant + length * (self.each + length * self.pairs))
+        return rows * (self.constant + length * (self.linear + length * self.pairs))
 
 
 def rough(model: nn.Module) -> Growth:
@@ -183,11 +183,11 @@ class _Held(TorchDispatchMode):
         self._living: dict[int, weakref.ref[Any]] = {}
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = function(*args, **(kwargs or {}))
-        for leaf in tree_leaves(found):
+        output = function(*args, **(kwargs or {}))
+        for leaf in tree_leaves(output):
             if isinstance(leaf, Tensor):
                 self._count(leaf.untyped_storage())
-        return found
+        return output
 
     def _count(self, storage: Any) -> None:
         key, size = storage._cdata, storage.nbytes()

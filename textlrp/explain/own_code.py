@@ -26,8 +26,8 @@ def own_code(name: str, hub: Mapping[str, Any]) -> tuple[str, ...]:
     base = _adapter_base(name)
     if base is not None:
         configs += [_config(base, hub), _tokenizer_config(base, hub)]
-    found = (file for config in configs for reference in _references(config) for file in _files(reference))
-    return tuple(dict.fromkeys(found))
+    files = (file for config in configs for reference in _references(config) for file in _files(reference))
+    return tuple(dict.fromkeys(files))
 
 
 def kernels(name: str, hub: Mapping[str, Any]) -> tuple[str, ...]:
@@ -80,11 +80,11 @@ def _tokenizer_config(name: str, hub: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read(reader: Any, name: str, hub: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        found = reader(name, **hub)
+        values = reader(name, **hub)
     except Exception:  # what is wrong with the file is said where the model is loaded
         return {}
-    found = found[0] if isinstance(found, tuple) else found
-    return found if isinstance(found, dict) else {}
+    values = values[0] if isinstance(values, tuple) else values
+    return values if isinstance(values, dict) else {}
 
 
 def _adapter_base(name: str) -> str | None:
@@ -92,10 +92,10 @@ def _adapter_base(name: str) -> str | None:
     import json
 
     try:
-        found = json.loads((Path(name) / "adapter_config.json").read_bytes())["base_model_name_or_path"]
+        base = json.loads((Path(name) / "adapter_config.json").read_bytes())["base_model_name_or_path"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return found if isinstance(found, str) else None
+    return base if isinstance(base, str) else None
 
 
 def _references(values: Any) -> Iterator[str]:
@@ -111,11 +111,11 @@ def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for each in value.values():
-            yield from _strings(each)
+        for member in value.values():
+            yield from _strings(member)
     elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _strings(each)
+        for member in value:
+            yield from _strings(member)
 
 
 def _files(reference: str) -> Iterator[str]:
@@ -127,6 +127,6 @@ def _files(reference: str) -> Iterator[str]:
 def _kernels(values: Any) -> Iterator[str]:
     for key, value in values.items() if isinstance(values, dict) else ():
         if key.endswith(("attn_implementation", "experts_implementation")):
-            yield from (f"kernel {each}" for each in _strings(value) if "/" in each)
+            yield from (f"kernel {name}" for name in _strings(value) if "/" in name)
         else:
             yield from _kernels(value)

@@ -109,13 +109,13 @@ def stream(
     while True:
         count = min(most, max(1, given // SHARE)) if grows else most
         ahead = _read_ahead(drawn, count, batches, raises)
-        run([each for each in ahead.texts if isinstance(each, PendingDocument)])
+        run([document for document in ahead.texts if isinstance(document, PendingDocument)])
         while ahead.texts:
-            found = _outcome(ahead.texts.popleft(), provenance, bar)
-            if raises and isinstance(found, LRPError):
-                raise BatchError({given: found}, given + 1)
+            outcome = _outcome(ahead.texts.popleft(), provenance, bar)
+            if raises and isinstance(outcome, LRPError):
+                raise BatchError({given: outcome}, given + 1)
             given += 1
-            yield found
+            yield outcome
         if ahead.error is not None:
             raise ahead.error
         if ahead.ended:
@@ -127,15 +127,15 @@ def _read_ahead(drawn: Iterator[Read], most: int, batches: int, raises: bool) ->
     ids = characters = 0
     while len(texts) < most and ids < batches * IDS and characters < batches * CHARACTERS:
         try:
-            each = next(drawn)
+            document = next(drawn)
         except StopIteration:
             return _Ahead(texts, ended=True)
         except Exception as error:  # what was drawn before is explained before it is raised
             return _Ahead(texts, error)
-        texts.append(each)
-        if isinstance(each, PendingDocument):
-            ids += sum(map(len, each.windows))
-            characters += len(each.text) + len(each.text_pair or "")
+        texts.append(document)
+        if isinstance(document, PendingDocument):
+            ids += sum(map(len, document.windows))
+            characters += len(document.text) + len(document.text_pair or "")
         elif raises:
             break
     return _Ahead(texts)

@@ -70,10 +70,10 @@ def _vocabulary(tokenizer: Any) -> Iterator[tuple[str, int]]:
     """Yield the tokens with their ids, where the tokenizer tells."""
     getter = getattr(tokenizer, "get_vocab", None)
     try:
-        found = {} if getter is None else getter()
+        vocabulary = {} if getter is None else getter()
     except NotImplementedError:  # a tokenizer of Python that names none
-        found = {}
-    yield from ((piece, number) for piece, number in found.items() if isinstance(number, int))
+        vocabulary = {}
+    yield from ((piece, number) for piece, number in vocabulary.items() if isinstance(number, int))
 
 
 def _special_ids(tokenizer: Any) -> dict[str, int]:
@@ -96,11 +96,11 @@ def _check_special(model: nn.Module, tokenizer: Any) -> None:
     for name, alike in (("bos", ("bos", "cls")), ("eos", ("eos", "sep"))):
         expected = getattr(config, f"{name}_token_id", None)
         expected = list(expected) if isinstance(expected, (list, tuple)) else [expected]
-        found = [theirs[other] for other in alike if other in theirs]
-        if not found or not all(isinstance(each, int) for each in expected) or set(found) & set(expected):
+        own = [theirs[other] for other in alike if other in theirs]
+        if not own or not all(isinstance(number, int) for number in expected) or set(own) & set(expected):
             return
-        said.append(f"{name} {found[0]} and {expected[0]}")
-        set_to.append(f"model.config.{name}_token_id = {found[0]}")
+        said.append(f"{name} {own[0]} and {expected[0]}")
+        set_to.append(f"model.config.{name}_token_id = {own[0]}")
     raise ModelError(
         f"the tokenizer does not fit the model: their special tokens have other ids ({', '.join(said)}); load both "
         f"from the same place, or if they belong together, say so: {', '.join(set_to)}"

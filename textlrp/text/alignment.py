@@ -43,9 +43,9 @@ def align(tokenizer: Any, text: str, ids: list[int]) -> list[Range] | None:
     added = sorted(filter(None, tokenizer.get_added_vocab()), key=len, reverse=True)
     literal = "|".join(map(re.escape, added)) or r"(?!)"
     for unit in (rf"{literal}|(?:(?!{literal})\S)+", f"{literal}|."):
-        found = _align_units(tokenizer, text, ids, re.compile(unit, re.DOTALL))
-        if found is not None:
-            return found
+        offsets = _align_units(tokenizer, text, ids, re.compile(unit, re.DOTALL))
+        if offsets is not None:
+            return offsets
     return _match(tokenizer, text, pieces_of(tokenizer, ids))
 
 
@@ -76,14 +76,14 @@ def _match(tokenizer: Any, text: str, pieces: Sequence[str]) -> list[Range] | No
     if len(text) == 1:  # its bytes, perhaps behind a marker
         return [(0, 0) if not piece.strip(MARKERS) else (0, 1) for piece in pieces]
     folded = [None if known is None else {_fold(surface) for surface in known} for known in surfaces]
-    found = _Spelling(text, [(letter, i) for i, char in enumerate(text) for letter in _fold(char)]).match(folded)
-    if found is None:
+    offsets = _Spelling(text, [(letter, i) for i, char in enumerate(text) for letter in _fold(char)]).match(folded)
+    if offsets is None:
         return None
-    for piece, (start, end) in zip(pieces, found, strict=True):
+    for piece, (start, end) in zip(pieces, offsets, strict=True):
         inside = piece.strip(MARKERS)
         if piece != unknown and len(text[start:end].split()) > 1 and not set(inside) & {" ", *MARKERS}:
             return None  # a piece without a space reaches across white space: the text was spelled otherwise
-    return found
+    return offsets
 
 
 def _surfaces(tokenizer: Any, piece: str) -> set[str]:

@@ -75,20 +75,20 @@ def encode(tokenizer: Any, text: str, limit: int | None, text_pair: str | None =
         AlignmentError: the tokenizer gives no offsets and its tokens cannot be found again in the text.
     """
     texts = (text,) if text_pair is None else (text, text_pair)
-    for each, name in zip(texts, TEXT_NAMES, strict=False):
-        check_text(each, name)
+    for given, name in zip(texts, TEXT_NAMES, strict=False):
+        check_text(given, name)
     find = _encode_fast if getattr(tokenizer, "is_fast", False) else _encode_slow
     encoding = find(tokenizer, texts)
-    for part, (each, name) in enumerate(zip(texts, TEXT_NAMES, strict=False)):
+    for part, (given, name) in enumerate(zip(texts, TEXT_NAMES, strict=False)):
         own = encoding.own(part)
         if not own:
             raise InputError(
-                f"the tokenizer finds no token in {name} of {len(each)} characters: there is nothing to explain; give "
+                f"the tokenizer finds no token in {name} of {len(given)} characters: there is nothing to explain; give "
                 f"a text with words"
             )
         offsets = [encoding.offsets[i] for i in own]
         starts = [start for start, _ in offsets]
-        if any(not 0 <= start <= end <= len(each) for start, end in offsets) or starts != sorted(starts):
+        if any(not 0 <= start <= end <= len(given) for start, end in offsets) or starts != sorted(starts):
             raise AlignmentError(
                 f"{type(tokenizer).__name__} gives character offsets that lie outside the text or run backward, so no "
                 f"word can be told apart; check its normalizer and post-processor"
@@ -211,15 +211,17 @@ def check_text(text: str, name: str = TEXT_NAMES[0]) -> None:
 
 def _encode_fast(tokenizer: Any, texts: Sequence[str]) -> Encoding:
     options: dict[str, Any] = {"return_offsets_mapping": True, "return_special_tokens_mask": True, "verbose": False}
-    found = tokenizer(*texts, **options)
-    special = tuple(bool(flag) for flag in found["special_tokens_mask"])
-    inputs = {key: list(value) for key, value in found.items() if key not in ("offset_mapping", "special_tokens_mask")}
+    encoded = tokenizer(*texts, **options)
+    special = tuple(bool(flag) for flag in encoded["special_tokens_mask"])
+    inputs = {
+        key: list(value) for key, value in encoded.items() if key not in ("offset_mapping", "special_tokens_mask")
+    }
     pieces = pieces_of(tokenizer, inputs["input_ids"])
-    numbers = found.sequence_ids(0)
+    numbers = encoded.sequence_ids(0)
     parts = _parts(tokenizer, [None if flag else number or 0 for flag, number in zip(special, numbers, strict=True)])
     offsets = tuple(
         (0, 0) if flag else _own_characters(texts[part], int(start), int(end), piece)
-        for (start, end), flag, part, piece in zip(found["offset_mapping"], special, parts, pieces, strict=True)
+        for (start, end), flag, part, piece in zip(encoded["offset_mapping"], special, parts, pieces, strict=True)
     )
     return Encoding(inputs, pieces, offsets, special, parts, (None,) * len(texts))
 
@@ -324,11 +326,11 @@ def _encode_slow(tokenizer: Any, texts: Sequence[str]) -> Encoding:
     numbers: list[int | None] = []
     expected: list[int] = []
     offsets: list[Range] = []
-    for each in around:
-        part = -1 - each
-        expected += ids[part] if each < 0 else [each]
-        offsets += ranges[part] if each < 0 else [(0, 0)]
-        numbers += [part] * len(ids[part]) if each < 0 else [None]
+    for item in around:
+        part = -1 - item
+        expected += ids[part] if item < 0 else [item]
+        offsets += ranges[part] if item < 0 else [(0, 0)]
+        numbers += [part] * len(ids[part]) if item < 0 else [None]
     whole = tokenizer(*texts, verbose=False)
     if list(whole["input_ids"]) != expected:
         raise AlignmentError(

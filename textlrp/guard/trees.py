@@ -32,17 +32,17 @@ def replace(value: Any, change: Callable[[Tensor], Any]) -> Any:
 
 def carriers(args: Any, kwargs: dict[str, Any] | None = None) -> list[Tensor]:
     """Return the tensors among the arguments that carry relevance."""
-    found: list[Tensor] = []
-    for value in args:
+    relevant: list[Tensor] = []
+    for value in (*args, *kwargs.values()) if kwargs else args:
         if isinstance(value, Tensor):
             if value.requires_grad:
-                found.append(value)
+                relevant.append(value)
         elif isinstance(value, (list, tuple)):
             if value and not isinstance(value[0], int):  # sizes are the most frequent, and hold no tensor
-                found += carriers(value)
+                relevant += carriers(value)
         elif isinstance(value, dict):
-            found += carriers((), value)
-    return found + carriers(tuple(kwargs.values())) if kwargs else found
+            relevant += carriers((), value)
+    return relevant
 
 
 def carries(args: Any, kwargs: dict[str, Any] | None = None) -> bool:

@@ -101,10 +101,10 @@ class _State:
     """
 
     def __init__(self, tables: list[dict[Any, Any]], lists: list[Any]) -> None:
-        self._empty = [table for table in tables if not table]  # most: hooks that nobody has set
+        self._empty = [held for held in (*tables, *lists) if not held]  # most: hooks that are not set
         self._tables = [table for table in tables if table]
         self._sizes, self._keys, self._values = _look(self._tables)
-        self._lists = [(each, each.copy()) for each in lists]
+        self._lists = [(members, members.copy()) for members in lists if members]
 
     def unchanged(self) -> bool:
         """Whether all hold what they held: equal keys, and the same objects."""
@@ -113,7 +113,7 @@ class _State:
         sizes, keys, values = _look(self._tables)
         if sizes != self._sizes or keys != self._keys or not all(map(operator.is_, values, self._values)):
             return False
-        return all(_same_members(each, held) for each, held in self._lists)
+        return all(_same_members(members, held) for members, held in self._lists)
 
 
 def _look(tables: list[dict[Any, Any]]) -> tuple[list[int], list[Any], list[Any]]:

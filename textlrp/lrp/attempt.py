@@ -239,7 +239,7 @@ def _backward(
             torch_internals.run_backward(logits, multiplier, context.root, keep_graph=mapped or not last)
         return context.relevance, context.postings.rows()
 
-    multipliers = (torch.stack(weights) * context.scale).to(logits.dtype)
+    multipliers = torch.stack(weights).mul_(context.scale).to(logits.dtype)
     with torch._C.DisableTorchFunction():
         interception.mapping = mapped
         try:
@@ -252,6 +252,8 @@ def _backward(
             interception.mapping = False
             if mapped:
                 context.start()  # nothing that was mapped outlives the map
+    if context.scale == 1.0:
+        return relevance, rows
     return relevance / context.scale, {heading: row / context.scale for heading, row in rows.items()}
 
 

@@ -80,9 +80,9 @@ def _share(x: Tensor, c: Tensor, part: AttentionPart, postings: Postings) -> Ten
     """Post what is not for an input of the kernel, and return its share of the plain gradient ``c``."""
     if part.posts:
         relevance = x.to(postings.dtype) * c.to(postings.dtype)
-        postings.post(ledger.SOFTMAX, relevance * (part.share * part.sign))
+        postings.post(ledger.SOFTMAX, relevance, part.share * part.sign)
         if part.left:
-            postings.post(ledger.PRODUCTS, relevance * (part.share * part.left))
+            postings.post(ledger.PRODUCTS, relevance, part.share * part.left)
     return c if part.share == 1.0 else c * part.share
 
 

@@ -66,6 +66,7 @@ class Context:
         observers: what looks at the model.
 
     Attributes:
+        rules: the rules of the module that is running.
         root: what every looked-up row hangs on in the autograd graph; the backward pass ends there.
         relevance: what arrived at each id, flat.
         postings: what arrived elsewhere.
@@ -104,23 +105,19 @@ class Context:
         self.scale = 1.0
         self.scores: Scores | None = None
         self.shape = input_ids.shape
-        self._rules = [rules]
+        self.rules, self._outer_rules = rules, list[Rules]()
         self.start()
 
     # -- rules ---------------------------------------------------------------------------------------------------
 
-    @property
-    def rules(self) -> Rules:
-        """The rules of the module that is running."""
-        return self._rules[-1]
-
     def enter(self, rules: Rules) -> None:
         """Follow other rules from here on."""
-        self._rules.append(rules)
+        self._outer_rules.append(self.rules)
+        self.rules = rules
 
     def leave(self) -> None:
         """Follow the rules again that were followed before."""
-        self._rules.pop()
+        self.rules = self._outer_rules.pop()
 
     def count(self, func: Any, rule: str) -> None:
         """Note that a torch function, or a module by its name, met a rule."""

@@ -35,7 +35,7 @@ from textlrp.rules import Plain
 
 def _linear(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """``F.linear``: a linear map, or a product where its weight or bias is computed from activations."""
-    computed = carries(args[1:]) or (kwargs and carries((kwargs.get("weight"), kwargs.get("bias"))))
+    computed = carries(args[1:]) or (kwargs and carries(kwargs.get(name) for name in ("weight", "bias")))
     return (products.linear if computed else linear)(context, func, args, kwargs)
 
 
@@ -63,6 +63,8 @@ HANDLERS: dict[str, Handler] = {
     operations.SAMPLE: sample,
     operations.DROPOUT: dropout,
 }
+
+_active_transform = torch_internals.active_transform  # bound once: it is called with each of a model's operations
 
 #: The kinds of functions that may draw random numbers.
 _DRAWING = frozenset({operations.SAMPLE, operations.DROPOUT, "attention"})
@@ -148,14 +150,16 @@ class Interception(TorchFunctionMode):
         relevant = carriers(args, kwargs)
         if kind is None and func in operations.DERIVATIVES:
             raise context.unsupported(f"{operations.name(func)}, a derivative that is taken while the model runs,")
-        transform = torch_internals.active_transform()
+        transform = _active_transform()
         if transform is not None and (relevant or not torch_internals.is_vmap(transform)):
             # Constants that are mapped over (as masks are) pass, activations and derivatives do not.
             mapped = torch_internals.is_vmap(transform)
             raise context.unsupported(f"{operations.name(func)} under {'torch.vmap' if mapped else 'torch.func'}")
-        if any(tensor.is_leaf and tensor is not context.root for tensor in relevant):
-            args, kwargs = replace(args, self._without_leaves), replace(kwargs, self._without_leaves)
-            relevant = carriers(args, kwargs)
+        for tensor in relevant:
+            if tensor.is_leaf and tensor is not context.root:
+                args, kwargs = replace(args, self._without_leaves), replace(kwargs, self._without_leaves)
+                relevant = carriers(args, kwargs)
+                break
         if kind == operations.LOOKUP:
             return lookup(context, func, args, kwargs)
         if not relevant:

@@ -29,10 +29,11 @@ class Postings:
         """Forget what was posted."""
         self._posted.clear()
 
-    def post(self, heading: str, values: Tensor) -> None:
-        """Credit the heading with the sum of ``values`` within each document."""
+    def post(self, heading: str, values: Tensor, factor: float = 1.0) -> None:
+        """Credit the heading with ``factor`` times the sum of ``values`` within each document."""
         if not self.muted:
-            self._posted[heading].append(self._by_document(values).sum(-1, keepdim=True))
+            total = self._by_document(values).sum(-1, keepdim=True)
+            self._posted[heading].append(total if factor == 1.0 else total * factor)
 
     def post_product(self, heading: str, multiplier: Tensor, constant: Tensor | float) -> None:
         """Credit the heading with ``sum(multiplier * constant)``: the relevance of an added constant."""

@@ -123,7 +123,7 @@ def cases(explainer: Explainer, tmp_path_factory: pytest.TempPathFactory) -> dic
         Case("propagate([target])", lambda n: textlrp.propagate(model, [n], **ids), 1),
         Case("propagate(function)", lambda n: textlrp.propagate(model, lambda _: n, **ids), 1),
         Case("propagate_targets", lambda n: propagate_targets(model, [0, n], **ids), 1, none=True),
-        Case("propagate(at)", lambda n: textlrp.propagate(model, 0, at={"bert.pooler.dense": [n]}, **ids), 1),
+        Case("propagate(keep)", lambda n: textlrp.propagate(model, 0, keep={"bert.pooler.dense": [n]}, **ids), 1),
         Case("Epsilon", textlrp.rules.Epsilon, 0.5, kind=float),
         Case("Gamma(gamma)", textlrp.rules.Gamma, 0.5, kind=float),
         Case("Gamma(epsilon)", lambda n: textlrp.rules.Gamma(0.25, n), 0.5, kind=float),
@@ -188,7 +188,7 @@ NAMES = (
     "explain(overlap) of a short text;explain_targets(targets);explain_targets([targets]);explain_targets(contrast);"
     "explain_targets(threshold);explain_targets(window);explain_batch(target);explain_batch([target]);"
     "explain_batch(batch_size);explain_batch(contrast);explain_batch(window);propagate(target);propagate([target]);"
-    "propagate(function);propagate_targets;propagate(at);Epsilon;Gamma(gamma);Gamma(epsilon);ZPlus;WSquare;Flat;"
+    "propagate(function);propagate_targets;propagate(keep);Epsilon;Gamma(gamma);Gamma(epsilon);ZPlus;WSquare;Flat;"
     "AlphaBeta(alpha);AlphaBeta(beta);AlphaBeta(epsilon);Rules.from_dict;assess(steps);assess(seed);assess(left_out);"
     "assess(draws);Perturbed(target);Perturbed.outcomes;scorer(seed);scorer(target);a scorer's number;audit(repeats);"
     "export(threshold);export(top);write_report(page_documents);write_report(page_size);Record(rationales);"
@@ -269,7 +269,7 @@ def test_numbers_are_accepted_or_refused_with_a_sentence(cases: dict[str, Case],
             continue
         assert what not in NEVER, f"{name} accepts {what}"
         # A list of truth values is a mask of channels.
-        assert "true" not in what or name == "propagate(at)", f"{name} takes {what} for a number"
+        assert "true" not in what or name == "propagate(keep)", f"{name} takes {what} for a number"
         written(found)
 
 
@@ -383,17 +383,18 @@ IDS = torch.tensor([[2, 5, 6, 3], [2, 7, 3, 0]])
         ({"target": {0: 1}}, "target must be a label index"),
         ({"target": lambda logits: "POS"}, "target must be a label index"),
         ({"target": lambda logits: None}, "the target function returned None"),
-        ({"at": 5}, "at is a list of paths of modules, or a mapping from them to channels, not 5"),
-        ({"at": "bert"}, "at is a list of paths of modules, or a mapping from them to channels, not 'bert'"),
-        ({"at": [None]}, "BertForSequenceClassification has no module None"),
-        ({"at": [["bert"]]}, "BertForSequenceClassification has no module"),
-        ({"at": ["bert.none"]}, "BertForSequenceClassification has no module 'bert.none'"),
-        ({"at": {"bert.pooler": "x"}}, "the condition at 'bert.pooler' is a list of channels from 0 to 15"),
-        ({"at": {"bert.pooler": [16]}}, "the condition at 'bert.pooler' is a list of channels from 0 to 15"),
-        ({"at": {"bert.pooler": [0.5]}}, "the condition at 'bert.pooler' is a list of channels"),
-        ({"at": {"bert.pooler": [math.nan]}}, "the condition at 'bert.pooler' is a list of channels"),
-        ({"at": {"bert.pooler": object()}}, "the condition at 'bert.pooler' is a list of channels"),
-        ({"at": {"bert.pooler": [HUGE]}}, "the condition at 'bert.pooler' is a list of channels"),
+        ({"capture": 5}, "capture is a list of paths of modules, not 5"),
+        ({"keep": 5}, "keep is a mapping from paths of modules to channels or masks, not 5"),
+        ({"capture": "bert"}, "capture is a list of paths of modules, not 'bert'"),
+        ({"capture": [None]}, "BertForSequenceClassification has no module None"),
+        ({"capture": [["bert"]]}, "BertForSequenceClassification has no module"),
+        ({"capture": ["bert.none"]}, "BertForSequenceClassification has no module 'bert.none'"),
+        ({"keep": {"bert.pooler": "x"}}, "keep at 'bert.pooler' is a list of channels from 0 to 15"),
+        ({"keep": {"bert.pooler": [16]}}, "keep at 'bert.pooler' is a list of channels from 0 to 15"),
+        ({"keep": {"bert.pooler": [0.5]}}, "keep at 'bert.pooler' is a list of channels"),
+        ({"keep": {"bert.pooler": [math.nan]}}, "keep at 'bert.pooler' is a list of channels"),
+        ({"keep": {"bert.pooler": object()}}, "keep at 'bert.pooler' is a list of channels"),
+        ({"keep": {"bert.pooler": [HUGE]}}, "keep at 'bert.pooler' is a list of channels"),
         (
             {"special_tokens_mask": [[1, 0, 0, 1]] * 2},
             r"special_tokens_mask must have the shape of input_ids, \[2, 4\]",

@@ -26,7 +26,7 @@ from torch import nn
 
 from textlrp.check import table
 from textlrp.check.cost import timed
-from textlrp.lrp import propagation
+from textlrp.lrp import attempt, propagation
 
 MODELS = {
     "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128},
@@ -51,7 +51,7 @@ def candidates(
     """Return what is compared, the yardstick first."""
 
     def together(rows: int) -> Any:
-        with mock.patch.object(propagation, "_AT_ONCE", rows):
+        with mock.patch.object(attempt, "_AT_ONCE", rows):
             return propagation.propagate_targets(model, range(targets), **batch)
 
     def several(rows: int) -> str:
@@ -94,7 +94,7 @@ def arguments(line: list[str] | None) -> argparse.Namespace:
     found.add_argument("--model", nargs="+", choices=MODELS, help="default: tiny base; with --claims, base")
     found.add_argument("--shape", nargs="+", type=shape, help="documents x ids; default: 1x16 1x32 1x128")
     found.add_argument("--targets", type=int, help="default: 28")
-    found.add_argument("--at-once", nargs="+", type=int, default=[propagation._AT_ONCE], help="ids x targets")
+    found.add_argument("--at-once", nargs="+", type=int, default=[attempt._AT_ONCE], help="ids x targets")
     found.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = asked(found, line)
     options.model = options.model or (["tiny"] if options.quick else ["base"] if options.claims else ["tiny", "base"])

@@ -240,7 +240,8 @@ def test_a_model_without_a_table_that_it_tells_is_explained_and_its_cost_not_mea
     found = audited(tiny_models.build("canine"), ByT5Tokenizer(), ["the film " * 6])
     assert found.passed
     assert found.cost == (
-        "CanineForSequenceClassification has no get_input_embeddings() that tells its table of input ids"
+        "CanineForSequenceClassification has no get_input_embeddings() that tells its table of input ids, so it has no "
+        "gradient by a token"
     )
     assert f"cost      not measured: {found.cost}" in printed(found)
     values = found.to_dict()

@@ -341,7 +341,7 @@ def test_nothing_here_needs_torch(tmp_path: Path) -> None:
     write_run(run, [Record("1", (consistent(explanation("a good text")),))])
     program = (
         "import sys; from textlrp.export import formats; from textlrp.data.records import read_run\n"
-        "for to in exports.FORMATS: exports.export(read_run(sys.argv[1]), to, sys.argv[2] + to)\n"
+        "for to in formats.FORMATS: formats.export(read_run(sys.argv[1]), to, sys.argv[2] + to)\n"
         "assert 'torch' not in sys.modules and 'spacy' not in sys.modules"
     )
     subprocess.run([*STRICT, "-c", program, str(run), f"{tmp_path}/"], check=True, timeout=60)

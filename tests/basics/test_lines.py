@@ -16,7 +16,7 @@ from strict_python import STRICT
 
 from textlrp.basics.lines import Lines, read_lines
 from textlrp.errors import FileError, InputError, LRPError
-from textlrp.evaluate.log import RESULTS, Log
+from textlrp.evaluate.run_folder import RESULTS, Log
 
 FULL = Path("/dev/full")
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0

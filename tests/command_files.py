@@ -10,7 +10,7 @@ from consistent_explanations import consistent
 from example_records import record
 
 from textlrp.data.records import write_run
-from textlrp.report.data import read_report
+from textlrp.report.reading import read_report
 from textlrp.report.writing import write_report
 
 TEXT = "the film is never dull"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from textlrp import Span
-from textlrp.report.data import Sent, SentDocument
+from textlrp.report.reading import SentDocument, SentReport
 
 
 def document(identity: str, text: str, pair: str | None = None, predicted: str = "NEG", **changes: Any) -> SentDocument:
@@ -16,8 +16,8 @@ def document(identity: str, text: str, pair: str | None = None, predicted: str =
     return SentDocument(identity, text, pair, values["label"], predicted, values["words"], values["target"])
 
 
-def sent(*documents: SentDocument, labels: tuple[str, ...] = ("NEG", "POS")) -> Sent:
-    return Sent("5e" * 32, "tiny", labels, {each.id: each for each in documents})
+def sent(*documents: SentDocument, labels: tuple[str, ...] = ("NEG", "POS")) -> SentReport:
+    return SentReport("5e" * 32, "tiny", labels, {each.id: each for each in documents})
 
 
 REPORT = sent(

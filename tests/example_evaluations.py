@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from textlrp.evaluate.log import Plan, Result
+from textlrp.evaluate.run_folder import EvaluationPlan, Result
 
 METHODS = ("one", "two")
 
 
-def plan(**changes: Any) -> Plan:
+def plan(**changes: Any) -> EvaluationPlan:
     """A plan of two methods, one model and one corpus of four documents."""
     model = {"name": "tiny", "built_in": False, "architecture": "Bert", "parameters": 12, "labels": 2}
     corpus = {"name": "notes", "fingerprint": "c" * 64, "documents": 4, "labeled": 4, "marked": 4}
@@ -27,7 +27,7 @@ def plan(**changes: Any) -> Plan:
         "versions": {"textlrp": "0.1.0", "torch": "2.13.0"},
         "machine": {"device": "cpu", "threads": 2},
     }
-    return Plan(**{**values, **changes})
+    return EvaluationPlan(**{**values, **changes})
 
 
 def faithful(area: float, **changes: Any) -> dict[str, Any]:

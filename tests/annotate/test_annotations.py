@@ -11,7 +11,7 @@ from example_annotations import REPORT, line, mark, sent, written
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from textlrp.annotate.annotations import Annotation, Mark, read_annotations
+from textlrp.annotate.annotations import Annotation, Rationale, read_annotations
 from textlrp.errors import InputError
 
 
@@ -29,7 +29,7 @@ def test_a_download_is_read(tmp_path: Path) -> None:
             "unsure",
             None,
             "?",
-            (Mark("text", 0, 3, "Not"), Mark("text", 9, 10, "😀")),
+            (Rationale("text", 0, 3, "Not"), Rationale("text", 9, 10, "😀")),
             True,
             noon,
             f"'{path}', line 2",
@@ -40,7 +40,7 @@ def test_a_download_is_read(tmp_path: Path) -> None:
             "agree",
             "POS",
             "",
-            (Mark("text", 0, 3, "yes"), Mark("text_pair", 0, 2, "no")),
+            (Rationale("text", 0, 3, "yes"), Rationale("text_pair", 0, 2, "no")),
             False,
             noon,
             f"'{path}', line 1",

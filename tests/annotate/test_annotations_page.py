@@ -16,20 +16,21 @@ from textlrp import Span
 from textlrp.annotate.annotations import Annotation, read_annotations
 from textlrp.annotate.comparison import compare
 from textlrp.annotate.page import page
+from textlrp.basics.characters import encodable
 from textlrp.render.format import shown
-from textlrp.report.data import Sent, whole
+from textlrp.report.reading import SentReport
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-def html(path: Path, report: Sent, *downloads: list[str]) -> str:
+def html(path: Path, report: SentReport, *downloads: list[str]) -> str:
     files = [written(path / f"{number}.jsonl", *lines) for number, lines in enumerate(downloads)]
     found: tuple[Annotation, ...] = read_annotations(files, report)
     return page(found, report, compare(found, report))
 
 
-def saved(path: Path, report: Sent, *downloads: list[str]) -> Path:
+def saved(path: Path, report: SentReport, *downloads: list[str]) -> Path:
     place = path / "side.html"
     place.write_text(html(path, report, *downloads), encoding="utf-8")
     return place
@@ -80,8 +81,8 @@ def test_everyone_has_the_text_and_the_marks_of_their_own(browser: Browser, tmp_
         assert seen.nothing
 
 
-def hostile_report() -> tuple[Sent, list[list[str]]]:
-    strings = [text for text in dict.fromkeys(map(whole, STRINGS)) if text.strip()]
+def hostile_report() -> tuple[SentReport, list[list[str]]]:
+    strings = [text for text in dict.fromkeys(map(encodable, STRINGS)) if text.strip()]
     documents, lines = [], []
     for i, text in enumerate(strings):
         words = (Span(0, len(text), text, 1.0),)

@@ -23,11 +23,11 @@ from textlrp.annotate.table import render
 from textlrp.commands.annotations import compare as command
 from textlrp.data.records import Record
 from textlrp.errors import InputError
-from textlrp.report.data import Sent, read_report
+from textlrp.report.reading import SentReport, read_report
 from textlrp.report.writing import write_report
 
 
-def compared(tmp_path: Path, *downloads: list[str], report: Sent = REVIEWS) -> Comparison:
+def compared(tmp_path: Path, *downloads: list[str], report: SentReport = REVIEWS) -> Comparison:
     files = [written(tmp_path / f"{number}.jsonl", *lines) for number, lines in enumerate(downloads)]
     return compare(read_annotations(files, report), report)
 

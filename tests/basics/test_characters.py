@@ -25,9 +25,9 @@ from textlrp.annotate import table as comparison_table
 from textlrp.annotate.annotations import read_annotations
 from textlrp.annotate.comparison import compare
 from textlrp.basics.characters import Printable, printable
-from textlrp.check.audit import Audit, Document, Preset
+from textlrp.check.audit import Audit, AuditedText, Preset
+from textlrp.check.checks import Check
 from textlrp.check.table import AuditView
-from textlrp.check.trials import Check
 from textlrp.cli import main
 from textlrp.evaluate import table as evaluation_table
 from textlrp.evaluate.summary import summarize
@@ -247,7 +247,7 @@ def test_an_audit_shows_nothing_unseen() -> None:
     books = Ledger({"tokens": 1.0}, 1.0)
     found = Audit(
         *(EVIL, EVIL, EVIL, EVIL, 12, 2, EVIL, "cpu", EVIL, {"textlrp": EVIL, "platform": EVIL}),
-        (Document(EVIL, 3, None),),
+        (AuditedText(EVIL, 3, None),),
         (Preset(EVIL, ((EVIL, EVIL, 3),), (books,)),),
         (Check("ledger balance", False, 1.0, 0.5, EVIL),),
         EVIL,

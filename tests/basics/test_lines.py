@@ -16,7 +16,7 @@ from strict_python import STRICT
 
 from textlrp.basics.lines import Lines, read_lines
 from textlrp.errors import FileError, InputError, LRPError
-from textlrp.evaluate.log import RESULTS, Log
+from textlrp.evaluate.run_folder import RESULTS, Log
 
 FULL = Path("/dev/full")
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -197,5 +197,5 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_neither_needs_torch() -> None:
-    code = "import sys, textlrp.basics.lines, textlrp.evaluate.log; sys.exit('torch' in sys.modules)"
+    code = "import sys, textlrp.basics.lines, textlrp.evaluate.run_folder; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from transformers import ByT5Tokenizer
 
 from textlrp.check.audit import TEXTS, Audit, audit
+from textlrp.check.checks import FORWARD_LIMITS, Check
 from textlrp.check.cost import Cost
 from textlrp.check.table import AuditView
-from textlrp.check.trials import FORWARD_LIMITS, Check
 from textlrp.cli import main
 from textlrp.errors import InputError, UnbalancedLedgerError
 from textlrp.explain.classifier import Classifier

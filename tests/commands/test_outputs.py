@@ -18,7 +18,7 @@ from strict_python import STRICT
 from textlrp.cli import main
 from textlrp.commands.outputs import RULE
 from textlrp.errors import InputError
-from textlrp.evaluate.log import RESULTS, RUN
+from textlrp.evaluate.run_folder import RESULTS, RUN
 from textlrp.export import formats
 from textlrp.report.writing import write_report
 

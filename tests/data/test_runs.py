@@ -24,7 +24,7 @@ from textlrp.data.records import Failure, Record, iterate_run, read_kept, read_r
 from textlrp.data.runs import Origin, Run
 from textlrp.errors import InputError, LRPError
 from textlrp.explain.explainer import Explainer
-from textlrp.report.data import read_report
+from textlrp.report.reading import read_report
 from textlrp.report.writing import write_report
 
 KILLS = Path(__file__).parents[1] / "reliability" / "kills.py"

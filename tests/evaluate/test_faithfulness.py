@@ -14,8 +14,8 @@ from bag_of_words import WEIGHTS, explainer, scored
 from textlrp import Explainer, Explanation, Span
 from textlrp.data import corpora
 from textlrp.errors import InputError
-from textlrp.evaluate.curves import Curve
-from textlrp.evaluate.faithfulness import MEASURES, Faithfulness, Unit, assess, perturbed, units
+from textlrp.evaluate.faithfulness import MEASURES, Faithfulness, TextUnit, assess, perturbed, units
+from textlrp.evaluate.faithfulness_measures import PerturbationCurve
 from textlrp.results.attribution import Attribution
 
 TEXT = "great film bad moving"  # 3 + 0 - 2 + 1
@@ -35,8 +35,8 @@ def test_the_right_scores_of_a_bag_of_words(kind: str) -> None:
     found = assess(bag, scored(bag, TEXT, WEIGHTS), perturb=kind)
     shares = (0.0, 0.25, 0.5, 0.75, 1.0)
     most, least = (2.0, -1.0, -2.0, -2.0, 0.0), (2.0, 4.0, 4.0, 3.0, 0.0)
-    assert found.morf == Curve(shares, approx(most), approx(tuple(map(sigmoid, most))))
-    assert found.lerf == Curve(shares, approx(least), approx(tuple(map(sigmoid, least))))
+    assert found.morf == PerturbationCurve(shares, approx(most), approx(tuple(map(sigmoid, most))))
+    assert found.lerf == PerturbationCurve(shares, approx(least), approx(tuple(map(sigmoid, least))))
     assert found.area == approx((5 + 6 + 5) / 4)
     chances = [sigmoid(4) - sigmoid(-1) + sigmoid(4) - sigmoid(-2) + sigmoid(3) - sigmoid(-2)]
     assert found.area_probability == approx(chances[0] / 4)
@@ -129,10 +129,10 @@ def test_words_are_perturbed_whole() -> None:
     bag = explainer()
     scores = scored(bag, "never wonderful, bad!", [1.0, 0.5, 0.25, 2.0, -3.0, 0.125])
     assert [span.piece for span in scores.tokens][1:-1] == ["never", "wonder", "##ful", ",", "bad", "!"]
-    words = [Unit(frozenset(tokens), score) for tokens, score in (([1], 1), ([2, 3], 0.75), ([4], 2), ([5], -3))]
-    assert units(scores, "word") == (*words, Unit(frozenset([6]), 0.125))
+    words = [TextUnit(frozenset(tokens), score) for tokens, score in (([1], 1), ([2, 3], 0.75), ([4], 2), ([5], -3))]
+    assert units(scores, "word") == (*words, TextUnit(frozenset([6]), 0.125))
     assert len(units(scores)) == 6
-    assert units(scores, "sentence") == (Unit(frozenset(range(1, 7)), approx(0.875)),)
+    assert units(scores, "sentence") == (TextUnit(frozenset(range(1, 7)), approx(0.875)),)
     found = assess(bag, scores, by="word")
     assert (found.by, found.units, len(found.lerf.shares)) == ("word", 5, 6)
     with pytest.raises(InputError, match="token, word, sentence, not by 'letter'"):

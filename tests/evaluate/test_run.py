@@ -23,8 +23,8 @@ from textlrp.data.short_names import method_names, short_names
 from textlrp.errors import InputError, ModelError
 from textlrp.evaluate import baselines, faithfulness
 from textlrp.evaluate import run as evaluation
-from textlrp.evaluate.log import RESULTS, RUN, Result, read
 from textlrp.evaluate.measures import plausibility
+from textlrp.evaluate.run_folder import RESULTS, RUN, Result, read
 from textlrp.results.attribution import Attribution
 
 WORDS = "a the film plot is and wonderful moving never dull bad no great".split()

@@ -19,10 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strict_python import STRICT
 
+from textlrp.basics.characters import encodable
 from textlrp.data.records import Record
 from textlrp.errors import InputError
 from textlrp.export import formats
-from textlrp.export.marks import Selection, entries, graphemes, label, pieces, select, sound, utf16
+from textlrp.export.marks import Selection, entries, graphemes, label, select, tokenize, utf16
 from textlrp.export.tables import COLUMNS
 from textlrp.results.spans import Span
 
@@ -161,7 +162,7 @@ def test_prodigy_has_marks_on_token_boundaries(text: str, selection: Selection) 
     records = [record(text)]
     (task,) = lines(formats.export(records, "prodigy", by=selection.by, threshold=selection.threshold))
     jsonschema.validate(task, PRODIGY)
-    assert "".join(token["text"] + " " * token["ws"] for token in task["tokens"]) == task["text"] == sound(text)
+    assert "".join(token["text"] + " " * token["ws"] for token in task["tokens"]) == task["text"] == encodable(text)
     assert [token["id"] for token in task["tokens"]] == list(range(len(task["tokens"])))
     for token in task["tokens"]:
         assert task["text"][token["start"] : token["end"]] == token["text"] != ""
@@ -221,7 +222,7 @@ def test_a_pair_is_two_lines_and_each_target_its_own(to: str) -> None:
 
 
 def test_pieces_of_a_tricky_text() -> None:
-    assert [TRICKY[p.start : p.end] + " " * p.space for p in pieces(TRICKY, ())] == [
+    assert [TRICKY[p.start : p.end] + " " * p.space for p in tokenize(TRICKY, ())] == [
         "A",
         "👩🏽‍🚒 ",
         "co\u0301te\u0301 ",
@@ -262,13 +263,13 @@ def test_csv_and_parquet_round_trip(text: str, by: str) -> None:
     rows = list(csv.DictReader(io.StringIO(written, newline="")))
     units = e.units(by)
     assert [(row["text"], int(row["start"]), float(row["relevance"])) for row in rows] == [
-        (sound(span.text), span.start, span.relevance) for span in units
+        (encodable(span.text), span.start, span.relevance) for span in units
     ]
     from textlrp.export.tables import parquet as to_parquet
 
     table = parquet.read_table(io.BytesIO(to_parquet([Record("1", (e,))], by)))
     assert table.column_names == list(COLUMNS)
-    assert table.column("text").to_pylist() == [sound(span.text) for span in units]
+    assert table.column("text").to_pylist() == [encodable(span.text) for span in units]
     assert table.column("relevance").to_pylist() == [span.relevance for span in units]
     assert table.column("contrast").to_pylist() == [None] * len(units)
 

@@ -15,11 +15,12 @@ from example_selections import SELECTIONS
 from hostile_strings import STRINGS
 from hypothesis import given, settings
 
+from textlrp.basics.characters import encodable
 from textlrp.data.records import Record
 from textlrp.export import formats
 from textlrp.export.brat import brat, fragment
 from textlrp.export.label_studio import label_studio
-from textlrp.export.marks import Selection, entries, select, sound
+from textlrp.export.marks import Selection, entries, select
 from textlrp.export.spacy import displacy, doc_bin
 from textlrp.results.spans import Span
 
@@ -153,7 +154,7 @@ def test_spacy_reads_the_marks(text: str, selection: Selection) -> None:
     (entry,) = entries(records, selection)
     vocabulary = spacy.vocab.Vocab()
     (document,) = spacy.tokens.DocBin().from_bytes(doc_bin(records, selection)).get_docs(vocabulary)
-    assert document.text == sound(text)
+    assert document.text == encodable(text)
     expected = [(m.start, m.end, m.text, m.label) for m in entry.marks]
     for spans in (document.ents, document.spans["sc"]):
         assert [(s.start_char, s.end_char, s.text, s.label_) for s in spans] == expected
@@ -213,7 +214,7 @@ def test_brat_reads_the_marks(text: str, selection: Selection) -> None:
     assert types == ["for_POS", "against_POS", "for_NEG", "against_NEG"]
     found, notes = read_annotations(files["1.txt"], files["1.ann"], types)
     marks = [mark for each in both.explanations for mark in select(each, selection)]
-    assert files["1.txt"] == sound(text)
+    assert files["1.txt"] == encodable(text)
     assert len(found) == len(marks) == len(notes)
     for annotation, mark in zip(found, marks, strict=True):
         assert annotation.type == mark.label.replace(" ", "_")
@@ -242,7 +243,7 @@ def test_brat_names_are_safe_and_different(tmp_path: Path) -> None:
     ids += [text for text in dict.fromkeys(STRINGS) if text not in ids]
     formats.export([record("a text", identity=identity) for identity in ids], "brat", tmp_path / "out")
     index = json.loads((tmp_path / "out" / "documents.json").read_text(encoding="utf-8"))
-    assert [entry["id"] for entry in index.values()] == [sound(identity) for identity in ids]
+    assert [entry["id"] for entry in index.values()] == [encodable(identity) for identity in ids]
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,70}", name) for name in index)
     assert len({name.lower() for name in index}) == len(ids)
     assert not {"con", "nul"} & set(index)
@@ -256,6 +257,6 @@ def test_brat_types_are_plain_and_different() -> None:
     names = [*HOSTILE_LABELS[:30], "ü b", "u b", "POS", "pos"]
     files = brat([hostile(name, "text") for name in names], Selection())
     types = read_types(files["annotation.conf"])
-    assert len(types) == len(set(types)) == 2 * len(dict.fromkeys(sound(name) for name in names))
+    assert len(types) == len(set(types)) == 2 * len(dict.fromkeys(encodable(name) for name in names))
     labels = files["visual.conf"].partition("[drawing]")[0].splitlines()[1:]
     assert [line.partition(" | ")[0] for line in labels] == types

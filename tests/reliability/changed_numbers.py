@@ -30,7 +30,7 @@ from textlrp import Explainer, Explanation
 from textlrp.data.records import Failure, Record, read_run, write_run
 from textlrp.data.runs import Origin, Run
 from textlrp.errors import InputError
-from textlrp.report.data import read_report
+from textlrp.report.reading import read_report
 from textlrp.report.writing import write_report
 
 REVIEWS = (

@@ -81,7 +81,7 @@ def write_sources(folder: Path) -> None:
 
     from textlrp import Explainer, Rules
     from textlrp.data.records import Record, write_run
-    from textlrp.report.data import read_report
+    from textlrp.report.reading import read_report
     from textlrp.report.writing import write_report
 
     header = ("text", "label")

@@ -31,7 +31,7 @@ import transformers  # noqa: F401  (loaded once, before processes are forked)
 from textlrp.basics.lines import read_lines
 from textlrp.cli import main as main_command
 from textlrp.data.records import Failure, Record, read_kept
-from textlrp.report.data import read_report
+from textlrp.report.reading import read_report
 
 WORDS = "the film plot is wonderful moving never dull bad no great slow honest scene actor story".split()
 LIMIT = "40"  # ids that are read at once: some documents are longer, and are not explained

@@ -19,7 +19,7 @@ from example_reports import consistent_reviews, explanation, reviews
 from textlrp.commands.report import report
 from textlrp.data.records import Failure, Record, read_run, write_run
 from textlrp.errors import InputError
-from textlrp.report.data import read_report
+from textlrp.report.reading import read_report
 from textlrp.report.writing import write_report
 
 

@@ -12,9 +12,11 @@ from example_reports import explanation, reviews, sure
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from textlrp.basics.characters import encodable
 from textlrp.data.records import Record
 from textlrp.errors import InputError
-from textlrp.report.data import build, dump, pages_of, read_report, whole
+from textlrp.report.data import build, dump, pages_of
+from textlrp.report.reading import read_report
 from textlrp.report.writing import write_report
 from textlrp.results.explanation import Explanation
 from textlrp.results.spans import Span
@@ -161,10 +163,10 @@ def test_any_text_comes_back(text: str, identity: str, label: str | None, releva
     with tempfile.TemporaryDirectory() as folder:
         (path,) = write_report([Record(identity, (e,), label)], Path(folder) / "report.html", title=text)
         sent = read_report(path)
-    document = sent.documents[whole(identity)]
-    assert document.text == whole(text)
-    assert document.label == (None if label is None else whole(label))
-    assert "".join(word.text for word in document.words) == whole(text)
+    document = sent.documents[encodable(identity)]
+    assert document.text == encodable(text)
+    assert document.label == (None if label is None else encodable(label))
+    assert "".join(word.text for word in document.words) == encodable(text)
     strongest = max((abs(word.relevance) for word in e.words), default=0.0)
     for found, made in zip(document.words, e.words, strict=True):
         assert (found.start, found.end) == (made.start, made.end)

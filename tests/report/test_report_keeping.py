@@ -13,7 +13,7 @@ from example_reports import explanation, reviews
 from report_marking import article, call_me, download, expect_marks, press, select
 
 from textlrp.data.records import Record
-from textlrp.report.data import read_report
+from textlrp.report.reading import read_report
 from textlrp.report.writing import write_report
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from browser import complaints, opened, scrolls_sideways
 from example_reports import reviews
 from report_marking import article, call_me, download, expect_marks, press, select
 
-from textlrp.report.data import read_report
+from textlrp.report.reading import read_report
 from textlrp.report.writing import write_report
 
 if TYPE_CHECKING:

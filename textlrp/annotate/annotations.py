@@ -16,7 +16,7 @@ from textlrp.results.saved import is_format
 from textlrp.results.spans import TEXT, TEXT_PAIR
 
 if TYPE_CHECKING:
-    from textlrp.report.data import Sent, SentDocument
+    from textlrp.report.reading import SentDocument, SentReport
 
 _KIND, _FORMAT = "annotation", 1
 _START = b'{"textlrp"'
@@ -28,7 +28,7 @@ VERDICTS = (AGREE, DISAGREE, UNSURE)
 
 
 @dataclass(frozen=True, order=True)
-class Mark:
+class Rationale:
     """Words that an annotator marked as a reason.
 
     Attributes:
@@ -64,7 +64,7 @@ class Annotation:
     verdict: str | None
     label: str | None
     comment: str
-    rationales: tuple[Mark, ...]
+    rationales: tuple[Rationale, ...]
     blind: bool
     changed: datetime
     place: str
@@ -88,7 +88,7 @@ class Annotation:
         return others[0] if self.verdict == DISAGREE and len(others) == 1 else None
 
 
-def read_annotations(files: Iterable[str | Path], report: Sent) -> tuple[Annotation, ...]:
+def read_annotations(files: Iterable[str | Path], report: SentReport) -> tuple[Annotation, ...]:
     """Read downloads, and check that they belong to a report.
 
     Where a file has several lines of one annotator and document, the one changed last counts; lines in which everything
@@ -96,7 +96,7 @@ def read_annotations(files: Iterable[str | Path], report: Sent) -> tuple[Annotat
 
     Args:
         files: one or more downloads, JSON lines.
-        report: the report that they were made in (:func:`textlrp.report.data.read_report`).
+        report: the report that they were made in (:func:`textlrp.report.reading.read_report`).
 
     Returns:
         The annotations, at least one: by annotator, in the order of the files, and by document in the report's order.
@@ -130,7 +130,7 @@ def _said(annotation: Annotation) -> Annotation:
     return replace(annotation, changed=datetime.min, place="")
 
 
-def _read_file(path: Path, report: Sent) -> dict[tuple[str, str], Annotation]:
+def _read_file(path: Path, report: SentReport) -> dict[tuple[str, str], Annotation]:
     name = repr(str(path))
     try:
         readable.check(path)
@@ -158,7 +158,7 @@ def _read_file(path: Path, report: Sent) -> dict[tuple[str, str], Annotation]:
     return latest
 
 
-def _annotation(values: Any, report: Sent, stem: str, place: str) -> Annotation:
+def _annotation(values: Any, report: SentReport, stem: str, place: str) -> Annotation:
     if not isinstance(values, dict) or values.get("textlrp") != _KIND:
         raise InputError(f"{place} is no annotation: a line of the report's download was expected")
     if not is_format(values.get("format"), _FORMAT):
@@ -198,7 +198,7 @@ def _annotation(values: Any, report: Sent, stem: str, place: str) -> Annotation:
     )
 
 
-def _marks(values: Any, document: SentDocument, place: str) -> tuple[Mark, ...]:
+def _marks(values: Any, document: SentDocument, place: str) -> tuple[Rationale, ...]:
     if not isinstance(values, list) or not all(isinstance(each, dict) for each in values):
         raise InputError(f"{place} has {_shown(values)} for 'rationales': it can be a list of objects")
     marks = sorted(_mark(each, document, place) for each in values)
@@ -211,7 +211,7 @@ def _marks(values: Any, document: SentDocument, place: str) -> tuple[Mark, ...]:
     return tuple(marks)
 
 
-def _mark(values: Mapping[str, Any], document: SentDocument, place: str) -> Mark:
+def _mark(values: Mapping[str, Any], document: SentDocument, place: str) -> Rationale:
     source, start, end, written = (values.get(key) for key in ("source", "start", "end", "text"))
     texts = {TEXT: document.text, TEXT_PAIR: document.text_pair}
     text = texts.get(source) if isinstance(source, str) else None
@@ -227,7 +227,7 @@ def _mark(values: Mapping[str, Any], document: SentDocument, place: str) -> Mark
             f"{place} has a mark on {_shown(written)}, and the report has {_shown(text[start:end])} at characters "
             f"{start} to {end}: it was made in another version of the text"
         )
-    return Mark(str(source), start, end, text[start:end])
+    return Rationale(str(source), start, end, text[start:end])
 
 
 def _string(values: Mapping[str, Any], key: str, place: str) -> str:

@@ -18,7 +18,7 @@ from textlrp.basics.files import write_whole
 from textlrp.evaluate import agreement
 
 if TYPE_CHECKING:
-    from textlrp.report.data import Sent
+    from textlrp.report.reading import SentReport
 
 _FORMAT = 1
 
@@ -163,7 +163,7 @@ class Comparison:
         return written
 
 
-def compare(annotations: Iterable[Annotation], report: Sent) -> Comparison:
+def compare(annotations: Iterable[Annotation], report: SentReport) -> Comparison:
     """Set annotators against each other, and the model against them.
 
     Words are marked if any of their characters is; what an annotator marked is compared with as many words of the
@@ -226,7 +226,7 @@ def compare(annotations: Iterable[Annotation], report: Sent) -> Comparison:
     return dataclasses.replace(comparison, notes=tuple(_notes(comparison)))
 
 
-def _annotator(name: str, listed: Iterable[Annotation], right: Mapping[str, str], report: Sent) -> Annotator:
+def _annotator(name: str, listed: Iterable[Annotation], right: Mapping[str, str], report: SentReport) -> Annotator:
     own = [each for each in listed if each.annotator == name]
 
     def counted(some: Iterable[Annotation]) -> dict[str, int]:

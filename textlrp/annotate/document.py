@@ -14,7 +14,7 @@ from textlrp.results import segmentation
 from textlrp.results.spans import TEXT, TEXT_PAIR, Span
 
 if TYPE_CHECKING:
-    from textlrp.report.data import SentDocument
+    from textlrp.report.reading import SentDocument
 
 Votes = tuple[bool, ...]
 

@@ -13,7 +13,7 @@ from textlrp.annotate.annotations import AGREE, DISAGREE, UNSURE, Annotation
 from textlrp.annotate.comparison import Comparison, DocumentRow
 from textlrp.basics.version import __version__
 from textlrp.render import html, palette
-from textlrp.report.data import Sent, SentDocument
+from textlrp.report.reading import SentDocument, SentReport
 from textlrp.results.graphemes import direction, whole_units
 from textlrp.results.spans import TEXT, TEXT_PAIR
 
@@ -22,7 +22,7 @@ _LISTED = 100  # documents that are named in the list of differences
 
 
 @dataclass(frozen=True)
-class Piece:
+class StyledText:
     """A stretch of text with its class; empty where it has none."""
 
     text: str
@@ -30,7 +30,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Column:
+class ReaderView:
     """One reader's view of a document: the model's, or an annotator's.
 
     Attributes:
@@ -48,7 +48,7 @@ class Column:
     label: str | None
     comment: str
     blind: bool | None
-    passages: tuple[tuple[Piece, ...], ...]
+    passages: tuple[tuple[StyledText, ...], ...]
     marked: bool
 
 
@@ -59,10 +59,10 @@ class Shown:
     number: int
     document: SentDocument
     row: DocumentRow
-    columns: tuple[Column, ...]
+    columns: tuple[ReaderView, ...]
 
 
-def page(annotations: Iterable[Annotation], report: Sent, found: Comparison) -> str:
+def page(annotations: Iterable[Annotation], report: SentReport, found: Comparison) -> str:
     """Return a whole page; nothing in it comes from outside, and it runs no script.
 
     Args:
@@ -118,16 +118,16 @@ def _counted(count: int) -> str:
     return f"{count:,} document{'' if count == 1 else 's'}"
 
 
-def _columns(document: SentDocument, annotations: Sequence[Annotation]) -> tuple[Column, ...]:
+def _columns(document: SentDocument, annotations: Sequence[Annotation]) -> tuple[ReaderView, ...]:
     texts = [(TEXT, document.text)] + ([(TEXT_PAIR, document.text_pair)] if document.text_pair is not None else [])
     strongest = max((abs(word.relevance) for word in document.words), default=0.0)
     said = f"says {document.predicted}"
     colored = tuple(_colored(document, source, text, strongest) for source, text in texts)
-    columns = [Column("", said, None, "", None, colored, True)]
+    columns = [ReaderView("", said, None, "", None, colored, True)]
     for each in annotations:
         underlined = tuple(_underlined(each, source, text) for source, text in texts)
         columns.append(
-            Column(
+            ReaderView(
                 each.annotator,
                 _VERDICTS[each.verdict],
                 each.label,
@@ -140,7 +140,7 @@ def _columns(document: SentDocument, annotations: Sequence[Annotation]) -> tuple
     return tuple(columns)
 
 
-def _colored(document: SentDocument, source: str, text: str, strongest: float) -> tuple[Piece, ...]:
+def _colored(document: SentDocument, source: str, text: str, strongest: float) -> tuple[StyledText, ...]:
     words = tuple(word for word in document.words if word.source == source)
     ranges = [
         (span.start, span.end, palette.css_class(span.relevance / strongest) if strongest else "")
@@ -151,24 +151,24 @@ def _colored(document: SentDocument, source: str, text: str, strongest: float) -
     return _pieces(text, [*unread, *ranges, *([(end, len(text), "unread")] if end < len(text) else [])])
 
 
-def _underlined(annotation: Annotation, source: str, text: str) -> tuple[Piece, ...]:
+def _underlined(annotation: Annotation, source: str, text: str) -> tuple[StyledText, ...]:
     return _pieces(text, [(m.start, m.end, "marked") for m in annotation.rationales if m.source == source])
 
 
-def _pieces(text: str, ranges: Iterable[tuple[int, int, str]]) -> tuple[Piece, ...]:
+def _pieces(text: str, ranges: Iterable[tuple[int, int, str]]) -> tuple[StyledText, ...]:
     """Cut a text at ranges in reading order; neighbors without a class are one piece."""
-    found: list[Piece] = []
+    found: list[StyledText] = []
     at = plain = 0
     for start, end, css in ranges:
         start = max(start, at)
         if not css or start >= end:
             continue
         if start > plain:
-            found.append(Piece(text[plain:start]))
-        found.append(Piece(text[start:end], css))
+            found.append(StyledText(text[plain:start]))
+        found.append(StyledText(text[start:end], css))
         at = plain = end
     if plain < len(text):
-        found.append(Piece(text[plain:]))
+        found.append(StyledText(text[plain:]))
     return tuple(found)
 
 

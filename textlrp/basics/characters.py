@@ -17,6 +17,7 @@ the text as it is.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cache
@@ -40,6 +41,13 @@ _NEEDED = {
     **dict.fromkeys("\U0001bca0\U0001bca1\U0001bca2\U0001bca3", r"[\p{Dupl}--\p{Cf}]"),
     **{chr(code): r"[\U0001d100-\U0001d1ff--\p{Cf}]" for code in range(0x1D173, 0x1D17B)},
 }
+
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+
+
+def encodable(text: str) -> str:
+    """Return a text that UTF-8 can hold, as long as before: halves of surrogate pairs become U+FFFD."""
+    return _HALF_PAIR.sub("\ufffd", text)
 
 
 def printable(text: str, keep: str = "") -> str:

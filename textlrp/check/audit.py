@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from textlrp.basics import options
 from textlrp.basics.files import write_whole
+from textlrp.check.checks import Check, Trial, TrialFailure
 from textlrp.check.cost import Cost
-from textlrp.check.trials import Check, Failure, Trial
 from textlrp.errors import InputError
 from textlrp.explain.explainer import Explainer
 from textlrp.results.ledger import RESIDUE, Ledger
@@ -36,7 +36,7 @@ TEXTS = (
 
 
 @dataclass(frozen=True)
-class Document:
+class AuditedText:
     """A text, and how much of it the model reads.
 
     Attributes:
@@ -112,7 +112,7 @@ class Audit:
     device: str
     dtype: str
     versions: Mapping[str, str]
-    documents: tuple[Document, ...]
+    documents: tuple[AuditedText, ...]
     presets: tuple[Preset, ...]
     checks: tuple[Check, ...]
     cost: Cost | str
@@ -202,18 +202,18 @@ def audit(
     )
 
 
-def _document(text: str, read: Encoding | Failure) -> Document:
-    if isinstance(read, Failure):
-        return Document(text, None, None)
-    return Document(text, len(read.input_ids), read.truncated[0])
+def _document(text: str, read: Encoding | TrialFailure) -> AuditedText:
+    if isinstance(read, TrialFailure):
+        return AuditedText(text, None, None)
+    return AuditedText(text, len(read.input_ids), read.truncated[0])
 
 
 def _preset(trial: Trial, name: str) -> Preset:
     met: dict[tuple[str, str], int] = {}
     ledgers: list[Ledger | None] = []
     for found in trial.found[name]:
-        ledgers.append(None if isinstance(found, Failure) else found.ledgers[0])
-        for key, count in {} if isinstance(found, Failure) else found.met.items():
+        ledgers.append(None if isinstance(found, TrialFailure) else found.ledgers[0])
+        for key, count in {} if isinstance(found, TrialFailure) else found.met.items():
             met[key] = max(count, met.get(key, 0))
     return Preset(name, tuple((*key, count) for key, count in sorted(met.items())), tuple(ledgers))
 

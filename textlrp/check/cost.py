@@ -44,7 +44,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Run:
+class CandidateCost:
     """What one candidate took.
 
     Attributes:
@@ -80,9 +80,9 @@ class Cost:
     sequence: int
     repeats: int
     threads: int
-    runs: tuple[Run, ...]
+    runs: tuple[CandidateCost, ...]
 
-    def __getitem__(self, name: str) -> Run:
+    def __getitem__(self, name: str) -> CandidateCost:
         return next(run for run in self.runs if run.name == name)
 
     def to_dict(self) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def _measured(
         return Spread.of([mine / theirs for mine, theirs in zip(seconds[name], seconds[to], strict=True)])
 
     runs = tuple(
-        Run(
+        CandidateCost(
             name,
             Spread.of(seconds[name]),
             ratio(name, GRADIENT),

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from textlrp.basics.characters import printable
 from textlrp.check.audit import Audit
-from textlrp.check.cost import FORWARD, GRADIENT, Cost, Run
-from textlrp.check.trials import Check
+from textlrp.check.checks import Check
+from textlrp.check.cost import FORWARD, GRADIENT, CandidateCost, Cost
 from textlrp.render.format import named, signed
 from textlrp.results.ledger import HEADINGS, RESIDUE, Ledger
 
@@ -154,7 +154,7 @@ def cost_lines(cost: Cost | str, title: str = "cost") -> Iterator[Text]:
     yield Text(f"{what}, medians of {_count(cost.repeats, 'repeat')}, ratios to {GRADIENT}", style="dim")
 
 
-def _cost_row(run: Run) -> list[str]:
+def _cost_row(run: CandidateCost) -> list[str]:
     ratio = run.to_gradient
     quartiles = "" if run.name == GRADIENT else f"{ratio.low:.2f} to {ratio.high:.2f}"
     share = "" if run.saved_to_gradient is None or run.name == FORWARD else f"{run.saved_to_gradient:.2f}"

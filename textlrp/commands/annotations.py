@@ -31,7 +31,7 @@ def compare(files: tuple[Path, ...], report: Path, form: str, output: Path | Non
     from textlrp.annotate.annotations import read_annotations
     from textlrp.annotate.table import render
     from textlrp.basics.files import write_whole
-    from textlrp.report.data import read_report
+    from textlrp.report.reading import read_report
 
     outputs = [Output("-o", output)] if output is not None else []
     check_outputs(outputs, [*files, *report_files(report)], force=force)

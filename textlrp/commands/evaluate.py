@@ -11,7 +11,7 @@ import click
 from textlrp.commands.outputs import Output, check_outputs
 from textlrp.commands.shared import device_option, echo_json, load, rules_file, show, trust_option, writes
 from textlrp.errors import InputError
-from textlrp.evaluate.log import RESULTS, RUN
+from textlrp.evaluate.run_folder import RESULTS, RUN
 
 _EPILOG = """A corpus is the name of a bundled one, or a file, folder or data set as "textlrp report" takes them, with
 :SPLIT behind it where it has several. A method is a preset of rules, rules:FILE.json, or one of random, attention,

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from textlrp.basics import options
 from textlrp.errors import InputError
-from textlrp.evaluate import curves as measures
-from textlrp.evaluate.curves import BINS, Curve
+from textlrp.evaluate import faithfulness_measures as measures
+from textlrp.evaluate.faithfulness_measures import BINS, PerturbationCurve
 from textlrp.results.attribution import Attribution
 from textlrp.results.explanation import Explanation
 from textlrp.results.saved import is_format
@@ -63,7 +63,7 @@ class Faithfulness:
         logit, probability: of the text as it is; probabilities are None where the model gives none (regression).
         empty_logit, empty_probability: of the text with all units perturbed.
         morf, lerf: the curves as the most relevant units are perturbed first, and as the least relevant ones are.
-        area: between the curves of the logit; more is better (:func:`textlrp.evaluate.curves.area`).
+        area: between the curves of the logit; more is better (:func:`textlrp.evaluate.faithfulness_measures.area`).
         area_probability: the same between those of the probability.
         comprehensiveness: the mean of ``p(x) - p(x without its most relevant units)``; more is better.
         sufficiency: the mean of ``p(x) - p(only its most relevant units)``; less is better.
@@ -73,7 +73,7 @@ class Faithfulness:
         leave_one_out: Kendall's tau-b of the scores with the fall of the logit as one unit alone is perturbed; more is
             better; None where one of both is the same for all units.
         left_out: of how many units that is: of a long text, a random sample.
-        infidelity: in squared logits; less is better (:func:`textlrp.evaluate.curves.infidelity`).
+        infidelity: in squared logits; less is better (:func:`textlrp.evaluate.faithfulness_measures.infidelity`).
         infidelity_scaled: at the best scale, 0 to 1; less is better; None where nothing changes the logit.
         draws: how many random sets of units infidelity is a mean over.
         forwards: how many texts the model read for it; what was known from other scores of the text is not read again.
@@ -95,8 +95,8 @@ class Faithfulness:
     probability: float | None
     empty_logit: float
     empty_probability: float | None
-    morf: Curve
-    lerf: Curve
+    morf: PerturbationCurve
+    lerf: PerturbationCurve
     area: float
     area_probability: float | None
     comprehensiveness: float | None
@@ -134,7 +134,7 @@ class Faithfulness:
         try:
             given = {key: value for key, value in values.items() if key != "format"}
             for name in ("morf", "lerf"):
-                given[name] = Curve.from_dict(given[name])
+                given[name] = PerturbationCurve.from_dict(given[name])
             for name in ("comprehensiveness_at", "sufficiency_at"):
                 given[name] = tuple(given[name])
             for each in fields(cls):
@@ -146,7 +146,7 @@ class Faithfulness:
 
 def _check_kind(name: str, value: Any, kind: str) -> None:
     """Check that a value is of the kind that its field has: text, a whole number, numbers, or None where it may be."""
-    if isinstance(value, Curve):
+    if isinstance(value, PerturbationCurve):
         for part in ("shares", "logits", "probabilities"):
             _check_kind(f"{name}.{part}", getattr(value, part), "tuple[float, ...]")
     elif isinstance(value, tuple):
@@ -159,7 +159,7 @@ def _check_kind(name: str, value: Any, kind: str) -> None:
             raise InputError(f"this is no result of faithfulness, or it was changed: {name} is {options.brief(value)}")
 
 
-class Unit(NamedTuple):
+class TextUnit(NamedTuple):
     """What is perturbed at once.
 
     Attributes:
@@ -171,7 +171,7 @@ class Unit(NamedTuple):
     relevance: float
 
 
-def units(attribution: Attribution | Explanation, by: str = "token") -> tuple[Unit, ...]:
+def units(attribution: Attribution | Explanation, by: str = "token") -> tuple[TextUnit, ...]:
     """Return what of a text can be perturbed at once, in reading order; special tokens never are.
 
     A word (or a sentence) is the tokens under it. A token that reaches over a boundary belongs to the side that has
@@ -183,7 +183,7 @@ def units(attribution: Attribution | Explanation, by: str = "token") -> tuple[Un
     stretches = attribution.units(by)
     own = [(i, span) for i, span in enumerate(attribution.tokens) if not span.special]
     if by == "token":
-        return tuple(Unit(frozenset([i]), span.relevance) for i, span in own)
+        return tuple(TextUnit(frozenset([i]), span.relevance) for i, span in own)
     under: dict[tuple[str, int], list[int]] = {}
     for source in dict.fromkeys(span.source for _, span in own):
         there = [span for span in stretches if span.source == source]
@@ -192,7 +192,7 @@ def units(attribution: Attribution | Explanation, by: str = "token") -> tuple[Un
             if span.source == source:
                 under.setdefault((source, _side(span, there, starts)), []).append(i)
     return tuple(
-        Unit(frozenset(found), math.fsum(attribution.tokens[i].relevance for i in found))
+        TextUnit(frozenset(found), math.fsum(attribution.tokens[i].relevance for i in found))
         for _, found in sorted(under.items(), key=lambda each: min(each[1]))
     )
 
@@ -339,16 +339,16 @@ def _check(attribution: Attribution | Explanation, read: Perturbed, perturb: str
         raise InputError(f"the score of {worst.piece!r} at character {worst.start} is {worst.relevance}, no number")
 
 
-def _tokens(parts: Sequence[Unit], chosen: Iterable[int]) -> frozenset[int]:
+def _tokens(parts: Sequence[TextUnit], chosen: Iterable[int]) -> frozenset[int]:
     return frozenset[int]().union(*(parts[i].tokens for i in chosen))
 
 
-def _curve(shares: tuple[float, ...], outcomes: Sequence[Outcome]) -> Curve:
+def _curve(shares: tuple[float, ...], outcomes: Sequence[Outcome]) -> PerturbationCurve:
     probabilities = tuple(each.probability for each in outcomes if each.probability is not None)
-    return Curve(shares, tuple(each.logit for each in outcomes), probabilities)
+    return PerturbationCurve(shares, tuple(each.logit for each in outcomes), probabilities)
 
 
-def _area_of_probabilities(morf: Curve, lerf: Curve) -> float | None:
+def _area_of_probabilities(morf: PerturbationCurve, lerf: PerturbationCurve) -> float | None:
     return measures.area(morf.probabilities, lerf.probabilities, morf.shares) if morf.probabilities else None
 
 

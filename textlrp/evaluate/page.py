@@ -16,7 +16,7 @@ from textlrp.basics.version import __version__
 from textlrp.evaluate import table as evaluation_table
 from textlrp.evaluate.intervals import Interval
 from textlrp.evaluate.measures import Measure
-from textlrp.evaluate.summary import SHARES, Cell, Row, Section, Summary, Table
+from textlrp.evaluate.summary import SHARES, MeasureCell, MethodRow, Section, Summary, Table
 from textlrp.render import html
 
 #: The size of a plot of curves, and the margins around its field, in pixels.
@@ -82,7 +82,7 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Entry:
+class CellText:
     """A cell of a table as text: mean, interval, difference with its own, and whether that is beyond chance.
 
     ``better`` is ``"better"`` or ``"worse"`` where the difference to the first method has a p below 0.05.
@@ -98,7 +98,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Bar:
+class IntervalBar:
     """An interval as SVG: the ends of its line, its mean, and where zero is."""
 
     low: float
@@ -112,14 +112,14 @@ class Line:
     """A row of a table: the first measure with its bar and difference, the others, the cost."""
 
     method: str
-    first: Entry
-    bar: Bar | None
-    others: tuple[Entry, ...]
+    first: CellText
+    bar: IntervalBar | None
+    others: tuple[CellText, ...]
     cost: tuple[str, str]
 
 
 @dataclass(frozen=True)
-class View:
+class PlottedTable:
     """A table with its plots, ready for the template."""
 
     key: str
@@ -137,7 +137,7 @@ class Part:
     key: str
     section: Section
     facts: str
-    views: tuple[View, ...]
+    views: tuple[PlottedTable, ...]
     failures: tuple[str, ...]
 
 
@@ -185,7 +185,7 @@ def _part(summary: Summary, number: int, section: Section) -> Part:
     return Part(str(number), section, evaluation_table.facts(section), views, failures)
 
 
-def _view(summary: Summary, section: Section, table: Table, key: str) -> View:
+def _view(summary: Summary, section: Section, table: Table, key: str) -> PlottedTable:
     measures = tuple(evaluation_table.tested(table))
     costs = {cost.method: evaluation_table.cost_cells(cost) for cost in section.costs}
     first = measures[0].key
@@ -205,14 +205,14 @@ def _view(summary: Summary, section: Section, table: Table, key: str) -> View:
     title = evaluation_table.title(table, summary.plan)
     title = title[0].upper() + title[1:]
     if not drawn:
-        return View(key, title, measures, lines, (), None)
+        return PlottedTable(key, title, measures, lines, (), None)
     down = Scale.over([value for row in drawn for value in (*row.morf, *row.lerf)], _HEIGHT - _BOTTOM, _TOP)
     reference = drawn[0] if drawn[0].method == summary.plan.methods[0] else None
     plots = tuple(_plot(row, None if row is reference else reference, down, first) for row in drawn)
-    return View(key, title, measures, lines, plots, down)
+    return PlottedTable(key, title, measures, lines, plots, down)
 
 
-def _plot(row: Row, reference: Row | None, down: Scale, measure: str) -> Plot:
+def _plot(row: MethodRow, reference: MethodRow | None, down: Scale, measure: str) -> Plot:
     across = Scale(0.0, 1.0, _LEFT, _WIDTH - _RIGHT, ())
 
     def points(values: Sequence[float]) -> list[str]:
@@ -237,21 +237,21 @@ def _plot(row: Row, reference: Row | None, down: Scale, measure: str) -> Plot:
     )
 
 
-def _bar(found: Interval | None, scale: Scale) -> Bar | None:
-    return None if found is None else Bar(scale(found.low), scale(found.high), scale(found.mean), scale(0.0))
+def _bar(found: Interval | None, scale: Scale) -> IntervalBar | None:
+    return None if found is None else IntervalBar(scale(found.low), scale(found.high), scale(found.mean), scale(0.0))
 
 
-def _entry(cell: Cell, measure: Measure, table: Table) -> Entry:
+def _entry(cell: MeasureCell, measure: Measure, table: Table) -> CellText:
     if cell.mean is None:
-        return Entry(evaluation_table.NOTHING)
+        return CellText(evaluation_table.NOTHING)
     fewer = f"{cell.mean.count:,} of {table.documents:,}" if cell.mean.count < table.documents else ""
-    written = Entry(evaluation_table.number(cell.mean.mean), evaluation_table.interval(cell.mean), fewer)
+    written = CellText(evaluation_table.number(cell.mean.mean), evaluation_table.interval(cell.mean), fewer)
     if cell.difference is None or cell.p is None:
         return written
     better = ""
     if cell.p < evaluation_table.ALPHA:
         better = "better" if (cell.difference.mean > 0) is measure.more else "worse"
-    return Entry(
+    return CellText(
         written.mean,
         written.interval,
         fewer,

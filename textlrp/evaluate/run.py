@@ -20,7 +20,7 @@ from textlrp.data.fingerprints import model_facts, rules_fingerprints
 from textlrp.data.short_names import method_names
 from textlrp.errors import InputError, LRPError
 from textlrp.evaluate import measures as measured
-from textlrp.evaluate.log import SCORES, Log, Plan, Result
+from textlrp.evaluate.run_folder import SCORES, EvaluationPlan, Log, Result
 from textlrp.evaluate.summary import Summary, summarize
 from textlrp.explain.progress import ProgressBar
 
@@ -85,7 +85,7 @@ def evaluate(
     seed = options.whole(seed, "seed is a whole number, 0 or more", 0)
     scorers = dict(zip(method_names(methods), map(baselines.scorer, methods), strict=True))
     loader = _Loader(models)
-    plan = Plan(
+    plan = EvaluationPlan(
         methods=tuple(scorers),
         perturb=tuple(perturb) if "faithfulness" in measures else (),
         by=by,

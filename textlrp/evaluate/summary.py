@@ -17,8 +17,8 @@ import numpy as np
 
 from textlrp.basics.files import write_whole
 from textlrp.evaluate.intervals import Interval, differences, holm, mean_intervals, paired_p
-from textlrp.evaluate.log import SCORES, Plan, Result
 from textlrp.evaluate.measures import FAITHFUL, PLAUSIBILITY, PLAUSIBLE, Measure, score
+from textlrp.evaluate.run_folder import SCORES, EvaluationPlan, Result
 
 #: A cell of a table: a method, and the key of a measure.
 Place = tuple[str, str]
@@ -30,7 +30,7 @@ SHARES = tuple(i / 20 for i in range(21))
 
 
 @dataclass(frozen=True)
-class Cell:
+class MeasureCell:
     """One measure of one method.
 
     Attributes:
@@ -45,7 +45,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodRow:
     """One method in a table.
 
     Attributes:
@@ -56,7 +56,7 @@ class Row:
     """
 
     method: str
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, MeasureCell]
     morf: tuple[float, ...] = ()
     lerf: tuple[float, ...] = ()
 
@@ -77,7 +77,7 @@ class Table:
     replacement: str
     documents: int
     comparisons: int
-    rows: tuple[Row, ...]
+    rows: tuple[MethodRow, ...]
 
     @property
     def measures(self) -> tuple[Measure, ...]:
@@ -86,7 +86,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Cost:
+class MethodCost:
     """What a method costs for a document: the mean number of forward passes, the median seconds."""
 
     method: str
@@ -96,7 +96,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Failure:
+class MethodFailure:
     """How often a method could not be measured (``perturb``: by one way only), and why the first time."""
 
     method: str
@@ -125,15 +125,15 @@ class Section:
     right: int
     labeled: int
     tables: tuple[Table, ...]
-    costs: tuple[Cost, ...]
-    failures: tuple[Failure, ...]
+    costs: tuple[MethodCost, ...]
+    failures: tuple[MethodFailure, ...]
 
 
 @dataclass(frozen=True)
 class Summary:
     """An evaluation: its plan, and a section for each model and corpus."""
 
-    plan: Plan
+    plan: EvaluationPlan
     sections: tuple[Section, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class Summary:
         return written
 
 
-def summarize(plan: Plan, results: Iterable[Result]) -> Summary:
+def summarize(plan: EvaluationPlan, results: Iterable[Result]) -> Summary:
     """Return the tables of an evaluation.
 
     Args:
@@ -175,7 +175,9 @@ def summarize(plan: Plan, results: Iterable[Result]) -> Summary:
     )
 
 
-def _section(plan: Plan, model: str, corpus: Mapping[str, Any], found: dict[str, dict[str, Result]]) -> Section:
+def _section(
+    plan: EvaluationPlan, model: str, corpus: Mapping[str, Any], found: dict[str, dict[str, Result]]
+) -> Section:
     # In the order of their ids: whether a run was stopped, or how it was resumed, changes nothing.
     results = {method: [each for _, each in sorted(found.get(method, {}).items())] for method in plan.methods}
     tables = []
@@ -200,7 +202,9 @@ def _section(plan: Plan, model: str, corpus: Mapping[str, Any], found: dict[str,
     )
 
 
-def _table(plan: Plan, perturb: str, measured: Mapping[str, Sequence[tuple[Result, Mapping[str, Any]]]]) -> Table:
+def _table(
+    plan: EvaluationPlan, perturb: str, measured: Mapping[str, Sequence[tuple[Result, Mapping[str, Any]]]]
+) -> Table:
     measures = FAITHFUL if perturb else PLAUSIBLE
     values = {
         (method, measure.key): {
@@ -224,9 +228,9 @@ def _table(plan: Plan, perturb: str, measured: Mapping[str, Sequence[tuple[Resul
     rows = []
     for method in plan.methods:
         places = {measure.key: (method, measure.key) for measure in measures}
-        cells = {key: Cell(means.get(at), gains.get(at), corrected.get(at)) for key, at in places.items()}
+        cells = {key: MeasureCell(means.get(at), gains.get(at), corrected.get(at)) for key, at in places.items()}
         curves = _curves([numbers for _, numbers in measured[method] if numbers] if perturb else [])
-        rows.append(Row(method, cells, *curves))
+        rows.append(MethodRow(method, cells, *curves))
     counted = {result.document for of_method in measured.values() for result, numbers in of_method if numbers}
     stand_ins = [n["replacement"] for of_method in measured.values() for _, n in of_method if n.get("replacement")]
     return Table(perturb, stand_ins[0] if stand_ins else "", len(counted), len(tested), tuple(rows))
@@ -252,11 +256,11 @@ def _curves(found: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, ...], tupl
     return means[0], means[1]
 
 
-def _cost(method: str, results: Sequence[Result]) -> Cost:
+def _cost(method: str, results: Sequence[Result]) -> MethodCost:
     done = [each for each in results if each.forwards is not None and each.seconds is not None]
     if not done:
-        return Cost(method, None, None, 0)
-    return Cost(
+        return MethodCost(method, None, None, 0)
+    return MethodCost(
         method,
         statistics.fmean(each.forwards or 0.0 for each in done),
         statistics.median(each.seconds or 0.0 for each in done),
@@ -264,11 +268,11 @@ def _cost(method: str, results: Sequence[Result]) -> Cost:
     )
 
 
-def _failures(method: str, results: Sequence[Result]) -> list[Failure]:
+def _failures(method: str, results: Sequence[Result]) -> list[MethodFailure]:
     found = []
     kinds = Counter(kind for each in results for kind in each.failures)
     for kind, count in sorted(kinds.items()):
         example = next(each for each in results if kind in each.failures)
         perturb = "" if kind == SCORES else kind
-        found.append(Failure(method, perturb, count, example.document, example.failures[kind]))
+        found.append(MethodFailure(method, perturb, count, example.document, example.failures[kind]))
     return found

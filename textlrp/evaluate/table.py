@@ -11,9 +11,9 @@ from rich.text import Text
 from textlrp.basics.characters import printable
 from textlrp.evaluate import measures as measured
 from textlrp.evaluate.intervals import LEVEL, Interval
-from textlrp.evaluate.log import Plan
 from textlrp.evaluate.measures import Measure
-from textlrp.evaluate.summary import Cell, Cost, Failure, Section, Summary, Table
+from textlrp.evaluate.run_folder import EvaluationPlan
+from textlrp.evaluate.summary import MeasureCell, MethodCost, MethodFailure, Section, Summary, Table
 from textlrp.render.format import named, percent
 from textlrp.render.table import rich_table, spaced
 
@@ -39,7 +39,7 @@ def render(summary: Summary) -> RenderableType:
     return spaced(parts)
 
 
-def title(table: Table, plan: Plan) -> str:
+def title(table: Table, plan: EvaluationPlan) -> str:
     """Return what a table shows."""
     if not table.perturb:
         return f"plausibility, {counted(table.documents)} with marked words"
@@ -60,7 +60,7 @@ def counted(count: int) -> str:
     return f"{count:,} document{'' if count == 1 else 's'}"
 
 
-def failure(failed: Failure) -> str:
+def failure(failed: MethodFailure) -> str:
     """Return what failed how often, and why the first time."""
     how = f", tokens {measured.PERTURBATIONS[failed.perturb]}" if failed.perturb else ""
     what = f"{named(failed.method)}{how}: {counted(failed.documents)} not measured"
@@ -138,7 +138,7 @@ def explained(summary: Summary) -> list[str]:
     return found
 
 
-def command(plan: Plan) -> tuple[str, ...]:
+def command(plan: EvaluationPlan) -> tuple[str, ...]:
     """Return the command that makes an evaluation again, in parts, with models and files by their short names."""
     parts = ["textlrp evaluate"]
     for option, names in (
@@ -188,7 +188,7 @@ def _ends(found: Interval) -> str:
     return f"{number(found.low)}, {number(found.high)}"
 
 
-def _mean(cell: Cell, table: Table) -> str:
+def _mean(cell: MeasureCell, table: Table) -> str:
     """The mean, with the number of documents where it is not that of all."""
     assert cell.mean is not None
     fewer = f" ({cell.mean.count:,})" if cell.mean.count < table.documents else ""
@@ -200,7 +200,7 @@ def _costs(section: Section) -> RichTable:
     return rich_table(("method", "forward passes", "time"), rows, "cost of a document")
 
 
-def cost_cells(cost: Cost) -> tuple[str, str]:
+def cost_cells(cost: MethodCost) -> tuple[str, str]:
     """Return forward passes and time of a method."""
     if cost.forwards is None or cost.seconds is None:
         return NOTHING, NOTHING

@@ -7,8 +7,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from textlrp.basics.characters import encodable
 from textlrp.data.records import Record
-from textlrp.export.marks import Mark, Selection, labels, select, sound
+from textlrp.export.marks import Mark, Selection, labels, select
 from textlrp.render import palette
 from textlrp.results.spans import TEXT
 
@@ -35,10 +36,10 @@ def brat(records: Sequence[Record], selection: Selection) -> dict[str, str]:
     for record in records:
         for source, text, _ in record.explanation.texts:
             name = _name(record.id if source == TEXT else f"{record.id}-pair", taken)
-            index[name] = {"id": sound(record.id), "source": source}
+            index[name] = {"id": encodable(record.id), "source": source}
             marks = [m for each in record.explanations for m in select(each, selection) if m.source == source]
-            files[f"{name}.txt"] = sound(text)
-            files[f"{name}.ann"] = "".join(_lines(sound(text), marks, types))
+            files[f"{name}.txt"] = encodable(text)
+            files[f"{name}.ann"] = "".join(_lines(encodable(text), marks, types))
     files["annotation.conf"] = "\n".join(["[entities]", *types.values(), "[relations]", "[events]", "[attributes]", ""])
     files["visual.conf"] = _visual(labels(records), types)
     files["documents.json"] = json.dumps(index, ensure_ascii=False, indent=1) + "\n"

@@ -9,8 +9,8 @@ from textlrp.basics.files import check_folder, write_folder, write_whole
 from textlrp.data.records import Record
 from textlrp.errors import InputError
 from textlrp.export.brat import brat
+from textlrp.export.json_lines import doccano, prodigy
 from textlrp.export.label_studio import label_studio
-from textlrp.export.lines import doccano, prodigy
 from textlrp.export.marks import THRESHOLD, Selection
 from textlrp.export.spacy import displacy, doc_bin
 from textlrp.export.tables import comma_separated, parquet

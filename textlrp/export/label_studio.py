@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+from textlrp.basics.characters import encodable
 from textlrp.data.records import Record
-from textlrp.export.marks import Selection, labels, select, sound
+from textlrp.export.marks import Selection, labels, select
 from textlrp.render import palette
 from textlrp.results.explanation import Explanation
 from textlrp.results.spans import TEXT, TEXT_PAIR
@@ -38,11 +39,11 @@ def label_studio(records: Sequence[Record], selection: Selection) -> dict[str, s
 
 def _task(record: Record, selection: Selection, pairs: bool) -> dict[str, Any]:
     data = {
-        "document": sound(record.id),
-        TEXT: sound(record.text),
-        **({TEXT_PAIR: sound(record.text_pair or "")} if pairs else {}),
-        "predicted": sound(record.predicted),
-        **({"label": sound(record.label)} if record.label is not None else {}),
+        "document": encodable(record.id),
+        TEXT: encodable(record.text),
+        **({TEXT_PAIR: encodable(record.text_pair or "")} if pairs else {}),
+        "predicted": encodable(record.predicted),
+        **({"label": encodable(record.label)} if record.label is not None else {}),
     }
     return {"data": data, "predictions": [_prediction(each, selection) for each in record.explanations]}
 
@@ -72,7 +73,7 @@ def _prediction(explanation: Explanation, selection: Selection) -> dict[str, Any
         )
     against = f" against {explanation.contrast}" if explanation.contrast is not None else ""
     version = f"{explanation.model or 'textlrp'}, {explanation.rules}: {explanation.target}{against}"
-    prediction: dict[str, Any] = {"model_version": sound(version), "result": result}
+    prediction: dict[str, Any] = {"model_version": encodable(version), "result": result}
     if predicted in explanation.probabilities:
         prediction["score"] = explanation.probabilities[predicted]
     return prediction

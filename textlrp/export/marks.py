@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from textlrp.basics import options
+from textlrp.basics.characters import encodable
 from textlrp.data.records import Record
 from textlrp.errors import InputError
 from textlrp.results import segmentation
@@ -17,8 +17,6 @@ from textlrp.results.spans import merge_overlaps
 
 #: The share of the strongest relevance that a span needs to be marked.
 THRESHOLD = 0.1
-
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class SpacedToken:
     """A token of a text: ``[start, end)``, and whether one space that belongs to no token follows."""
 
     start: int
@@ -97,16 +95,11 @@ class Piece:
     space: bool
 
 
-def sound(text: str) -> str:
-    """Return a text that UTF-8 can hold, as long as before: halves of surrogate pairs become U+FFFD."""
-    return _HALF_PAIR.sub("\ufffd", text)
-
-
 def label(explanation: Explanation, relevance: float) -> str:
     """Return what a relevance speaks for: the target, or against it; with a contrast, for that."""
     if relevance > 0:
-        return sound(f"for {explanation.target}")
-    return sound(f"against {explanation.target}" if explanation.contrast is None else f"for {explanation.contrast}")
+        return encodable(f"for {explanation.target}")
+    return encodable(f"against {explanation.target}" if explanation.contrast is None else f"for {explanation.contrast}")
 
 
 def labels(records: Iterable[Record]) -> dict[str, int]:
@@ -134,7 +127,7 @@ def select(explanation: Explanation, selection: Selection) -> tuple[Mark, ...]:
                 start = span.start + span.text.index(inner)
                 end = start + len(inner)
                 what = label(explanation, span.relevance)
-                found.append(Mark(start, end, sound(text[start:end]), what, span.relevance, 0.0, source))
+                found.append(Mark(start, end, encodable(text[start:end]), what, span.relevance, 0.0, source))
     strongest = max((abs(mark.relevance) for mark in found), default=0.0)
     if selection.top is None:
         kept = [i for i, mark in enumerate(found) if abs(mark.relevance) >= selection.threshold * strongest]
@@ -155,10 +148,10 @@ def entries(records: Iterable[Record], selection: Selection) -> Iterator[Entry]:
             marks = select(explanation, selection)
             for source, text, _ in explanation.texts:
                 own = tuple(mark for mark in marks if mark.source == source)
-                yield Entry(record, explanation, source, sound(text), own)
+                yield Entry(record, explanation, source, encodable(text), own)
 
 
-def pieces(text: str, marks: Sequence[Mark]) -> list[Piece]:
+def tokenize(text: str, marks: Sequence[Mark]) -> list[SpacedToken]:
     """Return a text as tokens: its words, cut where a mark begins or ends, so that marks are runs of tokens.
 
     A single space behind a token belongs to none; other white space is a token, as in spaCy. Put one after the
@@ -167,12 +160,12 @@ def pieces(text: str, marks: Sequence[Mark]) -> list[Piece]:
     edges = {at for mark in marks for at in (mark.start, mark.end)}
     edges.update(segmentation.words(text), (0, len(text)))
     ordered = sorted(edges)
-    found: list[Piece] = []
+    found: list[SpacedToken] = []
     for start, end in pairwise(ordered):
         if text[start:end] == " " and found and not found[-1].space and not text[found[-1].start].isspace():
-            found[-1] = Piece(found[-1].start, found[-1].end, True)
+            found[-1] = SpacedToken(found[-1].start, found[-1].end, True)
         else:
-            found.append(Piece(start, end, False))
+            found.append(SpacedToken(start, end, False))
     return found
 
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
+from textlrp.basics.characters import encodable
 from textlrp.data.records import Record
 from textlrp.errors import InputError
-from textlrp.export.marks import Entry, Selection, entries, pieces, sound
+from textlrp.export.marks import Entry, Selection, entries, tokenize
 
 #: The name of the span group that displaCy shows by default.
 GROUP = "sc"
@@ -47,7 +48,7 @@ def doc_bin(records: Iterable[Record], selection: Selection) -> bytes:
         raise InputError("a .spacy file needs spaCy: pip install spacy, or write JSON for displaCy (.json)") from None
     vocabulary, documents = Vocab(), DocBin(store_user_data=True)
     for entry in entries(records, selection):
-        tokens = pieces(entry.text, entry.marks)
+        tokens = tokenize(entry.text, entry.marks)
         words = [entry.text[token.start : token.end] for token in tokens]
         document = Doc(vocabulary, words=words, spaces=[token.space for token in tokens])
         found = (document.char_span(mark.start, mark.end, label=mark.label) for mark in entry.marks)
@@ -57,7 +58,7 @@ def doc_bin(records: Iterable[Record], selection: Selection) -> bytes:
         relevance = [mark.relevance for mark in entry.marks]
         document.spans[GROUP] = SpanGroup(document, name=GROUP, spans=spans, attrs={"relevance": relevance})
         probabilities = entry.explanation.probabilities
-        document.cats = {sound(name): value for name, value in probabilities.items()}
+        document.cats = {encodable(name): value for name, value in probabilities.items()}
         document.user_data.update(_about(entry))
         documents.add(document)
     written: bytes = documents.to_bytes()
@@ -65,7 +66,7 @@ def doc_bin(records: Iterable[Record], selection: Selection) -> bytes:
 
 
 def _rendered(entry: Entry) -> dict[str, Any]:
-    tokens = pieces(entry.text, entry.marks)
+    tokens = tokenize(entry.text, entry.marks)
     starts, ends = [token.start for token in tokens], [token.end for token in tokens]
     about = _about(entry)
     against = f" against {about['contrast']}" if about["contrast"] is not None else ""
@@ -101,4 +102,4 @@ def _about(entry: Entry) -> dict[str, Any]:
         "predicted": explanation.predicted,
         "label": entry.record.label,
     }
-    return {key: None if value is None else sound(value) for key, value in about.items()}
+    return {key: None if value is None else encodable(value) for key, value in about.items()}

@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from textlrp.basics.characters import encodable
 from textlrp.data.records import Record
-from textlrp.export.marks import sound
 
 #: The columns: name and type.
 COLUMNS = {
@@ -44,21 +44,21 @@ def rows(records: Iterable[Record], by: str) -> Iterator[tuple[Any, ...]]:
         for each in record.explanations:
             for span in each.units(by):
                 yield (
-                    sound(record.id),
-                    sound(each.target),
-                    None if each.contrast is None else sound(each.contrast),
+                    encodable(record.id),
+                    encodable(each.target),
+                    None if each.contrast is None else encodable(each.contrast),
                     by,
                     span.source,
                     span.start,
                     span.end,
-                    sound(span.text),
+                    encodable(span.text),
                     span.relevance,
-                    None if record.label is None else sound(record.label),
-                    sound(each.predicted),
+                    None if record.label is None else encodable(record.label),
+                    encodable(each.predicted),
                     each.logit,
                     each.probabilities.get(each.target),
                     span.special,
-                    sound(span.piece) or None,
+                    encodable(span.piece) or None,
                 )
 
 

@@ -1,29 +1,24 @@
-"""What is inside a report's file: compact JSON, built from records, read back from the HTML."""
+"""The data of a report: records as compact JSON, for the page of a report."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textlrp.basics import readable
+from textlrp.basics.characters import encodable
 from textlrp.errors import InputError
-from textlrp.report import checks
-from textlrp.report.checks import STEPS
-from textlrp.results.saved import is_as_written, is_format
-from textlrp.results.spans import TEXT, TEXT_PAIR, Span
+from textlrp.report.validation import STEPS
 
 if TYPE_CHECKING:
     from textlrp.data.records import Record
     from textlrp.results.explanation import Explanation
 
-_FORMAT = 1
+FORMAT = 1
 
 #: What a document has, each a column of its own: keys are written once, not once a document.
 #: ``words`` and ``sentences`` have a list for the text, and one for the second text of a pair: of words, where the
@@ -45,8 +40,6 @@ COLUMNS = (
 
 _LABEL, _PREDICTED, _EXPLAINED = (COLUMNS.index(name) for name in ("label", "predicted", "explained"))
 
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
-_BLOCK = re.compile(r'<script type="application/json" id="textlrp-data">(.*?)</script>', re.DOTALL)
 _ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 Row = list[Any]
@@ -80,7 +73,7 @@ class ReportData:
     def head(self) -> dict[str, Any]:
         """Return what every page of the report has, as JSON-ready values."""
         return {
-            "format": _FORMAT,
+            "format": FORMAT,
             "id": self.id,
             "model": self.model,
             "rules": self.rules,
@@ -88,50 +81,6 @@ class ReportData:
             "views": [list(view) for view in self.views],
             "steps": STEPS,
         }
-
-
-@dataclass(frozen=True)
-class SentDocument:
-    """A document as it stands in a report.
-
-    Attributes:
-        id: unique within the report.
-        text, text_pair: the text, and the second one of a pair.
-        label: the label given in the data, or None.
-        predicted: the label that the model gave.
-        words: the words of the first explanation, with four digits of their relevance.
-        target: the label that it explains.
-    """
-
-    id: str
-    text: str
-    text_pair: str | None
-    label: str | None
-    predicted: str
-    words: tuple[Span, ...]
-    target: str
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A report as annotators got it.
-
-    Attributes:
-        id: what every mark made in it names.
-        model: the model's name.
-        labels: the labels that annotators choose from.
-        documents: by their ids, in the report's order.
-    """
-
-    id: str
-    model: str
-    labels: tuple[str, ...]
-    documents: Mapping[str, SentDocument]
-
-
-def whole(text: str) -> str:
-    """Return a text with each half of a surrogate pair, which UTF-8 cannot hold, replaced by U+FFFD."""
-    return _HALF_PAIR.sub("\ufffd", text)
 
 
 class Builder:
@@ -154,19 +103,19 @@ class Builder:
         Raises:
             InputError: its id is that of another one.
         """
-        if whole(record.id) in self._ids:
+        if encodable(record.id) in self._ids:
             raise InputError(f"two documents have the id {record.id!r}: give each its own")
-        self._ids.add(whole(record.id))
-        names = [whole(name) for e in record.explanations for name in (*e.logits, e.predicted, e.target)]
+        self._ids.add(encodable(record.id))
+        names = [encodable(name) for e in record.explanations for name in (*e.logits, e.predicted, e.target)]
         self._known.update(dict.fromkeys(names))
         if record.label is not None:
-            names.append(whole(record.label))
-            self._given.add(whole(record.label))
+            names.append(encodable(record.label))
+            self._given.add(encodable(record.label))
         for name in names:
             self._labels.setdefault(name, len(self._labels))
         for e in record.explanations:
-            self._models.update({whole(e.model): None} if e.model else {})
-            self._rules.update({whole(e.rules): None} if e.rules else {})
+            self._models.update({encodable(e.model): None} if e.model else {})
+            self._rules.update({encodable(e.rules): None} if e.rules else {})
             self._views.setdefault(_view(e, self._labels), len(self._views))
         self._rows.append(_row(record, self._labels, self._views))
 
@@ -192,8 +141,8 @@ class Builder:
             for explained in row[_EXPLAINED]:
                 explained[0] = moved[explained[0]]
         rows, model, rules = tuple(self._rows), ", ".join(self._models), ", ".join(self._rules)
-        digest = _digest(model, rules, list(ordered), list(sorted_views), rows)
-        return ReportData(digest, model, rules, tuple(ordered), tuple(sorted_views), rows)
+        identity = digest(model, rules, list(ordered), list(sorted_views), rows)
+        return ReportData(identity, model, rules, tuple(ordered), tuple(sorted_views), rows)
 
 
 def build(records: Iterable[Record]) -> ReportData:
@@ -227,43 +176,6 @@ def dump(values: Any) -> str:
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False).translate(_ESCAPES)
 
 
-def read_report(path: str | Path) -> Sent:
-    """Read back what a report holds, from its one page, or from all pages of a split one, given its index.
-
-    Raises:
-        InputError: a file is missing, is no report, or was changed.
-    """
-    path = Path(path)
-    files = {path: _html(path)}
-    data = _block(path, files[path])
-    page = data.get("page")
-    if page is not None:
-        raise InputError(
-            f"{str(path)!r} is page {page.get('number')} of a report of several: give its first file, "
-            f"{page.get('index')!r}"
-        )
-    names = data.get("pages")
-    pages = [data]
-    if names is not None:
-        files |= {path.with_name(name): _html(path.with_name(name)) for name in _names(names, path)}
-        pages = [_page(path, path.with_name(name), files[path.with_name(name)], data) for name in names]
-    try:
-        rows = [list(row) for each in pages for row in zip(*_columns(each), strict=True)]
-        if data["id"] != _digest(data["model"], data["rules"], data["labels"], data["views"], rows):
-            raise InputError("its data do not fit its id")
-        found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
-        checks.check(data, [] if names is None else pages, found)
-        sent = _sent(data, found)
-    except InputError as error:
-        raise InputError(f"{str(path)!r} was changed: {error}") from None
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
-        raise InputError(f"{str(path)!r} was changed: what is inside is no report any more") from None
-    for file, html in files.items():
-        if not is_as_written(html):
-            raise InputError(f"{str(file)!r} was changed: it is not as textlrp wrote it, for its digest does not fit")
-    return sent
-
-
 def _row(record: Record, labels: Mapping[str, int], views: Mapping[tuple[int, int | None], int]) -> Row:
     first = record.explanations[0]
     words, sentences = _layout(first)
@@ -274,11 +186,11 @@ def _row(record: Record, labels: Mapping[str, int], views: Mapping[tuple[int, in
         explained.append(row if layout == (words, sentences) else [*row, *layout])
     confidence = first.probabilities.get(first.predicted)
     return [
-        whole(record.id),
-        whole(first.text),
-        None if first.text_pair is None else whole(first.text_pair),
-        None if record.label is None else labels[whole(record.label)],
-        labels[whole(first.predicted)],
+        encodable(record.id),
+        encodable(first.text),
+        None if first.text_pair is None else encodable(first.text_pair),
+        None if record.label is None else labels[encodable(record.label)],
+        labels[encodable(first.predicted)],
         _rounded(confidence),
         words,
         sentences,
@@ -308,7 +220,7 @@ def _layout(e: Explanation) -> tuple[list[list[int]], list[list[int]]]:
 
 
 def _view(e: Explanation, labels: Mapping[str, int]) -> tuple[int, int | None]:
-    return labels[whole(e.target)], None if e.contrast is None else labels[whole(e.contrast)]
+    return labels[encodable(e.target)], None if e.contrast is None else labels[encodable(e.contrast)]
 
 
 def _place(view: tuple[int, int | None]) -> tuple[int, int]:
@@ -319,85 +231,8 @@ def _rounded(value: float | None, digits: int = 5) -> float | None:
     return None if value is None or not math.isfinite(value) else float(f"{value:.{digits}g}")
 
 
-def _digest(model: Any, rules: Any, labels: Any, views: Any, rows: Iterable[Sequence[Any]]) -> str:
-    digest = hashlib.sha256(dump([_FORMAT, model, rules, labels, views]).encode())
+def digest(model: Any, rules: Any, labels: Any, views: Any, rows: Iterable[Sequence[Any]]) -> str:
+    sha256 = hashlib.sha256(dump([FORMAT, model, rules, labels, views]).encode())
     for row in rows:
-        digest.update(b"\n" + dump(row).encode())
-    return digest.hexdigest()
-
-
-def _html(path: Path) -> str:
-    try:
-        readable.check(path)
-        return path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError:
-        raise InputError(f"{str(path)!r} is no report of textlrp: it is not UTF-8") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise InputError(f"cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def _block(path: Path, html: str) -> dict[str, Any]:
-    found = _BLOCK.search(html)
-    try:
-        data = json.loads(found[1]) if found else None
-    except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict):
-        raise InputError(f"{str(path)!r} is no report of textlrp: it holds no data")
-    if not is_format(data.get("format"), _FORMAT):
-        raise InputError(
-            f"{str(path)!r} has format {data.get('format')}, and this version of textlrp reads reports of format "
-            f"{_FORMAT}"
-        )
-    return data
-
-
-def _names(names: Any, path: Path) -> list[str]:
-    if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
-        raise InputError(f"{str(path)!r} was changed: it does not list its pages")
-    for name in names:
-        if (
-            name in ("", ".", "..") or Path(name).name != name or "\\" in name or "\0" in name
-        ):  # nothing outside the report's own folder is read
-            raise InputError(f"{str(path)!r} was changed: its page {name!r} is not the name of a file beside it")
-    return names
-
-
-def _page(index: Path, path: Path, html: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    page = _block(path, html)
-    if page.get("id") != data.get("id"):
-        raise InputError(f"{str(path)!r} belongs to another report than {str(index)!r}")
-    return page
-
-
-def _columns(page: Mapping[str, Any]) -> list[list[Any]]:
-    return [page["documents"][name] for name in COLUMNS]
-
-
-def _sent(data: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Sent:
-    labels, views = data["labels"], data["views"]
-    documents = {}
-    for row in rows:
-        view, _, _, unit, relevances = row["explained"][0][:5]
-        documents[row["id"]] = SentDocument(
-            row["id"],
-            row["text"],
-            row["text_pair"],
-            None if row["label"] is None else labels[row["label"]],
-            labels[row["predicted"]],
-            _words(row, unit, relevances),
-            labels[views[view][0]],
-        )
-    return Sent(data["id"], data["model"], tuple(labels), documents)
-
-
-def _words(values: Mapping[str, Any], unit: float, relevances: Iterable[int]) -> tuple[Span, ...]:
-    steps = iter(relevances)
-    spans = []
-    for source, words in zip((TEXT, TEXT_PAIR), values["words"], strict=False):
-        start = words[0]
-        for length in words[1:]:
-            end = start + length
-            spans.append(Span(start, end, values[source][start:end], next(steps) * unit, source=source))
-            start = end
-    return tuple(spans)
+        sha256.update(b"\n" + dump(row).encode())
+    return sha256.hexdigest()

@@ -68,7 +68,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ReportSummary:
     """All that stands above the documents of a report.
 
     Attributes:
@@ -134,7 +134,7 @@ class Summarizer:
         for e in record.explanations:
             self._tallies.setdefault((e.target, e.contrast), Tallies()).add(record.id, e, number)
 
-    def finish(self) -> Summary:
+    def finish(self) -> ReportSummary:
         """Return the summary of all records; there is at least one."""
         known, given, predicted = self._known, self._given, self._predicted
         order = dict.fromkeys([*known, *predicted, *sorted(given)])
@@ -144,7 +144,7 @@ class Summarizer:
         right = sum(count for (one, other), count in pairs.items() if one == other)
         wrong = [(one, other, count) for (one, other), count in pairs.items() if one != other]
         bins = self._bins[1].finish(True) if comparable else self._bins[0].joined(self._bins[1]).finish(False)
-        return Summary(
+        return ReportSummary(
             documents=self._documents,
             labeled=self._labeled,
             words=self._words,
@@ -167,7 +167,7 @@ class Summarizer:
         return tuple(self._tallies[view].finish(*view) for view in found)
 
 
-def summarize(records: Iterable[Record]) -> Summary:
+def summarize(records: Iterable[Record]) -> ReportSummary:
     """Return what records say together; there is at least one."""
     summarizer = Summarizer()
     for record in records:

@@ -12,14 +12,15 @@ from urllib.parse import quote, urlencode
 from markupsafe import Markup
 
 from textlrp.basics import options
+from textlrp.basics.characters import encodable
 from textlrp.basics.files import write_together, write_whole
 from textlrp.basics.version import __version__
 from textlrp.data.records import Failure, Record
 from textlrp.render import palette
 from textlrp.render.format import number, percent
 from textlrp.render.html import environment, policy, source, themes
-from textlrp.report.data import Builder, ReportData, Row, dump, pages_of, whole
-from textlrp.report.summary import LABELS, Summarizer, Summary
+from textlrp.report.data import Builder, ReportData, Row, dump, pages_of
+from textlrp.report.summary import LABELS, ReportSummary, Summarizer
 from textlrp.results.explanation import Explanation
 from textlrp.results.saved import sealed_page
 
@@ -75,7 +76,7 @@ def write_report(
         made_with.update(dict.fromkeys(map(_made_with, record.explanations)))
     data, failures = builder.finish(), [*failed, *failures]
     parts = pages_of(data, page_documents, page_size)
-    head = {"title": whole(title or "Report"), "blind": blind}
+    head = {"title": encodable(title or "Report"), "blind": blind}
     made = "; ".join(each for each in made_with if each)
     common: dict[str, Any] = {"made": made, "title": title or "Report", "blind": blind, "data": data}
     summary = summarizer.finish()
@@ -115,7 +116,7 @@ def _html(
     title: str,
     blind: bool,
     data: ReportData,
-    summary: Summary | None = None,
+    summary: ReportSummary | None = None,
     failures: Sequence[Failure] = (),
     page: Mapping[str, Any] | None = None,
     links: Sequence[Mapping[str, Any]] = (),
@@ -178,11 +179,11 @@ def _links(parts: Sequence[Sequence[Row]], names: Sequence[str]) -> list[dict[st
 
 def _address(name: str) -> str:
     """A file beside the page, as a relative address: a colon in its name is no scheme."""
-    return f"./{quote(whole(name))}"
+    return f"./{quote(encodable(name))}"
 
 
 def _permalink(identity: str) -> str:
-    return "#" + urlencode({"doc": whole(identity)})
+    return "#" + urlencode({"doc": encodable(identity)})
 
 
 def _counted(count: int, what: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from example_evaluations import plan, result, results
 
 from textlrp.errors import InputError
-from textlrp.evaluate.log import RESULTS, RUN, Log, Plan, read
+from textlrp.evaluate.run_folder import RESULTS, RUN, EvaluationPlan, Log, read
 
 
 def begun(folder: Path, count: int = 3, **changes: Any) -> None:
@@ -25,7 +25,7 @@ def test_results_are_there_again(tmp_path: Path) -> None:
         assert list(log.results.values()) == results()[:3]
         log.add(results()[3])
     kept, found = read(tmp_path / "new" / "run")
-    assert (kept, found) == (Plan.from_dict(plan().to_dict()), tuple(results()[:4]))
+    assert (kept, found) == (EvaluationPlan.from_dict(plan().to_dict()), tuple(results()[:4]))
 
 
 def test_a_torn_line_is_dropped_and_written_again(tmp_path: Path) -> None:

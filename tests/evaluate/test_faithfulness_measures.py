@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textlrp.evaluate.curves import (
-    Curve,
+from textlrp.evaluate.faithfulness_measures import (
+    PerturbationCurve,
     area,
     at_percent,
     counts,
@@ -167,6 +167,6 @@ def test_a_sample_is_all_where_all_fit() -> None:
 
 
 def test_a_curve_goes_there_and_back() -> None:
-    curve = Curve((0.0, 1.0), (2.0, -1.0), (0.9, 0.2))
+    curve = PerturbationCurve((0.0, 1.0), (2.0, -1.0), (0.9, 0.2))
     assert curve.to_dict() == {"shares": [0.0, 1.0], "logits": [2.0, -1.0], "probabilities": [0.9, 0.2]}
-    assert Curve.from_dict(curve.to_dict()) == curve
+    assert PerturbationCurve.from_dict(curve.to_dict()) == curve

@@ -8,8 +8,9 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Any
 
+from textlrp.basics.characters import encodable
 from textlrp.data.records import Record
-from textlrp.export.marks import Entry, Selection, entries, graphemes, pieces, sound, utf16
+from textlrp.export.marks import Entry, Selection, entries, graphemes, tokenize, utf16
 
 _LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 
@@ -46,7 +47,7 @@ def prodigy(records: Iterable[Record], selection: Selection) -> str:
     """
     lines = []
     for entry in entries(records, selection):
-        tokens = pieces(entry.text, entry.marks)
+        tokens = tokenize(entry.text, entry.marks)
         starts, ends = [token.start for token in tokens], [token.end for token in tokens]
         lines.append(
             {
@@ -94,7 +95,7 @@ def _about(entry: Entry) -> dict[str, Any]:
         "model": explanation.model,
     }
     return {
-        key: sound(value) if isinstance(value, str) else value
+        key: encodable(value) if isinstance(value, str) else value
         for key, value in about.items()
         if value is not None and value != ""
     }

@@ -58,26 +58,26 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Failure:
+class TrialFailure:
     """What stands in place of a result: why there is none."""
 
     reason: str
 
 
-def attempt(function: Callable[..., T], *given: Any) -> T | Failure:
+def attempt(function: Callable[..., T], *given: Any) -> T | TrialFailure:
     """Return what a function makes of what it is given; a failure, given or of its own, is returned and not raised."""
     for value in given:
-        if isinstance(value, Failure):
+        if isinstance(value, TrialFailure):
             return value
     try:
         return function(*given)
     except LRPError as error:
-        return Failure(str(error))
+        return TrialFailure(str(error))
     except Exception as error:  # whatever a model raises on a text is what an audit is there to report
         frame = traceback.extract_tb(error.__traceback__)[-1]
         line = first_line(error)
         place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
-        return Failure(f"{place}: {line}" if line else place)
+        return TrialFailure(f"{place}: {line}" if line else place)
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ class Trial:
 
     explainer: Explainer
     rules: tuple[Rules, ...]
-    encodings: tuple[Encoding | Failure, ...]
-    logits: tuple[Tensor | Failure, ...]
-    found: dict[str, tuple[Propagation | Failure, ...]]
+    encodings: tuple[Encoding | TrialFailure, ...]
+    logits: tuple[Tensor | TrialFailure, ...]
+    found: dict[str, tuple[Propagation | TrialFailure, ...]]
 
     @classmethod
     def of(cls, explainer: Explainer, texts: Sequence[str], rules: Sequence[Rules]) -> Trial:
@@ -106,7 +106,7 @@ class Trial:
         logits = tuple(attempt(_classify, explainer, batch) for batch in batches)
         found = {
             each.name: tuple(
-                plain if isinstance(plain, Failure) else attempt(_explain, explainer, batch, each)
+                plain if isinstance(plain, TrialFailure) else attempt(_explain, explainer, batch, each)
                 for batch, plain in zip(batches, logits, strict=True)
             )
             for each in rules
@@ -120,7 +120,7 @@ class Trial:
             (i, name, found)
             for name, row in self.found.items()
             for i, found in enumerate(row)
-            if not isinstance(found, Failure)
+            if not isinstance(found, TrialFailure)
         ]
 
     @property
@@ -144,12 +144,12 @@ class Trial:
             return _NOT_BY_ALL
         inputs = self.explainer.classifier.inputs(pad(self.explainer.tokenizer, [self.longest]))
         measured = attempt(cost.measure, self.explainer.model, inputs, self.rules, repeats)
-        return measured.reason if isinstance(measured, Failure) else measured
+        return measured.reason if isinstance(measured, TrialFailure) else measured
 
     # -- the checks ----------------------------------------------------------------------------------------------
 
     def _tokenization(self) -> Check:
-        failed = [(i, "", read.reason) for i, read in enumerate(self.encodings) if isinstance(read, Failure)]
+        failed = [(i, "", read.reason) for i, read in enumerate(self.encodings) if isinstance(read, TrialFailure)]
         if failed:
             return Check("tokenization", False, detail=self._listed(failed))
         lengths = [len(_sound(encoding).input_ids) for encoding in self.encodings]
@@ -159,13 +159,13 @@ class Trial:
     def _explanation(self) -> Check:
         failed = []
         for i, (encoding, plain) in enumerate(zip(self.encodings, self.logits, strict=True)):
-            if isinstance(encoding, Failure):
+            if isinstance(encoding, TrialFailure):
                 continue
-            if isinstance(plain, Failure):
+            if isinstance(plain, TrialFailure):
                 failed.append((i, "", f"the model fails without textlrp, too: {plain.reason}"))
                 continue
             row = {name: found[i] for name, found in self.found.items()}
-            failed += [(i, name, found.reason) for name, found in row.items() if isinstance(found, Failure)]
+            failed += [(i, name, found.reason) for name, found in row.items() if isinstance(found, TrialFailure)]
         if failed:
             return Check("explanation", False, detail=self._listed(failed))
         if not self.explained:
@@ -203,10 +203,10 @@ class Trial:
         if len(encodings) < 2:
             return skip("a batch takes two texts that were explained")
         batch = attempt(pad, self.explainer.tokenizer, list(encodings.values()))
-        if isinstance(batch, Failure):
+        if isinstance(batch, TrialFailure):
             return skip(batch.reason)
         logits = attempt(_classify, self.explainer, batch)
-        if isinstance(logits, Failure):
+        if isinstance(logits, TrialFailure):
             return skip(f"the model itself takes no such batch: {logits.reason}")
         limit = TOLERANCES[precision_of(self.explainer.model.parameters())]
         shift = max(_difference(logits[row : row + 1], _sound(self.logits[i])) for row, i in enumerate(encodings))
@@ -219,7 +219,7 @@ class Trial:
             alone = {i: _sound(self.found[rules.name][i]) for i in encodings}
             targets = [int(found.weights.argmax()) for found in alone.values()]
             together = attempt(_explain, self.explainer, batch, rules, targets)
-            if isinstance(together, Failure):
+            if isinstance(together, TrialFailure):
                 reason = f"{len(encodings)} texts at once, {rules.name}: {together.reason}"
                 return Check("batch equality", False, None, limit, reason), Check("padding", None, detail=_NO_BATCH)
             for row, (i, found) in enumerate(alone.items()):
@@ -252,7 +252,7 @@ class Trial:
         worst, same = (0.0, ""), True
         for rules in self.rules:
             first, second = _sound(self.found[rules.name][i]), attempt(_explain, self.explainer, batch, rules)
-            if isinstance(second, Failure):
+            if isinstance(second, TrialFailure):
                 return Check("repeatability", False, None, limit, self._listed([(i, rules.name, second.reason)]))
             same &= torch.equal(first.relevance, second.relevance) and first.ledgers == second.ledgers
             worst = max(worst, (_shift(second.relevance, first.relevance), rules.name))
@@ -285,7 +285,7 @@ class Trial:
         return {
             i: _sound(encoding)
             for i, encoding in enumerate(self.encodings)
-            if not any(isinstance(row[i], Failure) for row in self.found.values())
+            if not any(isinstance(row[i], TrialFailure) for row in self.found.values())
         }
 
 
@@ -327,7 +327,7 @@ def _ratio(difference: Tensor, scale: Tensor) -> float:
     return share if math.isfinite(share) else math.inf
 
 
-def _sound(value: T | Failure) -> T:
+def _sound(value: T | TrialFailure) -> T:
     """Return a result that is known to be there."""
-    assert not isinstance(value, Failure)
+    assert not isinstance(value, TrialFailure)
     return value

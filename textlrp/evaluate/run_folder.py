@@ -31,7 +31,7 @@ SCORES = "scores"
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationPlan:
     """What is measured; two runs with equal plans give equal results, but for the time that they take.
 
     Attributes:
@@ -65,7 +65,7 @@ class Plan:
         return {"textlrp": "evaluation", "format": _FORMAT, **json.loads(json.dumps(asdict(self)))}
 
     @classmethod
-    def from_dict(cls, values: Any) -> Plan:
+    def from_dict(cls, values: Any) -> EvaluationPlan:
         """Rebuild a plan from :meth:`to_dict`.
 
         Raises:
@@ -115,13 +115,13 @@ class Result:
         return self.model, self.corpus, self.method, self.document
 
 
-def read(folder: Path) -> tuple[Plan, tuple[Result, ...]]:
+def read(folder: Path) -> tuple[EvaluationPlan, tuple[Result, ...]]:
     """Return the plan of a run and the results that are there, whether it is finished or not.
 
     Raises:
         InputError: the folder holds no run, or something in it cannot be read.
     """
-    return Plan.from_dict(read_json(folder / RUN)), tuple(_results(folder / RESULTS))
+    return EvaluationPlan.from_dict(read_json(folder / RUN)), tuple(_results(folder / RESULTS))
 
 
 def _results(path: Path) -> Iterator[Result]:
@@ -147,7 +147,7 @@ class Log:
         LRPError: the folder cannot be written to.
     """
 
-    def __init__(self, plan: Plan, folder: Path | None) -> None:
+    def __init__(self, plan: EvaluationPlan, folder: Path | None) -> None:
         self.plan = plan
         self.results: dict[Key, Result] = {}
         self._folder = folder
@@ -193,14 +193,14 @@ class Log:
                 raise InputError(f"{str(folder)!r} has a {RESULTS} and no {RUN}: name another folder")
             write_whole(folder / RUN, json.dumps(self.plan.to_dict(), indent=2, ensure_ascii=True) + "\n")
             return
-        self.plan = _same(Plan.from_dict(read_json(folder / RUN)), self.plan, folder)
+        self.plan = _same(EvaluationPlan.from_dict(read_json(folder / RUN)), self.plan, folder)
         self.results = {result.key: result for result in _results(path)}
         lines.cut()
 
 
-def _same(kept: Plan, asked: Plan, folder: Path) -> Plan:
+def _same(kept: EvaluationPlan, asked: EvaluationPlan, folder: Path) -> EvaluationPlan:
     """Return the plan of the folder, if it is the one that is asked for."""
-    asked = Plan.from_dict(asked.to_dict())
+    asked = EvaluationPlan.from_dict(asked.to_dict())
     differing = [_difference(name, getattr(kept, name), getattr(asked, name)) for name in _COMPARED]
     found = [each for each in differing if each]
     if found:

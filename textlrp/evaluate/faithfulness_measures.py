@@ -16,7 +16,7 @@ BINS = (1, 5, 10, 20, 50)
 
 
 @dataclass(frozen=True)
-class Curve:
+class PerturbationCurve:
     """What a model makes of a text as more and more of it is perturbed.
 
     Attributes:
@@ -38,7 +38,7 @@ class Curve:
         }
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Curve:
+    def from_dict(cls, values: dict[str, Any]) -> PerturbationCurve:
         """Rebuild a curve from :meth:`to_dict`."""
         return cls(**{key: tuple(numbers) for key, numbers in values.items()})
 

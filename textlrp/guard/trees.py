@@ -32,21 +32,21 @@ def replace(value: Any, change: Callable[[Tensor], Any]) -> Any:
 
 def carriers(args: Any, kwargs: dict[str, Any] | None = None) -> list[Tensor]:
     """Return the tensors among the arguments that carry relevance."""
-    found: list[Tensor] = []
+    carrying: list[Tensor] = []
     for value in args:
         if isinstance(value, Tensor):
             if value.requires_grad:
-                found.append(value)
+                carrying.append(value)
         elif isinstance(value, (list, tuple)):
-            if value and not isinstance(value[0], int):  # sizes are the most frequent, and hold no tensor
-                found += carriers(value)
+            if value and not isinstance(value[0], int):  # most often a size, which holds no tensor
+                carrying += carriers(value)
         elif isinstance(value, dict):
-            found += carriers((), value)
-    return found + carriers(tuple(kwargs.values())) if kwargs else found
+            carrying += carriers((), value)
+    return carrying + carriers(tuple(kwargs.values())) if kwargs else carrying
 
 
 def carries(args: Any, kwargs: dict[str, Any] | None = None) -> bool:
-    """Whether any tensor among the arguments carries relevance."""
+    """Return whether any tensor among the arguments carries relevance."""
     for value in args:
         if isinstance(value, Tensor):
             if value.requires_grad:

@@ -15,7 +15,7 @@ from textlrp.errors import LRPError, ModelError, ran_out, said
 from textlrp.explain.classifier import FORWARD_LIMITS, Classifier
 from textlrp.explain.labels import Head, Pick
 from textlrp.explain.progress import Bar
-from textlrp.lrp.hidden.states import Hidden
+from textlrp.lrp.hidden.states import HiddenState
 from textlrp.lrp.request import precision_of
 from textlrp.results.ledger import Ledger, mean
 from textlrp.rules import Rules
@@ -41,7 +41,7 @@ class Found(NamedTuple):
         length: how many positions the batch has.
     """
 
-    hidden: tuple[Hidden, ...]
+    hidden: tuple[HiddenState, ...]
     indices: Sequence[int]
     place: slice
     length: int

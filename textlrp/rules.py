@@ -3,8 +3,8 @@
 No torch here: a set of rules can be named, compared and stored without it.
 
 Notation: ``x`` inputs, ``w`` weights, ``b`` biases, ``z_j = sum_i x_i w_ij + b_j`` outputs, ``R`` relevances, and
-``c = R / x`` multipliers, which are what the backward pass carries. ``(.)+`` and ``(.)-`` are the positive and the
-negative part. A denominator ``d`` is stabilized as ``d + eps sign(d)``; what that takes goes to the ledger.
+``c = R / x`` multipliers, which the backward pass carries. ``(.)+`` and ``(.)-`` are the positive and the negative
+part. A denominator ``d`` is stabilized as ``d + eps sign(d)``; the stabilizer's share goes to the ledger.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from textlrp.errors import InputError
 
 
 def _number(rule: object, name: str, positive: bool = False, more: str = "") -> None:
-    """Check a number of a rule, and keep one of another library as a ``float``."""
+    """Check a number of a rule, and convert a number of another library to ``float``."""
     value = getattr(rule, name)
     number = as_real(value)
     if number is None or number < 0 or (positive and number == 0):
@@ -106,36 +106,36 @@ class WSquare(_Stabilized):
 
 @dataclass(frozen=True)
 class Flat(_Stabilized):
-    """The flat rule for linear maps: every input of an output gets the same (Lapuschkin et al. 2019)."""
+    """The flat rule for linear maps: all inputs of an output get equal shares (Lapuschkin et al. 2019)."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """The map is passed over: each input gets the relevance of the output in its place, ``R_i = R_j``."""
+    """Passes over the map: each input gets the relevance of the output at its position, ``R_i = R_j``."""
 
 
 @dataclass(frozen=True)
 class Taylor:
-    """The first-order Taylor expansion, which is the plain gradient; what it leaves over is posted.
+    """The first-order Taylor expansion, which is the plain gradient; the remainder is posted.
 
-    Of a softmax: Achtibat et al. 2024, eq. 13. Of a product of ``n`` activations ``y``, each gets ``y c_y``, and
-    ``(1 - n) y c_y`` goes to the ledger's row ``products``: the gradient that other methods multiply with the input.
+    For a softmax: Achtibat et al. 2024, eq. 13. Each of ``n`` factors with the product ``y`` gets ``y c_y``, and
+    ``(1 - n) y c_y`` goes to the ledger's row ``products``: gradient x input uses the same gradient.
     """
 
 
 @dataclass(frozen=True)
 class Frozen:
-    """Held constant: a softmax, so that attention weights have no relevance (Ali et al. 2022, eq. 9); of a product,
-    the first factor (the weights of ``PV``, the gate of ``act(g) u``), so that the others get it all.
+    """Holds a softmax constant, so that attention weights have no relevance (Ali et al. 2022, eq. 9), or the first
+    factor of a product (the weights of ``PV``, the gate of ``act(g) u``), so that the other factors get all of it.
     """
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """The same to each: of a product of ``n`` activations, ``R / n`` (Achtibat et al. 2024, eq. 14).
+    """Equal shares: each of the ``n`` factors of a product gets ``R / n`` (Achtibat et al. 2024, eq. 14).
 
-    Of a softmax, the relevance of its row, ``sum_j p_j c_j``, in equal parts to the scores that no mask has set. A
-    score of exactly zero can have none; its part goes to the ledger's row ``stabilizer``.
+    The relevance of a row of a softmax, ``sum_j p_j c_j``, goes in equal parts to the scores that no mask has set. A
+    score of exactly zero can get none; its part goes to the ledger's row ``stabilizer``.
     """
 
 
@@ -146,11 +146,11 @@ class Identity:
 
 @dataclass(frozen=True)
 class Gradient:
-    """The plain gradient of elementwise functions, ``c_x = f'(x) c_y``; what is left over is posted as a constant."""
+    """The plain gradient of elementwise functions, ``c_x = f'(x) c_y``; the remainder is posted as a constant."""
 
 
 class LinearRule(Protocol):
-    """A rule for linear maps of one's own: any object with this method.
+    """A user's own rule for linear maps: any object with this method.
 
     ``examples/own_rule.py`` writes one and tests it. In JSON such a rule is the name of its class.
     """
@@ -166,7 +166,7 @@ class LinearRule(Protocol):
                 model called (a linear layer, a convolution, a matrix product).
             c: the multipliers of the outputs, a tensor of the shape of ``y``.
             post: ``post("biases", values)`` credits a row of the ledger with the sum of a tensor that has the shape of
-                the outputs or of the inputs: the share of the bias, and ``"stabilizer"`` for what no input gets.
+                the outputs or of the inputs: the share of the bias, or (``"stabilizer"``) a share that no input gets.
 
         Returns:
             The multipliers of the inputs, a tensor of the shape of ``x``: their relevance divided by ``x``.
@@ -183,9 +183,10 @@ class Constant:
 
 @dataclass(frozen=True)
 class Plain:
-    """The plain gradient of a norm, statistics and all; what it leaves over goes to the ledger's row ``norms``.
+    """The plain gradient of a norm, including its statistics; the remainder goes to the ledger's row ``norms``.
 
-    Where a model writes its norms out, so do squares, roots and spreads, and products with them and quotients by them.
+    In a norm that a model writes out, this holds for squares, roots and spreads, and for products and quotients with
+    them.
     """
 
 
@@ -225,17 +226,17 @@ class Rules:
     """A set of propagation rules.
 
     Attributes:
-        linear: the rule for linear maps and convolutions; one of one's own is any :class:`LinearRule`.
+        linear: the rule for linear maps and convolutions: one of this module, or any :class:`LinearRule`.
         embedding: the rule for the lookup of a token, a linear map of a vector that is one at its id and zero at all
-            others; what a rule gives to the ids that are not there goes to the ledger's row ``stabilizer``.
+            others; the share of the absent ids goes to the ledger's row ``stabilizer``.
         softmax: the rule for attention weights and every other softmax.
         product: the rule for products of activations: gates, ``QK^T``, ``PV``.
         nonlinearity: the rule for elementwise functions.
-        norm: the rule for LayerNorm, RMSNorm and their kin.
+        norm: the rule for norms such as LayerNorm and RMSNorm.
         overrides: other rules for some of the modules: a mapping from patterns of module paths to rules
-            (``{"classifier": Rules(linear=Gamma(0.25)), "*.layer.0.*": ...}``; ``*`` stands for anything). They hold
-            for whatever a module that matches calls, its submodules included; a deeper match comes before a higher
-            one, and a later pattern before an earlier one. Kept as a tuple of pairs.
+            (``{"classifier": Rules(linear=Gamma(0.25)), "*.layer.0.*": ...}``; ``*`` stands for anything). They apply
+            to all operations of a matching module, its submodules included; a deeper match wins over a higher one, and
+            a later pattern over an earlier one. Kept as a tuple of pairs.
     """
 
     linear: Linear | LinearRule = field(default_factory=LRP0)
@@ -253,10 +254,10 @@ class Rules:
                 listed = ", ".join(f"{rule_class.__name__}()" for rule_class in known.values())
                 more = ", or an object with the method multiplier" if kind == "linear" else ""
                 raise InputError(f"{kind} takes one of {listed}{more}, not {brief(rule)}")
-        given = self.overrides.items() if isinstance(self.overrides, Mapping) else self.overrides
-        if not isinstance(given, Iterable):
-            raise InputError(f"overrides is a mapping from patterns of module paths to Rules, not {brief(given)}")
-        pairs = tuple(given)
+        overrides = self.overrides.items() if isinstance(self.overrides, Mapping) else self.overrides
+        if not isinstance(overrides, Iterable):
+            raise InputError(f"overrides is a mapping from patterns of module paths to Rules, not {brief(overrides)}")
+        pairs = tuple(overrides)
         for pair in pairs:
             if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) and pair[0]):
                 raise InputError(f"overrides is a mapping from patterns of module paths to Rules, not {pair!r}")
@@ -293,7 +294,7 @@ class Rules:
 
     @classmethod
     def parse(cls, text: str) -> Rules:
-        """Return what the command line names: a preset, ``epsilon=1e-6``, ``gamma=0.25``, or a JSON file.
+        """Return the rules named on the command line: a preset, ``epsilon=1e-6``, ``gamma=0.25``, or a JSON file.
 
         Raises:
             InputError: there are no such rules, or the file holds none.
@@ -313,7 +314,7 @@ class Rules:
 
     @property
     def name(self) -> str:
-        """The preset's name, or the readable form of a set of rules that is no preset."""
+        """The preset's name, or the repr of rules that are not a preset."""
         return next((name for name, rules in PRESETS.items() if rules == self), repr(self))
 
     def to_dict(self) -> dict[str, Any]:
@@ -336,11 +337,11 @@ class Rules:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], own: Mapping[str, LinearRule] | None = None) -> Rules:
-        """Rebuild rules from :meth:`to_dict`; a kind that is left out follows its default, a name stands for a rule.
+        """Rebuild rules from :meth:`to_dict`; a kind that is left out gets its default, and a rule's name will do.
 
         Args:
             values: the rules.
-            own: rules of one's own by the name of their class: no file makes Python import anything.
+            own: your own rules by the names of their classes: a file never makes Python import anything.
 
         Raises:
             InputError: a kind, a rule or one of its numbers is unknown.
@@ -375,7 +376,7 @@ class Rules:
 
         Args:
             source: the text or the path.
-            own: rules of one's own by the name of their class, as :meth:`from_dict` takes them.
+            own: your own rules by the names of their classes, as :meth:`from_dict` takes them.
 
         Raises:
             InputError: the file is missing, or holds no rules.
@@ -384,12 +385,12 @@ class Rules:
 
 
 def _is_own(rule: object) -> bool:
-    """Return whether an object is a rule for linear maps of one's own."""
+    """Return whether an object is a user's own rule for linear maps."""
     return not isinstance(rule, type) and callable(getattr(rule, "multiplier", None))
 
 
 def _shown(rule: object) -> str:
-    """Return a rule as it is written; an object's default form has an address, which changes with each run."""
+    """Return the repr of a rule; an object's default repr holds an address, which changes with each run."""
     return f"{type(rule).__name__}()" if type(rule).__repr__ is object.__repr__ else repr(rule)
 
 
@@ -404,8 +405,8 @@ def _own_rule(name: object, own: Mapping[str, LinearRule]) -> LinearRule:
 
 
 #: Sets of rules by name. ``attnlrp``: Achtibat et al. 2024. ``cp-lrp``: Ali et al. 2022, attention weights and norms
-#: constant. ``ln-lrp``: of that, norms alone (their rule for LayerNorm), with the plain gradient of softmax and
-#: products, and the identity rule for non-linearities.
+#: constant. ``ln-lrp``: only their rule for LayerNorm, with the plain gradient of softmax and products, and the
+#: identity rule for non-linearities.
 PRESETS = {
     "attnlrp": Rules(),
     "cp-lrp": Rules(softmax=Frozen()),

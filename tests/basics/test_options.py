@@ -405,7 +405,7 @@ IDS = torch.tensor([[2, 5, 6, 3], [2, 7, 3, 0]])
         ({"input_ids": torch.tensor([1, 2])}, r"input_ids must be a tensor of integers .* of shape \[2\]"),
         ({"input_ids": torch.ones(2, 2)}, "input_ids must be a tensor of integers"),
         ({"input_ids": torch.ones(0, 4, dtype=torch.long)}, "input_ids must be a tensor of integers"),
-        ({"model": None}, "what is explained is a torch module, not None"),
+        ({"model": None}, "the model must be a torch module, not None"),
         ({"rules": 3}, "rules takes the name of a preset"),
         ({"rules": ["attnlrp"]}, "rules takes the name of a preset"),
     ],

@@ -12,7 +12,7 @@ from printed_terminal import printed
 from torch import nn
 
 import textlrp
-from textlrp.lrp.attention_scores import Scores
+from textlrp.lrp.attention_scores import ScoreSizes
 from textlrp.results.explanation import Explanation
 
 HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -178,15 +178,15 @@ def test_an_explanation_in_16_bits_says_it_of_itself():
 
 
 def test_scores_are_kept_by_document_and_masks_do_not_count():
-    scores = Scores(2)
+    scores = ScoreSizes(2)
     assert scores.largest is None
     masked = torch.finfo(torch.float16).min
-    scores.look_at(torch.tensor([[[1.0, 8.0, masked]], [[-2.0, -torch.inf, -3.0]]]).half(), -1)
+    scores.record(torch.tensor([[[1.0, 8.0, masked]], [[-2.0, -torch.inf, -3.0]]]).half(), -1)
     assert scores.largest.tolist() == [8.0, 2.0]
-    scores.look_at(torch.full((2, 1, 2), -torch.inf), -1)  # a query that sees nothing
+    scores.record(torch.full((2, 1, 2), -torch.inf), -1)  # a query whose keys are all masked
     assert scores.largest.tolist() == [8.0, 2.0]
     q = torch.tensor([3.0, 4.0]).expand(2, 4, 5, 2)  # of length 5
-    scores.look_at_factors(q, q * torch.tensor([1.0, 2.0]).view(2, 1, 1, 1), 0.5)
+    scores.record_factors(q, q * torch.tensor([1.0, 2.0]).view(2, 1, 1, 1), 0.5)
     assert scores.largest.tolist() == pytest.approx([12.5, 25.0])
-    scores.look_at(torch.full((3, 2), 30.0), 0)  # nobody knows whose
+    scores.record(torch.full((3, 2), 30.0), 0)  # of no known document
     assert scores.largest.tolist() == [30.0, 30.0]

@@ -103,7 +103,7 @@ def test_several_targets():
 )
 def test_who_looks_into_blocks_cannot_forget_them(options):
     model = tiny_models.build("bert")
-    with pytest.raises(InputError, match="checkpointing=True lets go of the activations inside the blocks"):
+    with pytest.raises(InputError, match="checkpointing=True drops the activations inside the blocks"):
         textlrp.propagate(model, 0, checkpointing=True, **options, **tiny_models.inputs(model, "bert"))
 
 

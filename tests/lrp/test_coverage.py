@@ -112,7 +112,7 @@ def test_the_recorder_sees_torch_and_nothing_else():
     assert coverage.unseen(y.grad_fn, recorder.visible | coverage.between(start.grad_fn, set())) == []
 
 
-def test_the_trail_names_the_innermost_module_and_leaves():
+def test_the_owner_of_a_node_is_the_innermost_module_and_no_hook_stays():
     class Outer(nn.Module):
         def __init__(self):
             super().__init__()
@@ -122,14 +122,14 @@ def test_the_trail_names_the_innermost_module_and_leaves():
             return self.inner(x).exp()
 
     model = Outer().requires_grad_(False)
-    trail = coverage.Trail(model)
+    recorded = coverage.NodeOwners(model)
     y = model(torch.rand(2, 3, requires_grad=True))
-    trail.close()
-    owners = {coverage.kind(node): place for node, place in trail.owner.items()}
+    recorded.close()
+    owners = {coverage.kind(node): place for node, place in recorded.owner.items()}
     assert owners["Exp"] == "the model (Outer)"
     assert owners["Tanh"] == "inner.1 (Tanh)"
     assert owners["Addmm"] == "inner.0 (Linear)"
-    assert y.grad_fn in trail.owner
+    assert y.grad_fn in recorded.owner
     assert not any(module._forward_hooks for module in model.modules())
 
 

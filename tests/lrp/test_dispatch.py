@@ -118,7 +118,7 @@ def test_what_is_drawn_is_seeded_accounted_for_or_refused(function):
             "a derivative by detached",
         ),
         (lambda x: x + torch.autograd.grad((x * x).sum(), x)[0], r"torch\.autograd.*grad, a derivative"),
-        (lambda x: torch.vmap(torch.tanh)(x), "no rule met Tanh"),
+        (lambda x: torch.vmap(torch.tanh)(x), "no rule covers Tanh"),
         (lambda x: x + torch.from_numpy(x.detach().numpy() * 2), r"Tensor\.numpy of activations"),
         (lambda x: x + x.sum().item(), r"Tensor\.item"),
         (lambda x: x + torch.tensor(x.detach().tolist()), r"Tensor\.tolist"),

@@ -15,7 +15,7 @@ from textlrp.errors import LRPError, ModelError, ran_out, said
 from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import Head, Pick
 from textlrp.explain.progress import ProgressBar
-from textlrp.lrp.hidden.states import Hidden
+from textlrp.lrp.hidden.states import HiddenState
 from textlrp.results.ledger import Ledger, mean
 from textlrp.rules import Rules
 from textlrp.text.encoding import Batch, Encoding
@@ -40,7 +40,7 @@ class WindowStates(NamedTuple):
         length: how many positions the batch has.
     """
 
-    hidden: tuple[Hidden, ...]
+    hidden: tuple[HiddenState, ...]
     indices: Sequence[int]
     place: slice
     length: int

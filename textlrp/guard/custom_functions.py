@@ -1,9 +1,9 @@
 """Custom ``autograd.Function`` classes, which a ``TorchFunctionMode`` cannot see.
 
-What such a function computes is its forward; its backward is somebody's choice of a gradient. Those that ship with
-transformers or torch (YOSO's cumulation, Reformer's reversible layers, I-BERT's rounding, gradient checkpointing) are
-run through their forward operation by operation, so that each operation meets its own rule. A function of unknown
-origin stays as it is, and :mod:`textlrp.lrp.coverage` refuses the graph that holds it.
+The forward of such a function computes its value; its backward may be any gradient. If the function ships with
+transformers or torch (YOSO's cumulation, Reformer's reversible layers, I-BERT's rounding, gradient checkpointing), its
+forward runs operation by operation, so that each operation is given its own rule. A function of unknown origin stays
+as it is, and :mod:`textlrp.lrp.coverage` refuses the graph that holds it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-#: Where custom functions come from whose forward is taken at its word.
+#: The packages whose custom functions are trusted.
 TRUSTED = ("transformers.", "torch.utils.checkpoint")
 
 
 class _SavesNothing:
-    """Takes what a forward saves for a backward that is never called."""
+    """Ignores the tensors that a forward saves for a backward that never runs."""
 
     def __init__(self, args: tuple[Any, ...]) -> None:
         self.needs_input_grad = tuple(isinstance(x, torch.Tensor) and x.requires_grad for x in args)
@@ -29,7 +29,7 @@ class _SavesNothing:
 
 
 def trusted(cls: Any) -> bool:
-    """Whether the forward of a custom function is taken at its word."""
+    """Return whether the forward of a custom function is trusted to compute its value."""
     return bool(cls.__module__.startswith(TRUSTED))
 
 

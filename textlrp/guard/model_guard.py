@@ -1,4 +1,4 @@
-"""A model is explained where it is and left exactly as it was, and so are the thread and the process."""
+"""Runs a function on a model and leaves the model, the thread and the process exactly as they were."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def copied(model: nn.Module) -> Iterator[Parts]:
         The copy's parts.
 
     Raises:
-        ModelError: the weights were written to while the copy was used, so that what came out is of no single model.
+        ModelError: the weights were changed while the copy was used, so the result mixes old and new weights.
     """
     copy = working_copy.take(model)
     versions = copy.versions()
@@ -58,11 +58,11 @@ class _Plain:
 
 @contextlib.contextmanager
 def undisturbed(model: nn.Module, seed: int | None = None) -> Iterator[Parts]:
-    """Take a working copy of a model for passes of the plain model, whose random numbers are its own.
+    """Take a working copy of a model for passes of the plain model, with random numbers of its own.
 
     Args:
         model: the model.
-        seed: what the random numbers start from; default: where the caller's generators stand.
+        seed: the seed of the random numbers; default: the states of the caller's generators.
 
     Yields:
         The copy's parts.
@@ -73,7 +73,7 @@ def undisturbed(model: nn.Module, seed: int | None = None) -> Iterator[Parts]:
 
 @contextlib.contextmanager
 def drawing_apart(seed: int | None) -> Iterator[None]:
-    """Let all that draws random numbers in this thread draw from generators of its own."""
+    """Draw all random numbers of this thread from separate generators."""
     draws, depth = Draws(seed), process.depth()
     try:
         process.enter(_Plain(draws))
@@ -84,10 +84,9 @@ def drawing_apart(seed: int | None) -> Iterator[None]:
 
 
 def contained(function: Callable[[], T]) -> T:
-    """Call a function; whatever happens in it, this thread's torch modes and the process are then as they were.
+    """Call a function, and restore this thread's torch modes and the process, whatever happens in it.
 
-    An interrupt may come at any line, also in the lines that restore: those are called again then, and change nothing
-    that is restored already.
+    An interrupt may come at any line, also in the lines that restore: they then run again, which does no harm.
     """
     before = _ThreadState()
     try:
@@ -100,16 +99,16 @@ def contained(function: Callable[[], T]) -> T:
         before.restore()
         raise
     except BaseException as interrupt:
-        _let_go(interrupt)
+        _clear_frames(interrupt)
         before.restore()
         before.restore_after_interrupt()
         raise
 
 
-def _let_go(error: BaseException | None) -> None:
-    """Forget what the frames of an error hold: a generator among it that was cut off in a ``with`` ends only then.
+def _clear_frames(error: BaseException | None) -> None:
+    """Clear the frames of an error, which ends generators that were cut off in a ``with``.
 
-    torch puts a mode back on its stack at the end of one, which must not happen after the stack is restored.
+    At the end of such a ``with``, torch puts a mode back on its stack: this must come before the stack is restored.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -119,7 +118,7 @@ def _let_go(error: BaseException | None) -> None:
 
 
 class _ThreadState:
-    """The modes of torch in this thread, and the sessions of this module's."""
+    """The modes of torch and the sessions in this thread."""
 
     def __init__(self) -> None:
         self._sessions = process.depth()
@@ -132,13 +131,13 @@ class _ThreadState:
         self._autocast = _autocast()
 
     def leave_inference_mode(self) -> None:
-        """Let autograd keep what it needs; in inference mode it keeps nothing."""
+        """Leave inference mode, in which autograd saves nothing."""
         if torch.is_inference_mode_enabled():
             self._inference = torch_internals.inference_mode(False)
             self._inference.__enter__()
 
     def restore(self) -> None:
-        """Restore what a ``with`` that an interrupt cut off has not."""
+        """Restore the modes that an interrupted ``with`` has not restored."""
         torch_internals.leave_transforms(self._depth)
         torch_internals.set_function_modes(self._modes)
         torch_internals.set_function_state(self._function_state)
@@ -148,7 +147,7 @@ class _ThreadState:
         torch_internals.SET_GRAD_ENABLED(self._gradients)
 
     def restore_after_interrupt(self) -> None:
-        """Restore what torch and the model restore by themselves unless they are interrupted."""
+        """Restore settings that torch and the model restore by themselves unless they are interrupted."""
         if warnings.filters is not self._filters:
             warnings.filters = self._filters
             warnings._filters_mutated()  # type: ignore[attr-defined]
@@ -159,18 +158,18 @@ _DEVICES = ("cpu", "cuda")
 
 
 def _autocast() -> tuple[Any, ...]:
-    # In C, without a moment for an interrupt in between.
+    # Both calls run in C, so no interrupt can come between them.
     _, nesting = map(operator.call, (torch.autocast_increment_nesting, torch.autocast_decrement_nesting))
-    each = tuple((torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in _DEVICES)
-    return nesting, torch.is_autocast_cache_enabled(), each
+    by_device = tuple((torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in _DEVICES)
+    return nesting, torch.is_autocast_cache_enabled(), by_device
 
 
 def _set_autocast(state: tuple[Any, ...]) -> None:
-    nesting, cached, each = state
+    nesting, cached, by_device = state
     torch.autocast_increment_nesting()
     while torch.autocast_decrement_nesting() > nesting:
         pass
     torch.set_autocast_cache_enabled(cached)
-    for kind, (enabled, dtype) in zip(_DEVICES, each, strict=True):
+    for kind, (enabled, dtype) in zip(_DEVICES, by_device, strict=True):
         torch.set_autocast_enabled(kind, enabled)
         torch.set_autocast_dtype(kind, dtype)

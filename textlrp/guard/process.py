@@ -1,13 +1,13 @@
-"""What an explanation changes in the whole process while it runs: functions that act otherwise in its own thread.
+"""Changes in the whole process while an explanation runs: functions that act differently in its own thread.
 
-Custom ``autograd.Function`` classes and functions that seed or draw random numbers cannot be met by a
-``TorchFunctionMode``. While any explanation runs they are replaced by functions that look for one in the calling
-thread, and otherwise do what they always did. The last explanation restores them. torch.compile is switched off for the
-while, since inside a compiled graph no operation is seen.
+A ``TorchFunctionMode`` cannot see custom ``autograd.Function`` classes and functions that seed or draw random numbers.
+While any explanation runs they are replaced by functions that check for one in the calling thread, and otherwise call
+the original. The last explanation restores them. torch.compile is off meanwhile, because operations inside a compiled
+graph cannot be seen.
 
-Entering and leaving can be interrupted at any line: what is changed is noted before it is changed, and :func:`leave`
-may be called again and again. A ``with`` that holds the lock stands on one line, because an interrupt between its body
-and its end would leave the lock held.
+Entering and leaving can be interrupted at any line: each change is noted before it is made, and :func:`leave` may be
+called repeatedly. A ``with`` that holds the lock stands on one line, because an interrupt between its body and its end
+would leave the lock held.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Session(Protocol):
     """An explanation, or a pass of a plain model.
 
     Attributes:
-        draws: where it draws its random numbers.
+        draws: the source of its random numbers.
         tracing: how many custom functions are being traced, or None where they run as they are.
     """
 
@@ -38,12 +38,12 @@ class Session(Protocol):
 
 _lock = threading.Lock()
 _running: dict[int, list[Session]] = {}
-#: What gives back what was replaced.
+#: Calls that undo the changes.
 _undo: list[Callable[[], Any]] = []
 
 
 def current() -> Session | None:
-    """Return what runs in this thread, or None."""
+    """Return the innermost session of this thread, or None."""
     running = _running.get(threading.get_ident())
     return running[-1] if running else None
 
@@ -59,13 +59,13 @@ def enter(session: Session) -> None:
 
 
 def leave(down_to: int) -> None:
-    """End the sessions of this thread until so many are left, and restore the process after the last of all."""
+    """End sessions of this thread until ``down_to`` are left; the last one of the process restores the process."""
     with _lock: _leave(down_to)  # fmt: skip  # noqa: E701
 
 
 def _enter(session: Session) -> None:
     if not _running:
-        _restore()  # an interrupt may have left something
+        _restore()  # an interrupt may have left changes
         _replace()
     _switch_off_compiler()
     _running.setdefault(threading.get_ident(), []).append(session)
@@ -87,13 +87,13 @@ def _replace() -> None:
     for replacement in _replacements():
         _undo.append(replacement.restore)
         replacement.put()
-    # torch.vmap takes what it cannot map (the backward of fused attention) one by one, and warns of it.
+    # torch.vmap runs an operation that it cannot map (the backward of fused attention) one by one, and warns of it.
     _undo.append(partial(torch_internals.warn_of_slow_vmap, True))
     torch_internals.warn_of_slow_vmap(False)
 
 
 def _switch_off_compiler() -> None:
-    """Do what ``torch.compiler.set_stance("force_eager")`` does; that notes the old stance after it has set its own."""
+    """Do what ``torch.compiler.set_stance("force_eager")`` does, but note the old stance before setting the new one."""
     stance = torch_internals.compiler_stance()
     if stance is not None:
         _undo.append(partial(torch_internals.set_compiler_stance, stance))
@@ -107,7 +107,7 @@ def _restore() -> None:
 
 
 class _Replacement:
-    """The functions of a module that are replaced, and what replaces them: made once, since each takes a while."""
+    """Functions of a module and their replacements, which are made only once because making them takes a while."""
 
     def __init__(self, owner: Any, instead: Mapping[str, Callable[..., Any]]) -> None:
         self._owner, self._instead = owner, instead
@@ -127,12 +127,12 @@ class _Replacement:
         here.update(self._wrappers)
 
     def restore(self) -> None:
-        """Put back what stood there."""
+        """Restore the originals."""
         vars(self._owner).update(zip(self._names, self._originals, strict=False))
 
 
 class _Apply:
-    """``autograd.Function.apply``, which finds out in whose thread it is called."""
+    """Replaces ``autograd.Function.apply`` by one that checks for a session in the calling thread."""
 
     _original: Any = None
 
@@ -144,7 +144,7 @@ class _Apply:
         torch.autograd.Function.apply = self._wrapper  # type: ignore[assignment]
 
     def restore(self) -> None:
-        """Put back what stood there."""
+        """Restore the original."""
         if self._original is not None:
             torch.autograd.Function.apply = self._original  # type: ignore[method-assign]
 
@@ -174,7 +174,7 @@ def _traced(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _in_child() -> None:
-    """After a fork only this thread is left, and the lock may have been held by another."""
+    """Reset the state after a fork: only this thread is left, and another one may have held the lock."""
     global _lock
     _lock = threading.Lock()
     thread = threading.get_ident()

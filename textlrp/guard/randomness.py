@@ -1,8 +1,8 @@
-"""The random numbers that a model draws while it is explained come from generators of the explanation's own.
+"""The random numbers that a model draws while it is explained come from the explanation's own generators.
 
-So the caller's generators, and those of other threads, stay where they are. Torch functions that draw are given a
-generator. Functions that a model calls to seed torch, numpy or Python are redirected for the thread of the explanation
-alone (:mod:`textlrp.guard.process`); a model that holds such a function in a variable of its own is out of reach.
+So the generators of the caller and of other threads keep their states. Torch functions that draw are given a generator.
+Functions that a model calls to seed torch, numpy or Python are redirected for the thread of the explanation alone
+(:mod:`textlrp.guard.process`); a model that stored such a function in its own variable still calls the original.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alph
 
 
 def _functions(names: list[str]) -> frozenset[Any]:
-    found = (getattr(owner, name, None) for owner in (torch, Tensor, F) for name in names)
-    return frozenset(function for function in found if callable(function))
+    functions = (getattr(owner, name, None) for owner in (torch, Tensor, F) for name in names)
+    return frozenset(function for function in functions if callable(function))
 
 
 _SAMPLING, _DROPOUT = _functions(SAMPLING_NAMES), _functions(DROPOUT_NAMES)
@@ -63,10 +63,10 @@ class Draws:
     """The generators of one explanation.
 
     Args:
-        seed: what they start from; default: where the caller's generators stand, which are only read.
+        seed: their seed; default: the states of the caller's generators, which are only read.
 
     Attributes:
-        borrowed: the state of torch's own generator while a function draws from it that takes no other.
+        borrowed: the saved state of torch's own generator while a function that takes no other draws from it.
     """
 
     def __init__(self, seed: int | None = None) -> None:
@@ -76,7 +76,7 @@ class Draws:
         self.borrowed: Tensor | None = None
 
     def rewind(self) -> None:
-        """Start again with the first numbers."""
+        """Start again from the first numbers."""
         self._generators.clear()
 
     def generator(self, device: torch.device = _CPU) -> torch.Generator:
@@ -97,8 +97,8 @@ class Draws:
                 generator.set_state(state)
             return generator
 
-        found: torch.Generator = self._own(device, start, make)
-        return found
+        generator: torch.Generator = self._own(device, start, make)
+        return generator
 
     def seed_torch(self, seed: int) -> torch.Generator:
         """Seed torch's generators, on all devices."""
@@ -117,8 +117,8 @@ class Draws:
                 generator.setstate(state)
             return generator
 
-        found: random.Random = self._own("python", random._inst.getstate, make)
-        return found
+        generator: random.Random = self._own("python", random._inst.getstate, make)
+        return generator
 
     def numpy(self) -> Any:
         """Return numpy's generator."""
@@ -132,12 +132,12 @@ class Draws:
         return self._own("numpy", lambda: numpy.random.mtrand._rand.get_state(), make)
 
     def _own(self, key: Any, start: Callable[[], Any], make: Callable[[Any], Any]) -> Any:
-        found = self._generators.get(key)
-        if found is None:
+        generator = self._generators.get(key)
+        if generator is None:
             if key not in self._starts:
                 self._starts[key] = start() if self._seed is None else None
-            found = self._generators[key] = make(self._starts[key])
-        return found
+            generator = self._generators[key] = make(self._starts[key])
+        return generator
 
     def call(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Call a torch function that draws."""
@@ -152,13 +152,13 @@ class Draws:
     def _dropout(
         self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, train: bool = True
     ) -> Tensor:
-        kept = torch.empty_like(input).bernoulli_(1.0 - p, generator=self.generator(input.device))
+        mask = torch.empty_like(input).bernoulli_(1.0 - p, generator=self.generator(input.device))
         if p < 1.0:
-            kept.div_(1.0 - p)
-        return input.mul_(kept) if inplace else input * kept
+            mask.div_(1.0 - p)
+        return input.mul_(mask) if inplace else input * mask
 
     def _borrow(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """Let a function draw from torch's own generators, set to the numbers of this explanation for that moment."""
+        """Let a function draw from torch's own generator, set to the explanation's state for this call."""
         device = _device_of(args, kwargs)
         theirs = torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]
         own = self.generator(device)
@@ -171,7 +171,7 @@ class Draws:
             self.close()
 
     def close(self) -> None:
-        """Give back what is borrowed, if anything is."""
+        """Restore torch's own generator if it is borrowed."""
         if self.borrowed is not None:
             self._lender.set_state(self.borrowed)
             self.borrowed = None
@@ -185,7 +185,7 @@ def _device_of(args: Any, kwargs: Any) -> torch.device:
 
 
 class DrawsApart(TorchFunctionMode):
-    """Lets what a plain model draws come from generators of its own."""
+    """Draws the random numbers of a plain model from separate generators."""
 
     def __init__(self, draws: Draws) -> None:
         super().__init__()
@@ -203,7 +203,7 @@ class DrawsApart(TorchFunctionMode):
 
 
 def redirections() -> list[tuple[Any, dict[str, Callable[..., Any]]]]:
-    """Return the modules that functions are redirected in, each with what is called with the draws instead, by name."""
+    """Return the modules whose functions are redirected, each with the replacements (given the draws) by name."""
     seeds: dict[str, Callable[..., Any]] = {
         "manual_seed": Draws.seed_torch,
         "get_rng_state": lambda draws: draws.generator().get_state(),
@@ -223,7 +223,7 @@ def redirections() -> list[tuple[Any, dict[str, Callable[..., Any]]]]:
 
 
 def _methods(generator: type, module: Any, owner: Callable[[Draws], Any]) -> dict[str, Callable[..., Any]]:
-    """Return what is called in place of the functions of a module that are methods of a hidden generator."""
+    """Return replacements for the functions of a module that are methods of its hidden generator."""
 
     def method(name: str) -> Callable[..., Any]:
         return lambda draws, *args, **kwargs: getattr(owner(draws), name)(*args, **kwargs)

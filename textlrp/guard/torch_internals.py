@@ -21,12 +21,11 @@ FORWARD_CLASS = "_forward_cls"
 #: The transform of ``torch.func`` that is active in this thread, or None. Since 2.0; no public way.
 active_transform = _functorch.peek_interpreter_stack
 
-#: What ``torch.set_grad_enabled`` and ``torch.no_grad`` call: a ``TorchFunctionMode`` sees this function, and not these
-#: classes. Since 1.9.
+#: The function that ``torch.set_grad_enabled`` and ``torch.no_grad`` call: a ``TorchFunctionMode`` sees it, but not
+#: these classes. Since 1.9.
 SET_GRAD_ENABLED = _C._set_grad_enabled
 
-#: What ``torch.inference_mode`` is made of. That class can be interrupted before it holds what it has to leave.
-#: Since 1.9.
+#: The object that ``torch.inference_mode`` wraps. An interrupt can come before that class has stored it. Since 1.9.
 inference_mode = _C._InferenceMode
 
 
@@ -38,8 +37,8 @@ def is_vmap(transform: Any) -> bool:
 def run_backward(output: Tensor, multiplier: Tensor, leaf: Tensor, keep_graph: bool) -> None:
     """Run the backward pass from ``output`` to ``leaf``. The engine has had this signature since 1.12.
 
-    ``torch.autograd.backward`` would hand itself to the active ``TorchFunctionMode``, which is switched off while it
-    handles a function, and checkpoints that run parts of the forward pass again need it.
+    The active ``TorchFunctionMode`` would intercept ``torch.autograd.backward`` and be off while it runs, but
+    checkpoints that run parts of the forward pass again need the mode.
     """
     with _C._EnableTorchFunction():
         torch.autograd.Variable._execution_engine.run_backward(
@@ -90,15 +89,15 @@ def leave_transforms(depth: int) -> None:
 
 
 def warn_of_slow_vmap(enabled: bool) -> None:
-    """Say whether torch warns where ``vmap`` maps an operation one by one. Since 1.10; no public way."""
+    """Set whether torch warns where ``vmap`` maps an operation one by one. Since 1.10; no public way."""
     _functorch._set_vmap_fallback_warning_enabled(enabled)
 
 
 def compiler_stance() -> Any:
     """Return the stance of ``torch.compile`` if that could still compile, or None. Since 2.6.
 
-    ``torch.compiler.set_stance`` is public, and an interrupt in it can lose the old stance. Where nothing was compiled
-    there is none: to import the compiler takes seconds.
+    ``torch.compiler.set_stance`` is public, but an interrupt in it can lose the old stance. If the compiler was never
+    imported, return None: importing it takes seconds.
     """
     stance = getattr(sys.modules.get("torch._dynamo.eval_frame"), "_stance", None)
     return None if stance is None or stance.stance == "force_eager" else stance

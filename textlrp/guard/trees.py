@@ -32,21 +32,21 @@ def replace(value: Any, change: Callable[[Tensor], Any]) -> Any:
 
 def carriers(args: Any, kwargs: dict[str, Any] | None = None) -> list[Tensor]:
     """Return the tensors among the arguments that carry relevance."""
-    relevant: list[Tensor] = []
+    carrying: list[Tensor] = []
     for value in (*args, *kwargs.values()) if kwargs else args:
         if isinstance(value, Tensor):
             if value.requires_grad:
-                relevant.append(value)
+                carrying.append(value)
         elif isinstance(value, (list, tuple)):
-            if value and not isinstance(value[0], int):  # sizes are the most frequent, and hold no tensor
-                relevant += carriers(value)
+            if value and not isinstance(value[0], int):  # most often a size, which holds no tensor
+                carrying += carriers(value)
         elif isinstance(value, dict):
-            relevant += carriers((), value)
-    return relevant
+            carrying += carriers((), value)
+    return carrying
 
 
 def carries(args: Any, kwargs: dict[str, Any] | None = None) -> bool:
-    """Whether any tensor among the arguments carries relevance."""
+    """Return whether any tensor among the arguments carries relevance."""
     for value in args:
         if isinstance(value, Tensor):
             if value.requires_grad:

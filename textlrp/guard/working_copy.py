@@ -1,10 +1,10 @@
-"""A working copy of a model: modules of its own on the model's own weights.
+"""A working copy of a model: new modules that share the model's weights.
 
-An explanation runs on the copy, so nothing that happens while it runs can be seen in the model: no hook, no mode of
-training, no frozen parameter, no cache, no setting in a config. A thread that trains the model or calls its ``train()``
-is not disturbed, two threads do not wait for each other, and an interrupt has nothing to restore. The weights are
-shared: a parameter of the copy is another tensor on the same memory. Buffers and other tensors are small, and the copy
-has its own; they are read again for each use.
+An explanation runs on the copy, so the run changes nothing in the model: no hook, no training mode, no frozen
+parameter, no cache, no setting in a config. A thread that trains the model or calls its ``train()`` is not disturbed,
+two threads do not wait for each other, and an interrupt has nothing to restore. A parameter of the copy is another
+tensor on the same memory. Buffers and other tensors are small, and the copy has its own; they are read again for each
+use.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from torch import Tensor, nn
 
 from textlrp.errors import ModelError
 
-#: Values of these types are the same in every copy; most attributes of modules are.
+#: Copies share values of these types; most attributes of modules are of one.
 _PLAIN = (type(None), bool, int, float, str, bytes, type, torch.dtype, torch.device, torch.Size)
 _DICTS = (dict, OrderedDict, defaultdict)
 
 
 class Parts(NamedTuple):
-    """What a model is made of, listed once: to walk through a deep model takes as long as one of its layers."""
+    """The parts of a model, listed once: walking through a deep model takes as long as running one of its layers."""
 
     model: nn.Module
     modules: tuple[nn.Module, ...]
@@ -40,7 +40,7 @@ class Parts(NamedTuple):
 def parts_of(model: nn.Module) -> Parts:
     """List a model's parts."""
     modules, seen = [model], {model}
-    for module in modules:  # which grows on the way; nn.Module.modules() takes several times as long
+    for module in modules:  # the loop extends the list; nn.Module.modules() takes several times as long
         for child in module._modules.values():
             if child is not None and child not in seen:
                 seen.add(child)
@@ -56,7 +56,7 @@ class WorkingCopy:
     Attributes:
         parts: the parts of the copy: in evaluation mode, without a parameter that requires grad, without a cache of
             keys and values.
-        keeps_model: whether the copy holds a reference to the model itself, so that it must not outlive it.
+        keeps_model: whether the copy refers to the model itself, so that it must not outlive the model.
 
     Raises:
         ModelError: the weights were made in ``torch.inference_mode``.
@@ -65,14 +65,14 @@ class WorkingCopy:
     def __init__(self, model: nn.Module) -> None:
         copier = _Copier(model)
         self.parts = parts_of(copier.module(model))
-        self.keeps_model = copier.met_root
+        self.keeps_model = copier.refers_to_root
         self._weights, self._own_weights = copier.weights, copier.own_weights
         self._tensors, self._own_tensors = copier.tensors, copier.own_tensors
         self._model_state = _State(copier.tables, copier.lists)
         self._own_state = _State(copier.own_tables, copier.own_lists)
 
     def renew(self) -> bool:
-        """Read the model's buffers again; return False where the model was changed since it was copied."""
+        """Read the model's buffers again; return False if the model has changed since it was copied."""
         if not self._model_state.unchanged() or not all(map(Tensor.is_set_to, self._own_weights, self._weights)):
             return False
         for own, tensor in zip(self._own_tensors, self._tensors, strict=True):
@@ -82,11 +82,11 @@ class WorkingCopy:
         return True
 
     def unchanged(self) -> bool:
-        """Whether the copy is what it was: some models replace their parts while they run (BigBird's attention)."""
+        """Return whether the copy is unchanged: some models replace parts while they run (BigBird's attention)."""
         return self._own_state.unchanged()
 
     def versions(self) -> list[int]:
-        """Return how often each weight was written to, by whomever."""
+        """Return how often each weight was written to."""
         return list(map(_version, self._own_weights))
 
 
@@ -94,29 +94,29 @@ _version = operator.attrgetter("_version")
 
 
 class _State:
-    """What tables and lists held when they were copied.
+    """The contents of tables and lists when they were copied.
 
-    All that is compared is in flat lists: an explanation of a small model takes a millisecond or two, and a look at
-    each attribute of each module by itself would be a good part of it.
+    They are compared as flat lists: an explanation of a small model takes a millisecond or two, and comparing attribute
+    by attribute would be a good part of it.
     """
 
     def __init__(self, tables: list[dict[Any, Any]], lists: list[Any]) -> None:
         self._empty = [held for held in (*tables, *lists) if not held]  # most: hooks that are not set
         self._tables = [table for table in tables if table]
-        self._sizes, self._keys, self._values = _look(self._tables)
+        self._sizes, self._keys, self._values = _contents(self._tables)
         self._lists = [(members, members.copy()) for members in lists if members]
 
     def unchanged(self) -> bool:
-        """Whether all hold what they held: equal keys, and the same objects."""
+        """Return whether all contents are as they were: equal keys, and the same objects."""
         if any(self._empty):
             return False
-        sizes, keys, values = _look(self._tables)
+        sizes, keys, values = _contents(self._tables)
         if sizes != self._sizes or keys != self._keys or not all(map(operator.is_, values, self._values)):
             return False
         return all(_same_members(members, held) for members, held in self._lists)
 
 
-def _look(tables: list[dict[Any, Any]]) -> tuple[list[int], list[Any], list[Any]]:
+def _contents(tables: list[dict[Any, Any]]) -> tuple[list[int], list[Any], list[Any]]:
     """Return the sizes, the keys and the values of tables."""
     values = chain.from_iterable([table.values() for table in tables])
     return list(map(len, tables)), list(chain.from_iterable(tables)), list(values)
@@ -129,14 +129,14 @@ def _same_members(now: Any, before: Any) -> bool:
 
 
 class _Copier:
-    """Copies modules and what hangs on them, each once.
+    """Copies modules and the objects that they refer to, each once.
 
     Attributes:
-        weights, own_weights: the parameters, and what stands for each in the copy.
+        weights, own_weights: the parameters, and their counterparts in the copy.
         tensors, own_tensors: the other tensors, in the same way.
         tables, own_tables: the attributes of modules and configs, and dicts among them.
         lists, own_lists: lists and sets among them.
-        met_root: whether something in the model refers to the model itself.
+        refers_to_root: whether something in the model refers to the model itself.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -151,15 +151,15 @@ class _Copier:
         self.own_tables: list[dict[Any, Any]] = []
         self.lists: list[Any] = []
         self.own_lists: list[Any] = []
-        self.met_root = False
+        self.refers_to_root = False
 
     def module(self, module: nn.Module) -> nn.Module:
         """Return the copy of a module."""
         known: nn.Module | None = self._copies.get(id(module))
         if known is not None:
-            self.met_root |= module is self._root
+            self.refers_to_root |= module is self._root
             return known
-        if isinstance(module, torch.jit.ScriptModule):  # its parts are no Python objects
+        if isinstance(module, torch.jit.ScriptModule):  # its parts are not Python objects
             return module
         try:
             own: nn.Module = object.__new__(type(module))
@@ -168,7 +168,7 @@ class _Copier:
         self._copies[id(module)] = own
         attributes = {name: self._attribute(name, value) for name, value in vars(module).items()}
         attributes["training"] = False
-        if "_compiled_call_impl" in attributes:  # what torch.compile made of the module calls the module itself
+        if "_compiled_call_impl" in attributes:  # the compiled call would run the original module
             attributes["_compiled_call_impl"] = None
         vars(own).update(attributes)
         self._note(vars(module), vars(own))
@@ -182,7 +182,7 @@ class _Copier:
         return self._value(value)
 
     def _hooks(self, hooks: Any) -> Any:
-        """Return hooks as they are: what they note is for whoever set them. They are given the copy to look at."""
+        """Return the hooks themselves, whose results are for the user; only a module's method becomes its copy's."""
         own = copy.copy(hooks)
         for key, hook in hooks.items():
             if self._refers(hook):
@@ -191,12 +191,12 @@ class _Copier:
         return own
 
     def _config(self, config: Any) -> Any:
-        """Return the copy of a config: models note things in it while they run, and read it in every layer."""
+        """Return the copy of a config: models write to it while they run, and read it in every layer."""
         known = self._copies.get(id(config))
         if known is None:
             known = self._copies[id(config)] = copy.copy(config)
             if getattr(known, "use_cache", None) is True:
-                # Keys and values are for tokens that nobody asks for, and a block that runs again would add them twice.
+                # No tokens are generated, so none needs the cache; a block that runs again would add to it twice.
                 known.use_cache = False
             for name, part in vars(config).items():
                 if isinstance(part, type(config).__mro__[-2]):  # the configs of an encoder and a decoder
@@ -205,7 +205,7 @@ class _Copier:
         return known
 
     def _value(self, value: Any) -> Any:
-        """Return what stands for an attribute's value in the copy."""
+        """Return the copy's counterpart of an attribute's value."""
         kind = type(value)
         if kind in _PLAIN:
             return value
@@ -259,7 +259,7 @@ class _Copier:
         return own
 
     def _reference(self, value: Any) -> Any:
-        """Return a value with the copies in place of the modules that it refers to; itself where it refers to none."""
+        """Return a value that refers to the copies of modules, or the value itself if it refers to no module."""
         known = self._copies.get(id(value))
         if known is not None and not isinstance(value, nn.Module):
             return known
@@ -269,9 +269,9 @@ class _Copier:
             owner = self._reference(value.__self__)
             return value if owner is value.__self__ else types.MethodType(value.__func__, owner)
         if isinstance(value, functools.partial):
-            given = self._reference(value.func), tuple(map(self._reference, value.args))
-            named = {key: self._reference(each) for key, each in value.keywords.items()}
-            return functools.partial(given[0], *given[1], **named)
+            function, args = self._reference(value.func), tuple(map(self._reference, value.args))
+            keywords = {key: self._reference(item) for key, item in value.keywords.items()}
+            return functools.partial(function, *args, **keywords)
         if isinstance(value, types.FunctionType):
             return self._function(value)
         if isinstance(value, weakref.ReferenceType):
@@ -282,9 +282,9 @@ class _Copier:
         return self._object(value)
 
     def _function(self, function: Any) -> Any:
-        """Return a function whose closure refers to the copies: a forward that somebody wrapped, say."""
+        """Return a function whose closure refers to the copies, such as a wrapped forward."""
         plain = vars(function).get("_torchdynamo_orig_callable")
-        if plain is not None:  # what torch.compile wraps
+        if plain is not None:  # the function that torch.compile wraps
             return self._reference(plain)
         if function.__closure__ is None:
             return function
@@ -308,18 +308,18 @@ class _Copier:
         return own
 
     def _object(self, value: Any) -> Any:
-        """Return an object that has modules, or methods of modules, among its attributes with the copies of them."""
+        """Return an object whose attributes refer to the copies of modules; itself if none is a module or a method."""
         state = getattr(value, "__dict__", None)
         if not isinstance(state, dict) or isinstance(value, (type, types.ModuleType)):
             return value
-        if not any(self._refers(each) for each in state.values()):
+        if not any(map(self._refers, state.values())):
             return value
         try:
             own = copy.copy(value)
-        except Exception:  # not everything can be copied; it stays what it is
+        except Exception:  # an object that cannot be copied stays as it is
             return value
         self._copies[id(value)] = own
-        changed = {key: self._reference(each) for key, each in state.items() if self._refers(each)}
+        changed = {key: self._reference(item) for key, item in state.items() if self._refers(item)}
         vars(own).update(changed)
         return own
 
@@ -334,12 +334,12 @@ _MOST = 8
 
 
 def take(model: nn.Module) -> WorkingCopy:
-    """Return a copy of a model that nobody else uses."""
+    """Return a copy of a model that is not in use elsewhere."""
     idle = _idle.get(model, [])
     while idle:
-        found = _popped(idle)
-        if found is not None and found.renew():
-            return found
+        idle_copy = _popped(idle)
+        if idle_copy is not None and idle_copy.renew():
+            return idle_copy
     return WorkingCopy(model)
 
 
@@ -351,7 +351,7 @@ def _popped(idle: list[WorkingCopy]) -> WorkingCopy | None:
 
 
 def give_back(model: nn.Module, used: WorkingCopy) -> None:
-    """Keep a copy for the next explanation, if it is as it was."""
+    """Keep a copy for the next explanation, if it is unchanged."""
     if used.keeps_model or not used.unchanged():
         return
     idle = _idle.get(model)

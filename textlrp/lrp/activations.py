@@ -1,7 +1,7 @@
-"""Activations that a model writes in Python: modules that act on each element alone are taken whole.
+"""Activations that a model writes in Python: a module that acts on each element alone gets one rule as a whole.
 
-``gelu_new``, quick GELU and their kin reach torch as sums and products; rule by rule, the product rule would halve what
-the identity rule keeps.
+``gelu_new``, quick GELU and similar functions reach torch as sums and products; one by one, the product rule would
+halve the relevance that the identity rule keeps.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ComposedActivations(Observer):
         self._inputs: list[Tensor | None] = []
 
     def install(self, context: Context) -> list[Any]:
-        """Begin, and return the hooks."""
+        """Start observing, and return the hooks."""
         hooks: list[Any] = []
         for module in self._modules:
             hooks.append(module.register_forward_pre_hook(self._before))
@@ -70,24 +70,24 @@ class ComposedActivations(Observer):
 def composed_activations(modules: Iterable[nn.Module]) -> list[nn.Module]:
     """Return the modules that are an elementwise function written in Python.
 
-    A module that calls a single torch function is none, as those of torch itself: that function has its rule.
+    A module that calls a single torch function, as torch's own do, is not among them: that function has its rule.
     """
     return [module for module in modules if _may_be_elementwise(module) and _verdict(module)]
 
 
 def _may_be_elementwise(module: nn.Module) -> bool:
-    """Return whether a module is worth a trial: it has no parts, and at most single numbers for parameters."""
-    # A wrapper around one torch activation calls that function; its own module is seen in its turn.
-    sort: Any = type(module)
-    if module._modules or module._buffers or _excluded(sort):
+    """Return whether a module is worth a trial: it has no submodules, and only single numbers as parameters."""
+    # A module that wraps an activation is not tried: the wrapped module is, in its turn.
+    module_type: Any = type(module)
+    if module._modules or module._buffers or _excluded(module_type):
         return False
     return not any(p is not None and p.numel() > 1 for p in module._parameters.values())
 
 
 @cache
-def _excluded(sort: Any) -> bool:
-    """Return whether modules of a type need no trial: those of torch itself, and those that cannot be tried."""
-    return sort.__module__.startswith("torch.nn.") or issubclass(sort, torch.jit.ScriptModule)
+def _excluded(module_class: Any) -> bool:
+    """Return whether modules of a class need no trial: torch's own modules, and modules that cannot be tried."""
+    return module_class.__module__.startswith("torch.nn.") or issubclass(module_class, torch.jit.ScriptModule)
 
 
 def _verdict(module: nn.Module) -> bool:
@@ -102,7 +102,7 @@ def _verdict(module: nn.Module) -> bool:
 
 
 def signature(module: nn.Module) -> Any:
-    """Return a key that two modules of the same behavior share, or None where that cannot be told."""
+    """Return a key that only modules of the same behavior share, or None if no such key can be made."""
     if module._parameters:
         return None
     state = {key: value for key, value in vars(module).items() if not key.startswith("_")}
@@ -132,7 +132,7 @@ def _is_elementwise(module: nn.Module) -> bool:
                 return False
             if any(_reaches(probe, x, y, others) for others in _halves(x)):
                 return False
-            if not probe(torch.zeros_like(x)).isfinite().all():  # no value to measure from: by its single functions
+            if not probe(torch.zeros_like(x)).isfinite().all():  # without f(0), its single functions get their rules
                 return False
         return _is_composed(probe, x)
     except Exception:  # a module that is no activation may raise anything on this input
@@ -140,7 +140,7 @@ def _is_elementwise(module: nn.Module) -> bool:
 
 
 def _halves(x: Tensor) -> Iterator[Tensor]:
-    """Yield masks such that any element is left out of one of them that holds any other element."""
+    """Yield masks such that for any two elements, one mask holds the first and not the second."""
     places = torch.arange(x.numel(), device=x.device).view(x.shape)
     for bit in range((x.numel() - 1).bit_length()):
         half = (places >> bit & 1).bool()
@@ -149,16 +149,16 @@ def _halves(x: Tensor) -> Iterator[Tensor]:
 
 
 def _reaches(module: nn.Module, x: Tensor, y: Tensor, others: Tensor) -> bool:
-    """Return whether elements reach the result of others: whether ``y`` changes where ``x`` does not."""
+    """Return whether elements influence the results of others: whether ``y`` changes where ``x`` does not."""
     changed = module(x.masked_fill(others, 7.0))
     return not torch.equal(changed[~others], y[~others])
 
 
 def _is_composed(module: nn.Module, x: Tensor) -> bool:
-    """Return whether an elementwise module has to be taken whole, and can be.
+    """Return whether an elementwise module needs one rule as a whole, and can get it.
 
-    Where it calls one function that has its own rule, it need not be. Where it runs a scripted function, or a custom
-    function of unknown origin, which no interception sees, it cannot be.
+    If it calls a single function with a rule of its own, it does not need it. If it runs a scripted function, or a
+    custom function of unknown origin, which the interception cannot see, it cannot get it.
     """
     with torch._C.DisableTorchFunction(), torch.enable_grad():
         start = x.clone().requires_grad_()

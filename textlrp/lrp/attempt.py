@@ -1,4 +1,4 @@
-"""Attempts at an explanation: one forward pass and its backward passes, in the first of several ways that works."""
+"""Attempts at an explanation: one forward pass and its backward passes, by the first of several plans that works."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from textlrp.errors import LRPError, NonFiniteError, UnbalancedLedgerError, Unsu
 from textlrp.guard import torch_internals
 from textlrp.lrp import coverage, diagnosis
 from textlrp.lrp.activations import ComposedActivations
-from textlrp.lrp.attention_scores import Scores
+from textlrp.lrp.attention_scores import ScoreSizes
 from textlrp.lrp.checkpointing import Checkpoints
 from textlrp.lrp.context import Context, Observer
 from textlrp.lrp.dispatch import Interception
 from textlrp.lrp.hidden.capture import Capture
-from textlrp.lrp.hidden.states import Hidden, HiddenStates
+from textlrp.lrp.hidden.states import HiddenState, HiddenStates
 from textlrp.lrp.module_rules import ModuleRules
 from textlrp.lrp.request import Request, logits_of
 from textlrp.lrp.result import Propagation
 from textlrp.results.ledger import ROUNDOFF, SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
 
-#: How many ids times targets pass back at once: beyond a few hundred rows, matrix products run at full speed. The pass
-#: holds the multipliers of one layer for them, tens of MiB in a base model; long documents go back one by one.
+#: The most ids times targets in one backward pass: beyond a few hundred rows, matrix products run at full speed. The
+#: pass holds their multipliers of one layer, tens of MiB in a base model; long documents go one by one.
 _AT_ONCE = 1024
 
 #: The dtypes whose rounding moves attention weights by more than a reader would expect.
@@ -37,11 +37,11 @@ class Plan:
     """One way to explain a model; all give the same relevance where they work.
 
     Attributes:
-        checkpointing: blocks forget their activations and run again on the way back.
-        whole_gates: a gated unit is one node that keeps tensors of the model, which the model must not write over.
+        checkpointing: blocks drop their activations and run again in the backward pass.
+        whole_gates: a gated unit is one node that keeps tensors of the model, which the model must not overwrite.
         fused: attention goes through the backward of the fused kernel.
-        scales: multipliers are larger by the first of these on their way back, so that float16 does not lose their
-            digits; the others are for multipliers that overflow.
+        scales: factors of the multipliers in the backward pass. The first keeps float16 from losing their digits; the
+            others are for multipliers that overflow.
     """
 
     checkpointing: bool
@@ -63,7 +63,7 @@ class _Unbalanced(Exception):
 
 
 def explained(request: Request) -> tuple[Propagation, ...] | None:
-    """Explain a batch by the first plan that works, or return None if its documents have to be taken one at a time.
+    """Explain a batch by the first plan that works, or return None if its documents must be explained one by one.
 
     Raises:
         LRPError: no plan works; the error is that of the last one.
@@ -80,17 +80,17 @@ def explained(request: Request) -> tuple[Propagation, ...] | None:
 
 
 def _next_plan(plan: Plan, failure: Exception) -> Plan | None:
-    """Return the plan to try after a failure, or None where no other would mend it."""
+    """Return the plan to try after a failure, or None if no other plan would help."""
     plans = (
-        # A block cannot run again, or does something else then.
+        # A block cannot run again, or then computes something else.
         (plan.checkpointing and not isinstance(failure, _Overflowed), replace(plan, checkpointing=False)),
-        # The model writes over its activations.
+        # The model overwrites its activations.
         (plan.whole_gates and isinstance(failure, _BackwardFailed), replace(plan, whole_gates=False)),
         (len(plan.scales) > 1 and isinstance(failure, _Overflowed), replace(plan, scales=plan.scales[1:])),
-        # Where scores are huge, the kernel's backward computes other weights than its forward.
+        # If scores are huge, the kernel's backward computes other weights than its forward.
         (plan.fused and isinstance(failure, _Unbalanced), replace(plan, fused=False)),
     )
-    return next((following for mends, following in plans if mends), None)
+    return next((following for helps, following in plans if helps), None)
 
 
 def _interception(request: Request, plan: Plan, observers: tuple[Observer, ...] = ()) -> Interception:
@@ -114,7 +114,7 @@ def _interception(request: Request, plan: Plan, observers: tuple[Observer, ...] 
     )
     context.scale = plan.scales[0]
     if request.precision in _COARSE:
-        context.scores = Scores(request.input_ids.shape[0])
+        context.scores = ScoreSizes(request.input_ids.shape[0])
     return Interception(context, request.input_ids, widen=double)
 
 
@@ -143,28 +143,28 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
                 )
             weights = request.weights(logits, context.postings.dtype)
             ruleless = logits.requires_grad and coverage.ruleless(logits.grad_fn, context.products)
-        met = context.met  # before blocks run again on the way back
+        met = context.met  # before blocks run again in the backward pass
         at_once = 1 if hidden is not None else max(1, _AT_ONCE // request.input_ids.numel())
         while len(propagations) < len(weights) and not ruleless:
-            several = weights[len(propagations) : len(propagations) + at_once]
-            last = len(propagations) + len(several) == len(weights)
+            chunk = weights[len(propagations) : len(propagations) + at_once]
+            last = len(propagations) + len(chunk) == len(weights)
             try:
-                arrived, rows = _backward(interception, logits, several, last)
+                arrived, rows = _backward(interception, logits, chunk, last)
             except LRPError:
                 raise
             except Exception as error:
-                if len(several) == 1 or not isinstance(error, RuntimeError):
+                if len(chunk) == 1 or not isinstance(error, RuntimeError):
                     if plan.checkpointing or context.gated:
                         raise _BackwardFailed from error
                     raise
-                at_once = 1  # torch cannot map this pass over several targets; an error of the pass itself comes again
+                at_once = 1  # torch cannot map this pass over several targets; any other error comes again
                 continue
             with torch._C.DisableTorchFunction():
                 layers = () if hidden is None else hidden.states()
-                propagations += _close(request, context, logits, several, arrived, rows, met, layers)
+                propagations += _close(request, context, logits, chunk, arrived, rows, met, layers)
     if ruleless:
         raise _hidden_operations(request, plan) or UnsupportedOperationError(
-            "an operation of the model met no rule, and a second run did not show which"
+            "an operation of the model has no rule, and a second run did not show which"
         )
     if not all(math.isfinite(ledger.logit) for propagation in propagations for ledger in propagation.ledgers):
         raise NonFiniteError(diagnosis.non_finite(model, model_inputs))
@@ -187,10 +187,10 @@ def _balances(propagation: Propagation) -> bool:
 
 
 def _check(request: Request, plan: Plan, propagation: Propagation) -> None:
-    """Check the ledgers of a document.
+    """Check the ledgers of a propagation.
 
     Raises:
-        _Overflowed, _Unbalanced: from the error to be raised where no other plan mends it.
+        _Overflowed, _Unbalanced: caused by the error to raise if no other plan helps.
     """
     for ledger in _ledgers(propagation):
         try:
@@ -216,19 +216,19 @@ def _hidden_operations(request: Request, plan: Plan) -> UnsupportedOperationErro
 def _backward(
     interception: Interception, logits: Tensor, weights: list[Tensor], last: bool
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Carry the relevance of several targets back in one pass, whose operations are mapped over the targets.
+    """Carry the relevance of several targets back in one pass, mapped over the targets.
 
     Args:
-        interception: the interception that is active.
+        interception: the active interception.
         logits: ``[batch, labels]``.
-        weights: of the logits, ``[batch, labels]`` for each target.
-        last: whether the graph can go as soon as it is passed; where several targets pass, it stays.
+        weights: the weights of the logits, ``[batch, labels]`` for each target.
+        last: whether the pass may free the graph; a pass mapped over several targets keeps it.
 
     Returns:
-        What arrived at each id, ``[targets, ids]``, and what each heading received, ``[targets, batch]``.
+        The relevance of each id, ``[targets, ids]``, and the sum of each heading, ``[targets, batch]``.
 
     Raises:
-        RuntimeError: torch cannot map the pass over several targets. They can still pass one by one.
+        RuntimeError: torch cannot map the pass over several targets. They can still go one by one.
     """
     context, mapped = interception.context, len(weights) > 1
     context.running = False
@@ -251,14 +251,14 @@ def _backward(
         finally:
             interception.mapping = False
             if mapped:
-                context.start()  # nothing that was mapped outlives the map
+                context.start()  # mapped tensors must not outlive the map
     if context.scale == 1.0:
         return relevance, rows
     return relevance / context.scale, {heading: row / context.scale for heading, row in rows.items()}
 
 
 def _rounding(request: Request, context: Context) -> list[float]:
-    """Return how far rounding moves the attention weights of each document, as a share of them."""
+    """Return how much rounding changes the attention weights of each document, as a share of them."""
     scores = context.scores
     if scores is None or scores.largest is None:
         return [0.0] * request.input_ids.shape[0]
@@ -273,33 +273,32 @@ def _close(
     arrived: Tensor,
     rows: dict[str, Tensor],
     met: dict[tuple[str, str], int],
-    layers: tuple[Hidden, ...],
+    layers: tuple[HiddenState, ...],
 ) -> list[Propagation]:
-    """Add up what arrived at the ids and what was posted: for each target, one ledger for each document."""
+    """Add up the relevance of the ids and the postings: for each target, one ledger for each document."""
     logits, rounding = logits.detach(), _rounding(request, context)
     arrived = arrived.reshape(-1, *request.input_ids.shape)
     padding, special_tokens_mask = request.padding(), request.special_tokens_mask
-    relevance, apart = arrived, padding
+    relevance, excluded = arrived, padding
     if padding is not None:
         rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (arrived * padding).sum(-1)
         relevance = arrived.masked_fill(padding, 0.0)
     words = relevance
     if special_tokens_mask is not None:
         special = special_tokens_mask.to(relevance).bool()
-        apart = special if padding is None else padding | special
+        excluded = special if padding is None else padding | special
         words = relevance.masked_fill(special, 0.0)
         rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (relevance * special).sum(-1)
     rows[TOKENS] = words.sum(-1)
-    explained = torch.stack([(logits.to(arrived.dtype) * each).sum(-1) for each in weights])
-    # What is read comes to the host in one piece: on an accelerator, each number by itself would be waited for.
+    explained = torch.stack([(logits.to(arrived.dtype) * weight).sum(-1) for weight in weights])
+    # All numbers are read at once: on an accelerator, the host would wait for each one.
     read = torch.stack([explained, words.abs().sum(-1), *rows.values()]).tolist()
     (explained_values, magnitudes), values = read[:2], dict(zip(rows, read[2:], strict=True))
     tolerance = TOLERANCES[request.precision]
     if layers:
         nowhere = torch.zeros_like(relevance[0], dtype=torch.bool)
-        layers = tuple(
-            each.close(explained_values[0], tolerance, nowhere if apart is None else apart) for each in layers
-        )
+        excluded = nowhere if excluded is None else excluded
+        layers = tuple(layer.close(explained_values[0], tolerance, excluded) for layer in layers)
     return [
         Propagation(
             relevance[t],
@@ -308,9 +307,9 @@ def _close(
                 for i, logit in enumerate(explained_values[t])
             ),
             logits,
-            each,
+            weight,
             met,
             layers=layers,
         )
-        for t, each in enumerate(weights)
+        for t, weight in enumerate(weights)
     ]

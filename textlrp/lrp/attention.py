@@ -1,6 +1,6 @@
 """Attention as torch's fused kernel computes it: by the kernel's own backward, with constant weights, or step by step.
 
-Queries, keys and values go to whatever kernel torch chooses, and autograd finds the way back.
+Queries, keys and values go to the kernel that torch chooses, and autograd finds its backward.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from textlrp.rules import Frozen, Taylor, Uniform
 
 _ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 
-#: Largest block of attention weights that the frozen rule recomputes at once, in elements: what a cache holds, and what
-#: keeps an accelerator busy.
+#: Largest block of attention weights that the frozen rule recomputes at once, in elements: a cache holds the first; the
+#: second keeps an accelerator busy.
 _BLOCK, _BLOCK_OF_ACCELERATOR = 1 << 19, 1 << 26
 
 
 class AttentionPart(NamedTuple):
-    """What becomes of the plain gradient of a query, key or value.
+    """How the relevance of a query, key or value is shared out.
 
     Attributes:
         posts: whether it carries relevance.
-        share: what it keeps of the gradient.
-        sign: with which its relevance goes to the row of the softmax.
-        left: the part of its relevance that the products leave over.
+        share: its share of the plain gradient.
+        sign: the sign of its relevance in the row of the softmax.
+        left: the part of its relevance that goes to the row of the products.
     """
 
     posts: bool
@@ -46,16 +46,16 @@ class AttentionPart(NamedTuple):
 
 
 class AttentionInputs(Surrogate):
-    """Query, key and value on their way into the fused kernel, whose own backward gives them the plain gradient.
+    """The inputs of the fused kernel: query, key and value, to which its own backward gives the plain gradient.
 
-    With ``O = PV`` and ``S = QK^T``, the uniform rule leaves a share of that gradient: 1/4 to queries and keys, 1/2 to
+    With ``O = PV`` and ``S = QK^T``, the uniform rule keeps a share of that gradient: 1/4 for queries and keys, 1/2 for
     values (Achtibat et al. 2024, eqs. 13 and 14). The softmax row is ``sum(P c_P) - sum(S c_S)``, and because
     ``sum(V c_V) = sum(P c_P)`` and ``sum(Q c_Q) + sum(K c_K) = sum(S c_S)``, it is posted with the sign +1 at the
-    values and -1 at the queries and keys: the weights themselves are never needed. The Taylor rule leaves all of the
-    gradient; there ``sum(Q c_Q) = sum(K c_K) = sum(S c_S)``, each of which is posted by half, and what the products
-    leave over is posted, too.
+    values and -1 at the queries and keys: the weights themselves are never needed. The Taylor rule keeps all of the
+    gradient; there ``sum(Q c_Q) = sum(K c_K) = sum(S c_S)``, so half of each is posted, and the remainder of the
+    products is posted, too.
 
-    ``parts`` are those of the three, in their order.
+    ``parts`` has one part for each of the three, in order.
     """
 
     @staticmethod
@@ -77,7 +77,7 @@ class AttentionInputs(Surrogate):
 
 
 def _share(x: Tensor, c: Tensor, part: AttentionPart, postings: Postings) -> Tensor:
-    """Post what is not for an input of the kernel, and return its share of the plain gradient ``c``."""
+    """Make the postings of an input of the kernel, and return its share of the plain gradient ``c``."""
     if part.posts:
         relevance = x.to(postings.dtype) * c.to(postings.dtype)
         postings.post(ledger.SOFTMAX, relevance, part.share * part.sign)
@@ -89,7 +89,7 @@ def _share(x: Tensor, c: Tensor, part: AttentionPart, postings: Postings) -> Ten
 class FrozenAttention(Surrogate):
     """Attention with constant weights, ``c_V = P^T c_O`` (Ali et al. 2022, eq. 9): no query or key backward.
 
-    The weights are computed again in the backward, block by block of queries, from the queries and keys.
+    The backward computes the weights again from the queries and keys, one block of queries at a time.
     """
 
     @staticmethod
@@ -128,7 +128,7 @@ class FrozenAttention(Surrogate):
                 part = mask[..., rows, :] if mask.shape[-2] > 1 else mask
                 scores = scores.masked_fill_(~part, -torch.inf) if part.dtype == torch.bool else scores.add_(part)
             weights = scores.softmax(-1)
-            if mask is not None:  # a query that sees nothing
+            if mask is not None:  # a query whose keys are all masked
                 weights.nan_to_num_(0.0)
             part_c_v = weights.mT @ c[..., rows, :]
             c_v = part_c_v if c_v is None else c_v.add_(part_c_v)
@@ -151,7 +151,7 @@ def _attention(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:
     scale = 1.0 / math.sqrt(q.shape[-1]) if named.get("scale") is None else named["scale"]
     weights_carry = q.requires_grad or k.requires_grad or (mask is not None and mask.requires_grad)
     if context.scores is not None and (q.requires_grad or k.requires_grad):
-        context.scores.look_at_factors(q, k, scale)
+        context.scores.record_factors(q, k, scale)
     if isinstance(context.rules.softmax, Frozen):
         context.count(func, "frozen")
         if not v.requires_grad:
@@ -175,7 +175,7 @@ def _attention(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:
     if isinstance(rule, Uniform):
         half_v = 0.5 if v.requires_grad else 1.0
         of_qk, of_v = (half_v * half_qk, -1.0, 0.0), (half_v, 1.0, 0.0)
-    else:  # each factor has all of the relevance; what that is too much, of PV and of QK^T, is posted
+    else:  # each factor gets all of the relevance; the excess of PV and of QK^T is posted
         of_qk = (1.0, -half_qk, -0.5 if half_qk == 0.5 else 0.0)
         of_v = (1.0, 1.0, -1.0 if v.requires_grad else 0.0)
     carry = ((q.requires_grad, of_qk), (k.requires_grad, of_qk), (True, of_v))
@@ -203,7 +203,7 @@ def _step_by_step(
 ) -> Tensor:
     """Attention operation by operation, so that a mask that is a bias (relative positions) gets its own row.
 
-    The fused kernel computes the weights again in its backward, and where scores are huge, not the same ones.
+    The fused kernel computes the weights again in its backward, and if scores are huge, they differ.
     """
     with torch.no_grad():
         value = func(q, k, v, **options)
@@ -211,7 +211,7 @@ def _step_by_step(
     if groups > 1:
         k, v = k.repeat_interleave(groups, -3), v.repeat_interleave(groups, -3)
     scores = product(context, torch.matmul, (q * scale, k.mT), {})
-    blind = None  # queries that see nothing: padding in a window of padding, which the kernel gives zeros
+    blind = None  # queries whose keys are all masked (padding in a window of padding): the kernel returns zeros there
     if mask is not None and mask.dtype == torch.bool:
         blind = ~mask.any(-1, keepdim=True)
         scores = scores.masked_fill(~mask & ~blind, -torch.inf)

@@ -1,8 +1,8 @@
-"""Gradient checkpointing: the blocks of a model forget their activations, and compute them again on the way back.
+"""Gradient checkpointing: the blocks of a model drop their activations, and compute them again in the backward pass.
 
-transformers checkpoints a model in training mode alone, and an explanation takes place in evaluation mode. So textlrp
-does it by itself, block by block, wherever the model's structure shows them (Chen et al. 2016): of a block, what it
-takes in is kept, and while the multipliers pass through it, the activations of that one block.
+transformers checkpoints a model only in training mode, but an explanation runs in evaluation mode. So textlrp
+checkpoints the blocks that the model's structure shows (Chen et al. 2016): it keeps the inputs of every block, and the
+activations of the one block that the backward pass is in.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from textlrp.lrp.hidden import blocks as model_blocks
 
 
 class Checkpoints(Observer):
-    """Runs the outermost blocks of a model so that they keep nothing of what is inside them.
+    """Runs the outermost blocks of a model without keeping the activations inside them.
 
     Args:
         model: the model.
@@ -40,13 +40,13 @@ class Checkpoints(Observer):
         self._spared = _last(self._blocks)
 
     def install(self, context: Context) -> list[Any]:
-        """Begin to checkpoint, and return the hooks to be removed at the end."""
+        """Start checkpointing, and return the hooks to remove at the end."""
         return [model_blocks.Wrapped(module, partial(self._run, context, module)) for module in self._blocks]
 
     def _run(self, context: Context, module: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
         if self._within or not context.running or not torch.is_grad_enabled():
             return forward(*args, **kwargs)
-        if module is self._spared:  # what it would forget is what the way back needs first
+        if module is self._spared:  # the backward pass needs its activations first
             self._spared = None
             return forward(*args, **kwargs)
         self._within = True
@@ -59,7 +59,7 @@ class Checkpoints(Observer):
 def _last(blocks: dict[nn.Module, model_blocks.Block]) -> nn.Module | None:
     """Return the last of several outermost blocks, which most models run last."""
     outermost: list[tuple[nn.Module, model_blocks.Block]] = []
-    for module, block in blocks.items():  # a block comes before those that are part of it
+    for module, block in blocks.items():  # a block comes before the blocks inside it
         if not any(block.path.startswith(f"{other.path}.") for _, other in outermost):
             outermost.append((module, block))
     module, last = outermost[-1]

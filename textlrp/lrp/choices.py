@@ -1,4 +1,4 @@
-"""Choices among activations: the winner passes its relevance on, and a constant that wins is posted."""
+"""Choices among activations: the winner gets the relevance, and a constant that wins is posted."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a rule may ask for and tell while a model runs: the rules in force, the postings, hooks on multipliers, errors.
+"""The context that every rule gets while a model runs: the rules in force, postings, hooks on multipliers, errors.
 
-The context stands below the rules. The dispatcher owns one and hands it to each rule; what looks at the run from
-outside (hidden states, captured modules, checkpoints) is an :class:`Observer`.
+The module stands below the rules. The dispatcher owns a context and passes it to each rule; hidden states, captured
+modules and checkpoints are :class:`Observer` objects.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from textlrp.guard.randomness import Draws
 from textlrp.guard.trees import tensors
 from textlrp.guard.working_copy import Parts
 from textlrp.lrp import operations
-from textlrp.lrp.attention_scores import Scores
+from textlrp.lrp.attention_scores import ScoreSizes
 from textlrp.lrp.coverage import between
 from textlrp.lrp.postings import Postings
 from textlrp.results import ledger
@@ -30,20 +30,20 @@ Meet = Callable[[Any, Any, Any], Any]
 
 
 class Observer:
-    """What looks at a model while it is explained, or changes how its modules run."""
+    """Observes a model while it is explained, or changes how its modules run."""
 
     def install(self, context: Context) -> list[Any]:
-        """Begin, and return the hooks that are removed at the end."""
+        """Start observing, and return the hooks to remove at the end."""
         return []
 
     def start(self) -> None:
-        """Forget what an earlier backward pass brought: another one begins."""
+        """Drop the results of an earlier backward pass: another one begins."""
 
     def close(self) -> None:
-        """Let go of the graph."""
+        """Drop the graph."""
 
     def meet(self, meet: Meet, func: Any, args: Any, kwargs: Any) -> Any:
-        """Give a torch function its rule by ``meet(func, args, kwargs)``, and look at it."""
+        """Give a torch function its rule by ``meet(func, args, kwargs)``, and observe the call."""
         return meet(func, args, kwargs)
 
     def attended(self, out: Tensor) -> Tensor:
@@ -59,26 +59,26 @@ class Context:
         rules: the rules to follow.
         input_ids: shape ``[batch, sequence]``.
         dtype: the dtype of the relevance and of the sums.
-        draws: where the model's random numbers come from.
+        draws: the source of the model's random numbers.
         fused: whether attention goes through the backward of the fused kernel, or step by step.
-        whole_gates: whether a gated unit is one node that keeps the model's own tensors, which the model must not
-            write over then. A fused gate skips the activation's node, so hooks on its output would never fire.
-        observers: what looks at the model.
+        whole_gates: whether a gated unit is one node that keeps the model's own tensors, which the model must then not
+            overwrite. A fused gate skips the activation's node, so hooks on its output would never fire.
+        observers: the observers of the model.
 
     Attributes:
         rules: the rules of the module that is running.
-        root: what every looked-up row hangs on in the autograd graph; the backward pass ends there.
-        relevance: what arrived at each id, flat.
-        postings: what arrived elsewhere.
-        products: the autograd nodes of products that met their rule.
-        counts: how often each torch function, or each module by its name, met which rule.
+        root: the leaf below every looked-up row in the autograd graph; the backward pass ends there.
+        relevance: the relevance of each id, flat.
+        postings: all other relevance.
+        products: the autograd nodes of products that were given their rule.
+        counts: how often each torch function, or each module by its name, was given which rule.
         looked_up: whether the ids were looked up in a table.
         sampled: whether the model drew random numbers.
         gated: whether a gated unit was one node.
-        running: whether the model is on its way up, in the pass that is explained.
-        scale: what multipliers are larger by on their way back. Those of a wide model are so small that float16 would
+        running: whether the forward pass that is explained is running.
+        scale: the factor of all multipliers in the backward pass. Those of a wide model are so small that float16 would
             lose their digits; a power of two does not change them otherwise.
-        scores: in 16 bits, how large attention scores are; None where that makes no difference.
+        scores: in 16 bits, the sizes of the attention scores; else None.
     """
 
     relevance: Tensor
@@ -103,7 +103,7 @@ class Context:
         self.counts: dict[tuple[Any, str], int] = defaultdict(int)
         self.looked_up = self.sampled = self.gated = self.running = False
         self.scale = 1.0
-        self.scores: Scores | None = None
+        self.scores: ScoreSizes | None = None
         self.shape = input_ids.shape
         self.rules, self._outer_rules = rules, list[Rules]()
         self.start()
@@ -111,30 +111,30 @@ class Context:
     # -- rules ---------------------------------------------------------------------------------------------------
 
     def enter(self, rules: Rules) -> None:
-        """Follow other rules from here on."""
+        """Use other rules from here on."""
         self._outer_rules.append(self.rules)
         self.rules = rules
 
     def leave(self) -> None:
-        """Follow the rules again that were followed before."""
+        """Use the previous rules again."""
         self.rules = self._outer_rules.pop()
 
     def count(self, func: Any, rule: str) -> None:
-        """Note that a torch function, or a module by its name, met a rule."""
+        """Count that a torch function, or a module by its name, was given a rule."""
         self.counts[func, rule] += 1
 
     @property
     def met(self) -> dict[tuple[str, str], int]:
-        """How often each operation met which rule, by their names."""
+        """How often each operation was given which rule, by their names."""
         met: dict[tuple[str, str], int] = defaultdict(int)
         for (func, rule), count in self.counts.items():
             met[operations.name(func), rule] += count
         return dict(met)
 
-    def unsupported(self, what: str) -> UnsupportedOperationError:
+    def unsupported(self, operation: str) -> UnsupportedOperationError:
         """Return the error that names an operation and the module that called it."""
         return UnsupportedOperationError(
-            f"{what}, called in {self.module_path()}, has no rule: its relevance cannot be accounted for, so no "
+            f"{operation}, called in {self.module_path()}, has no rule: its relevance cannot be accounted for, so no "
             f"explanation is shown"
         )
 
@@ -144,7 +144,7 @@ class Context:
         return "the model" if module is None else f"{path or 'the model'} ({type(module).__name__})"
 
     def innermost_module(self) -> tuple[str, nn.Module] | None:
-        """Return the innermost module of the model on the call stack, with its path, or None where none is running."""
+        """Return the innermost module of the model on the call stack, with its path, or None if none is running."""
         names = {id(module): name for name, module in self.model.named_modules()}
         frame: Any = sys._getframe(1)
         while frame is not None:
@@ -157,10 +157,10 @@ class Context:
     def owns(self, table: Tensor) -> bool:
         """Return whether a tensor is a parameter or a buffer of the model, or a view of one."""
         table = table if table._base is None else table._base
-        if isinstance(table, nn.Parameter) or any(table is own for own in self.parts.buffers):
+        if isinstance(table, nn.Parameter) or any(table is buffer for buffer in self.parts.buffers):
             return True
         # A buffer that the model has replaced since it started (a quantized table).
-        return any(table is own for module in self.parts.modules for own in module._buffers.values())
+        return any(table is buffer for module in self.parts.modules for buffer in module._buffers.values())
 
     def draw(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Call a function that draws random numbers, with the generators of this explanation."""
@@ -168,29 +168,29 @@ class Context:
         return self.draws.call(func, args, kwargs)
 
     def attended(self, out: Tensor) -> Tensor:
-        """Let the observers look at the result of attention."""
+        """Pass the result of attention to the observers."""
         for observer in self.observers:
             out = observer.attended(out)
         return out
 
-    # -- the way back --------------------------------------------------------------------------------------------
+    # -- backward pass -------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Forget what an earlier backward pass brought."""
+        """Drop the results of an earlier backward pass."""
         self.relevance = torch.zeros(self.shape.numel(), dtype=self.postings.dtype, device=self.root.device)
         self.postings.clear()
         for observer in self.observers:
             observer.start()
 
     def arrive(self, origin: Tensor, x: Tensor, c: Tensor) -> None:
-        """Credit each input id with ``sum(x c)`` of its row; rows of no input id (a decoder's start) are special."""
+        """Credit each input id with ``sum(x c)`` of its row; rows without an id (a decoder's start) are special."""
         relevance = (x.to(self.relevance.dtype) * c.to(self.relevance.dtype)).sum(-1)
         known = origin >= 0
         self.relevance = self.relevance.index_add(0, origin.clamp_min(0).reshape(-1), (relevance * known).reshape(-1))
         self.postings.post(ledger.SPECIAL_TOKENS, relevance * ~known)
 
     def post_constant(self, y: Tensor, constant: Any, heading: str, sign: float = 1.0) -> None:
-        """Post the share of a constant that was added to ``y``, when the multiplier of ``y`` is known."""
+        """Post the share of a constant that was added to ``y``, once the multiplier of ``y`` is known."""
         if not y.requires_grad:  # computed under no_grad: a constant itself
             return
         postings = self.postings
@@ -198,7 +198,7 @@ class Context:
         self.attach(y, lambda c: postings.post_product(heading, c, value))
 
     def mark_product(self, y: Tensor, operands: Any) -> None:
-        """Remember the nodes of a product as met by its rule."""
+        """Record that the nodes of a product were given their rule."""
         self.products |= between(y.grad_fn, {x.grad_fn for x in tensors(operands) if x.requires_grad})
 
     def scale_multiplier(self, y: Tensor, share: float) -> None:
@@ -206,7 +206,7 @@ class Context:
         self.attach(y, lambda c: c * share)
 
     def attach(self, y: Tensor, function: Callable[[Tensor], Tensor | None]) -> None:
-        """Call a function with the multiplier of a fresh result; a tensor that it returns takes its place.
+        """Call a function with the multiplier of a fresh result; a tensor that it returns replaces the multiplier.
 
         Some functionals return a view of their result (``F.linear`` of three dimensions can). A hook on a view is lost
         when the view is written in place later, so it goes to the base, which only this result refers to.

@@ -1,8 +1,8 @@
-"""Fail closed: after the forward pass, no node of the autograd graph may be without a rule.
+"""Fail closed: after the forward pass, every node of the autograd graph must have a rule.
 
 ``torch.jit.script`` functions and custom ``autograd.Function`` classes are invisible to a ``TorchFunctionMode``, but
 they leave nodes in the graph that carries the logit. A node passes if it is a surrogate, if it is linear in the one
-input that carries relevance, or if it belongs to a product that met the uniform rule.
+input that carries relevance, or if it belongs to a product that was given its rule.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ _BILINEAR = {
     "LinalgSolveTriangular": (0,),
     "LinalgSolveEx": (0,),
 }
-# Of these the position is that of the denominator, which must be a constant.
+# For these, the position is that of the denominator, which must be a constant.
 _DIVISIONS = ("Div", "LinalgSolveTriangular", "LinalgSolveEx")
-# The fused attention kernels: everything in them is met by the attention rule or nothing is.
+# The fused attention kernels: the attention rule covers all of a kernel or nothing.
 _ATTENTION = "ScaledDotProduct"
 
 
@@ -80,25 +80,27 @@ def ruleless(root: Any, products: set[Any]) -> list[Any]:
 
     Args:
         root: the ``grad_fn`` of the logits.
-        products: the nodes of products that met their rule.
+        products: the nodes of products that were given their rule.
     """
-    found = []
+    without_rule = []
     seen, nodes = {root}, [root]
-    for node in nodes:  # which grows on the way
-        sort = type(node)
+    for node in nodes:  # the loop extends the list
         following = node.next_functions
         if not (
-            sort in _linear or _is_linear(node, sort) or node in products or _accounted(node, [x for x, _ in following])
+            type(node) in _linear
+            or _is_linear(node)
+            or node in products
+            or _accounted(node, [child for child, _ in following])
         ):
-            found.append(node)
+            without_rule.append(node)
         for child, _ in following:
             if child is not None and child not in seen:
                 seen.add(child)
                 nodes.append(child)
-    return found
+    return without_rule
 
 
-#: The types of nodes that pass wherever they stand.
+#: The types of nodes that always pass.
 _linear: set[type] = set()
 
 
@@ -107,17 +109,17 @@ def custom_function(node: Any) -> Any:
     return getattr(type(node), torch_internals.FORWARD_CLASS, None)
 
 
-def _is_linear(node: Any, sort: type) -> bool:
-    """Return whether a node passes wherever it stands; its type is noted where that names it."""
+def _is_linear(node: Any) -> bool:
+    """Return whether a node always passes; its type is recorded if that alone decides."""
     forward = custom_function(node)
     passes = issubclass(forward, Surrogate) if forward is not None else _operation(node.name()) in _LINEAR
-    if passes and (forward is not None or sort.__name__ == node.name()):
-        _linear.add(sort)
+    if passes and (forward is not None or type(node).__name__ == node.name()):
+        _linear.add(type(node))
     return passes
 
 
 def unseen(root: Any, visible: set[Any]) -> list[Any]:
-    """Return the nodes under ``root`` that neither textlrp nor a torch function that it saw has made."""
+    """Return the nodes under ``root`` that were made neither by textlrp nor by a torch function that it saw."""
     return [
         node
         for node in between(root, set())
@@ -156,7 +158,7 @@ def _accounted(node: Any, children: list[Any]) -> bool:
 
 
 def record(visible: set[Any], meet: Callable[..., Any], func: Any, args: Any, kwargs: Any) -> Any:
-    """Call a function, and note the nodes that it adds to the graph."""
+    """Call a function, and record the nodes that it adds to the graph."""
     before = {tensor.grad_fn for tensor in tensors((args, kwargs)) if tensor.requires_grad}
     out = meet(func, args, kwargs)
     for tensor in tensors((out, args[:1])):
@@ -166,7 +168,7 @@ def record(visible: set[Any], meet: Callable[..., Any], func: Any, args: Any, kw
 
 
 class Recorder(TorchFunctionMode):
-    """Notes every torch function that is called, and its nodes, and changes nothing."""
+    """Records every torch function that is called, and its nodes, and changes nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -178,8 +180,8 @@ class Recorder(TorchFunctionMode):
         return record(self.visible, lambda f, xs, options: f(*xs, **options), func, args, kwargs or {})
 
 
-class Trail:
-    """Remembers, while the model runs once more, which nodes each module's outputs rest on."""
+class NodeOwners:
+    """Records, while the model runs once more, the innermost module that each node belongs to."""
 
     def __init__(self, model: nn.Module) -> None:
         self._hooks: list[Any] = []

@@ -1,4 +1,4 @@
-"""What went wrong where: names for errors, found by running a model once more."""
+"""Names of operations and modules for error messages, found by running a model once more."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from textlrp.lrp.dispatch import Interception
 def hidden_operations(
     model: nn.Module, model_inputs: dict[str, Any], interception: Interception
 ) -> UnsupportedOperationError | None:
-    """Run a model once more to find out which operations met no rule, and in which module.
+    """Run a model once more to find out which operations have no rule, and in which module.
 
-    Those are the nodes of the graph that break a rule, and the ones that no torch function known to textlrp made.
+    These are the nodes of the graph without a rule, or else the nodes that no torch function seen by textlrp made.
     """
     context = interception.context
     with torch.enable_grad(), interception:
         interception.visible = set()
-        trail = coverage.Trail(model)
+        owners = coverage.NodeOwners(model)
         try:
             output = model(**{**model_inputs, "input_ids": interception.input_ids})
         finally:
-            trail.close()
+            owners.close()
         result = next((x for x in tensors(getattr(output, "logits", output)) if x.grad_fn is not None), None)
         if result is None:
             return None
@@ -35,15 +35,17 @@ def hidden_operations(
         nodes = coverage.ruleless(result.grad_fn, context.products) or coverage.unseen(result.grad_fn, visible)
     if not nodes:
         return None
-    places = dict.fromkeys(f"{coverage.kind(node)} in {trail.owner.get(node, 'the model')}" for node in reversed(nodes))
+    places = dict.fromkeys(
+        f"{coverage.kind(node)} in {owners.owner.get(node, 'the model')}" for node in reversed(nodes)
+    )
     return UnsupportedOperationError(
-        f"no rule met {'; '.join(list(places)[:5])}: a torch.jit.script function, a custom autograd.Function or a "
+        f"no rule covers {'; '.join(list(places)[:5])}: a torch.jit.script function, a custom autograd.Function or a "
         f"compiled kernel hides it from textlrp, so its relevance cannot be accounted for and no explanation is shown"
     )
 
 
 def non_finite(model: nn.Module, inputs: dict[str, Any]) -> str:
-    """Say which module first turned finite numbers into NaN or infinity."""
+    """Return a message that names the module that first turned finite numbers into NaN or infinity."""
     first: list[str] = []
     hooks = []
 

@@ -1,4 +1,4 @@
-"""The interception: every torch function that the model calls is given its rule.
+"""The interception: it gives every torch function that the model calls its rule.
 
 A ``TorchFunctionMode`` sees whole functionals. The parameters are frozen, so an operand carries relevance exactly if it
 requires grad; everything else is a constant, and a constant that is added to relevance is posted.
@@ -39,7 +39,7 @@ def _linear(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     return (products.linear if computed else linear)(context, func, args, kwargs)
 
 
-#: What gives an operation its rule, by the kinds of :data:`textlrp.lrp.operations.KINDS`.
+#: The functions that give operations their rules, by the kinds of :data:`textlrp.lrp.operations.KINDS`.
 HANDLERS: dict[str, Handler] = {
     "linear": _linear,
     "convolution": convolution,
@@ -74,17 +74,17 @@ class Interception(TorchFunctionMode):
     """Gives every torch function its rule while the model runs, in this thread alone.
 
     Args:
-        context: what rules ask and tell.
+        context: the context that rules get.
         input_ids: shape ``[batch, sequence]``.
-        widen: for float64 models: where the model would fall back to float32, stay in float64.
+        widen: for float64 models: stay in float64 where the model would cast to float32.
 
     Attributes:
         context: as given.
-        input_ids: a copy of the ids to run the model with: it is known as the source of the tokens.
-        draws: where the model's random numbers come from, as :mod:`textlrp.guard.process` asks.
-        tracing: how many custom functions are being traced, as that asks, too.
-        mapping: a backward pass is mapped over several targets, where no part of the model can run again.
-        visible: set this to a set, and it collects the autograd nodes of every function that was seen.
+        input_ids: a copy of the ids to run the model with, marked as the source of the tokens.
+        draws: the source of the model's random numbers, for :mod:`textlrp.guard.process`.
+        tracing: how many custom functions are being traced, for the same module.
+        mapping: a backward pass is mapped over several targets, so no part of the model can run again.
+        visible: if set to a set, it collects the autograd nodes of every function that was seen.
     """
 
     tracing: int | None
@@ -96,7 +96,8 @@ class Interception(TorchFunctionMode):
         self.tracing, self.mapping = 0, False
         self.visible: set[Any] | None = None
         rules = context.rules
-        self._plain_norms = any(isinstance(own.norm, Plain) for own in (rules, *(own for _, own in rules.overrides)))
+        norms = (rules.norm, *(override.norm for _, override in rules.overrides))
+        self._plain_norms = any(isinstance(norm, Plain) for norm in norms)
         self._hooks: list[Any] = []
         self._meet: Meet = self._give_rule
         for observer in context.observers:
@@ -121,7 +122,7 @@ class Interception(TorchFunctionMode):
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
-        # Nodes that refer to this object by way of the graph that they belong to would never be collected.
+        # Nodes that refer to this object, which refers to their graph, would never be collected.
         for observer in self.context.observers:
             observer.close()
         self.context.products.clear()
@@ -152,7 +153,7 @@ class Interception(TorchFunctionMode):
             raise context.unsupported(f"{operations.name(func)}, a derivative that is taken while the model runs,")
         transform = _active_transform()
         if transform is not None and (relevant or not torch_internals.is_vmap(transform)):
-            # Constants that are mapped over (as masks are) pass, activations and derivatives do not.
+            # Constants that are mapped over (such as masks) pass, activations and derivatives do not.
             mapped = torch_internals.is_vmap(transform)
             raise context.unsupported(f"{operations.name(func)} under {'torch.vmap' if mapped else 'torch.func'}")
         for tensor in relevant:
@@ -174,7 +175,7 @@ class Interception(TorchFunctionMode):
     def _without_leaves(self, tensor: Tensor) -> Tensor:
         """Return a tensor without grad if it is a parameter that the model has not registered.
 
-        Some are made while the model runs (BigBird does), some are reached past the modules of the copy. They require
+        Such parameters are made while the model runs (by BigBird) or reached past the modules of the copy. They require
         grad and carry no relevance.
         """
         parameter = tensor.requires_grad and tensor.is_leaf and tensor is not self.context.root
@@ -205,11 +206,11 @@ class Interception(TorchFunctionMode):
     def _on_constants(self, func: Any, kind: Any, args: Any, kwargs: Any) -> Any:
         context = self.context
         if func is torch_internals.SET_GRAD_ENABLED and self.tracing:
-            return None  # a custom function's forward runs without grad, and is traced all the same
+            return None  # a custom function's forward turns grad off, but is traced all the same
         if func is Tensor.requires_grad_:
             if token_tracking.is_cut(args[0]):
                 raise context.unsupported("a derivative by detached activations")
-            return args[0]  # a constant that a model lets require grad carries no relevance of a token
+            return args[0]  # a constant that a model makes require grad carries no relevance of a token
         if func in operations.EXITS and token_tracking.is_cut(args[0]):
             raise context.unsupported(f"{operations.name(func)} of activations")
         target = None
@@ -224,10 +225,10 @@ class Interception(TorchFunctionMode):
 
 
 def _widened(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:
-    """Ask for float64 where a model asks for float32.
+    """Use float64 where a model asks for float32.
 
-    Many models compute norms, softmax or rotations in float32 whatever their dtype. That protects half precision; a
-    float64 model loses nine digits by it, and its ledger would close no better than that of a float32 model.
+    Many models compute norms, softmax or rotations in float32 whatever their dtype. That protects half precision, but
+    costs a float64 model nine digits, and its ledger would balance no better than that of a float32 model.
     """
     if func is Tensor.float:
         return Tensor.double, args, kwargs

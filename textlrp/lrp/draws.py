@@ -1,4 +1,4 @@
-"""Random numbers: constants, unless they are drawn to drop activations out."""
+"""Random numbers: constants, unless they are drawn for dropout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from textlrp.results import ledger
 
 
 def sample(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
-    """Random numbers drawn after the shape or by the values of activations: constants."""
+    """Random numbers drawn by the shape or the values of activations: constants."""
     context.count(func, "constant")
     if operations.is_in_place(func) and args[0].requires_grad:
         drawn = context.draw(func, (torch.empty_like(args[0]), *args[1:]), kwargs)

@@ -1,7 +1,7 @@
 """Functions of each element: the identity rule, or the plain gradient.
 
-Activations that a model writes in Python are taken whole where :mod:`textlrp.lrp.activations` finds them; all other
-functions are met one by one.
+Activations that a model writes in Python get one rule as a whole if :mod:`textlrp.lrp.activations` finds them; all
+other functions get theirs one by one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from textlrp.lrp.writes import overwrite
 from textlrp.results import ledger
 from textlrp.rules import Gradient, Plain
 
-#: Where ``(f(x) - f(0)) / x`` has lost its digits, by dtype: about the square root of the rounding error.
+#: Below this ``|x|``, ``(f(x) - f(0)) / x`` has lost its digits: about the square root of the rounding error.
 _CLOSE = {torch.float64: 1e-7, torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 1e-2}
 
 #: ``f(0)`` and ``f'(0)`` by function, arguments, dtype and device.
@@ -33,7 +33,7 @@ _GATE = "_textlrp_gate"
 
 
 class Gate(NamedTuple):
-    """How the value of a function that may gate something came about.
+    """The function call that made a value which may be a gate.
 
     Attributes:
         x: its input.
@@ -52,7 +52,7 @@ class Identity(Surrogate):
     """The identity rule for ``y = f(x)``: ``c_x = c_y (y - f(0)) / x``, and ``f'(0)`` in place of 0/0.
 
     Achtibat et al. 2024, eq. 9 (proposition 3.2), extended to ``f(0) != 0``: the constant ``f(0)`` is posted. An entry
-    that a mask set to minus infinity, or near it, is a constant altogether. Only the ratio is kept.
+    that a mask set to minus infinity, or near it, is a constant altogether. Only the ratio is saved.
     """
 
     @staticmethod
@@ -60,7 +60,7 @@ class Identity(Surrogate):
         constant: Tensor | None = None
         if at_zero:
             ratio = (y - at_zero).div_(x)
-            # Close to zero the difference has no correct digits left; the limit has.
+            # Close to zero the difference has no correct digits left: use the limit.
             ratio = torch.where(x.abs() < _CLOSE[x.dtype], slope, ratio)
             masked = x <= MASKED
             if bool(masked.any()):
@@ -106,7 +106,7 @@ class PlainGradient(Surrogate):
 
 
 class Square(Surrogate):
-    """The identity rule for ``y = x * x``, ``c_x = c_y x``: the ratio is ``x`` itself, so nothing new is kept."""
+    """The identity rule for ``y = x * x``, ``c_x = c_y x``: the ratio is ``x`` itself, so only ``x`` is saved."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor) -> Any:
@@ -141,7 +141,7 @@ def plain_gradient(context: Context, function: Callable[[Tensor], Tensor], x: Te
 
 
 def gate_of(value: Any) -> Gate | None:
-    """Return how a value came about if it is that of a function which may gate something, and was not written to."""
+    """Return the call that made a value which may be a gate, or None if there is none or the value was overwritten."""
     gate: Gate | None = getattr(value, _GATE, None)
     return gate if gate is not None and value._version == gate.version else None
 
@@ -162,7 +162,7 @@ def nonlinearity(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         raise context.unsupported(f"{name} of several activations")
     if is_power:
         exponent = rest[0] if rest else options.get("exponent", 2)
-        if isinstance(exponent, Tensor) or exponent <= 0 or exponent == 0.5:  # as statistics are raised to
+        if isinstance(exponent, Tensor) or exponent <= 0 or exponent == 0.5:  # the powers of statistics
             return norms.statistic(context, func, args, kwargs)
         if exponent == 2 and isinstance(context.rules.norm, Plain):
             return norms.plain_statistic(context, func, args, kwargs, is_final=False)
@@ -212,14 +212,14 @@ def _clamp(context: Context, func: Any, x: Tensor, y: Tensor, args: Any, kwargs:
 def _without_inplace(
     function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
-    """Take the ``inplace`` of ``F.silu`` and its kin out of the arguments, and say whether it was set."""
+    """Remove ``inplace`` (of ``F.silu``, say) from the arguments, and return whether it was set."""
     code = getattr(function, "__code__", None)
     places = code.co_varnames[: code.co_argcount] if code is not None else ()
     if "inplace" not in places:
         return args, kwargs, False
     at = places.index("inplace")
-    given = bool(args[at]) if at < len(args) else bool(kwargs.get("inplace", False))
-    return args[:at] + args[at + 1 :], {key: value for key, value in kwargs.items() if key != "inplace"}, given
+    inplace = bool(args[at]) if at < len(args) else bool(kwargs.get("inplace", False))
+    return args[:at] + args[at + 1 :], {key: value for key, value in kwargs.items() if key != "inplace"}, inplace
 
 
 def anchor(function: Callable[[Tensor], Tensor], like: Tensor, key: Any) -> tuple[float | None, float]:
@@ -228,7 +228,7 @@ def anchor(function: Callable[[Tensor], Tensor], like: Tensor, key: Any) -> tupl
     Args:
         function: the function.
         like: a tensor of the dtype and device to try it with.
-        key: what two calls of the same behavior share, or None where that cannot be told.
+        key: equal only for calls of the same behavior; None if no such key can be made.
     """
     key = (key, like.dtype, like.device)
     try:
@@ -245,7 +245,7 @@ def anchor(function: Callable[[Tensor], Tensor], like: Tensor, key: Any) -> tupl
 
 
 def _try_at_zero(function: Callable[[Tensor], Tensor], like: Tensor) -> tuple[float | None, float]:
-    keep = torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)  # not the checkpointing's: it counts
+    keep = torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)  # checkpointing's hooks count tensors
     with torch._C.DisableTorchFunction(), torch.enable_grad(), keep:
         zero = torch.zeros((1, 1), dtype=like.dtype, device=like.device, requires_grad=True)
         value, slope = function(zero), None

@@ -1,7 +1,7 @@
 """Linear maps with constant weights: linear layers, convolutions, matrix products with the model's own weights.
 
-LRP-0 is the plain gradient, and LRP-epsilon takes its share of the multiplier. All other rules share out the relevance
-of the outputs anew (:mod:`textlrp.lrp.linear_rules`); a rule of one's own is one of these.
+LRP-0 is the plain gradient, and LRP-epsilon deducts the stabilizer's share from the multiplier. All other rules, a
+user's own included, share out the relevance of the outputs anew (:mod:`textlrp.lrp.linear_rules`).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward
 from textlrp.results import ledger
 from textlrp.rules import LRP0, Epsilon, Pass
 
-#: The largest share of rows or columns with a multiplier that is worth picking them out, how many rows are looked at
-#: first, and how many elements a multiplier has at least that is worth a look.
+#: The largest share of nonzero rows or columns at which picking them out pays, how many rows are checked first, and the
+#: fewest elements of a multiplier at which the check pays.
 _SPARSE, _LOOKS, _WORTH = 0.75, 8, 1 << 13
 
 
@@ -33,15 +33,15 @@ class PlainLinear(Surrogate):
     """``y = W x + b`` by LRP-0, the plain gradient: ``c_x = W^T c_y``, and ``sum(b c_y)`` is posted.
 
     Montavon et al. 2019. A classifier that reads one position of its last layer gives all other rows of that layer the
-    multiplier 0, and where attention weights are constant, a map that makes queries, keys and values at once has
-    multipliers at the values alone. Such rows and columns are left out of the product.
+    multiplier 0, and if attention weights are constant, a map that makes queries, keys and values at once has nonzero
+    multipliers only at the values. Such rows and columns are left out of the product.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, postings: Postings) -> Any:
         ctx.weight, ctx.bias, ctx.postings, ctx.shape, ctx.dtype = weight, bias, postings, x.shape, x.dtype
         y = F.linear(x, weight, bias)
-        # A model could not write over a view that was made in here; this one passes for a tensor of its own.
+        # A model could not overwrite a view that was made in here; autograd does not take this one for a view.
         return torch.ops.aten._unsafe_view.default(y, y.shape) if y._is_view() else y
 
     @staticmethod
@@ -54,9 +54,9 @@ class PlainLinear(Surrogate):
 
 
 def _without_zeros(c: Tensor, weight: Tensor) -> Tensor:
-    """Return ``c @ weight``; rows, or columns at the sides, that are zero in ``c`` are left out where that pays.
+    """Return ``c @ weight``; zero rows of ``c``, or zero columns at its sides, are left out where that pays.
 
-    To know them an accelerator would have to be waited for, and a mapped pass cannot look at its values.
+    To find them, the host would have to wait for an accelerator, and a mapped pass cannot read its values.
     """
     rows, width = c.shape
     if not c.is_cpu or c.numel() < _WORTH or rows < _LOOKS or torch_internals.active_transform() is not None:
@@ -67,7 +67,7 @@ def _without_zeros(c: Tensor, weight: Tensor) -> Tensor:
         low, high = (int(places[0]), int(places[-1]) + 1) if places.numel() else (0, width)
         if high - low <= _SPARSE * width and not bool(c[:, :low].any()) and not bool(c[:, high:].any()):
             return c[:, low:high].mm(weight[low:high])
-    # Some rows are looked at first: where they are dense, the others need not be read.
+    # Some rows are checked first: if they are dense, the others need not be read.
     step = rows // _LOOKS
     if int(c[step // 2 :: step].abs().amax(1).count_nonzero()) <= _SPARSE * _LOOKS:
         live = c.abs().amax(1).nonzero().squeeze(1)
@@ -106,7 +106,7 @@ def convolution(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:
         return y
 
     def apply(x: Tensor, kernels: Tensor) -> Tensor:
-        no_bias = kernels.new_zeros(kernels.shape[-1]) if func is torch.conv_tbc else None  # which requires one
+        no_bias = kernels.new_zeros(kernels.shape[-1]) if func is torch.conv_tbc else None  # conv_tbc requires one
         y: Tensor = func(x, kernels, no_bias, *args[3:], **settings)
         return y
 
@@ -117,7 +117,7 @@ def convolution(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:
 
 
 def is_linear_map(context: Context, func: Any, args: Any) -> bool:
-    """Return whether a matrix product is a linear map by the model's own weights that has another rule than LRP-0."""
+    """Return whether a matrix product is a linear map with the model's own weights whose rule is not LRP-0."""
     if isinstance(context.rules.linear, LRP0) or len(args) != 2 or not all(isinstance(x, Tensor) for x in args):
         return False
     constants = [x for x in args if not x.requires_grad]
@@ -152,11 +152,11 @@ def linear_map(
     bias: Tensor | None,
     heading: str = ledger.BIASES,
 ) -> Tensor:
-    """Give ``whole(x) = apply(x, weight) + bias`` the rule for linear maps; the bias, as it is added, is posted."""
+    """Give ``whole(x) = apply(x, weight) + bias`` the rule for linear maps; the added bias is posted."""
     rule = context.rules.linear
     if isinstance(rule, (LRP0, Epsilon)):
         y = whole(x)
-        if isinstance(rule, Epsilon) and y.requires_grad:  # not where a model computes a constant
+        if isinstance(rule, Epsilon) and y.requires_grad:  # y may be a constant
             _stabilize(context, y, rule.epsilon)
         context.count(func, "LRP-0" if isinstance(rule, LRP0) else "LRP-epsilon")
         if bias is not None:
@@ -174,11 +174,11 @@ def linear_map(
 
 def _stabilize(context: Context, z: Tensor, epsilon: float) -> None:
     """LRP-epsilon: ``c`` keeps the share ``|z| / (|z| + eps)``, and the rest is posted (Bach et al. 2015, eq. 58)."""
-    postings, value = context.postings, z.detach().clone()  # a model may write over it
+    postings, value = context.postings, z.detach().clone()  # a model may overwrite it
 
     def absorb(c: Tensor) -> Tensor:
-        taken = c * epsilon / (value.abs() + epsilon)
-        postings.post(ledger.STABILIZER, value * taken)
-        return c - taken
+        absorbed = c * epsilon / (value.abs() + epsilon)
+        postings.post(ledger.STABILIZER, value * absorbed)
+        return c - absorbed
 
     context.attach(z, absorb)

@@ -1,7 +1,7 @@
 """Rules that share out the relevance of a linear map's outputs anew to its inputs and its bias.
 
-The forward value is the map's own. In the backward, ``R_j = y_j c_j`` is shared out in proportion to what the inputs
-would contribute with other weights, or without looking at the inputs at all; what comes back is ``c_i = R_i / x_i``.
+The forward value is the map's own. In the backward, ``R_j = y_j c_j`` is shared out in proportion to the contributions
+that the inputs would make with other weights, or regardless of the inputs; the result is ``c_i = R_i / x_i``.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class LinearMap:
 class Redistribution(Surrogate):
     """A linear map ``y = apply(x, weight) + bias`` whose relevance is shared out by a rule.
 
-    The rule posts what goes to the bias and what the stabilizer takes (all of it where nothing contributes to an
-    output, and the share of an input that is exactly 0, whose multiplier would be infinite), so that ``sum(x c_x)`` and
-    the posts are ``sum(y c_y)``.
+    The rule posts the shares of the bias and of the stabilizer (everything if nothing contributes to an output, and the
+    share of an input that is exactly 0, whose multiplier would be infinite), so that ``sum(x c_x)`` and the posts are
+    ``sum(y c_y)``.
     """
 
     @staticmethod
@@ -73,8 +73,8 @@ class Redistribution(Surrogate):
         postings: Postings,
     ) -> Any:
         y = whole(x)
-        y = y.clone() if y._is_view() else y  # a model could not write over a view
-        ctx.save_for_backward(x.clone(), y.clone())  # a model may write over them
+        y = y.clone() if y._is_view() else y  # a model could not overwrite a view
+        ctx.save_for_backward(x.clone(), y.clone())  # a model may overwrite them
         ctx.map, ctx.weight, ctx.bias, ctx.rule, ctx.postings = apply, weight, bias, rule, postings
         return y
 
@@ -103,7 +103,7 @@ class _Share(NamedTuple):
         relevance: of each output.
         parts: inputs and weights whose products are added up: the positive (``+``) or the negative (``-``) part of the
             input, or 1 in its place (None).
-        bias: what is added to the products, or None.
+        bias: the bias that is added to the products, or None.
     """
 
     relevance: Tensor
@@ -112,7 +112,7 @@ class _Share(NamedTuple):
 
 
 def multiplier(rule: _BUILT_IN, linear_map: LinearMap, c: Tensor, post: Post) -> Tensor:
-    """Return the multipliers of the inputs by a rule of :mod:`textlrp.rules`, and post what no input gets."""
+    """Return the multipliers of the inputs by a rule of :mod:`textlrp.rules`, and post the rest."""
     x, relevance = linear_map.x, linear_map.y * c
     if isinstance(rule, Pass):
         arrived = relevance.reshape(x.shape)

@@ -27,7 +27,7 @@ _ARGUMENTS: dict[Any, tuple[str, ...]] = {
 class Lookup(Surrogate):
     """Rows of an embedding table: ``R_t = sum_d x_td c_td``.
 
-    The rows are looked up again in the backward, so that only the ids are kept.
+    The rows are looked up again in the backward, so that only the ids are saved.
     """
 
     @staticmethod
@@ -43,7 +43,7 @@ class Lookup(Surrogate):
 
 
 def lookup(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
-    """A row of a table for each index: tokens where the indices come from the input ids."""
+    """A row of a table for each index: tokens if the indices come from the input ids."""
     named = dict(zip(_ARGUMENTS[func], args, strict=False)) | kwargs
     index, table = named["input"], named["weight"]
     origin = token_tracking.origin(index)
@@ -68,16 +68,16 @@ def lookup(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     rule, postings = context.rules.embedding, context.postings
 
     def arrive(x: Tensor, c: Tensor) -> None:
-        kept = kept_by_lookup(rule, x, table)
-        context.arrive(origin, kept, c)
-        if kept is not x:
-            postings.post(ledger.STABILIZER, (x - kept) * c)
+        credited = kept_by_lookup(rule, x, table)
+        context.arrive(origin, credited, c)
+        if credited is not x:
+            postings.post(ledger.STABILIZER, (x - credited) * c)
 
     return Lookup.apply(context.root, lambda: F.embedding(index, table), arrive)
 
 
 def kept_by_lookup(rule: Any, x: Tensor, table: Tensor) -> Tensor:
-    """Return what a rule leaves of looked-up rows to their ids: the rows, or each entry's share of them.
+    """Return the part of looked-up rows that a rule credits to their ids: the rows, or a share of each entry.
 
     A lookup is a linear map of a vector that is 1 at its id and 0 at all others.
     """

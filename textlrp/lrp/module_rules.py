@@ -1,4 +1,4 @@
-"""Rules for some of a model's modules: which modules they begin at, and when they are in force."""
+"""Rules for some of a model's modules: at which modules they begin, and when they are in force."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ModuleRules(Observer):
         self._rules = resolve(model, rules)
 
     def install(self, context: Context) -> list[Any]:
-        """Begin, and return the hooks. They come last, so that a module leaves its rules after all else."""
+        """Start observing, and return the hooks. They come last, so that a module's other hooks run under its rules."""
         hooks: list[Any] = []
         for module, rules in self._rules.items():
             hooks.append(module.register_forward_pre_hook(partial(_enter, context, rules)))
@@ -53,18 +53,18 @@ def resolve(model: nn.Module, rules: Rules) -> dict[nn.Module, Rules]:
     """
     beginnings: dict[nn.Module, Rules] = {}
     modules = dict(model.named_modules())
-    for pattern, own in rules.overrides:
+    for pattern, override in rules.overrides:
         matched = [module for path, module in modules.items() if path and fnmatchcase(path, pattern)]
         if not matched:
             raise InputError(
                 f"the pattern {pattern!r} matches no module of {type(model).__name__}{near(pattern, modules)}"
             )
-        beginnings.update(dict.fromkeys(matched, own))
+        beginnings.update(dict.fromkeys(matched, override))
     return beginnings
 
 
 def near(pattern: str, modules: dict[str, nn.Module]) -> str:
-    """Return the end of a message that lists the paths nearest to one that is not there."""
+    """Return the end of an error message: the paths nearest to a pattern or path that matches none."""
     bare = pattern.replace("*", "").strip(".")
     paths = [path for path in modules if path]
     alike = difflib.get_close_matches(bare, paths, n=3, cutoff=0.4)

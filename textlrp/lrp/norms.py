@@ -1,7 +1,7 @@
 """Norms and statistics: held constant, or by the plain gradient, as torch computes them whole or models write them out.
 
 A norm that is written out reaches torch as squares, means, roots and quotients. By the plain gradient, each of them
-has its own, and what the norm leaves over is posted as for a whole norm; a statistic is known by a mark.
+gets its own, and the remainder of the norm is posted as for a whole norm; a mark identifies a statistic.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MARK = "_textlrp_statistic"
 class LayerNorm(Surrogate):
     """LayerNorm with its standard deviation held constant: centering and scaling stay linear.
 
-    Ali et al. 2022, eq. 10; ``c_x = rstd (w c_y - mean(w c_y))``. The shift ``b`` is posted; only ``rstd`` is kept.
+    Ali et al. 2022, eq. 10; ``c_x = rstd (w c_y - mean(w c_y))``. The shift ``b`` is posted; only ``rstd`` is saved.
     """
 
     @staticmethod
@@ -80,7 +80,7 @@ class RMSNorm(Surrogate):
 
 
 class PlainNorm(Surrogate):
-    """The plain gradient of a norm, statistics and all; what it leaves over, ``sum(y c_y) - sum(x c_x)``, is posted.
+    """The plain gradient of a norm, including its statistics; the remainder ``sum(y c_y) - sum(x c_x)`` is posted.
 
     A norm does not change with the size of its input, so its gradient gives next to nothing to the input: this rule is
     there to show that (Ali et al. 2022).
@@ -162,7 +162,7 @@ def _plain_norm(context: Context, func: Any, x: Tensor, options: dict[str, Any])
 
 
 def is_statistic(value: Any) -> bool:
-    """Return whether activations are a statistic of a norm that is written out, or came of statistics alone."""
+    """Return whether activations are a statistic of a norm that is written out, or made of statistics alone."""
     return isinstance(value, Tensor) and getattr(value, _MARK, False)
 
 
@@ -173,7 +173,7 @@ def follow(args: Any, kwargs: Any, out: Any) -> None:
 
 
 def plain_statistic(context: Context, func: Any, args: Any, kwargs: Any, is_final: bool = True) -> Tensor:
-    """A statistic by its plain gradient: a root, a spread, or, on the way to one (``is_final=False``), a square."""
+    """A statistic by its plain gradient: a root, a spread, or (``is_final=False``) a square that leads to one."""
     context.count(func, "plain gradient")
     x = next(iter(carriers(args, kwargs)))
 
@@ -196,7 +196,7 @@ def plain_product(context: Context, func: Any, args: Any, kwargs: Any, share: fl
     Args:
         context: the context.
         func, args, kwargs: the operation.
-        share: what the plain gradient leaves over of the result's relevance: -1 for ``x y``, 1 for ``x / y``.
+        share: the share of the result's relevance that remains beside the gradient: -1 for ``x y``, 1 for ``x / y``.
     """
     context.count(func, "plain gradient")
     y = func(*args, **kwargs)

@@ -119,7 +119,7 @@ for _attribute in ("T", "mT", "H", "mH", "real", "imag"):
 
 
 def copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
-    """Return what ``target.copy_(source)`` writes."""
+    """Return the values that ``target.copy_(source)`` writes."""
     return source.to(target.dtype).broadcast_to(target.shape)
 
 
@@ -140,13 +140,13 @@ element_size get_device is_same_size __len__
 _READ_ATTRIBUTES = (
     "shape dtype device ndim layout itemsize nbytes is_cuda is_cpu is_meta is_sparse is_quantized".split()
 )
-#: What a tensor is, not what is in it.
+#: Functions that read properties of a tensor, not its values.
 READ = frozenset(getattr(Tensor, _name) for _name in _READ) | {
     getattr(Tensor, _attribute).__get__ for _attribute in _READ_ATTRIBUTES
 }
-#: Derivatives: surrogates have other gradients, so a model that takes one would compute something else.
+#: Derivatives: surrogates have other gradients, so a model that takes a derivative would compute something else.
 DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
-#: Where numbers leave torch: they come back as constants that cannot be traced.
+#: Functions that move numbers out of torch: they come back as constants that cannot be traced.
 EXITS = {Tensor.numpy, Tensor.tolist, Tensor.item, Tensor.__float__, Tensor.__array__}
 
 
@@ -191,7 +191,7 @@ def is_matmul(function: Any) -> bool:
     return stem(function) in ("matmul", "__matmul__", "bmm", "mm")
 
 
-# Where each affine operation takes its values, by position and by keyword; the other arguments only choose.
+# The arguments that hold the values of each affine operation, by position and by keyword; the others only select.
 _VALUES: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
     **dict.fromkeys("cat concat concatenate stack hstack vstack dstack column_stack".split(), ((0,), ("tensors",))),
     **dict.fromkeys("slice_scatter select_scatter diagonal_scatter".split(), ((0, 1), ("input", "src"))),
@@ -212,7 +212,7 @@ _VALUES: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
 
 
 def value_places(function: Any) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Return where an operation that moves values takes them from: positions and keywords of its arguments."""
+    """Return the positions and the keywords of the arguments from which an operation takes the values that it moves."""
     if function is Tensor.where:
         return (0, 2), ("other",)
     return _VALUES.get(stem(function), ((0,), ("input", "self")))

@@ -1,4 +1,4 @@
-"""What a backward pass leaves to the rows of the ledger beside the tokens, kept apart for each document."""
+"""The postings of a backward pass: the ledger's rows beside the tokens, for each document."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import Tensor
 
 
 class Postings:
-    """Adds up what each heading of the ledger receives while the multipliers flow back.
+    """Adds up the relevance of each heading of the ledger during the backward pass.
 
     Args:
         batch: how many documents the input holds.
         dtype: the dtype of the sums, float32 or wider.
 
     Attributes:
-        mixed: some values could not be told apart by document.
-        muted: nothing is posted, because a part of the graph is passed for another purpose.
+        mixed: some values could not be assigned to documents.
+        muted: nothing is posted, because a backward pass through part of the graph serves another purpose.
     """
 
     def __init__(self, batch: int, dtype: torch.dtype) -> None:
@@ -26,7 +26,7 @@ class Postings:
         self._posted: dict[str, list[Tensor]] = defaultdict(list)
 
     def clear(self) -> None:
-        """Forget what was posted."""
+        """Drop all postings."""
         self._posted.clear()
 
     def post(self, heading: str, values: Tensor, factor: float = 1.0) -> None:
@@ -61,7 +61,7 @@ class Postings:
         return self._by_document(values).sum(-1).reshape(self.batch)
 
     def rows(self) -> dict[str, Tensor]:
-        """Return what each heading received, shape ``[batch]`` each."""
+        """Return the sum of each heading, shape ``[batch]`` each."""
         return {heading: torch.cat(posts, -1).sum(-1).reshape(self.batch) for heading, posts in self._posted.items()}
 
     def _wide(self, values: Tensor) -> Tensor:

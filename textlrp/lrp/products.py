@@ -1,4 +1,4 @@
-"""Products of activations: matrix products, gates, and what is written as a product and a sum."""
+"""Products of activations: matrix products, gates, and operations that combine a product and a sum."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class Matmul(Surrogate):
 class GatedUnit(Surrogate):
     """``y = f(x) g``: half of the relevance to each, ``c_g = c f(x) / 2`` and ``c_x = c g / 2 f(x) / x``.
 
-    Achtibat et al. 2024, eq. 14 for the product (proposition 3.3) and eq. 9 for the function (proposition 3.2). Taken
-    apart, the product keeps ``f(x)`` and ``g``, and the function a ratio of the size of ``x``. In most gated
-    feed-forward layers ``x`` and ``g`` are halves of one tensor, so together they need a third of that.
+    Achtibat et al. 2024, eq. 14 for the product (proposition 3.3) and eq. 9 for the function (proposition 3.2). As two
+    nodes, the product saves ``f(x)`` and ``g``, and the function a ratio of the size of ``x``. In most gated
+    feed-forward layers ``x`` and ``g`` are halves of one tensor, so one node needs a third of that.
     """
 
     @staticmethod
@@ -72,7 +72,7 @@ class GatedUnit(Surrogate):
 
 
 def product(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
-    """A product: linear in a single carrier of relevance; of several, each gets its share by the rule for products."""
+    """A product: linear in a single carrier of relevance; several get their shares by the rule for products."""
     factors = carriers(args, kwargs)
     if len(factors) == 1:
         if not kwargs and linear_maps.is_linear_map(context, func, args):
@@ -135,7 +135,7 @@ def _gated_unit(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor |
 
 
 def sum_of_product(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
-    """``baddbmm`` and its kin: the product apart from the sum, so that each part meets its own rule."""
+    """``baddbmm`` and the like: the product and the sum are separated, so that each is given its own rule."""
     if not kwargs and not carries(args[:1]) and linear_maps.is_linear_map(context, func, args[1:]):
         return linear_maps.matmul(context, func, args[1:], args[0])
     value = func(*replace(args, Tensor.detach), **replace(kwargs, Tensor.detach))
@@ -147,7 +147,7 @@ def sum_of_product(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _summands(context: Context, func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Tensor]:
-    """Take ``beta * input + alpha * (a @ b)`` apart into its two summands."""
+    """Split ``beta * input + alpha * (a @ b)`` into its two summands."""
     named = dict(zip(("input", "a", "b"), args, strict=False)) | kwargs
     a, b = (
         next(named[name] for name in names if name in named)
@@ -165,7 +165,7 @@ def _summands(context: Context, func: Any, args: Any, kwargs: Any) -> tuple[Tens
 
 
 def glu(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
-    """A gated linear unit, ``a sigmoid(b)``, as the product and the non-linearity that it is."""
+    """A gated linear unit, ``a sigmoid(b)``, as a product and a non-linearity."""
     x, *rest = args
     value = func(x.detach(), *rest, **kwargs)
     a, b = x.chunk(2, rest[0] if rest else kwargs.get("dim", -1))

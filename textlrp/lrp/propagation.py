@@ -44,25 +44,26 @@ def propagate(
             predicted label. A function is given the logits and returns such weights.
         rules: a preset's name or :class:`textlrp.Rules`.
         special_tokens_mask: ``[batch, sequence]``, nonzero at special tokens, whose relevance has a row of its own.
-        capture: the paths of modules at whose outputs activation, multiplier and relevance are wanted (``captured``).
+        capture: the paths of modules whose output activations, multipliers and relevances to return (``captured``).
         keep: by the path of a module, the channels (of the last dimension of its output) or the mask whose relevance
             goes on from there; the rest of it goes to the ledger's row ``masked`` (concept relevance propagation,
             Achtibat et al. 2023).
-        layers: whether to look at the hidden states between the blocks (``layers``), with balanced books at each.
-        checkpointing: whether blocks forget their activations and compute them again on the way back, for less memory
-            and half as much time again; default: whether the model was told so
+        layers: whether to return the relevance at the hidden states between the blocks (``layers``), with a balanced
+            ledger at each.
+        checkpointing: whether blocks drop their activations and compute them again in the backward pass, for less
+            memory and half as much time again; default: whether the model is set to
             (``activation_checkpointing_enable()`` of transformers), and ``capture``, ``keep`` and ``layers`` are not
             used.
-        **model_inputs: ``input_ids`` ``[batch, sequence]`` and whatever else the model takes. Padding gets no
-            relevance: what a model takes from it all the same (a convolution at the edge of a document, say) goes to
-            the row for special tokens.
+        **model_inputs: ``input_ids`` ``[batch, sequence]`` and the model's other inputs. Padding gets no relevance:
+            relevance that reaches it all the same (by a convolution at the edge of a document, say) goes to the row for
+            special tokens.
 
     Raises:
         InputError: the inputs or the target do not fit.
         ModelError: the model fails on the inputs, in an error that is no KeyError, TypeError or MemoryError.
         UnsupportedOperationError: the model runs an operation without a rule.
         UnbalancedLedgerError: the ledger of a document does not add up to its logit.
-        NonFiniteError: a NaN or an infinity turned up.
+        NonFiniteError: a NaN or an infinity occurred.
     """
     options = Options(rules, special_tokens_mask, capture, keep or {}, layers, checkpointing)
     try:
@@ -95,7 +96,7 @@ def propagate_targets(
 
     Args:
         model: as :func:`propagate` takes it.
-        targets: what :func:`propagate` takes as a target, several of them, or a function that is given the logits
+        targets: several targets as :func:`propagate` takes one, or a function that is given the logits
             ``[batch, labels]`` and returns them.
         rules: as :func:`propagate` takes them.
         special_tokens_mask: as :func:`propagate` takes it.
@@ -117,7 +118,7 @@ def propagate_targets(
 
 @dataclass(frozen=True)
 class Options:
-    """How relevance is propagated: what :func:`propagate` takes, and what the model's random numbers start from."""
+    """The options of :func:`propagate`, and the seed of the model's random numbers."""
 
     rules: Rules | str
     special_tokens_mask: Tensor | None = None
@@ -129,14 +130,14 @@ class Options:
 
 
 def run(model: nn.Module, targets: Targets, options: Options, model_inputs: dict[str, Any]) -> tuple[Propagation, ...]:
-    """Do what :func:`propagate_targets` says."""
+    """Do the work of :func:`propagate_targets`."""
     if not isinstance(model, nn.Module):
-        raise ModelError(f"what is explained is a torch module, not {brief(model)}")
+        raise ModelError(f"the model must be a torch module, not {brief(model)}")
     rules, targets = as_rules(options.rules), targets if callable(targets) else several(targets)
     _check_inputs(options.special_tokens_mask, model_inputs)
     if options.checkpointing and (options.capture or options.keep or options.layers):
         raise InputError(
-            "checkpointing=True lets go of the activations inside the blocks, which capture=, keep= and layers= need"
+            "checkpointing=True drops the activations inside the blocks, which capture=, keep= and layers= need"
         )
     return contained(partial(_propagate, model, targets, rules, options, model_inputs))
 
@@ -144,12 +145,12 @@ def run(model: nn.Module, targets: Targets, options: Options, model_inputs: dict
 def _propagate(
     model: nn.Module, targets: Targets, rules: Rules, options: Options, model_inputs: dict[str, Any]
 ) -> tuple[Propagation, ...]:
-    looks, checkpointing = bool(options.capture or options.keep or options.layers), options.checkpointing
+    observes, checkpointing = bool(options.capture or options.keep or options.layers), options.checkpointing
     inputs = _outside_inference(model_inputs)
     with copied(model) as parts:
-        if checkpointing is None:  # what activation_checkpointing_enable() of transformers sets
+        if checkpointing is None:  # activation_checkpointing_enable() of transformers sets it in the modules
             set_to = any(vars(module).get("gradient_checkpointing") is True for module in parts.modules)
-            checkpointing = set_to and not looks
+            checkpointing = set_to and not observes
         request = Request(
             parts,
             Draws(options.seed),
@@ -165,18 +166,18 @@ def _propagate(
         propagations = explained(request)
     if propagations is not None:
         return propagations
-    # The documents share a tensor whose rows cannot be told apart, or random numbers: right before fast.
+    # The documents share random numbers, or a tensor whose rows cannot be assigned to them.
     alone = []
     for i in range(request.input_ids.shape[0]):
         with copied(model) as parts:
-            part = explained(request.alone(i, parts))
-        assert part is not None
-        alone.append(part)
+            propagations = explained(request.alone(i, parts))
+        assert propagations is not None
+        alone.append(propagations)
     return tuple(map(_joined, zip(*alone, strict=True)))
 
 
 def _joined(alone: tuple[Propagation, ...]) -> Propagation:
-    """Put the propagations of single documents together."""
+    """Join the propagations of single documents."""
     return Propagation(
         torch.cat([part.relevance for part in alone]),
         tuple(ledger for part in alone for ledger in part.ledgers),
@@ -206,15 +207,15 @@ def _check_inputs(special_tokens_mask: Tensor | None, model_inputs: dict[str, An
     if special_tokens_mask is not None:
         is_tensor = isinstance(special_tokens_mask, Tensor)
         if not is_tensor or special_tokens_mask.shape != input_ids.shape:
-            given = list(special_tokens_mask.shape) if is_tensor else brief(special_tokens_mask)
+            actual = list(special_tokens_mask.shape) if is_tensor else brief(special_tokens_mask)
             raise InputError(
-                f"special_tokens_mask must have the shape of input_ids, {list(input_ids.shape)}, not {given}"
+                f"special_tokens_mask must have the shape of input_ids, {list(input_ids.shape)}, not {actual}"
             )
     return input_ids
 
 
 def _outside_inference(model_inputs: dict[str, Any]) -> dict[str, Any]:
-    """Copy what was made in inference mode, which autograd cannot keep for the backward pass."""
+    """Copy tensors that were made in inference mode, which autograd cannot save for the backward pass."""
     return {
         key: value.clone() if isinstance(value, Tensor) and value.is_inference() else value
         for key, value in model_inputs.items()

@@ -1,4 +1,4 @@
-"""What is asked of one call of a model: targets, rules, what to look at, and the inputs."""
+"""The request of one call: targets, rules, modules to observe, and the inputs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def weights_of(target: Target, logits: Tensor, dtype: torch.dtype) -> Tensor:
         if target is None:
             raise InputError("the target function returned None: it must return label indices or weights of the logits")
     if not isinstance(target, Tensor) and len(getattr(target, "shape", [])) and (array := _tensor(target)) is not None:
-        target = array  # of NumPy
+        target = array  # from NumPy
     if isinstance(target, Tensor) and target.is_floating_point():
         if target.shape not in ((labels,), (batch, labels)):
             raise InputError(
@@ -46,8 +46,8 @@ def weights_of(target: Target, logits: Tensor, dtype: torch.dtype) -> Tensor:
     if target is None:
         indices = logits.argmax(-1)
     else:
-        found = _tensor(plain(target))  # checked where it is, so that an accelerator need not be waited for
-        indices = torch.empty(0) if found is None or found.dtype not in _WHOLE else found.long()
+        whole = _tensor(plain(target))  # checked on its own device: an accelerator would have to be waited for
+        indices = torch.empty(0) if whole is None or whole.dtype not in _WHOLE else whole.long()
         if indices.is_floating_point() or indices.shape not in ((), (1,), (batch,)):
             raise InputError(
                 f"target must be a label index or one index for each of the {batch} documents, not {brief(target)}"
@@ -62,7 +62,7 @@ def several(targets: Iterable[Target]) -> tuple[Target, ...]:
     """Return several targets as a tuple.
 
     Raises:
-        InputError: they are no list of targets.
+        InputError: ``targets`` is not a list of targets.
     """
     if isinstance(targets, (str, bytes)) or not isinstance(targets, Iterable):
         raise InputError(f"targets is a list of targets, or a function that returns one, not {brief(targets)}")
@@ -86,10 +86,10 @@ def precision_of(parameters: Iterable[Tensor]) -> str:
 
 
 def logits_of(output: Any, batch: int) -> Tensor:
-    """Return the logits ``[batch, labels]`` among what a model returned.
+    """Return the logits ``[batch, labels]`` of a model's output.
 
     Raises:
-        ModelError: there are none of that shape.
+        ModelError: the output has no logits of that shape.
     """
     logits = getattr(output, "logits", output)
     if isinstance(logits, dict):
@@ -106,12 +106,12 @@ def logits_of(output: Any, batch: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Request:
-    """What :func:`textlrp.lrp.propagation.propagate_targets` was asked for.
+    """The arguments of :func:`textlrp.lrp.propagation.propagate_targets`, and a working copy of the model.
 
     Attributes:
         parts: the parts of the working copy.
-        draws: where the model's random numbers come from.
-        row: the place of a document that is taken alone, and the size of its batch; None for the whole batch.
+        draws: the source of the model's random numbers.
+        row: the index of a document that is explained alone, and the size of its batch; None for the whole batch.
     """
 
     parts: Parts
@@ -128,7 +128,7 @@ class Request:
 
     @property
     def looks(self) -> bool:
-        """Whether activations inside the blocks are wanted."""
+        """Whether activations inside the blocks are observed."""
         return bool(self.capture or self.keep or self.layers)
 
     @property
@@ -138,12 +138,12 @@ class Request:
 
     @lazy
     def precision(self) -> str:
-        """The coarsest float dtype that the model computes in: of its parameters, or what it is cast to on the way."""
-        found, kind = precision_of(self.parts.parameters), self.input_ids.device.type
-        if found == "float64" or not torch.is_autocast_enabled(kind):
-            return found
-        cast = str(torch.get_autocast_dtype(kind)).removeprefix("torch.")
-        return max(found, cast, key=lambda name: TOLERANCES.get(name, 0.0))
+        """The coarsest float dtype that the model computes in: that of its parameters, or of autocast."""
+        coarsest, device = precision_of(self.parts.parameters), self.input_ids.device.type
+        if coarsest == "float64" or not torch.is_autocast_enabled(device):
+            return coarsest
+        cast = str(torch.get_autocast_dtype(device)).removeprefix("torch.")
+        return max(coarsest, cast, key=lambda name: TOLERANCES.get(name, 0.0))
 
     def alone(self, i: int, parts: Parts) -> Request:
         """Return the request for one document, padded as it is in the batch, on another working copy."""
@@ -159,26 +159,26 @@ class Request:
 
     def weights(self, logits: Tensor, dtype: torch.dtype) -> list[Tensor]:
         """Return the weight of each logit for each target, ``[batch, labels]``."""
-        # Targets are made for the whole batch: a document that is taken alone stands in for the others.
+        # Targets are for the whole batch: the logits of a document that is explained alone stand for all rows.
         rows = logits if self.row is None else logits.expand(self.row[1], -1)
         targets = self.targets(rows.detach()) if callable(self.targets) else self.targets
-        found = [weights_of(target, rows, dtype) for target in several(targets)]
-        return found if self.row is None else [each[self.row[0] : self.row[0] + 1] for each in found]
+        weights = [weights_of(target, rows, dtype) for target in several(targets)]
+        return weights if self.row is None else [weight[self.row[0] : self.row[0] + 1] for weight in weights]
 
     def padding(self) -> Tensor | None:
-        """Return where padding stands at the ends of the documents, ``[batch, sequence]``, or None where it does not.
+        """Return a mask of the padding at the ends of the documents, ``[batch, sequence]``, or None without padding.
 
-        On an accelerator, that there is none is not noticed: the host would have to wait for it.
+        On an accelerator the mask is never None: the host would have to wait to find out.
         """
         mask = self.model_inputs.get("attention_mask")
         if isinstance(mask, Tensor) and mask.shape == self.input_ids.shape:
-            kept = mask != 0
+            tokens = mask != 0
         else:
             config = getattr(self.parts.model, "config", None)
             pad = getattr(getattr(config, "get_text_config", lambda: config)(), "pad_token_id", None)
-            kept = self.input_ids != (-1 if pad is None else pad)
-        if kept.is_cpu and bool(kept.all()):
+            tokens = self.input_ids != (-1 if pad is None else pad)
+        if tokens.is_cpu and bool(tokens.all()):
             return None
-        kept = kept.int()
-        within = kept.cummax(-1).values * kept.flip(-1).cummax(-1).values.flip(-1)
+        tokens = tokens.int()
+        within = tokens.cummax(-1).values * tokens.flip(-1).cummax(-1).values.flip(-1)
         return within == 0

@@ -1,4 +1,4 @@
-"""What a propagation returns."""
+"""The result of a propagation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from textlrp.lrp.hidden.capture import Captured
-from textlrp.lrp.hidden.states import Hidden
+from textlrp.lrp.hidden.states import HiddenState
 from textlrp.results.ledger import Ledger
 
 
@@ -20,9 +20,9 @@ class Propagation:
         ledgers: one balanced ledger per document.
         logits: ``[batch, labels]``, as the model computed them.
         weights: ``[batch, labels]``: the explained quantity is ``sum(weights * logits)`` of each document.
-        met: how often each operation met which rule.
-        captured: by the path of a captured module, its output and the relevance there, for each time that it ran.
-        layers: the relevance at each hidden state, from the embeddings up, if that was asked for.
+        met: how often each operation was given which rule.
+        captured: by the path of a captured module, its output and the relevance there, for each run of the module.
+        layers: the relevance at each hidden state, from the embeddings up, if ``layers=True``.
     """
 
     relevance: Tensor
@@ -31,4 +31,4 @@ class Propagation:
     weights: Tensor
     met: dict[tuple[str, str], int] = field(default_factory=dict, repr=False)
     captured: dict[str, tuple[Captured, ...]] = field(default_factory=dict, repr=False)
-    layers: tuple[Hidden, ...] = field(default=(), repr=False)
+    layers: tuple[HiddenState, ...] = field(default=(), repr=False)

@@ -18,8 +18,8 @@ from textlrp.rules import Frozen, Uniform
 class TaylorSoftmax(Surrogate):
     """Softmax by its Taylor expansion: the plain gradient, ``c_s = p (c_p - sum(p c_p))``.
 
-    Achtibat et al. 2024, eq. 13 (proposition 3.1). What the expansion leaves over, ``sum(p c_p) - sum(s c_s)``, goes
-    to the ledger. Because ``sum(c_s) = 0`` in each row, ``sum(s c_s) = sum(log(p) c_s)``: only ``p`` is kept.
+    Achtibat et al. 2024, eq. 13 (proposition 3.1). The remainder of the expansion, ``sum(p c_p) - sum(s c_s)``, goes to
+    the ledger. Because ``sum(c_s) = 0`` in each row, ``sum(s c_s) = sum(log(p) c_s)``: only ``p`` is saved.
     """
 
     @staticmethod
@@ -59,11 +59,11 @@ class UniformSoftmax(Surrogate):
     def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
         s, p = saved
         row = (p * c).sum(ctx.dim, keepdim=True)
-        kept = s > MASKED
-        share = row / kept.sum(ctx.dim, keepdim=True).clamp_min(1)
-        received = kept & (s != 0)
-        ctx.postings.post(ledger.STABILIZER, row - (share * received).sum(ctx.dim, keepdim=True))
-        return torch.where(received, share / torch.where(received, s, 1.0), 0.0).to(s.dtype), None, None, None
+        unmasked = s > MASKED
+        share = row / unmasked.sum(ctx.dim, keepdim=True).clamp_min(1)
+        receives = unmasked & (s != 0)
+        ctx.postings.post(ledger.STABILIZER, row - (share * receives).sum(ctx.dim, keepdim=True))
+        return torch.where(receives, share / torch.where(receives, s, 1.0), 0.0).to(s.dtype), None, None, None
 
 
 def softmax(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
@@ -71,7 +71,7 @@ def softmax(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     scores = args[0] if args else kwargs["input"]
     dim = kwargs["dim"] if "dim" in kwargs else args[1]
     if context.scores is not None:
-        context.scores.look_at(scores, dim)
+        context.scores.record(scores, dim)
     rule = context.rules.softmax
     if isinstance(rule, Frozen):
         context.count(func, "frozen")

@@ -1,4 +1,4 @@
-"""Sums, and operations that move values: linear in what carries relevance, and what a constant adds is posted."""
+"""Sums, and operations that move values: linear in values that carry relevance; an added constant is posted."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SUBTRACTIONS = ("sub", "subtract", "__sub__", "__isub__")
 
 
 def sign(func: Any, position: int) -> float:
-    """Return the sign with which a sum takes the operand at that position."""
+    """Return the sign of the operand at a position in a sum or a difference."""
     if func in _REVERSED:
         return -1.0 if position == 0 else 1.0
     return -1.0 if position == 1 and operations.stem(func) in _SUBTRACTIONS else 1.0
 
 
 def additive(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
-    """A sum or a difference: plain for what carries relevance, posted for what does not."""
+    """A sum or a difference: an operand that carries relevance gets the plain gradient, a constant is posted."""
     y = func(*args, **kwargs)
     context.count(func, "plain gradient")
     operands = [*args, *(kwargs[key] for key in ("input", "other") if key in kwargs)][:2]
@@ -41,7 +41,7 @@ def additive(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def affine(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
-    """An operation that is linear in what carries relevance plus ``f(0)``, which is posted."""
+    """An operation that is linear in values that carry relevance, plus ``f(0)``, which is posted."""
     context.count(func, "plain gradient")
     if adds_nothing(func, args, kwargs):
         return func(*args, **kwargs)

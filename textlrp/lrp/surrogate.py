@@ -3,8 +3,8 @@
 The gradient that arrives at an activation is its multiplier ``c``; its relevance is ``x * c``. Each surrogate obeys one
 law: the relevance of its inputs plus what it posts equals the relevance of its output. To write one, derive from
 :class:`Surrogate`, return the value from ``forward``, return the multipliers of the inputs from ``backward``, and post
-what no input gets (:mod:`textlrp.lrp.postings`). Keep tensors with ``save_for_backward`` alone, so that gradient
-checkpointing can drop and recompute them.
+the rest (:mod:`textlrp.lrp.postings`). Save tensors only with ``save_for_backward``, so that gradient checkpointing can
+drop and recompute them.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from torch import Tensor
 
 Saved = tuple[Any, ...]
 
-#: Scores of this size and below were set by a mask: no activation of a working model comes near.
+#: Scores of at most this value were set by a mask: no activation of a working model comes near.
 MASKED = -1e4
 
 
 def rule_backward(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Run a backward ``function(ctx, saved, *multipliers)`` with what its forward saved and without interception.
+    """Run a backward ``function(ctx, saved, *multipliers)`` with the saved tensors and without interception.
 
-    The interception is active on the way back: where gradient checkpointing has dropped the saved tensors, to ask for
-    them runs a part of the model again, and that part has to meet its rules again.
+    The interception is active in the backward pass: if gradient checkpointing has dropped the saved tensors, reading
+    them runs a part of the model again, which must then be given its rules again.
     """
 
     def backward(ctx: Any, *multipliers: Tensor) -> Any:
@@ -41,7 +41,7 @@ class Surrogate(torch.autograd.Function):
 
     @classmethod
     def apply(cls, *args: Any) -> Any:
-        """Apply the surrogate directly: ``torch.autograd.Function.apply`` looks for transforms that never get here."""
+        """Apply the surrogate without the check of ``torch.autograd.Function.apply`` for transforms: none get here."""
         return super(torch.autograd.Function, cls).apply(*args)  # type: ignore[misc]
 
 
@@ -59,7 +59,7 @@ class StandIn(Surrogate):
 
 
 def stand_in(steps: Tensor, value: Tensor) -> Tensor:
-    """Return ``value``, computed by a fused kernel, with the gradient of ``steps``, the same computed step by step."""
+    """Return ``value``, computed by a fused kernel, with the gradient of ``steps``, the same value step by step."""
     # Detached, because autograd refuses writes into a view that was made without grad.
     out: Tensor = StandIn.apply(steps, value.detach())
     return out

@@ -1,4 +1,4 @@
-"""Where integers and constants came from: which of them are input ids, and which are positions.
+"""Tracks where integers and constants came from: which are input ids, and which are positions.
 
 A tensor carries its mark as an attribute, which dies with it. Ids keep the flat position of their source, so that a
 shifted, padded or hashed copy still credits the right token; float tables keep the ledger heading that they belong to.
@@ -19,15 +19,15 @@ from textlrp.results import ledger
 #: The attribute of a tensor that holds its mark.
 MARK = "_textlrp_mark"
 _CUT = "cut"
-#: The headings of tables: to go through the names of a deep model takes as long as one of its layers.
+#: The headings of tables: going through the names of a deep model takes as long as running one of its layers.
 _headings = WeakIdKeyDictionary()
-# Functions that take shape and dtype of their argument, not its values.
+# Functions that use the shape and dtype of their argument, not its values.
 _FRESH = (
     {f"{kind}_like" for kind in ("zeros", "ones", "full", "empty", "rand", "randn", "randint")}
     | {f"new_{kind}" for kind in ("zeros", "ones", "full", "empty", "tensor")}
     | {"one_hot"}
 )
-# Functions whose results are counts, places or sums of several ids, and no id of a single token.
+# Functions whose results are counts, places or sums of several ids, not the id of a single token.
 _PLAIN = frozenset(
     """
     argmax argmin argsort count_nonzero nonzero searchsorted bucketize bincount sum cumsum mean prod cumprod amax amin
@@ -51,14 +51,14 @@ def mark_ids(input_ids: Tensor) -> Tensor:
 
 
 def mark_cut(results: Any) -> None:
-    """Mark what was computed from activations and carries no relevance: detached values."""
+    """Mark detached values, which were computed from activations and carry no relevance."""
     for tensor in tensors(results):
         if tensor.is_floating_point() and not tensor.requires_grad:
             setattr(tensor, MARK, _CUT)
 
 
 def is_cut(value: Any) -> bool:
-    """Whether a value was computed from activations and carries no relevance."""
+    """Return whether a value was computed from activations and carries no relevance."""
     return getattr(value, MARK, None) == _CUT
 
 
@@ -68,7 +68,7 @@ def mark_heading(constant: Tensor, heading: str) -> None:
 
 
 def origin(index: Any) -> Tensor | None:
-    """Return the sources of ids, or None for integers that are no input ids."""
+    """Return the sources of ids, or None for integers that are not input ids."""
     mark = getattr(index, MARK, None)
     return mark.origin if isinstance(mark, Ids) else None
 
@@ -88,7 +88,7 @@ def common_heading(values: Any) -> str:
 
 
 def table_heading(model: nn.Module, table: Tensor) -> str:
-    """Tell token type tables from position tables by the parameter's own name: no sum depends on it."""
+    """Return the heading of a table, token types or positions, by the parameter's name: no sum depends on it."""
     if table not in _headings:
         name = next((name for name, parameter in model.named_parameters() if parameter is table), "")
         _headings[table] = ledger.TOKEN_TYPES if "type" in name or "segment" in name else ledger.POSITIONS
@@ -99,7 +99,7 @@ def follow(func: Any, kind: Any, args: Any, kwargs: Any, out: Tensor) -> bool:
     """Keep track of marks through an operation that carries no relevance.
 
     Returns:
-        Whether that worked: False where input ids picked from a float table by other means than an embedding lookup.
+        Whether that worked: False if input ids select from a float table by other means than an embedding lookup.
     """
     marks = [mark for tensor in tensors((args, kwargs)) if (mark := getattr(tensor, MARK, None)) is not None]
     if not marks:
@@ -124,7 +124,7 @@ def follow(func: Any, kind: Any, args: Any, kwargs: Any, out: Tensor) -> bool:
 
 
 def _follow_ids(func: Any, kind: Any, args: Any, kwargs: Any, out: Tensor, ids: Ids) -> Tensor | None:
-    """Send the origins of ids the way that the ids went; what is no id gets -1."""
+    """Return the origins of the ids in a result, with -1 for values that are not ids."""
     if operations.is_in_place(func):
         sources = _writable_origin(args[0])
         if kind == "affine":
@@ -133,7 +133,7 @@ def _follow_ids(func: Any, kind: Any, args: Any, kwargs: Any, out: Tensor, ids: 
         return sources
     if kind is operations.PLAIN or kind == "affine":
         if kind is operations.PLAIN and origin(args[0] if args else kwargs.get("input")) is None:
-            return None  # the ids only chose what to take
+            return None  # the ids only selected the values
         args, kwargs = _values_to_sources(func, args, kwargs)
         moved = func(*args, **kwargs)
         return moved if isinstance(moved, Tensor) else None
@@ -157,7 +157,7 @@ def _writable_origin(target: Tensor) -> Tensor:
 
 
 def _values_to_sources(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
-    """Replace the values that an operation moves by their sources, and leave what only chooses."""
+    """Replace the values that an operation moves by their sources, and leave arguments that only select."""
     positions, keywords = operations.value_places(func)
 
     def sources(value: Any) -> Any:
@@ -168,8 +168,8 @@ def _values_to_sources(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
         known = origin(value)
         return known if known is not None else torch.full(value.shape, -1, device=value.device)
 
-    own = args[0] if args and isinstance(args[0], Tensor) and operations.is_in_place(func) else None
-    args = tuple(value if value is own or i not in positions else sources(value) for i, value in enumerate(args))
+    target = args[0] if args and isinstance(args[0], Tensor) and operations.is_in_place(func) else None
+    args = tuple(value if value is target or i not in positions else sources(value) for i, value in enumerate(args))
     kwargs = {key: sources(value) if key in keywords else value for key, value in kwargs.items() if key != "dtype"}
     if operations.name(func) == "F.pad":
         kwargs = {key: value for key, value in kwargs.items() if key != "mode"} | {"value": -1}

@@ -1,4 +1,4 @@
-"""Operations that write in place, and what they write over."""
+"""Operations that write in place, and the values that they overwrite."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Handler = Callable[[Context, Any, Any, Any], Any]
 
 
 class Constant(Surrogate):
-    """A constant that is written over relevance: it is posted from where it stands, ``sum(x c)``."""
+    """A constant that becomes a node of the graph, which posts ``sum(x c)``."""
 
     @staticmethod
     def forward(ctx: Any, root: Tensor, value: Tensor, heading: str, postings: Postings) -> Any:
@@ -37,14 +37,14 @@ class Constant(Surrogate):
 
 
 def in_place(context: Context, handler: Handler, func: Any, kind: str, args: Any, kwargs: Any) -> Any:
-    """Write in place what the rule gives out of place: hooks on a view that is written later would be lost."""
+    """Write in place the result of the rule out of place: hooks on a view that is written later would be lost."""
     target = args[0]
     if not target.requires_grad:
         _carry_constant(context, target)
     if _may_write(func, kind, args, kwargs):
         context.count(func, "plain gradient")
         return func(*args, **kwargs)
-    args = (target.clone(), *args[1:])  # what a rule keeps must not be written over
+    args = (target.clone(), *args[1:])  # a rule may have saved the target
     result = handler(context, operations.OUT_OF_PLACE[func], args, kwargs)
     if func is Tensor.__setitem__:
         result = args[0]
@@ -52,7 +52,7 @@ def in_place(context: Context, handler: Handler, func: Any, kind: str, args: Any
 
 
 def overwrite(context: Context, target: Tensor, result: Tensor, heading: str, func: Any = None) -> Any:
-    """Write a result over activations."""
+    """Overwrite activations with a result."""
     if target.requires_grad and not result.requires_grad and not is_blank(result):
         if target._is_view():
             result = Constant.apply(context.root, result.broadcast_to(target.shape), heading, context.postings)
@@ -63,14 +63,14 @@ def overwrite(context: Context, target: Tensor, result: Tensor, heading: str, fu
 
 
 def _carry_constant(context: Context, target: Tensor) -> None:
-    """Post a constant that is about to be written with relevance from where it stands."""
+    """Make a constant that is about to be overwritten with relevance a node that posts it."""
     base = target if target._base is None else target._base
     if not base.is_floating_point() or is_blank(base) or not torch.is_grad_enabled():
         return
-    if any(base is own for own in context.parts.buffers):
+    if any(base is buffer for buffer in context.parts.buffers):
         raise context.unsupported("a model's buffer that is written with activations")
     base.copy_(Constant.apply(context.root, base.clone(), token_tracking.heading(target), context.postings))
-    _ = target.grad_fn  # autograd renews a view's node when it is asked for it
+    _ = target.grad_fn  # reading it makes autograd renew a view's node
 
 
 def _may_write(func: Any, kind: str, args: Any, kwargs: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What is between the layers: hidden states with their ledgers, the paths through a block, heads, captured modules.
+"""Relevance between the layers: hidden states with their ledgers, paths through a block, heads, captured modules.
 
-It may import the engine's context and tables, and is handed to the engine as observers. Start with ``states``.
+It may import the engine's context and tables; the engine gets its observers as arguments. Start with ``states``.
 """

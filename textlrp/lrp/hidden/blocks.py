@@ -1,7 +1,7 @@
-"""Where the blocks of a model are, by its module structure alone: no name of an architecture, no name of a layer.
+"""Finds the blocks of a model by its module structure alone, without names of architectures or layers.
 
 A block is a child of a ``ModuleList`` (or of a ``Sequential`` whose children are alike) that is not part of another
-block. What it puts out is a hidden state of the model.
+block. Its output is a hidden state of the model.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Block:
     Attributes:
         path: its module path.
         stack: the path of the list that holds it.
-        place: what it shares with blocks of sister lists that run in turns (XLM keeps the attentions, the norms and the
-            feed-forward networks of its layers in a list each); the last of them to run ends the layer.
+        place: a key shared with blocks of sister lists that run in turns (XLM has separate lists for the attentions,
+            the norms and the feed-forward networks of its layers); the last of them to run ends the layer.
     """
 
     path: str
@@ -33,13 +33,13 @@ class Block:
 
     @property
     def group(self) -> str:
-        """What names the blocks that run one after the other: their list, or what holds it and its sisters."""
+        """The path that blocks which run one after the other share: of their list, or of the parent of sister lists."""
         return self.stack if self.place is None else self.place[0]
 
 
 def blocks(model: nn.Module) -> dict[nn.Module, Block]:
-    """Return every module that may be a block; which of them are outermost shows when the model runs."""
-    found: dict[nn.Module, Block] = {}
+    """Return every module that may be a block; only a run of the model shows which are outermost."""
+    candidates: dict[nn.Module, Block] = {}
     for path, module in model.named_modules():
         sisters = Counter(len(child) for child in module.children() if isinstance(child, nn.ModuleList))
         for name, stack in module.named_children():
@@ -49,9 +49,9 @@ def blocks(model: nn.Module) -> dict[nn.Module, Block]:
             shared = isinstance(stack, nn.ModuleList) and not isinstance(module, (nn.ModuleList, nn.ModuleDict))
             in_turns = shared and len(stack) > 1 and sisters[len(stack)] > 1
             for i, block in enumerate(_members(stack)):
-                # A block that is listed several times is one.
-                found.setdefault(block, Block(f"{inside}.{i}", inside, (path, i) if in_turns else None))
-    return found
+                # A block that is listed several times counts once.
+                candidates.setdefault(block, Block(f"{inside}.{i}", inside, (path, i) if in_turns else None))
+    return candidates
 
 
 def _is_stack(module: nn.Module) -> bool:
@@ -59,7 +59,7 @@ def _is_stack(module: nn.Module) -> bool:
         return True
     if not isinstance(module, nn.Sequential):
         return False
-    # Layers of layers: a stack of blocks, and no small network.
+    # Layers of layers: a stack of blocks, not a small network.
     kinds = Counter(type(child) for child in module if next(child.children(), None) is not None)
     return max(kinds.values(), default=0) > 1
 
@@ -71,7 +71,7 @@ def _members(stack: nn.Module) -> Iterator[nn.Module]:
 
 
 class Wrapped:
-    """A module whose forward is wrapped, called by whatever way (some models call ``layer.forward``), until removed."""
+    """Wraps the forward of a module until removed, also for models that call ``layer.forward``."""
 
     def __init__(self, module: nn.Module, run: Callable[..., Any]) -> None:
         self._module, self._before = module, module.__dict__.get("forward")

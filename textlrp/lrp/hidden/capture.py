@@ -1,6 +1,6 @@
-"""Activation, multiplier and relevance at a module's output, and relevance that is kept at some of its channels alone.
+"""Activation, multiplier and relevance at a module's output, and relevance restricted to some of its channels.
 
-Source of the latter: concept relevance propagation (Achtibat et al. 2023).
+The latter is concept relevance propagation (Achtibat et al. 2023).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Captured:
 
 
 class Capture(Observer):
-    """Captures what modules put out, and drops relevance there.
+    """Captures the outputs of modules, and drops relevance there.
 
     Args:
         model: the model.
@@ -65,13 +65,13 @@ class Capture(Observer):
         self._ran: set[str] = set()
 
     def install(self, context: Context) -> list[Any]:
-        """Begin, and return the hooks."""
+        """Start observing, and return the hooks."""
         return [
             module.register_forward_hook(partial(self._after, context, path)) for path, module in self._modules.items()
         ]
 
     def captured(self) -> dict[str, tuple[Captured, ...]]:
-        """Return what was captured, for each module one for each time that it ran.
+        """Return what was captured, by the path of the module, once for each run.
 
         Raises:
             InputError: a module did not run.
@@ -85,7 +85,7 @@ class Capture(Observer):
         with torch._C.DisableTorchFunction():
             y = next(tensors(list(output.values()) if isinstance(output, Mapping) else output), None)
             if y is None or not y.is_floating_point():
-                raise InputError(f"the module {path!r} ({type(module).__name__}) puts out no activations")
+                raise InputError(f"the module {path!r} ({type(module).__name__}) outputs no activations")
             value, postings = y.detach().clone(), context.postings
             run = [value, torch.zeros_like(value, dtype=postings.dtype)]
             self._ran.add(path)
@@ -110,10 +110,10 @@ def _captured(value: Tensor, multiplier: Tensor) -> Captured:
     return Captured(value, multiplier, value.to(multiplier.dtype) * multiplier)
 
 
-def _mask(path: str, kept: Any, value: Tensor) -> Tensor:
-    """Return where relevance is kept, of the shape of an output."""
+def _mask(path: str, keep: Any, value: Tensor) -> Tensor:
+    """Return the mask of the relevance to keep, of the shape of an output."""
     try:
-        chosen = torch.as_tensor(plain(kept), device=value.device)
+        chosen = torch.as_tensor(plain(keep), device=value.device)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         chosen = torch.empty(0)
     if chosen.dtype == torch.bool:
@@ -125,12 +125,12 @@ def _mask(path: str, kept: Any, value: Tensor) -> Tensor:
                 f"{list(value.shape)}"
             ) from None
     width = value.shape[-1]
-    sound = not (chosen.is_floating_point() or chosen.is_complex()) and chosen.dim() <= 1 and chosen.numel()
-    chosen = chosen.long() if sound else chosen
-    if not sound or bool((chosen < -width).any()) or bool((chosen >= width).any()):
+    valid = not (chosen.is_floating_point() or chosen.is_complex()) and chosen.dim() <= 1 and chosen.numel()
+    chosen = chosen.long() if valid else chosen
+    if not valid or bool((chosen < -width).any()) or bool((chosen >= width).any()):
         raise InputError(
             f"keep at {path!r} is a list of channels from 0 to {width - 1}, or a mask of True and False, not "
-            f"{brief(kept)}"
+            f"{brief(keep)}"
         )
     mask = torch.zeros(width, dtype=torch.bool, device=value.device)
     mask[chosen] = True
@@ -138,7 +138,7 @@ def _mask(path: str, kept: Any, value: Tensor) -> Tensor:
 
 
 def join(alone: Sequence[Mapping[str, tuple[Captured, ...]]]) -> dict[str, tuple[Captured, ...]]:
-    """Put what was captured of single documents together."""
+    """Join the captures of single documents."""
 
     def cat(parts: tuple[Captured, ...]) -> Captured:
         names = ("activation", "multiplier", "relevance")

@@ -1,7 +1,7 @@
-"""What each attention head hands on, in whatever way a model computes attention.
+"""The relevance of each attention head, however a model computes attention.
 
-The weights are found as what a softmax over the keys has made; the product of the weights with the values, and the
-result of the fused kernel, have an axis of heads. The relevance of a head is ``sum(o c)`` over its part of the result.
+Attention weights are results of a softmax over the keys; their product with the values, and the result of the fused
+kernel, have an axis of heads. The relevance of a head is ``sum(o c)`` over its part of the result.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Heads:
 
     Attributes:
         path: the path of the module that runs them.
-        relevance: ``[batch, heads]``, what the backward pass has brought so far.
+        relevance: ``[batch, heads]``, the sum so far in the backward pass.
     """
 
     path: str
@@ -33,7 +33,7 @@ class Heads:
 
 
 def is_weights(value: Any) -> bool:
-    """Whether a tensor holds attention weights."""
+    """Return whether a tensor holds attention weights."""
     return isinstance(value, Tensor) and getattr(value, _MARK, False)
 
 
@@ -41,8 +41,8 @@ def follow(func: Any, args: Any, out: Any) -> Callable[[Tensor], Tensor] | None:
     """Keep track of attention weights through an operation.
 
     Returns:
-        For a product of weights with values, how to add up something of the shape of its result,
-        to ``[documents times heads, ...]``; else None.
+        For a product of weights with values, a function that adds up a tensor of the shape of its result to
+        ``[documents times heads, ...]``; else None.
     """
     if not isinstance(out, Tensor):
         return None
@@ -64,7 +64,7 @@ def follow(func: Any, args: Any, out: Any) -> Callable[[Tensor], Tensor] | None:
 
 
 def by_head(summed: Tensor, batch: int) -> Tensor | None:
-    """Return ``[batch, heads]``, or None where the first axis is neither of documents nor of documents and heads."""
+    """Return ``[batch, heads]``, or None if the first axis is neither of documents nor of documents and heads."""
     if summed.dim() > 1 and summed.shape[0] == batch:
         return summed.flatten(2).sum(-1) if summed.dim() > 2 else summed
     if summed.dim() > 1:
@@ -85,10 +85,10 @@ def _by_einsum(equation: str, operands: Any, weights: Tensor) -> Callable[[Tenso
     terms = sides[0].split(",")
     if len(sides) != 2 or len(terms) != 2 or len(operands) != 2 or "." in equation:
         return None
-    own = terms[0] if operands[0] is weights else terms[1]
-    other = terms[1] if operands[0] is weights else terms[0]
-    shared = [axis for axis in own if axis in other and axis in sides[1]]
-    contracted = [axis for axis in own if axis in other and axis not in sides[1]]
+    of_weights = terms[0] if operands[0] is weights else terms[1]
+    of_values = terms[1] if operands[0] is weights else terms[0]
+    shared = [axis for axis in of_weights if axis in of_values and axis in sides[1]]
+    contracted = [axis for axis in of_weights if axis in of_values and axis not in sides[1]]
     if not shared or len(shared) > 2 or len(contracted) != 1:
         return None
 

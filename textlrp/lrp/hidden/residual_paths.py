@@ -1,9 +1,9 @@
-"""Where a block adds its branches to the residual stream, and how its relevance is shared out among these paths.
+"""The sums that add a block's branches to the residual stream, and the relevance of each of these paths.
 
-With norms held constant, what leads from the input of a block to its output beside the branches is linear: the output
-is a sum of the input and of what each branch adds, all passed through the same norms. So its relevance is a sum too:
-``sum(h c) = residual + attention + feed-forward + other``, where each term is what that path itself adds to the hidden
-state, and ``other`` is what norms and constants add.
+With norms held constant, the residual stream from a block's input to its output is linear: the output is the sum of the
+input and of the branches, all passed through the same norms. So its relevance is a sum, too: ``sum(h c) = residual +
+attention + feed-forward + other``, where each term is the path's own contribution to the hidden state, and ``other``
+is that of norms and constants.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from textlrp.lrp.sums import sign
 
 ATTENTION, FEED_FORWARD, RESIDUAL = "attention", "feed-forward", "residual"
 
-#: Operations that lead a residual stream on: moves of values, norms with constant statistics, constant factors.
+#: Operations that continue a residual stream: moves of values, norms with constant statistics, constant factors.
 _STREAM = frozenset(
     """
     Clone Alias View UnsafeView ReshapeAlias AsStrided Transpose T Permute Expand Unsqueeze Squeeze ToCopy Slice Select
     Add Sub Mul Div Mean Sum LayerNorm RMSNorm StandIn CopyBackwards CopySlices MaskedFill Where Index
     """.split()
 )
-_MOST = 64  # nodes between two junctions
+_MOST = 64  # nodes between two residual sums
 
 
 class _Part(NamedTuple):
@@ -34,14 +34,14 @@ class _Part(NamedTuple):
     value: Tensor
 
 
-class _Junction(NamedTuple):
-    stream: Any  # the edge of the operand that the stream brings
+class _ResidualSum(NamedTuple):
+    stream: Any  # the edge of the operand that is the stream
     out: Any  # the edge of the sum
     parts: list[_Part]
 
 
-class Junctions:
-    """The additions to the residual stream of one block.
+class ResidualSums:
+    """The sums that add branches to the residual stream of one block.
 
     Args:
         copy: the hidden state that the block takes.
@@ -51,13 +51,13 @@ class Junctions:
     def __init__(self, copy: Tensor, value: Tensor) -> None:
         self._value = value
         self._bottom = torch.autograd.graph.get_gradient_edge(copy)
-        self._tops: list[Any] = [copy.grad_fn]  # the block's input and each junction's sum
-        self._found: list[_Junction] = []
-        self._sums: dict[Any, list[_Part]] = {}
+        self._tops: list[Any] = [copy.grad_fn]  # the block's input and each residual sum
+        self._residual_sums: list[_ResidualSum] = []
+        self._branch_sums: dict[Any, list[_Part]] = {}
         self.attended: set[Any] = set()
 
     def meet(self, meet: Meet, func: Any, args: Any, kwargs: Any) -> Any:
-        """Let a sum meet its rule, and note it if it is a junction."""
+        """Give a sum its rule, and record it if it adds to the stream."""
         operands = [*args, *(kwargs[key] for key in ("input", "other") if key in kwargs)][:2]
         plain = sign(func, 1) == sign(func, 0) == 1.0 and kwargs.get("alpha", 1) == 1
         if not plain or not all(
@@ -82,18 +82,18 @@ class Junctions:
         out = meet(func, args, kwargs)
         if isinstance(out, Tensor) and out.grad_fn is not None:
             if height is None:
-                self._sums[out.grad_fn] = parts
+                self._branch_sums[out.grad_fn] = parts
             else:
-                # What was added since then was no part of the stream but of this branch.
-                del self._found[height:], self._tops[height + 1 :]
+                # Later sums were not part of the stream but of this branch.
+                del self._residual_sums[height:], self._tops[height + 1 :]
                 stream = edges[heights.index(height)]
-                self._found.append(_Junction(stream, torch.autograd.graph.get_gradient_edge(out), parts))
+                self._residual_sums.append(_ResidualSum(stream, torch.autograd.graph.get_gradient_edge(out), parts))
                 self._tops.append(out.grad_fn)
-                self._sums.clear()
+                self._branch_sums.clear()
         return out
 
     def paths(self, context: Context, out: Any, c: Tensor) -> dict[str, Tensor]:
-        """Return what each path adds to the relevance of the block's output, ``[batch]`` each.
+        """Return the share of each path in the relevance of the block's output, ``[batch]`` each.
 
         Args:
             context: the context.
@@ -101,36 +101,36 @@ class Junctions:
             c: its multiplier.
 
         Returns:
-            Nothing where the block is not built of branches that are added to a stream.
+            No path if the block is not built of branches that are added to a stream.
         """
-        if not self._found or self._height(out.node) != len(self._found):
+        if not self._residual_sums or self._height(out.node) != len(self._residual_sums):
             return {}
         postings = context.postings
-        found = {RESIDUAL: c.new_zeros(postings.batch, dtype=postings.dtype)}
+        relevance = {RESIDUAL: c.new_zeros(postings.batch, dtype=postings.dtype)}
         postings.muted = True
         try:
             at = out
-            for junction in reversed(self._found):
-                c = _back(at, junction.out, c)
-                for kind, value in junction.parts:
+            for residual_sum in reversed(self._residual_sums):
+                c = _back(at, residual_sum.out, c)
+                for kind, value in residual_sum.parts:
                     share = postings.per_document(value.to(postings.dtype) * c.to(postings.dtype))
-                    found[kind] = found[kind] + share if kind in found else share
-                at = junction.stream
+                    relevance[kind] = relevance[kind] + share if kind in relevance else share
+                at = residual_sum.stream
             c = _back(at, self._bottom, c)
-            found[RESIDUAL] = postings.per_document(self._value.to(postings.dtype) * c.to(postings.dtype))
+            relevance[RESIDUAL] = postings.per_document(self._value.to(postings.dtype) * c.to(postings.dtype))
         finally:
             postings.muted = False
-        return found
+        return relevance
 
     def _parts(self, x: Tensor, node: Any, written: bool, oldest: int) -> list[_Part]:
         """Return the branches that an operand is the sum of."""
-        if node in self._sums:
-            return self._sums[node]
+        if node in self._branch_sums:
+            return self._branch_sums[node]
         value = x.detach().clone() if written else x.detach()
         return [_Part(ATTENTION if self._attends(node, oldest) else FEED_FORWARD, value)]
 
     def _height(self, node: Any) -> int | None:
-        """Return after how many junctions the stream is that nothing but norms and moves lead to a node, if one is."""
+        """Return after how many residual sums the stream reaches a node by norms and moves alone, or None."""
         seen, stack, height = {node}, [node], None
         while stack:
             node = stack.pop()
@@ -147,7 +147,7 @@ class Junctions:
         return height
 
     def _attends(self, node: Any, oldest: int) -> bool:
-        """Whether there is attention between a node and the stream that it branched off."""
+        """Return whether there is attention between a node and the stream that it branched off."""
         seen, stack = {node}, [node]
         while stack:
             node = stack.pop()
@@ -164,5 +164,5 @@ def _back(top: Any, bottom: Any, c: Tensor) -> Tensor:
     """Return the multiplier at one edge, given that at another one above it."""
     if top == bottom:
         return c
-    (found,) = torch.autograd.grad((top,), (bottom,), (c,), retain_graph=True)
-    return found
+    (multiplier,) = torch.autograd.grad((top,), (bottom,), (c,), retain_graph=True)
+    return multiplier

@@ -1,8 +1,8 @@
-"""Between the layers: relevance at the hidden states, with a balanced ledger at each of them.
+"""Relevance at the hidden states between the layers, with a balanced ledger at each of them.
 
-A hidden state is what a block puts out. Relevance that has not passed it when it is reached on the way back was either
-posted, or has arrived at ids that are looked up above it, or goes around it (encoder states on their way to a decoder):
-``logit = sum(h c) + posted + arrived + around``, and every term of it is measured.
+A hidden state is the output of a block. When the backward pass reaches it, all other relevance was either posted, or
+has arrived at ids that are looked up above it, or goes around it (from a decoder to encoder states):
+``logit = sum(h c) + posted + arrived + around``, and every term is measured.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from textlrp.lrp import operations
 from textlrp.lrp.context import Context, Meet, Observer
 from textlrp.lrp.hidden import blocks as model_blocks
 from textlrp.lrp.hidden import heads as attention_heads
-from textlrp.lrp.hidden.residual_paths import Junctions
+from textlrp.lrp.hidden.residual_paths import ResidualSums
 from textlrp.results.ledger import OTHER_PATHS, SPECIAL_TOKENS, TOKENS, Ledger
 
-#: What positions behind the ids may carry, as a share of the relevance at a hidden state, to count as padding.
+#: The largest share of the relevance at a hidden state that positions behind the ids carry if they are padding.
 _NOTHING = 1e-6
 
 
 @dataclass(frozen=True)
-class Hidden:
-    """What was found at one hidden state.
+class HiddenState:
+    """The relevance at one hidden state.
 
     Attributes:
-        name: the path of the module that puts it out, with ``#2``, ``#3``, ... where it runs again; ``embeddings`` for
-            what the first block takes, and the path of the list of blocks for what the others take.
+        name: the path of the module that outputs it, with ``#2``, ``#3``, ... if it runs again; ``embeddings`` for the
+            input of the first list of blocks, and the path of the list for that of any other.
         relevance: ``[batch, positions]``, in logit units.
-        rows: what had been posted by then, by heading, ``[batch]`` each.
+        rows: the postings so far, by heading, ``[batch]`` each.
         heads: the relevance of each attention head of the block, ``[batch, heads]``, by the path of the module.
-        ledgers: for each document, where the logit is when this state is reached: in its positions, in what was posted
-            above it, on other paths.
-        paths: the relevance by the way it takes through the block, ``[batch]`` each: ``attention``, ``feed-forward``,
-            ``residual``, and ``other`` for what is neither (the shift of a norm).
+        ledgers: for each document, the parts of the logit when the backward pass reaches this state: its positions, the
+            postings above it, and other paths.
+        paths: the relevance of each path through the block, ``[batch]`` each: ``attention``, ``feed-forward``,
+            ``residual``, and ``other`` for the rest (the shift of a norm).
     """
 
     name: str
@@ -52,8 +52,8 @@ class Hidden:
     paths: Mapping[str, Tensor]
     ledgers: tuple[Ledger, ...] = ()
 
-    def close(self, explained: Sequence[float], tolerance: float, special: Tensor) -> Hidden:
-        """Return it with its ledgers.
+    def close(self, explained: Sequence[float], tolerance: float, special: Tensor) -> HiddenState:
+        """Return the hidden state with its ledgers.
 
         Args:
             explained: the explained logit of each document.
@@ -74,10 +74,10 @@ class Hidden:
         )
         return replace(self, ledgers=ledgers)
 
-    def alone(self, i: int) -> Hidden:
-        """Return what was found of one document of the batch."""
+    def alone(self, i: int) -> HiddenState:
+        """Return the hidden state of one document of the batch."""
         row = slice(i, i + 1)
-        return Hidden(
+        return HiddenState(
             self.name,
             self.relevance[row],
             {heading: values[row] for heading, values in self.rows.items()},
@@ -89,21 +89,21 @@ class Hidden:
 
 @dataclass(eq=False)
 class _State:
-    """A hidden state while the model runs, and what is measured there on the way back."""
+    """A hidden state while the model runs, and the measurements there in the backward pass."""
 
     name: str
     place: tuple[str, int] | None
     value: Tensor
-    edge: Any  # of what the block put out, before the copy that goes on
-    sequence: int  # of the copy: what is older was there before this state
-    junctions: Junctions | None
+    edge: Any  # of the block's output, before the copy that the model goes on with
+    sequence: int  # of the copy: older nodes were there before this state
+    residual_sums: ResidualSums | None
     heads: list[attention_heads.Heads]
     around: list[Tensor] = field(default_factory=list)
     measured: tuple[Tensor, dict[str, Tensor], dict[str, Tensor]] | None = None
 
 
 class HiddenStates(Observer):
-    """Looks at the hidden states of a model while it is explained.
+    """Observes the hidden states of a model while it is explained.
 
     Args:
         model: the model.
@@ -116,48 +116,48 @@ class HiddenStates(Observer):
         self._entered: set[str] = set()
         self._runs: dict[str, int] = {}
         self._depth = 0
-        self._junctions: Junctions | None = None
+        self._residual_sums: ResidualSums | None = None
         self._heads: list[attention_heads.Heads] = []
 
     def install(self, context: Context) -> list[Any]:
-        """Begin to look, and return the hooks to be removed at the end."""
+        """Start observing, and return the hooks to remove at the end."""
         self._context = context
         return [model_blocks.Wrapped(module, partial(self._run, block)) for module, block in self._blocks.items()]
 
     def close(self) -> None:
-        """Let go of the graph."""
+        """Drop the graph."""
         self._states.clear()
-        self._junctions = self._context = None
+        self._residual_sums = self._context = None
         self._heads = []
 
     def start(self) -> None:
-        """Forget what an earlier backward pass brought."""
+        """Drop the results of an earlier backward pass."""
         for state in self._states:
             state.measured = None
             state.around.clear()
             for heads in state.heads:
                 heads.relevance = torch.zeros_like(heads.relevance)
 
-    def states(self) -> tuple[Hidden, ...]:
-        """Return what the backward pass brought, from the embeddings up."""
+    def states(self) -> tuple[HiddenState, ...]:
+        """Return the results of the backward pass, from the embeddings up."""
         scale = self._context.scale
 
         def plain(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return {name: value / scale for name, value in values.items()}
 
-        found = []
+        hidden = []
         for state in self._states:
             if state.measured is not None:
                 relevance, rows, paths = state.measured
-                heads = {each.path: each.relevance for each in state.heads}
-                found.append(Hidden(state.name, relevance / scale, plain(rows), plain(heads), plain(paths)))
-        return tuple(found)
+                heads = {module.path: module.relevance for module in state.heads}
+                hidden.append(HiddenState(state.name, relevance / scale, plain(rows), plain(heads), plain(paths)))
+        return tuple(hidden)
 
-    # -- the way up ------------------------------------------------------------------------------------------------
+    # -- forward pass ----------------------------------------------------------------------------------------------
 
     def _run(self, block: model_blocks.Block, forward: Any, *args: Any, **kwargs: Any) -> Any:
-        """Run a block, and look at what it takes and at what it puts out."""
-        if not self._looks():
+        """Run a block, and observe its input and its output."""
+        if not self._observes():
             return forward(*args, **kwargs)
         self._depth += 1
         try:
@@ -174,27 +174,27 @@ class HiddenStates(Observer):
         return _with(output, y, copy)
 
     def _enter(self, block: model_blocks.Block, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        """Look at what the first block of a stack takes."""
+        """Observe the input of the first block of a stack."""
         x = next((x for x in tensors((args, kwargs)) if x.requires_grad and x.is_floating_point()), None)
         if x is None or not self._is_hidden(x):
             return args, kwargs
         self._entered.add(block.group)
         if self._states and x.grad_fn is not None and x.grad_fn._sequence_nr() == self._states[-1].sequence:
-            return args, kwargs  # what the block before it has put out
+            return args, kwargs  # the output of the block before it
         copy = self._copy(block.stack if self._states else "embeddings", None, x)
-        args, kwargs = (trees.replace(each, lambda y: copy if y is x else y) for each in (args, kwargs))
+        args, kwargs = (trees.replace(values, lambda y: copy if y is x else y) for values in (args, kwargs))
         return args, kwargs
 
-    def _looks(self) -> bool:
+    def _observes(self) -> bool:
         return self._context is not None and self._context.running and torch.is_grad_enabled()
 
     def _is_hidden(self, x: Tensor) -> bool:
         return x.dim() > 2 or (x.dim() == 2 and x.shape[0] == self._context.shape.numel())
 
     def _copy(self, name: str, place: tuple[str, int] | None, y: Tensor) -> Tensor:
-        """Note a hidden state, and return the copy of it that the model goes on with."""
+        """Record a hidden state, and return the copy of it that the model goes on with."""
         with torch._C.DisableTorchFunction():
-            # Hooks of its own operation, which post what was added to it, come after those of the copy.
+            # Hooks of its own operation, which post added constants, come after those of the copy.
             copy = y.clone()
             before = self._states[-1] if self._states else None
             state = _State(
@@ -203,33 +203,33 @@ class HiddenStates(Observer):
                 y.detach(),
                 torch.autograd.graph.get_gradient_edge(y),
                 copy.grad_fn._sequence_nr(),  # type: ignore[union-attr]
-                self._junctions,
+                self._residual_sums,
                 self._heads,
             )
             if before is not None and place is not None and before.place == place:
                 self._states.pop()  # the layer goes on with another module
                 state.heads = before.heads + state.heads
-                state.junctions = None
+                state.residual_sums = None
             self._states.append(state)
-            self._junctions, self._heads = Junctions(copy, state.value), []
+            self._residual_sums, self._heads = ResidualSums(copy, state.value), []
             copy.register_hook(partial(self._arrive, state))
         return copy
 
     def meet(self, meet: Meet, func: Any, args: Any, kwargs: Any) -> Any:
-        """Let a function meet its rule, and look at what goes around, at heads and at junctions."""
+        """Give a function its rule, and observe relevance that goes around, heads and residual sums."""
         if not self._context.running:
             return meet(func, args, kwargs)
         around = partial(self._around, args[0] if args and operations.is_in_place(func) else None)
         if self._states:
             args, kwargs = trees.replace(args, around), trees.replace(kwargs, around)
-        if self._junctions is not None and operations.KINDS.get(func) == "additive":
-            return self._junctions.meet(meet, func, args, kwargs)
+        if self._residual_sums is not None and operations.KINDS.get(func) == "additive":
+            return self._residual_sums.meet(meet, func, args, kwargs)
         out = meet(func, args, kwargs)
         add_up = attention_heads.follow(func, args, out)
         return out if add_up is None else self._attend(out, add_up)
 
     def attended(self, out: Tensor) -> Tensor:
-        """Look at the heads of an attention's result, ``[batch, heads, queries, channels]`` or the like."""
+        """Observe the heads of an attention's result, ``[batch, heads, queries, channels]`` or the like."""
         return self._attend(out, attention_heads.by_matmul)
 
     def _attend(self, out: Tensor, add_up: Callable[[Tensor], Tensor]) -> Tensor:
@@ -239,14 +239,14 @@ class HiddenStates(Observer):
             batch, dtype = self._context.postings.batch, self._context.postings.dtype
             value = out.detach()
             shape = attention_heads.by_head(add_up(torch.zeros_like(value, device="meta")), batch)
-            if self._junctions is not None:
-                self._junctions.attended.add(out.grad_fn)
+            if self._residual_sums is not None:
+                self._residual_sums.attended.add(out.grad_fn)
             if shape is None:
                 return out
             out = out.view_as(out)  # hooks of its own operation, which scale its multiplier, come after this one
             module = self._context.innermost_module()
             path = "" if module is None else module[0]
-            heads = next((each for each in self._heads if each.path == path), None)
+            heads = next((known for known in self._heads if known.path == path), None)
             if heads is None or heads.relevance.shape != shape.shape:
                 heads = attention_heads.Heads(path, torch.zeros(shape.shape, dtype=dtype, device=value.device))
                 self._heads.append(heads)
@@ -260,7 +260,7 @@ class HiddenStates(Observer):
         return out
 
     def _around(self, written: Any, x: Tensor) -> Tensor:
-        """Let relevance that goes around hidden states be measured, where an older tensor is used above them."""
+        """Measure relevance that goes around hidden states, because a tensor older than them is used above them."""
         if not x.requires_grad or x.is_leaf or x is written:
             return x
         sequence = x.grad_fn._sequence_nr()  # type: ignore[union-attr]
@@ -268,7 +268,7 @@ class HiddenStates(Observer):
             return x
         passed = self._states[bisect_right([state.sequence for state in self._states], sequence) :]
         with torch._C.DisableTorchFunction():
-            value, way = x.detach(), x.view_as(x)
+            value, view = x.detach(), x.view_as(x)
 
             def arrive(c: Tensor) -> None:
                 postings = self._context.postings
@@ -277,13 +277,13 @@ class HiddenStates(Observer):
                     for state in passed:
                         state.around.append(relevance)
 
-            way.register_hook(arrive)
-        return way
+            view.register_hook(arrive)
+        return view
 
-    # -- the way back ----------------------------------------------------------------------------------------------
+    # -- backward pass ---------------------------------------------------------------------------------------------
 
     def _arrive(self, state: _State, c: Tensor) -> None:
-        """Add up what has arrived at a hidden state."""
+        """Measure the relevance at a hidden state."""
         context = self._context
         if context is None or context.postings.muted or state not in self._states:
             return
@@ -293,7 +293,7 @@ class HiddenStates(Observer):
             rows = postings.rows()
             around = [*state.around, context.relevance.view(context.shape).sum(-1)]
             rows[OTHER_PATHS] = torch.stack(around).sum(0)
-            paths = {} if state.junctions is None else state.junctions.paths(context, state.edge, c)
+            paths = {} if state.residual_sums is None else state.residual_sums.paths(context, state.edge, c)
             total = postings.per_document(product)
             if paths:
                 paths["other"] = total - torch.stack(list(paths.values())).sum(0)
@@ -301,17 +301,17 @@ class HiddenStates(Observer):
             state.measured = (relevance, rows, paths)
 
 
-def join(alone: Sequence[tuple[Hidden, ...]]) -> tuple[Hidden, ...]:
-    """Put what was found of single documents together."""
+def join(alone: Sequence[tuple[HiddenState, ...]]) -> tuple[HiddenState, ...]:
+    """Join the hidden states of single documents."""
 
-    def cat(parts: tuple[Hidden, ...], field: str) -> dict[str, Tensor]:
-        found = [getattr(part, field) for part in parts]
-        names = dict.fromkeys(name for each in found for name in each)
-        like = {name: next(each[name] for each in found if name in each) for name in names}
-        return {name: torch.cat([each.get(name, torch.zeros_like(like[name])) for each in found]) for name in names}
+    def cat(parts: tuple[HiddenState, ...], field: str) -> dict[str, Tensor]:
+        rows = [getattr(part, field) for part in parts]
+        names = dict.fromkeys(name for row in rows for name in row)
+        like = {name: next(row[name] for row in rows if name in row) for name in names}
+        return {name: torch.cat([row.get(name, torch.zeros_like(like[name])) for row in rows]) for name in names}
 
     return tuple(
-        Hidden(
+        HiddenState(
             parts[0].name,
             torch.cat([part.relevance for part in parts]),
             cat(parts, "rows"),
@@ -328,7 +328,7 @@ def _plain(output: Any) -> Any:
 
 
 def _with(output: Any, y: Tensor, copy: Tensor) -> Any:
-    """Return what a module put out with one tensor exchanged."""
+    """Return a module's output with one tensor exchanged."""
     if isinstance(output, Mapping):
         for key, value in output.items():
             if value is y:
@@ -358,6 +358,6 @@ def _by_position(product: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _without_padding(relevance: Tensor, length: int) -> Tensor:
-    """Drop positions behind the ids that carry nothing: some models fill a document up to whole windows."""
+    """Drop positions behind the ids that carry nothing: some models pad a document to whole windows."""
     behind = relevance[:, length:].abs().sum()
     return relevance[:, :length] if bool(behind <= _NOTHING * relevance.abs().sum()) else relevance

@@ -30,7 +30,7 @@ hypothesis.settings.load_profile("same")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--write-support-table", action="store_true", help="write the support table that the sweep found to the README"
+        "--write-support-table", action="store_true", help="write the support table in docs/architectures.md"
     )
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import io
 import json
 import os
 import random
-import re
 import runpy
 import subprocess
 from pathlib import Path
@@ -98,15 +95,3 @@ def test_train_demo_classifier_refuses_to_replace_what_is_no_model(
     assert done.returncode == 1
     assert "imdb.jsonl.gz is missing" in done.stderr
     assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"
-
-
-def test_the_page_on_sign_and_scale_shows_what_happens() -> None:
-    page = (EXAMPLES / "sign_and_scale.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```(python|text)\n(.*?)```", page, re.DOTALL)
-    assert [kind for kind, _ in blocks] == ["python", "text"] * 4
-    named: dict[str, Any] = {}
-    for (_, code), (_, shown) in zip(blocks[::2], blocks[1::2], strict=True):
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(code, named)
-        assert printed.getvalue() == shown

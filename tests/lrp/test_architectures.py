@@ -1,10 +1,9 @@
-"""Every architecture with which transformers classifies text, and the support table that the README shows of them.
+"""Every architecture with which transformers classifies text, and the support table in docs/architectures.md.
 
 Each is examined in a child of its own, a few at a time, ahead of the test that reads the report.
 """
 
 from collections import Counter
-from pathlib import Path
 
 import architecture_sweep
 import pytest
@@ -12,8 +11,6 @@ import support_table
 import tiny_models
 
 pytestmark = pytest.mark.architectures
-
-README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +29,17 @@ def test_every_architecture_balances_its_books(model_type, reports):
     assert Counter((f.attention, f.dtype, f.rules) for f in report.findings) == expected
 
 
-def test_the_readme_holds_the_support_table(reports, pytestconfig):
+def test_the_support_table_is_what_the_sweep_measures(reports, pytestconfig):
     if set(reports) != set(tiny_models.ARCHITECTURES):
         pytest.skip("the support table needs every architecture, and only some were asked for")
     found = {name: report.result() for name, report in reports.items()}
     assert [name for name, report in found.items() if isinstance(report, tiny_models.Failure)] == []
     block = support_table.block(found)
     if pytestconfig.getoption("write_support_table"):
-        support_table.write(README, block)
-    if support_table.versions() not in support_table.read(README):
-        pytest.skip(f"the support table in the README is of other versions than {support_table.versions()}")
-    assert support_table.read(README) == block, f"`{support_table.COMMAND}` writes it anew"
+        support_table.write(block)
+    if support_table.versions() not in support_table.read():
+        pytest.skip(f"the support table is of other versions than {support_table.versions()}")
+    assert support_table.read() == block, f"`{support_table.COMMAND}` writes it anew"
 
 
 ROTATIONS = {

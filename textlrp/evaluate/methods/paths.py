@@ -3,7 +3,7 @@
 Integrated gradients average the plain gradient on the way from a reference to the text, and need many points for it.
 The multipliers of the preset ``ln-lrp``, which hold the spread of norms constant, change far less on that way: one or
 two points, in the middle of equal parts, give about what twenty points of the gradient give (and in small models two of
-the gradient's come close, see ``examples/evidence.md``). The scores are ``(x - reference) c`` with the mean multiplier
+the gradient's come close, see ``docs/evaluation.md``). The scores are ``(x - reference) c`` with the mean multiplier
 ``c``. They add up to no logit, as the books of each point close at that point: this is a way to score tokens, and no
 set of rules.
 """

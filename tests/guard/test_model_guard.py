@@ -25,9 +25,9 @@ def test_the_model_is_left_as_it_was(name):
     with torch.no_grad():
         plain = model(**inputs).logits
     before = state_of(unusual(model))
-    found = textlrp.propagate(model, **inputs)
+    propagation = textlrp.propagate(model, **inputs)
     assert_same(before, state_of(model))
-    assert torch.equal(found.logits, plain), "logits are those of the plain model in evaluation mode"
+    assert torch.equal(propagation.logits, plain), "logits are those of the plain model in evaluation mode"
 
 
 class Rewrites(nn.Module):
@@ -50,11 +50,11 @@ class Rewrites(nn.Module):
 def test_buffers_that_a_model_rewrites_are_restored():
     model = Rewrites()
     before = dict(model.named_buffers())
-    found = textlrp.propagate(model, 0, input_ids=IDS)
+    propagation = textlrp.propagate(model, 0, input_ids=IDS)
     after = dict(model.named_buffers())
     assert list(after) == list(before)
     assert all(after[name] is buffer and bool((buffer == 1).all()) for name, buffer in before.items())
-    assert torch.equal(model(IDS), found.logits)
+    assert torch.equal(model(IDS), propagation.logits)
     model.table.weight.data[3, 0] = torch.nan
     model.written.fill_(1.0)
     model.part.fill_(1.0)
@@ -109,7 +109,7 @@ def test_the_model_is_left_as_it_was_when_it_fails(when):
         textlrp.propagate(model, 0, input_ids=IDS)
     assert_same(before, state_of(model))
     model.when = "never"
-    assert textlrp.propagate(model, 0, input_ids=IDS).ledgers[0].balanced, "and nothing is held: it still works"
+    assert textlrp.propagate(model, 0, input_ids=IDS).ledgers[0].balanced, "it still works"
 
 
 def test_the_model_is_left_as_it_was_when_it_is_refused():
@@ -145,10 +145,10 @@ def test_every_grad_mode_around_the_call(bert, context):
     expected = textlrp.propagate(model, 0, **inputs)
     with context():
         before = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-        found = textlrp.propagate(model, 0, **inputs)
+        actual = textlrp.propagate(model, 0, **inputs)
         assert (torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == before
-    assert torch.equal(found.relevance, expected.relevance)
-    assert found.ledgers == expected.ledgers
+    assert torch.equal(actual.relevance, expected.relevance)
+    assert actual.ledgers == expected.ledgers
 
 
 def test_inputs_made_in_inference_mode(bert):
@@ -176,17 +176,17 @@ def test_the_same_call_gives_the_same_bits(bert):
 
 
 def test_nothing_of_the_graph_is_kept(bert):
-    """What a call returns holds no autograd graph, and the graph it made is gone."""
+    """The result of a call holds no autograd graph, and the graph of the call is gone."""
     model, inputs = bert
     gc.collect()
     textlrp.propagate(model, 0, **inputs)
     gc.collect()
     before = sum(issubclass(type(item), torch.Tensor) for item in gc.get_objects())
     for _ in range(3):
-        found = textlrp.propagate(model, 0, **inputs)
-    assert found.relevance.grad_fn is None
-    assert found.logits.grad_fn is None
-    del found
+        propagation = textlrp.propagate(model, 0, **inputs)
+    assert propagation.relevance.grad_fn is None
+    assert propagation.logits.grad_fn is None
+    del propagation
     gc.collect()
     assert sum(issubclass(type(item), torch.Tensor) for item in gc.get_objects()) <= before
 
@@ -249,4 +249,4 @@ def test_a_plain_call_in_another_thread_is_not_disturbed():
         return [textlrp.propagate(model, 0, **inputs).logits for _ in range(5)]
 
     for logits in in_threads(plain, explain):
-        assert all(torch.equal(each, expected) for each in logits)
+        assert all(torch.equal(run, expected) for run in logits)

@@ -1,4 +1,4 @@
-"""An explanation runs on a copy of the model that shares its weights: the model never shows that one is under way."""
+"""An explanation runs on a copy of the model that shares its weights: the model itself never changes meanwhile."""
 
 import functools
 import gc
@@ -17,7 +17,7 @@ from textlrp.guard import working_copy
 
 
 class Classifier(nn.Module):
-    """A bag of words with a layer, a buffer and settings, in training mode as it is made."""
+    """A bag of words with a layer, a buffer and settings, which starts in training mode."""
 
     def __init__(self):
         super().__init__()
@@ -51,8 +51,8 @@ def test_while_a_model_is_explained_it_stays_in_training():
     outside = [model]
 
     def look_at_the_model():
-        theirs = outside[0]
-        seen.append((theirs.training, theirs.dropout.training, theirs.head.weight.requires_grad))
+        original = outside[0]
+        seen.append((original.training, original.dropout.training, original.head.weight.requires_grad))
 
     def look(module, args):
         other = threading.Thread(target=look_at_the_model)
@@ -94,7 +94,7 @@ def test_a_changed_model_is_explained_as_it_is_now(change):
         assert after.logits.dtype != before.logits.dtype or not torch.equal(after.logits, before.logits)
 
 
-def test_hooks_note_what_they_see_for_whoever_set_them():
+def test_hooks_leave_their_results_with_their_user():
     class Notes:
         def __init__(self, model):
             self.model, self.seen = model, 0
@@ -108,7 +108,7 @@ def test_hooks_note_what_they_see_for_whoever_set_them():
     model.layer.register_forward_hook(lambda module, args, y: seen.append(module))
     relevance(model)
     assert notes.seen == len(seen) == 1
-    assert seen[0] is not model.layer, "they are given the copy"
+    assert seen[0] is not model.layer, "hooks get the copy"
 
 
 def wrap_in_a_function(model):
@@ -169,18 +169,18 @@ def compile_in_place(model):
         compile_in_place,
     ],
 )
-def test_what_refers_to_a_module_refers_to_its_copy(change):
-    """However a model gets at its modules: what runs is the copy, so nothing of the model can be seen to change."""
+def test_references_to_a_module_lead_to_its_copy(change):
+    """However a model reaches its modules, only the copy runs, so the model does not change."""
     model = Classifier()
     change(model)
     expected = plain(model)
-    ran, own = [], id(model.layer)
-    model.layer.register_forward_pre_hook(lambda module, args: ran.append(id(module) == own))
+    ran, original = [], id(model.layer)
+    model.layer.register_forward_pre_hook(lambda module, args: ran.append(id(module) == original))
     model.train()
-    found = textlrp.propagate(model, 0, capture=["layer"], input_ids=IDS)
-    assert torch.equal(found.logits, expected)
-    assert found.ledgers[0].balanced
-    assert found.captured["layer"][0].multiplier.abs().sum() > 0
+    propagation = textlrp.propagate(model, 0, capture=["layer"], input_ids=IDS)
+    assert torch.equal(propagation.logits, expected)
+    assert propagation.ledgers[0].balanced
+    assert propagation.captured["layer"][0].multiplier.abs().sum() > 0
     assert not any(ran)
     assert model.training
     assert all(p.requires_grad for p in model.parameters())
@@ -212,7 +212,7 @@ def test_a_model_that_is_gone_takes_its_copies_along():
         assert gone() is None
     wrapped = Classifier()
     wrap_in_a_function(wrapped)
-    wrapped.layer.back = wrapped.forward  # which refers to the model
+    wrapped.layer.back = wrapped.forward  # it refers to the model
     relevance(wrapped)
     gone = weakref.ref(wrapped)
     del wrapped
@@ -239,8 +239,8 @@ def test_a_copy_shares_the_weights_and_is_used_again():
     working_copy.give_back(model, first)
     again = working_copy.take(model)
     assert again is first
-    assert working_copy.take(model) is not first, "which is in use"
-    assert all(own.is_set_to(p) for own, p in zip(again.parts.parameters, model.parameters(), strict=True))
+    assert working_copy.take(model) is not first, "the first is in use"
+    assert all(shared.is_set_to(p) for shared, p in zip(again.parts.parameters, model.parameters(), strict=True))
 
 
 def test_weights_made_in_inference_mode_are_refused():

@@ -1,4 +1,4 @@
-"""Which modules are taken whole: those that act on each element alone, and no others."""
+"""A module gets one rule as a whole if and only if it acts on each element alone."""
 
 import math
 
@@ -25,15 +25,15 @@ class Function(nn.Module):
         return self.function(x)
 
 
-# What transformers gives by name and is written in Python; the rest are torch's own modules, or call one function.
+# Activations of transformers that are written in Python; the others are torch's own modules, or call one function.
 WRITTEN_IN_PYTHON = ("gelu_new", "gelu_fast", "gelu_accurate", "quick_gelu", "gelu_10", "laplace", "relu2")
 
 
 @pytest.mark.parametrize("name", WRITTEN_IN_PYTHON)
 def test_the_activations_of_transformers_are_found(name):
     module = ACT2FN[name]
-    found = composed_activations(nn.ModuleList([module]))
-    assert found == [module] or type(module).__module__.startswith("torch.nn.")
+    composed = composed_activations(nn.ModuleList([module]))
+    assert composed == [module] or type(module).__module__.startswith("torch.nn.")
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def test_elementwise_functions_are_found(function):
     assert composed_activations(nn.Sequential(nn.Linear(2, 2), module)) == [module]
 
 
-def test_a_function_without_a_value_at_zero_is_not_taken_whole():
-    """There would be nothing to measure from: its parts meet their own rules, and here one of them has none."""
+def test_a_function_without_a_value_at_zero_is_not_found():
+    """The identity rule needs ``f(0)``: the parts get their own rules, and here one of them has none."""
     for function in (lambda x: 1 / x + 1, lambda x: x.abs().log() * 2):
         assert composed_activations(nn.Sequential(nn.Linear(2, 2), Function(function))) == []
     part = Function(lambda x: x.abs().log() * 2)
@@ -115,7 +115,7 @@ def test_a_function_without_a_value_at_zero_is_not_taken_whole():
         "two arguments",
     ],
 )
-def test_what_mixes_elements_is_none(function):
+def test_functions_that_mix_elements_are_not_found(function):
     assert composed_activations(nn.Sequential(Function(function))) == []
 
 
@@ -133,10 +133,10 @@ def test_a_norm_in_a_module_without_parameters_keeps_its_rule():
         def forward(self, probe, x):
             return self.norm(x.mT).mT
 
-    found, expected = (
+    actual, expected = (
         textlrp.propagate(Probe(operation), 1, input_ids=IDS) for operation in (Wrapped(), lambda m, x: norm(x.mT).mT)
     )
-    torch.testing.assert_close(found.relevance, expected.relevance)
+    torch.testing.assert_close(actual.relevance, expected.relevance)
 
 
 def test_a_softmax_in_a_module_keeps_its_rule():
@@ -148,11 +148,11 @@ def test_a_softmax_in_a_module_keeps_its_rule():
         def forward(self, probe, x):
             return self.softmax(x)
 
-    found = textlrp.propagate(Probe(Wrapped()), 1, input_ids=IDS)
-    assert abs(found.ledgers[0]["softmax"]) > 1e-6
+    propagation = textlrp.propagate(Probe(Wrapped()), 1, input_ids=IDS)
+    assert abs(propagation.ledgers[0]["softmax"]) > 1e-6
 
 
-def test_modules_with_parameters_or_buffers_are_none():
+def test_modules_with_parameters_or_buffers_are_not_found():
     class Swish(nn.Module):
         def __init__(self):
             super().__init__()
@@ -174,11 +174,11 @@ def test_modules_with_parameters_or_buffers_are_none():
     ],
     ids=["out=", "fails with gradients", "numpy", "through numpy"],
 )
-def test_a_module_that_cannot_run_with_gradients_is_none(function):
+def test_a_module_that_cannot_run_with_gradients_is_not_found(function):
     assert composed_activations(nn.Sequential(Function(function))) == []
 
 
-def test_a_module_that_hides_its_function_is_none():
+def test_a_module_that_hides_its_function_is_not_found():
     assert composed_activations(nn.Sequential(Function(Cube.apply))) == []
 
     class Wrapped(nn.Module):
@@ -193,7 +193,7 @@ def test_a_module_that_hides_its_function_is_none():
         textlrp.propagate(Probe(Wrapped()), 0, input_ids=IDS)
 
 
-def test_looking_does_not_touch_the_module():
+def test_a_trial_does_not_change_the_module():
     class Counting(nn.Module):
         def __init__(self):
             super().__init__()

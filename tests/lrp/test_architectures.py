@@ -1,6 +1,6 @@
-"""Every architecture with which transformers classifies text, and the support table in docs/architectures.md.
+"""Every architecture with which transformers classifies text, and their support table in docs/architectures.md.
 
-Each is examined in a child of its own, a few at a time, ahead of the test that reads the report.
+Child processes examine the architectures, a few at a time, ahead of the tests that read the reports.
 """
 
 from collections import Counter
@@ -19,8 +19,8 @@ def reports(ahead, selected):
 
 
 @pytest.mark.parametrize("model_type", tiny_models.ARCHITECTURES)
-def test_every_architecture_balances_its_books(model_type, reports):
-    """Eager and sdpa, both presets, a padded batch: logits, books, batch equality, an undisturbed model."""
+def test_every_architecture_balances_its_ledgers(model_type, reports):
+    """Eager and sdpa, both presets, a padded batch: logits, ledgers, batch equality, an undisturbed model."""
     report = reports[model_type].result()
     assert not isinstance(report, tiny_models.Failure), report
     assert report.complaints == []
@@ -29,12 +29,12 @@ def test_every_architecture_balances_its_books(model_type, reports):
     assert Counter((f.attention, f.dtype, f.rules) for f in report.findings) == expected
 
 
-def test_the_support_table_is_what_the_sweep_measures(reports, pytestconfig):
+def test_the_support_table_agrees_with_the_sweep(reports, pytestconfig):
     if set(reports) != set(tiny_models.ARCHITECTURES):
         pytest.skip("the support table needs every architecture, and only some were asked for")
-    found = {name: report.result() for name, report in reports.items()}
-    assert [name for name, report in found.items() if isinstance(report, tiny_models.Failure)] == []
-    block = support_table.block(found)
+    results = {name: report.result() for name, report in reports.items()}
+    assert [name for name, report in results.items() if isinstance(report, tiny_models.Failure)] == []
+    block = support_table.block(results)
     if pytestconfig.getoption("write_support_table"):
         support_table.write(block)
     if support_table.versions() not in support_table.read():

@@ -37,18 +37,18 @@ class Wrapped(nn.Module):
 
 
 def balanced(operation, rules="attnlrp"):
-    """The books close; the logits are the plain model's but for rounding: torch has shortcuts for these modules."""
+    """The ledgers balance; the logits equal the plain model's up to rounding: torch has shortcuts for these modules."""
     probe = Probe(operation)
     with torch.no_grad():
         plain = probe(IDS)
-    found = textlrp.propagate(probe, 1, rules, input_ids=IDS)
-    torch.testing.assert_close(found.logits, plain, rtol=1e-12, atol=1e-14)
-    assert all(ledger.balanced for ledger in found.ledgers)
-    return found
+    propagation = textlrp.propagate(probe, 1, rules, input_ids=IDS)
+    torch.testing.assert_close(propagation.logits, plain, rtol=1e-12, atol=1e-14)
+    assert all(ledger.balanced for ledger in propagation.ledgers)
+    return propagation
 
 
 def by_hand(module, x, mask=None):
-    """What `MultiheadAttention` computes for ``[batch, time, width]``, step by step."""
+    """`MultiheadAttention` of ``[batch, time, width]``, step by step."""
     q, k, v = F.linear(x, module.in_proj_weight, module.in_proj_bias).chunk(3, -1)
     heads = module.num_heads
     q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (q, k, v))
@@ -70,10 +70,10 @@ def test_multi_head_attention(rules, weights, batch_first):
         y = m(x, x, x, need_weights=weights)[0]
         return y if batch_first else y.transpose(0, 1)
 
-    found = balanced(Wrapped(module, call), rules)
+    actual = balanced(Wrapped(module, call), rules)
     expected = textlrp.propagate(Probe(Wrapped(module, by_hand)), 1, rules, input_ids=IDS)
-    torch.testing.assert_close(found.relevance, expected.relevance, rtol=1e-9, atol=1e-10)
-    for left, right in zip(found.ledgers, expected.ledgers, strict=True):
+    torch.testing.assert_close(actual.relevance, expected.relevance, rtol=1e-9, atol=1e-10)
+    for left, right in zip(actual.ledgers, expected.ledgers, strict=True):
         assert dict(left) == pytest.approx(dict(right), abs=1e-9)
 
 
@@ -84,16 +84,16 @@ def test_multi_head_attention_with_masks(rules):
     padding = torch.tensor([[False, False, False, True], [False, False, True, True]])
 
     def call(m, x):
-        mine = padding[:, : x.shape[1]] if len(x) == 2 else padding[:1]
-        return m(x, x, x, key_padding_mask=mine, attn_mask=causal.isinf())[0]
+        rows = padding[:, : x.shape[1]] if len(x) == 2 else padding[:1]
+        return m(x, x, x, key_padding_mask=rows, attn_mask=causal.isinf())[0]
 
     def step_by_step(m, x):
         closed = torch.zeros(2, 1, 1, 4, dtype=torch.float64).masked_fill(padding[:, None, None], -torch.inf)
         return by_hand(m, x, closed + causal)
 
-    found = balanced(Wrapped(module, call), rules)
+    actual = balanced(Wrapped(module, call), rules)
     expected = textlrp.propagate(Probe(Wrapped(module, step_by_step)), 1, rules, input_ids=IDS)
-    torch.testing.assert_close(found.relevance, expected.relevance, rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(actual.relevance, expected.relevance, rtol=1e-9, atol=1e-10)
 
 
 @PRESETS
@@ -116,7 +116,7 @@ def test_multi_head_attention_in_other_forms(rules, kind):
 
 @PRESETS
 def test_queries_of_parameters_attend_to_tokens(rules):
-    """A learned query: what it carries is no relevance of a token, the keys and values are."""
+    """A learned query carries no relevance of a token; the keys and values do."""
 
     class Pooling(nn.Module):
         def __init__(self):
@@ -143,8 +143,8 @@ def test_rare_options_are_refused(options):
 def test_transformer_encoder(rules, first, activation):
     layer = nn.TransformerEncoderLayer(4, 2, 6, batch_first=True, norm_first=first, activation=activation)
     encoder = nn.TransformerEncoder(layer, 2, norm=nn.LayerNorm(4), enable_nested_tensor=False)
-    found = balanced(Wrapped(filled(encoder), lambda m, x: m(x)), rules)
-    assert (found.ledgers[0]["softmax"] != 0) == (rules == "attnlrp")
+    propagation = balanced(Wrapped(filled(encoder), lambda m, x: m(x)), rules)
+    assert (propagation.ledgers[0]["softmax"] != 0) == (rules == "attnlrp")
 
 
 @PRESETS
@@ -180,7 +180,7 @@ def test_transformer_decoder(rules):
 @PRESETS
 @pytest.mark.parametrize("which", ["query", "key", "value", "query and key", "value and key"])
 def test_only_some_inputs_carry_relevance(which, rules):
-    """The shares follow from who carries: a constant factor makes the product linear."""
+    """The shares depend on the inputs that carry relevance: a constant factor makes the product linear."""
 
     def part(m, x, name):
         return x if name in which else m.square.expand(x.shape)
@@ -192,9 +192,9 @@ def test_only_some_inputs_carry_relevance(which, rules):
         q, k, v = (part(m, x, name) for name in ("query", "key", "value"))
         return x + (q @ k.mT / 2).softmax(-1) @ v
 
-    found, expected = (textlrp.propagate(Probe(o), 1, rules, input_ids=IDS) for o in (fused, step_by_step))
-    torch.testing.assert_close(found.relevance, expected.relevance, rtol=1e-9, atol=1e-10)
-    for left, right in zip(found.ledgers, expected.ledgers, strict=True):
+    actual, expected = (textlrp.propagate(Probe(o), 1, rules, input_ids=IDS) for o in (fused, step_by_step))
+    torch.testing.assert_close(actual.relevance, expected.relevance, rtol=1e-9, atol=1e-10)
+    for left, right in zip(actual.ledgers, expected.ledgers, strict=True):
         assert dict(left) == pytest.approx(dict(right), abs=1e-9)
 
 
@@ -222,9 +222,9 @@ def test_masks_that_are_biases(kind, rules):
     def step_by_step(m, x):
         return ((heads(x) @ heads(x).mT / math.sqrt(2) + mask(m, x)).softmax(-1) @ heads(x)).flatten(2)
 
-    found, expected = (textlrp.propagate(Probe(o), 1, rules, input_ids=IDS) for o in (fused, step_by_step))
-    torch.testing.assert_close(found.relevance, expected.relevance, rtol=1e-9, atol=1e-10)
-    for left, right in zip(found.ledgers, expected.ledgers, strict=True):
+    actual, expected = (textlrp.propagate(Probe(o), 1, rules, input_ids=IDS) for o in (fused, step_by_step))
+    torch.testing.assert_close(actual.relevance, expected.relevance, rtol=1e-9, atol=1e-10)
+    for left, right in zip(actual.ledgers, expected.ledgers, strict=True):
         assert dict(left) == pytest.approx(dict(right), abs=1e-9)
 
 
@@ -233,12 +233,12 @@ def test_a_scale_of_zero_is_a_scale():
         lambda m, x: F.scaled_dot_product_attention(x, x, x, scale=0.0),
         lambda m, x: torch.ones(len(x), 4, 4, dtype=x.dtype) / 4 @ x,
     )
-    found, expected = (textlrp.propagate(Probe(o), 1, "cp-lrp", input_ids=IDS) for o in operations)
-    torch.testing.assert_close(found.relevance, expected.relevance)
+    actual, expected = (textlrp.propagate(Probe(o), 1, "cp-lrp", input_ids=IDS) for o in operations)
+    torch.testing.assert_close(actual.relevance, expected.relevance)
 
 
-def test_a_query_that_sees_nothing_gets_nothing():
-    """All its keys are masked: torch gives it zeros."""
+def test_a_query_whose_keys_are_all_masked_gets_nothing():
+    """torch returns zeros for it."""
     seen = torch.ones(4, 4, dtype=torch.bool).index_fill(0, torch.tensor([1]), False)
     for rules in ("attnlrp", "cp-lrp"):
         balanced(lambda m, x: F.scaled_dot_product_attention(x, x, x, seen), rules)
@@ -246,7 +246,7 @@ def test_a_query_that_sees_nothing_gets_nothing():
 
 def test_the_shares_are_those_of_the_twin():
     probe = Probe(lambda m, x: F.scaled_dot_product_attention(x, x @ m.square, x * m.row))
-    found = textlrp.propagate(probe, 1, input_ids=IDS)
+    propagation = textlrp.propagate(probe, 1, input_ids=IDS)
     x = probe.table(IDS).detach()
     c = probe.head.weight[1].detach().view(4, 4)
     for b in range(2):
@@ -257,8 +257,8 @@ def test_the_shares_are_those_of_the_twin():
             reference_rules.linear(x[b, t], probe.square.T, None, of_k[t])[0].sum() * one(t) for t in range(4)
         )
         expected = of_q.sum(-1) + of_v.sum(-1) + of_inputs
-        torch.testing.assert_close(found.relevance[b], expected, rtol=1e-9, atol=1e-10)
-        assert found.ledgers[b]["softmax"] == pytest.approx(remainder)
+        torch.testing.assert_close(propagation.relevance[b], expected, rtol=1e-9, atol=1e-10)
+        assert propagation.ledgers[b]["softmax"] == pytest.approx(remainder)
 
 
 def one(t):
@@ -269,13 +269,13 @@ def one(t):
 @pytest.mark.parametrize(
     "rules", [textlrp.Rules(), textlrp.Rules(product=textlrp.rules.Taylor())], ids=["uniform", "taylor"]
 )
-def test_the_fused_kernel_gives_what_steps_give(model_type, rules):
+def test_the_fused_kernel_equals_its_steps(model_type, rules):
     """Relevances and every row of the ledgers, with a mask for padding."""
-    found = []
+    propagations = []
     for attention in ("sdpa", "eager"):
         model = tiny_models.build(model_type, dtype=torch.float64, attention=attention)
-        found.append(textlrp.propagate(model, 1, rules, **tiny_models.inputs(model, model_type)))
-    fused, steps = found
+        propagations.append(textlrp.propagate(model, 1, rules, **tiny_models.inputs(model, model_type)))
+    fused, steps = propagations
     assert any("attention" in name for name, _ in fused.met)
     torch.testing.assert_close(fused.relevance, steps.relevance, rtol=1e-9, atol=1e-12)
     for one, other in zip(fused.ledgers, steps.ledgers, strict=True):

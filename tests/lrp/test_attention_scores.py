@@ -1,4 +1,4 @@
-"""In 16 bits: words that are as exact as they can be, and an explanation that says how exact they are."""
+"""In 16 bits, words are as exact as they can be, and an explanation says how exact they are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = ["bert", "llama", "modernbert", "gpt2"]
 
 
 def with_large_scores(name, factor):
-    """A model whose norms are so large that its attention scores are."""
+    """A model with large norms, and so with large attention scores."""
     model = tiny_models.build(name)
     with torch.no_grad():
         for path, weight in model.named_parameters():
@@ -40,19 +40,19 @@ def with_large_activations(name):
 
 
 def explained(model, name, dtype, rules="attnlrp"):
-    """Explain in 16 bits, and the same weights in float64: how far the words are off, and the ledgers."""
+    """Explain in 16 bits; return the error of the words against float64 with the same weights, and the ledgers."""
     inputs = tiny_models.inputs(model, name)
     half = copy.deepcopy(model).to(dtype)
     exact = textlrp.propagate(copy.deepcopy(half).double(), 0, rules, **inputs)
-    found = textlrp.propagate(half, 0, rules, **inputs)
-    off = (found.relevance.double() - exact.relevance).abs().sum(1) / exact.relevance.abs().sum(1)
-    return off, found.ledgers
+    propagation = textlrp.propagate(half, 0, rules, **inputs)
+    off = (propagation.relevance.double() - exact.relevance).abs().sum(1) / exact.relevance.abs().sum(1)
+    return off, propagation.ledgers
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("dtype", HALF.values(), ids=HALF)
 @pytest.mark.parametrize("name", NAMES)
-def test_it_says_how_exact_the_words_are(name, dtype, attention):
+def test_the_exactness_bounds_the_error_of_the_words(name, dtype, attention):
     """Within a factor of four, where attention is soft and where it is sharp."""
     for factor in (1.0, 4.0):
         model = with_large_scores(name, factor)
@@ -73,7 +73,7 @@ def test_large_activations(name, dtype, rules):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_wide_floats_have_nothing_to_say(dtype):
+def test_wide_floats_report_no_rounding(dtype):
     model = tiny_models.build("bert", dtype=dtype)
     for ledger in textlrp.propagate(model, 0, **tiny_models.inputs(model, "bert")).ledgers:
         assert ledger.rounding == 0.0
@@ -99,10 +99,10 @@ def test_small_multipliers_keep_their_digits():
         model = Wide().half()
     ids = torch.randint(64, (2, 200), generator=torch.Generator().manual_seed(1))
     exact = textlrp.propagate(copy.deepcopy(model).double(), 0, input_ids=ids).relevance
-    found = textlrp.propagate(model, 0, input_ids=ids).relevance.double()
-    assert (found - exact).abs().sum() < 2e-3 * exact.abs().sum()
+    relevance = textlrp.propagate(model, 0, input_ids=ids).relevance.double()
+    assert (relevance - exact).abs().sum() < 2e-3 * exact.abs().sum()
     together = textlrp.lrp.propagation.propagate_targets(model, [0, 1], input_ids=ids)
-    assert (together[0].relevance - found).abs().max() < 1e-3 * found.abs().max()
+    assert (together[0].relevance - relevance).abs().max() < 1e-3 * relevance.abs().max()
 
 
 class Steep(nn.Module):
@@ -128,25 +128,25 @@ def test_multipliers_that_overflow_are_scaled_down(slope):
         model.half()
     ids = torch.tensor([[1, 2, 3], [4, 5, 6]])
     exact = textlrp.propagate(copy.deepcopy(model).double(), 0, input_ids=ids)
-    found = textlrp.propagate(model, 0, input_ids=ids)
-    torch.testing.assert_close(found.relevance.double(), exact.relevance, rtol=2e-2, atol=1e-3)
-    assert [dict(ledger)["biases"] for ledger in found.ledgers] == pytest.approx(
+    propagation = textlrp.propagate(model, 0, input_ids=ids)
+    torch.testing.assert_close(propagation.relevance.double(), exact.relevance, rtol=2e-2, atol=1e-3)
+    assert [dict(ledger)["biases"] for ledger in propagation.ledgers] == pytest.approx(
         [dict(ledger)["biases"] for ledger in exact.ledgers], rel=1e-2
     )
 
 
 @pytest.mark.parametrize("dtype", HALF.values(), ids=HALF)
-def test_what_is_seen_inside_is_in_units_of_the_logit(dtype):
+def test_captures_and_layers_are_in_units_of_the_logit(dtype):
     model = tiny_models.build("bert", dtype=dtype)
     inputs, place = tiny_models.inputs(model, "bert"), "bert.encoder.layer.1"
-    exact, found = (
-        (textlrp.propagate(each, 0, capture=[place], **inputs), textlrp.propagate(each, 0, layers=True, **inputs))
-        for each in (copy.deepcopy(model).double(), model)
+    exact, rounded = (
+        (textlrp.propagate(version, 0, capture=[place], **inputs), textlrp.propagate(version, 0, layers=True, **inputs))
+        for version in (copy.deepcopy(model).double(), model)
     )
     limit = 0.01 if dtype is torch.float16 else 0.1
-    pairs = [(exact[0].captured[place][0].relevance, found[0].captured[place][0].relevance)]
-    pairs += [(exact[0].captured[place][0].multiplier, found[0].captured[place][0].multiplier)]
-    for left, right in zip(exact[1].layers, found[1].layers, strict=True):
+    pairs = [(exact[0].captured[place][0].relevance, rounded[0].captured[place][0].relevance)]
+    pairs += [(exact[0].captured[place][0].multiplier, rounded[0].captured[place][0].multiplier)]
+    for left, right in zip(exact[1].layers, rounded[1].layers, strict=True):
         pairs.append((left.relevance, right.relevance))
         pairs += [(left.heads[key], right.heads[key]) for key in left.heads]
         pairs += [(left.paths[key], right.paths[key]) for key in left.paths]
@@ -155,20 +155,20 @@ def test_what_is_seen_inside_is_in_units_of_the_logit(dtype):
         assert (left - right).abs().max() < limit * left.abs().max()
 
 
-def test_a_page_and_a_terminal_say_it():
+def test_a_page_and_a_terminal_say_how_exact_the_words_are():
     explainer = textlrp.Explainer.demo()
     e = explainer.explain("A fine film, if a little long.")
-    said = "In bfloat16 the words are exact to about 7 %; load the model in float32 for exact ones."
+    sentence = "In bfloat16 the words are exact to about 7 %; load the model in float32 for exact ones."
     rounded = replace(e, ledger=replace(e.ledger, tolerance=1e-1, rounding=0.07))
-    assert f"rounding   {said}" in printed(rounded, width=200)
-    assert said in rounded.to_html()
-    assert said in rounded._repr_html_()
+    assert f"rounding   {sentence}" in printed(rounded, width=200)
+    assert sentence in rounded.to_html()
+    assert sentence in rounded._repr_html_()
     assert Explanation.from_dict(rounded.to_dict()) == rounded
     assert "exact to about" not in printed(e) + e.to_html()
     assert "rounding" not in e.to_dict()["ledger"]
 
 
-def test_an_explanation_in_16_bits_says_it_of_itself():
+def test_an_explanation_in_16_bits_has_an_exactness():
     explainer = textlrp.Explainer.demo()
     explainer.model.bfloat16()
     e = explainer.explain("A fine film, if a little long.")
@@ -177,7 +177,7 @@ def test_an_explanation_in_16_bits_says_it_of_itself():
     assert again.ledger == e.ledger
 
 
-def test_scores_are_kept_by_document_and_masks_do_not_count():
+def test_scores_are_recorded_by_document_and_masks_do_not_count():
     scores = ScoreSizes(2)
     assert scores.largest is None
     masked = torch.finfo(torch.float16).min

@@ -1,4 +1,4 @@
-"""What is seen at a module's output is what flows there, and a condition lets only the chosen part of it go on."""
+"""A capture holds the relevance at a module's output, and ``keep=`` lets only the chosen part of it go on."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def double():
 
 def test_the_classifier_and_the_pooler_hold_the_whole_logit(double):
     model, inputs = double
-    found = textlrp.propagate(model, 1, capture=["classifier", "dropout", "bert.pooler"], **inputs)
-    assert list(found.captured) == ["classifier", "dropout", "bert.pooler"]
-    (head,), (dropped,), (pooled,) = found.captured.values()
-    torch.testing.assert_close(head.activation, found.logits)
-    torch.testing.assert_close(head.relevance.sum(-1), found.logits[:, 1])
+    propagation = textlrp.propagate(model, 1, capture=["classifier", "dropout", "bert.pooler"], **inputs)
+    assert list(propagation.captured) == ["classifier", "dropout", "bert.pooler"]
+    (head,), (dropped,), (pooled,) = propagation.captured.values()
+    torch.testing.assert_close(head.activation, propagation.logits)
+    torch.testing.assert_close(head.relevance.sum(-1), propagation.logits[:, 1])
     assert torch.equal(head.multiplier[0], torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))
-    # A linear map: what reaches its input is the logit without its bias.
-    torch.testing.assert_close(dropped.relevance.sum(-1), found.logits[:, 1] - model.classifier.bias[1])
+    # The relevance at the input of a linear map is the logit without its bias.
+    torch.testing.assert_close(dropped.relevance.sum(-1), propagation.logits[:, 1] - model.classifier.bias[1])
     torch.testing.assert_close(dropped.multiplier, model.classifier.weight[1].expand_as(dropped.multiplier))
     torch.testing.assert_close(pooled.relevance, pooled.activation * pooled.multiplier)
     torch.testing.assert_close(pooled.relevance, dropped.relevance)
 
 
-def test_to_look_changes_nothing(double):
+def test_capturing_changes_nothing(double):
     model, inputs = double
     hooks = [len(module._forward_hooks) for module in model.modules()]
     plain = textlrp.propagate(model, 0, **inputs)
@@ -49,13 +49,15 @@ def test_a_condition_lets_the_chosen_channels_go_on(double):
     width = model.config.hidden_size
     plain = textlrp.propagate(model, 1, **inputs)
     pooled = {"capture": ["bert.pooler"], **inputs}
-    parts = [textlrp.propagate(model, 1, keep={"bert.pooler": kept}, **pooled) for kept in ([0, 3], range(width))]
+    parts = [
+        textlrp.propagate(model, 1, keep={"bert.pooler": channels}, **pooled) for channels in ([0, 3], range(width))
+    ]
     rest = [i for i in range(width) if i not in (0, 3)]
     others = textlrp.propagate(model, 1, capture=["bert.pooler"], keep={"bert.pooler": rest}, **inputs)
     torch.testing.assert_close(parts[0].relevance + others.relevance, plain.relevance)
     torch.testing.assert_close(parts[1].relevance, plain.relevance)
-    for found in (*parts, others):
-        assert all(ledger.balanced for ledger in found.ledgers)
+    for propagation in (*parts, others):
+        assert all(ledger.balanced for ledger in propagation.ledgers)
     latent = parts[0].captured["bert.pooler"][0].relevance
     expected = latent[:, rest].sum(-1)
     torch.testing.assert_close(
@@ -69,33 +71,33 @@ def test_a_mask_chooses_tokens_too(double):
     mask = torch.zeros(inputs["input_ids"].shape, dtype=torch.bool)
     mask[:, 2] = True
     last = f"bert.encoder.layer.{model.config.num_hidden_layers - 1}.output"
-    found = textlrp.propagate(model, 1, keep={last: mask[..., None]}, **inputs)
-    assert all(ledger.balanced for ledger in found.ledgers)
+    propagation = textlrp.propagate(model, 1, keep={last: mask[..., None]}, **inputs)
+    assert all(ledger.balanced for ledger in propagation.ledgers)
     # The classifier reads the first token alone, so nothing comes by way of the third.
-    assert float(found.relevance.abs().max()) == 0.0
+    assert float(propagation.relevance.abs().max()) == 0.0
     mask[:, 0] = True
     both = textlrp.propagate(model, 1, keep={last: mask[..., None], "classifier": [1]}, **inputs)
     torch.testing.assert_close(both.relevance, textlrp.propagate(model, 1, **inputs).relevance)
 
 
 @pytest.mark.parametrize("name", ["albert", "gpt2", "llama", "reformer", "mixtral", "distilbert"])
-def test_every_architecture_can_be_looked_into(name):
+def test_every_architecture_can_be_captured(name):
     model = tiny_models.build(name)
     inputs = tiny_models.inputs(model, name)
     table = model.get_input_embeddings()
     path = next(path for path, module in model.named_modules() if module is table)
-    found = textlrp.propagate(model, 0, capture=[path], **inputs)
-    (run,) = found.captured[path]
+    propagation = textlrp.propagate(model, 0, capture=[path], **inputs)
+    (run,) = propagation.captured[path]
     total = run.relevance.flatten(1).sum(-1)
-    tokens = torch.tensor([ledger["tokens"] + ledger["special tokens"] for ledger in found.ledgers])
+    tokens = torch.tensor([ledger["tokens"] + ledger["special tokens"] for ledger in propagation.ledgers])
     torch.testing.assert_close(total, tokens, rtol=1e-4, atol=1e-5)
 
 
-def test_a_module_that_runs_several_times_is_seen_each_time():
+def test_a_module_that_runs_several_times_is_captured_each_time():
     model = tiny_models.build("albert")
     (group,) = [path for path, module in model.named_modules() if type(module).__name__ == "AlbertLayer"]
-    found = textlrp.propagate(model, 0, capture=[group], **tiny_models.inputs(model, "albert"))
-    assert len(found.captured[group]) == model.config.num_hidden_layers
+    propagation = textlrp.propagate(model, 0, capture=[group], **tiny_models.inputs(model, "albert"))
+    assert len(propagation.captured[group]) == model.config.num_hidden_layers
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,7 @@ def test_a_module_that_runs_several_times_is_seen_each_time():
         ({"keep": ["classifier"]}, "keep is a mapping from paths of modules to channels or masks"),
     ],
 )
-def test_what_cannot_be_looked_at_is_said_so(bert, options, message):
+def test_captures_that_are_impossible_are_refused(bert, options, message):
     model, inputs = bert
     with pytest.raises(InputError, match=message):
         textlrp.propagate(model, 0, **options, **inputs)

@@ -1,4 +1,4 @@
-"""Blocks that forget their activations and compute them again."""
+"""Blocks that drop their activations and compute them again."""
 
 import copy
 
@@ -15,10 +15,10 @@ from textlrp.errors import InputError
 from textlrp.lrp.propagation import propagate_targets
 
 
-def assert_same(found, expected):
-    torch.testing.assert_close(found.relevance, expected.relevance, rtol=1e-5, atol=1e-8)
-    torch.testing.assert_close(found.logits, expected.logits)
-    for left, right in zip(found.ledgers, expected.ledgers, strict=True):
+def assert_same(actual, expected):
+    torch.testing.assert_close(actual.relevance, expected.relevance, rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(actual.logits, expected.logits)
+    for left, right in zip(actual.ledgers, expected.ledgers, strict=True):
         assert dict(left.rows) == pytest.approx(dict(right.rows), rel=1e-5, abs=1e-6)
 
 
@@ -48,14 +48,14 @@ def test_models(name, rules):
 
 
 @pytest.mark.parametrize("name", ["bert", "modernbert", "llama"])
-def test_less_is_kept(name):
+def test_fewer_activations_are_saved(name):
     model = tiny_models.build(name, size="small")
     inputs = tiny_models.inputs(model, name)
-    kept = [
+    saved = [
         cost.saved_bytes(model, lambda on=on: textlrp.propagate(model, 0, checkpointing=on, **inputs))
         for on in (False, True)
     ]
-    assert kept[1] < 0.5 * kept[0]
+    assert saved[1] < 0.5 * saved[0]
 
 
 def counted(model):
@@ -85,23 +85,23 @@ def test_a_model_that_was_told_to_checkpoint_does():
     assert_same(textlrp.propagate(model, 0, checkpointing=False, **inputs), expected)
     assert len(runs) == 4
     runs.clear()
-    found = textlrp.propagate(model, 0, layers=True, **inputs)  # which looks into the blocks
-    assert len(found.layers) == 5
+    propagation = textlrp.propagate(model, 0, layers=True, **inputs)  # layers=True observes the blocks
+    assert len(propagation.layers) == 5
     assert runs[:4] == [0, 1, 2, 3]
 
 
 def test_several_targets():
     model = tiny_models.build("bert")
     inputs = tiny_models.inputs(model, "bert")
-    found = propagate_targets(model, [0, 1, 2], checkpointing=True, **inputs)
-    for i, each in enumerate(found):
-        assert_same(each, textlrp.propagate(model, i, **inputs))
+    propagations = propagate_targets(model, [0, 1, 2], checkpointing=True, **inputs)
+    for i, propagation in enumerate(propagations):
+        assert_same(propagation, textlrp.propagate(model, i, **inputs))
 
 
 @pytest.mark.parametrize(
     "options", [{"layers": True}, {"capture": ["bert.encoder.layer.0"]}], ids=["layers", "capture"]
 )
-def test_who_looks_into_blocks_cannot_forget_them(options):
+def test_observed_blocks_cannot_be_checkpointed(options):
     model = tiny_models.build("bert")
     with pytest.raises(InputError, match="checkpointing=True drops the activations inside the blocks"):
         textlrp.propagate(model, 0, checkpointing=True, **options, **tiny_models.inputs(model, "bert"))
@@ -123,7 +123,7 @@ def test_a_model_without_blocks_is_refused():
 
 
 class Moody(nn.Module):
-    """Blocks that do something else on the way back."""
+    """Blocks that compute something else in the backward pass."""
 
     def __init__(self, other):
         super().__init__()
@@ -144,8 +144,8 @@ class Turning(nn.Module):
         self.weight, self.other = nn.Parameter(torch.randn(4, 4)), other
 
     def forward(self, x):
-        on_the_way_back = torch._C._current_graph_task_id() != -1
-        return self.other(self.weight, x) if on_the_way_back else torch.tanh(x @ self.weight)
+        in_backward = torch._C._current_graph_task_id() != -1
+        return self.other(self.weight, x) if in_backward else torch.tanh(x @ self.weight)
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ class Turning(nn.Module):
     [lambda w, x: torch.tanh(x @ w * 3), lambda w, x: x * 2],
     ids=["other numbers", "other operations"],
 )
-def test_blocks_that_cannot_run_again_are_kept(other):
-    """The books do not close, or torch notices: then the activations are kept."""
+def test_blocks_that_cannot_run_again_keep_their_activations(other):
+    """The ledgers do not balance, or torch notices."""
     expected = textlrp.propagate(Moody(other), 0, input_ids=IDS)
     assert_same(textlrp.propagate(Moody(other), 0, checkpointing=True, input_ids=IDS), expected)
 

@@ -1,4 +1,4 @@
-"""The autograd graph is the last judge: what no rule accounts for is found and named."""
+"""Nodes of the autograd graph that no rule accounts for are found and named."""
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ def carrier(*shape):
     return torch.rand(shape, dtype=torch.float64, requires_grad=True)
 
 
-def found(y, products=()):
+def ruleless_kinds(y, products=()):
     return sorted(coverage.kind(node) for node in coverage.ruleless(y.grad_fn, set(products)))
 
 
@@ -39,49 +39,49 @@ def test_linear_operations_pass():
     y = torch.cat([x, x.flip(0)]).view(3, 2, 4).transpose(0, 1).mean(0) @ constant
     y = F.linear(y[:, 1:] * 2 - 1, torch.rand(3, 4).double(), torch.rand(3).double()) / torch.tensor(3.0)
     y = torch.where(y > 0, y, y.roll(1)).cumsum(0)
-    assert found(y.sum() + F.relu(y).amax()) == []
-    assert found(F.conv1d(x[None], torch.rand(2, 3, 2).double())) == []
+    assert ruleless_kinds(y.sum() + F.relu(y).amax()) == []
+    assert ruleless_kinds(F.conv1d(x[None], torch.rand(2, 3, 2).double())) == []
 
 
-def test_products_of_carriers_are_found_unless_they_met_their_rule():
+def test_products_of_carriers_are_found_unless_they_were_given_their_rule():
     x = carrier(3, 3)
     for y, kind in ((x * x.flip(0), "Mul"), (x @ x.T, "Mm"), (torch.addmm(x, x, x), "Addmm"), (x / x, "Div")):
-        assert found(y.sum()) == [kind]
-        assert found(y.sum(), {y.grad_fn}) == []
+        assert ruleless_kinds(y.sum()) == [kind]
+        assert ruleless_kinds(y.sum(), {y.grad_fn}) == []
 
 
 def test_lerp_multiplies_by_its_weight_alone():
     x, y, weight = carrier(3), carrier(3), torch.rand(3, dtype=torch.float64)
-    assert found(torch.lerp(x, y, 0.3)) == []
-    assert found(torch.lerp(x, y, weight)) == []
-    assert found(torch.lerp(x, y.detach(), weight)) == []
-    assert found(torch.lerp(x, y, carrier(3))) == ["Lerp"]
+    assert ruleless_kinds(torch.lerp(x, y, 0.3)) == []
+    assert ruleless_kinds(torch.lerp(x, y, weight)) == []
+    assert ruleless_kinds(torch.lerp(x, y.detach(), weight)) == []
+    assert ruleless_kinds(torch.lerp(x, y, carrier(3))) == ["Lerp"]
 
 
 def test_a_constant_divided_by_a_carrier_is_found():
     x = carrier(3)
-    assert found(1.5 / x * 2)
-    assert found(x / torch.ones(3)) == []
+    assert ruleless_kinds(1.5 / x * 2)
+    assert ruleless_kinds(x / torch.ones(3)) == []
 
 
 def test_nonlinear_nodes_are_found_wherever_they_are():
     x = carrier(3, 3)
-    assert found((x.exp() + x.tanh().exp()).sum()) == ["Exp", "Exp", "Tanh"]
-    assert found(Custom.apply(x).sum()) == ["Custom"]
-    assert found(F.layer_norm(x, (3,)).sum()) == ["NativeLayerNorm"]
-    assert found(x.softmax(-1).sum()) == ["Softmax"]
+    assert ruleless_kinds((x.exp() + x.tanh().exp()).sum()) == ["Exp", "Exp", "Tanh"]
+    assert ruleless_kinds(Custom.apply(x).sum()) == ["Custom"]
+    assert ruleless_kinds(F.layer_norm(x, (3,)).sum()) == ["NativeLayerNorm"]
+    assert ruleless_kinds(x.softmax(-1).sum()) == ["Softmax"]
 
 
 def test_a_surrogate_passes():
     x = carrier(3)
-    assert found(Square.apply(x, x.detach() ** 2).sum()) == []
+    assert ruleless_kinds(Square.apply(x, x.detach() ** 2).sum()) == []
 
 
 def test_attention_passes_for_values_alone():
     x, constant = carrier(1, 1, 3, 4), torch.rand(1, 1, 3, 4, dtype=torch.float64)
     for q, k, v, passes in ((constant, constant, x, True), (x, x, x, False), (x, constant, constant, False)):
         y = F.scaled_dot_product_attention(q, k, v)
-        assert (found(y.sum()) == []) is passes
+        assert (ruleless_kinds(y.sum()) == []) is passes
 
 
 def test_between_stops_at_the_bottom():
@@ -97,7 +97,7 @@ def test_a_deep_graph_needs_no_deep_stack():
     y = carrier(1)
     for _ in range(5000):
         y = y + 1
-    assert found(y) == []
+    assert ruleless_kinds(y) == []
 
 
 def test_the_recorder_sees_torch_and_nothing_else():
@@ -134,7 +134,7 @@ def test_the_owner_of_a_node_is_the_innermost_module_and_no_hook_stays():
 
 
 def test_every_name_in_the_list_of_trusted_nodes_is_a_node_of_this_torch():
-    """A name that no node has would trust whatever a later torch gives that name."""
+    """A name without a node would trust any node to which a later torch gives that name."""
     nodes = {coverage._operation(name) for name in dir(torch._C._functions)}
     assert coverage._LINEAR - nodes == set()
     assert coverage._BILINEAR.keys() - nodes == set()

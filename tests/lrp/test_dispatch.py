@@ -1,4 +1,4 @@
-"""What has no rule is refused by name and place, and the model is left as it was."""
+"""An operation without a rule is refused by name and place, and the model is left as it was."""
 
 import math
 import warnings
@@ -67,7 +67,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("function", "words"), [pytest.param(f, words, id=name) for name, f, words in REFUSED])
-def test_what_has_no_rule_is_refused_by_name_and_place(function, words):
+def test_an_operation_without_a_rule_is_refused_by_name_and_place(function, words):
     probe = Probe(lambda m, x: x)
     probe.operation = Body(function)
     with torch.no_grad():
@@ -94,7 +94,7 @@ def test_what_has_no_rule_is_refused_by_name_and_place(function, words):
     ],
     ids=["rand_like", "randn_like", "bernoulli", "bernoulli of constants", "gumbel_softmax", "normal_", "overwritten"],
 )
-def test_what_is_drawn_is_seeded_accounted_for_or_refused(function):
+def test_random_numbers_are_seeded_and_accounted_for_or_refused(function):
     """Random numbers that a model draws are constants; a sample that depends on relevance has no rule."""
     probe = Probe(lambda m, x: function(x))
     torch.manual_seed(3)
@@ -102,11 +102,11 @@ def test_what_is_drawn_is_seeded_accounted_for_or_refused(function):
         plain = probe(IDS[:1])
     torch.manual_seed(3)
     try:
-        found = textlrp.propagate(probe, 0, input_ids=IDS[:1])
+        propagation = textlrp.propagate(probe, 0, input_ids=IDS[:1])
     except LRPError:
         return
-    assert torch.equal(found.logits, plain)
-    assert found.ledgers[0].balanced
+    assert torch.equal(propagation.logits, plain)
+    assert propagation.ledgers[0].balanced
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_what_is_drawn_is_seeded_accounted_for_or_refused(function):
     ],
     ids=["func.grad", "jacobian", "autograd.grad", "vmap", "numpy", "item", "tolist", "ops"],
 )
-def test_what_leaves_the_forward_pass_is_refused(function, words):
+def test_leaving_the_forward_pass_is_refused(function, words):
     """Derivatives would change with the rules; numbers that leave torch come back as constants without a source."""
     probe = Probe(lambda m, x: x)
     probe.operation = lambda m, x: function(x)
@@ -135,7 +135,7 @@ def test_what_leaves_the_forward_pass_is_refused(function, words):
 
 
 def test_constants_are_mapped_over():
-    """As transformers makes its masks."""
+    """transformers makes its masks in this way."""
     check(lambda m, x: x * torch.vmap(lambda r: r * 2)(m.row))
 
 
@@ -152,8 +152,8 @@ def test_detached_activations_are_constants():
     ("clamp from below", lambda m, x: x.clamp(min=-m.row)),
 )
 def test_a_constant_that_wins_is_posted(operation):
-    found = check(operation)
-    assert all(abs(ledger["constants"]) > 1e-6 for ledger in found.ledgers)
+    propagation = check(operation)
+    assert all(abs(ledger["constants"]) > 1e-6 for ledger in propagation.ledgers)
 
 
 def test_ties_are_shared():
@@ -176,14 +176,14 @@ def test_a_complex_constant():
 @pytest.mark.parametrize("bias", [True, False])
 def test_weights_computed_from_activations(bias):
     """A hypernetwork: both sides get half, and the bias is posted."""
-    found = check(
+    propagation = check(
         lambda m, x: F.linear(m.square, x[0], m.row if bias else None).expand(2, 4, 4) * 0 + F.linear(x, m.square),
         lambda m, x, c: x * (c @ m.square),
     )
-    assert found.ledgers[0].balanced
+    assert propagation.ledgers[0].balanced
     probe = Probe(lambda m, x: F.linear(x[:1], x[0], m.row if bias else None))
-    found = textlrp.propagate(probe, 1, input_ids=IDS[:1])
-    assert found.ledgers[0].balanced
+    propagation = textlrp.propagate(probe, 1, input_ids=IDS[:1])
+    assert propagation.ledgers[0].balanced
 
 
 def test_a_scripted_submodule_is_refused_by_its_place():
@@ -207,10 +207,10 @@ def test_nothing_is_left_behind():
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in probe.modules())
 
 
-# -- numbers that are none --------------------------------------------------------------------------------------------
+# -- NaN and infinity -------------------------------------------------------------------------------------------------
 
 
-def test_a_parameter_that_is_no_number_is_named():
+def test_a_parameter_with_a_nan_is_named():
     probe = Probe(Body(lambda x: x * 1.0))
     with torch.no_grad():
         probe.table.weight[4, 0] = torch.nan
@@ -225,7 +225,7 @@ def test_a_forward_pass_that_overflows_is_located():
 
 
 def test_a_backward_pass_that_overflows_is_an_error():
-    """Multipliers of ten millions, even scaled down by 256, are more than float16 has numbers for."""
+    """Multipliers of ten millions, even scaled down by 256, are too large for float16."""
     probe = Probe(lambda m, x: x * 4096 * 4096, dtype=torch.float16)
     with torch.no_grad():
         probe.table.weight.mul_(1e-5)

@@ -1,4 +1,4 @@
-"""Elementwise functions, norms, gates, softmax and attention meet their rule however they are spelled."""
+"""Elementwise functions, norms, gates, softmax and attention get their rule however they are spelled."""
 
 import math
 
@@ -104,7 +104,7 @@ def test_modules_that_write_in_place(module, used):
     check(operation, identity(module))
 
 
-def test_an_activation_written_in_python_is_taken_whole():
+def test_an_activation_written_in_python_gets_one_rule():
     class Gelu(nn.Module):
         def forward(self, x):
             return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * torch.pow(x, 3.0))))
@@ -201,7 +201,7 @@ def test_the_shift_of_a_layer_norm_is_a_norm():
 
 
 def gate_shares(m, x, c):
-    """``a sigmoid(b)``: half to ``a``; half to the sigmoid, which gives what exceeds its ``1/2`` to ``b``."""
+    """``a sigmoid(b)``: half to ``a``, half to the sigmoid, which gives the excess over its ``1/2`` to ``b``."""
     a, b = x.chunk(2, -1)
     half = a * b.sigmoid() * c / 2
     return torch.cat([half, half * (b.sigmoid() - 0.5) / b.sigmoid()], -1)
@@ -236,17 +236,17 @@ def test_softmax(operation):
         if along_time:
             x, c = x.mT, c.mT
         r = x.softmax(-1) * c
-        found = torch.stack(
+        received = torch.stack(
             [torch.stack([reference_rules.softmax(x[b, t], r[b, t])[0] for t in range(4)]) for b in (0, 1)]
         )
-        return found.mT if along_time else found
+        return received.mT if along_time else received
 
     check(operation, rows, posted={"softmax"})
 
 
 def test_a_frozen_softmax_gets_nothing():
-    found = check(lambda m, x: x + F.softmax(x, -1), lambda m, x, c: x * c, rules="cp-lrp", posted={"constants"})
-    assert found.ledgers[0]["softmax"] == 0.0
+    propagation = check(lambda m, x: x + F.softmax(x, -1), lambda m, x, c: x * c, rules="cp-lrp", posted={"constants"})
+    assert propagation.ledgers[0]["softmax"] == 0.0
 
 
 ATTENTIONS = [
@@ -303,19 +303,19 @@ def test_attention(name, operation, options, rules):
     mask, scale = mask_of(name), options.get("scale", 0.5)
 
     def rows(m, x, c):
-        found = []
+        received = []
         for a, k in zip(x, c, strict=True):
             scores = scale * a @ a.T
             weights = (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
             relevance = weights @ a * k
             if rules == "cp-lrp":
-                found.append(reference_rules.frozen_attention(weights, a, relevance))
+                received.append(reference_rules.frozen_attention(weights, a, relevance))
             else:
-                found.append(sum(reference_rules.attention(a, a, a, mask, scale, relevance)[:3]))
-        return torch.stack(found)
+                received.append(sum(reference_rules.attention(a, a, a, mask, scale, relevance)[:3]))
+        return torch.stack(received)
 
-    found = check(operation, rows, rules=rules, posted={"softmax"} if rules == "attnlrp" else set())
-    assert found.ledgers[0].tolerance == 1e-9
+    propagation = check(operation, rows, rules=rules, posted={"softmax"} if rules == "attnlrp" else set())
+    assert propagation.ledgers[0].tolerance == 1e-9
 
 
 def test_a_bias_in_the_attention_mask_gets_its_row():
@@ -323,9 +323,9 @@ def test_a_bias_in_the_attention_mask_gets_its_row():
         return F.scaled_dot_product_attention(x, x, x, attn_mask=m.square)
 
     by_hand = Probe(lambda m, x: (x @ x.mT / 2 + m.square).softmax(-1) @ x)
-    found, expected = (textlrp.propagate(p, 1, input_ids=IDS) for p in (Probe(operation), by_hand))
-    torch.testing.assert_close(found.relevance, expected.relevance, rtol=1e-9, atol=1e-10)
-    for left, right in zip(found.ledgers, expected.ledgers, strict=True):
+    actual, expected = (textlrp.propagate(p, 1, input_ids=IDS) for p in (Probe(operation), by_hand))
+    torch.testing.assert_close(actual.relevance, expected.relevance, rtol=1e-9, atol=1e-10)
+    for left, right in zip(actual.ledgers, expected.ledgers, strict=True):
         assert dict(left) == pytest.approx(dict(right), abs=1e-9)
         assert abs(left["constants"]) > 1e-3
 
@@ -343,5 +343,5 @@ def test_grouped_queries(rules):
         k, v = q[:, :1].repeat(1, 2, 1, 1), (q[:, :1] * 2).repeat(1, 2, 1, 1)
         return ((q @ k.mT / math.sqrt(2)).softmax(-1) @ v).transpose(1, 2).flatten(2)
 
-    found, expected = (textlrp.propagate(Probe(o), 0, rules, input_ids=IDS) for o in (grouped, repeated))
-    torch.testing.assert_close(found.relevance, expected.relevance, rtol=1e-9, atol=1e-10)
+    actual, expected = (textlrp.propagate(Probe(o), 0, rules, input_ids=IDS) for o in (grouped, repeated))
+    torch.testing.assert_close(actual.relevance, expected.relevance, rtol=1e-9, atol=1e-10)

@@ -14,7 +14,7 @@ from textlrp.results.ledger import HEADINGS
 
 
 class Attention(nn.Module):
-    """A classifier around one attention; `pooling` says which positions it reads."""
+    """A classifier around one attention; `pooling` selects the positions that it reads."""
 
     def __init__(self, attend, pooling="first", width=8):
         super().__init__()
@@ -61,7 +61,7 @@ def test_the_kernel_and_its_steps(monkeypatch, way, rules, pooling):
         assert [left[row] for row in HEADINGS] == pytest.approx([right[row] for row in HEADINGS], abs=1e-6)
 
 
-def test_a_mask_that_adds_something_gets_its_own_row():
+def test_a_mask_of_biases_gets_its_own_row():
     bias = torch.linspace(-1, 1, 16).expand(2, 1, 16, 16)
     model = Attention(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=bias))
     ledger = textlrp.propagate(model, 0, input_ids=IDS_16).ledgers[0]

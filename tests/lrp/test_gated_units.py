@@ -1,4 +1,4 @@
-"""Gated units as one node, against the product and the non-linearity that they are."""
+"""Gated units as one node, against a product and a non-linearity."""
 
 import pytest
 import tiny_models
@@ -18,7 +18,7 @@ FUNCTIONS = {"gelu": F.gelu, "silu": F.silu, "tanh": torch.tanh, "mish": F.mish,
 
 
 class Gated(nn.Module):
-    """A classifier around gated units: `unit` makes one of two halves."""
+    """A classifier around gated units: `unit` combines two halves."""
 
     def __init__(self, unit, layers=2):
         super().__init__()
@@ -36,17 +36,17 @@ class Gated(nn.Module):
 
 
 def both_ways(model, rules="attnlrp", ids=IDS):
-    """Explain with gated units as one node, and taken apart."""
+    """Explain with gated units as one node, and as two."""
     with pytest.MonkeyPatch.context() as patch:
-        found = textlrp.propagate(model, 0, rules, input_ids=ids)
+        as_one_node = textlrp.propagate(model, 0, rules, input_ids=ids)
         patch.setattr(products, "_gated_unit", lambda *args: None)
-        return found, textlrp.propagate(model, 0, rules, input_ids=ids)
+        return as_one_node, textlrp.propagate(model, 0, rules, input_ids=ids)
 
 
-def assert_same(found, expected):
-    torch.testing.assert_close(found.relevance, expected.relevance, rtol=1e-9, atol=1e-12)
-    assert torch.equal(found.logits, expected.logits)
-    for left, right in zip(found.ledgers, expected.ledgers, strict=True):
+def assert_same(actual, expected):
+    torch.testing.assert_close(actual.relevance, expected.relevance, rtol=1e-9, atol=1e-12)
+    assert torch.equal(actual.logits, expected.logits)
+    for left, right in zip(actual.ledgers, expected.ledgers, strict=True):
         assert dict(left) == pytest.approx(dict(right), abs=1e-12)
 
 
@@ -84,9 +84,9 @@ def test_gated_models(name):
     model = tiny_models.build(name).double()
     inputs = tiny_models.inputs(model, name)
     with pytest.MonkeyPatch.context() as patch:
-        found = textlrp.propagate(model, [0, 1, 2], **inputs)
+        as_one_node = textlrp.propagate(model, [0, 1, 2], **inputs)
         patch.setattr(products, "_gated_unit", lambda *args: None)
-        assert_same(found, textlrp.propagate(model, [0, 1, 2], **inputs))
+        assert_same(as_one_node, textlrp.propagate(model, [0, 1, 2], **inputs))
 
 
 def several(x, g):
@@ -96,7 +96,7 @@ def several(x, g):
 
 def halved(x, g):
     gate = F.silu(x)
-    gate.mul_(0.5)  # no longer what the non-linearity made
+    gate.mul_(0.5)  # no longer the non-linearity's result
     return gate * g
 
 
@@ -116,12 +116,12 @@ def test_units_of_other_forms(unit):
 
 def overwritten(x, g):
     y = F.gelu(x) * g
-    x.zero_()  # what the unit has kept
+    x.zero_()  # the unit has saved it
     return y
 
 
-def test_what_a_unit_keeps_may_be_written_over():
-    """The plain gradient would fail here, and so does the short way; the long one does not keep these tensors."""
+def test_a_model_may_overwrite_the_tensors_that_a_unit_saves():
+    """The plain gradient would fail here, and so does a unit as one node; two nodes do not save these tensors."""
 
     class Copies(Gated):
         def forward(self, input_ids):
@@ -130,25 +130,25 @@ def test_what_a_unit_keeps_may_be_written_over():
                 x = x + down(self.unit(*(half.clone() for half in up(x).chunk(2, -1))))
             return self.head(x.mean(1))
 
-    found = textlrp.propagate(Copies(overwritten).double(), 0, input_ids=IDS)
+    actual = textlrp.propagate(Copies(overwritten).double(), 0, input_ids=IDS)
     expected = textlrp.propagate(Copies(lambda x, g: F.gelu(x) * g).double(), 0, input_ids=IDS)
-    assert_same(found, expected)
+    assert_same(actual, expected)
 
 
-def test_who_looks_at_the_gate_finds_its_multiplier():
+def test_a_captured_gate_has_its_multiplier():
     model = tiny_models.build("modernbert")
     inputs = tiny_models.inputs(model, "modernbert")
     path = next(path for path, module in model.named_modules() if path.endswith("mlp.act"))
-    found = textlrp.propagate(model, 0, capture=[path], **inputs)
-    (seen,) = found.captured[path]
+    propagation = textlrp.propagate(model, 0, capture=[path], **inputs)
+    (seen,) = propagation.captured[path]
     assert seen.multiplier.abs().sum() > 0
-    torch.testing.assert_close(found.relevance, textlrp.propagate(model, 0, **inputs).relevance)
+    torch.testing.assert_close(propagation.relevance, textlrp.propagate(model, 0, **inputs).relevance)
 
 
-def test_less_is_kept_than_by_the_plain_gradient():
+def test_fewer_activations_are_saved_than_by_the_plain_gradient():
     model = tiny_models.build("modernbert")
     inputs = tiny_models.inputs(model, "modernbert")
-    mine = cost.saved_bytes(model, lambda: textlrp.propagate(model, 0, **inputs))
+    saved = cost.saved_bytes(model, lambda: textlrp.propagate(model, 0, **inputs))
     with copied(model) as parts:
         plain = cost.saved_bytes(model, lambda: cost.gradient_x_input(parts.model, inputs))
-    assert mine < 0.9 * plain
+    assert saved < 0.9 * plain

@@ -47,20 +47,20 @@ SEEDS = st.integers(0, 2**31)
 def twin(rule, x, weight, bias, relevance):
     """Relevance of each input and of the bias, number by number, from the definitions; `weight` is [in, out]."""
     inputs, outputs = weight.shape
-    found, at_bias = numpy.zeros(inputs), 0.0
+    at_inputs, at_bias = numpy.zeros(inputs), 0.0
     for j in range(outputs):
         z = sum(x[i] * weight[i, j] for i in range(inputs)) + bias[j]
         for factor, share, at in contributions(rule, x, weight[:, j], bias[j], z):
             total = sum(share) + at
             stable = total + (rule.epsilon if total >= 0 else -rule.epsilon)
             for i in range(inputs):
-                found[i] += factor * share[i] / stable * relevance[j]
+                at_inputs[i] += factor * share[i] / stable * relevance[j]
             at_bias += factor * at / stable * relevance[j]
-    return found, at_bias
+    return at_inputs, at_bias
 
 
 def contributions(rule, x, w, b, z):
-    """What each input and the bias contribute to one output, with the factor of its relevance."""
+    """The contributions of each input and of the bias to one output, with the factor of its relevance."""
     if isinstance(rule, Gamma) and z != 0:
         sign = math.copysign(1, z)
 
@@ -88,7 +88,7 @@ def case(seed, inputs, outputs):
 
 
 def shared_out(rule, apply, x, y, weight, bias, c):
-    """The relevance of the inputs, and what is posted, as a list of headings with tensors."""
+    """The relevance of the inputs, and the posts, as a list of headings with tensors."""
     posts = []
     c_x = multiplier(
         rule, LinearMap(x, y, weight, bias, apply), c, lambda heading, values: posts.append((heading, values))
@@ -105,8 +105,8 @@ def test_a_rule_equals_its_plain_float64_twin(rule, seed, inputs, outputs, biase
     expected, at_bias = twin(rule, x, weight, bias, y * c)
     tensors = [torch.from_numpy(value)[None] for value in (x, y, c)]
     added = torch.from_numpy(bias) if biased else None
-    found, posts = shared_out(rule, F.linear, *tensors[:2], torch.from_numpy(weight.T.copy()), added, tensors[2])
-    relevance = found[0].numpy()
+    received, posts = shared_out(rule, F.linear, *tensors[:2], torch.from_numpy(weight.T.copy()), added, tensors[2])
+    relevance = received[0].numpy()
     scale = numpy.abs(expected).max() + abs(at_bias) + 1e-30
     assert numpy.abs(relevance - expected)[x != 0].max(initial=0) <= 1e-9 * scale
     posted = {heading: sum(float(p.sum()) for h, p in posts if h == heading) for heading, _ in posts}
@@ -125,8 +125,8 @@ CONVOLUTIONS = {
 @pytest.mark.parametrize("kind", CONVOLUTIONS)
 @settings(max_examples=60)
 @given(rule=RULES, seed=SEEDS)
-def test_a_convolution_is_the_linear_map_that_it_is(kind, rule, seed):
-    """Written out as a matrix, by what it makes of each unit vector."""
+def test_a_convolution_equals_its_matrix(kind, rule, seed):
+    """The matrix holds the results for all unit vectors."""
     function, shape, kernel, options = CONVOLUTIONS[kind]
     random = torch.Generator().manual_seed(seed)
     x = torch.randn(shape, generator=random, dtype=torch.float64)[:1]
@@ -139,21 +139,21 @@ def test_a_convolution_is_the_linear_map_that_it_is(kind, rule, seed):
     matrix, there = map(units, weight).flatten(1), map(units, torch.ones_like(weight)).flatten(1)
     y = map(x, weight)
     c = torch.randn(y.shape, generator=random, dtype=torch.float64)
-    found, _ = shared_out(rule, map, x, y, weight, None, c)
+    received, _ = shared_out(rule, map, x, y, weight, None, c)
     if isinstance(rule, Flat):
         # One for each input that a kernel reaches: a linear map of such weights.
         relevance = (there / (there.sum(0) + rule.epsilon)) @ (y * c).flatten()
     else:
         plain, _ = shared_out(rule, F.linear, x.flatten(1), y.flatten(1), matrix.T, None, c.flatten(1))
         relevance = plain[0]
-    torch.testing.assert_close(found.flatten(), relevance, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(received.flatten(), relevance, rtol=1e-9, atol=1e-9)
 
 
 def test_a_map_is_passed_over():
     x, y = torch.tensor([[1.0, -2.0, 0.0]]), torch.tensor([[2.0, -4.0, 1.0]])
     c = torch.tensor([[0.25, -0.25, 3.0]])
-    found, posts = shared_out(Pass(), F.linear, x, y, torch.eye(3), None, c)
-    assert found.tolist() == [[0.5, 1.0, 0.0]]
+    received, posts = shared_out(Pass(), F.linear, x, y, torch.eye(3), None, c)
+    assert received.tolist() == [[0.5, 1.0, 0.0]]
     assert [(heading, float(values.sum())) for heading, values in posts] == [("stabilizer", 3.0)]
 
 
@@ -166,12 +166,12 @@ def test_a_lookup_is_a_linear_map_of_one_hot_vectors(rule, seed):
     x = torch.zeros(1, 5, dtype=torch.float64)
     x[0, 2] = 1.0
     y = table[2]
-    found = float((kept_by_lookup(rule, y, table) * c).sum())
+    actual = float((kept_by_lookup(rule, y, table) * c).sum())
     if isinstance(rule, Epsilon):
         expected = float((y * y * c / (y + rule.epsilon * y.sign())).sum())
     else:
         expected = twin(rule, x[0].numpy(), table.numpy(), numpy.zeros(3), (y * c).numpy())[0][2]
-    assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert actual == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 EVERYWHERE = [
@@ -197,10 +197,10 @@ def examined(model_type):
 
 
 @pytest.mark.parametrize("model_type", MODELS)
-def test_the_books_balance_by_every_rule(model_type):
-    found = tiny_models.in_child(examined, model_type)
-    assert not isinstance(found, tiny_models.Failure), found
-    assert max(found) <= 1e-9, dict(zip(map(repr, EVERYWHERE), found, strict=False))
+def test_the_ledgers_balance_by_every_rule(model_type):
+    imbalances = tiny_models.in_child(examined, model_type)
+    assert not isinstance(imbalances, tiny_models.Failure), imbalances
+    assert max(imbalances) <= 1e-9, dict(zip(map(repr, EVERYWHERE), imbalances, strict=False))
 
 
 def test_the_taylor_rule_for_products_is_gradient_times_input():
@@ -224,13 +224,13 @@ def test_the_taylor_rule_for_products_is_gradient_times_input():
     model, ids = Gated(), torch.tensor([[1, 2, 3]])
     rows = model.table(ids).detach().requires_grad_()
     (gradient,) = torch.autograd.grad(model(ids, rows)[0, 1], rows)
-    found = textlrp.propagate(model, 1, Rules(product=Taylor(), nonlinearity=Gradient()), input_ids=ids)
-    torch.testing.assert_close(found.relevance, (rows * gradient).sum(-1))
-    assert [count for (_, rule), count in found.met.items() if rule == "Taylor"] == [2]
+    propagation = textlrp.propagate(model, 1, Rules(product=Taylor(), nonlinearity=Gradient()), input_ids=ids)
+    torch.testing.assert_close(propagation.relevance, (rows * gradient).sum(-1))
+    assert [count for (_, rule), count in propagation.met.items() if rule == "Taylor"] == [2]
 
 
 def test_the_first_factor_of_a_frozen_product_is_a_constant():
-    """What reaches the gate of ``act(gate) up`` is nothing, and what reaches ``up`` is all of it."""
+    """The gate of ``act(gate) up`` gets nothing, and ``up`` gets everything."""
     a, b = torch.randn(2, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
     class Product(torch.nn.Module):
@@ -249,9 +249,9 @@ def test_the_first_factor_of_a_frozen_product_is_a_constant():
         (Taylor(), 1.0, 1.0, -1.0),
         (textlrp.rules.Uniform(), 0.5, 0.5, 0.0),
     ):
-        found = textlrp.propagate(Product(), 1, Rules(product=rule), input_ids=ids)
-        torch.testing.assert_close(found.relevance[0], torch.cat([first * product, second * product]))
-        assert found.ledgers[0]["products"] == pytest.approx(row * float(product.sum()))
+        propagation = textlrp.propagate(Product(), 1, Rules(product=rule), input_ids=ids)
+        torch.testing.assert_close(propagation.relevance[0], torch.cat([first * product, second * product]))
+        assert propagation.ledgers[0]["products"] == pytest.approx(row * float(product.sum()))
 
 
 def test_a_plain_norm_is_its_gradient_and_leaves_little():
@@ -278,10 +278,10 @@ def test_a_plain_norm_is_its_gradient_and_leaves_little():
         model.norm.bias.add_(0.5)
     rows = model.table(ids).detach().requires_grad_()
     (gradient,) = torch.autograd.grad(model(ids, rows)[0, 1], rows)
-    found = textlrp.propagate(model, 1, Rules(norm=Plain()), input_ids=ids)
-    torch.testing.assert_close(found.relevance, (rows * gradient).sum(-1))
-    assert found.relevance.abs().max() < 1e-3
-    assert found.ledgers[0].balanced
+    propagation = textlrp.propagate(model, 1, Rules(norm=Plain()), input_ids=ids)
+    torch.testing.assert_close(propagation.relevance, (rows * gradient).sum(-1))
+    assert propagation.relevance.abs().max() < 1e-3
+    assert propagation.ledgers[0].balanced
 
 
 def by_hand(model_type):
@@ -289,7 +289,7 @@ def by_hand(model_type):
     model = tiny_models.build(model_type, dtype=torch.float64, attention="eager")
     inputs = tiny_models.inputs(model, model_type, batch=1)
     rules = Rules(product=Taylor(), nonlinearity=Gradient(), norm=Plain())
-    found = textlrp.propagate(model, 1, rules, **inputs)
+    propagation = textlrp.propagate(model, 1, rules, **inputs)
     rows = []
 
     def look(module, args, output):
@@ -301,15 +301,15 @@ def by_hand(model_type):
         model(**inputs).logits[:, 1].sum().backward()
     hook.remove()
     expected = sum((row.detach() * row.grad).sum(-1) for row in rows)
-    return float((found.relevance - expected).abs().max() / expected.abs().max())
+    return float((propagation.relevance - expected).abs().max() / expected.abs().max())
 
 
 @pytest.mark.parametrize("model_type", "bert gpt2 llama gemma3_text qwen3 phi3 jamba zamba2 mpt deberta".split())
 def test_plain_gradients_everywhere_are_gradient_times_input(model_type):
-    """Norms that are written out included; what the gradients leave over is in the ledgers."""
-    found = tiny_models.in_child(by_hand, model_type)
-    assert not isinstance(found, tiny_models.Failure), found
-    assert found <= 1e-12
+    """Norms that are written out included; the remainders of the gradients are in the ledgers."""
+    difference = tiny_models.in_child(by_hand, model_type)
+    assert not isinstance(difference, tiny_models.Failure), difference
+    assert difference <= 1e-12
 
 
 def test_the_uniform_rule_shares_the_relevance_of_a_softmax_out_in_equal_parts():

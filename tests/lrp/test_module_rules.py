@@ -15,20 +15,20 @@ from textlrp.rules import Epsilon, Frozen, Gamma, Gradient
 
 def test_an_override_of_everything_is_the_rules_themselves(bert):
     model, inputs = bert
-    for own in (Rules(linear=Gamma()), Rules(softmax=Frozen()), Rules(nonlinearity=Gradient())):
-        everywhere = Rules(overrides={"*": own})
-        expected, found = (textlrp.propagate(model, 0, rules, **inputs) for rules in (own, everywhere))
-        torch.testing.assert_close(found.relevance, expected.relevance)
-        assert found.met == expected.met
+    for override in (Rules(linear=Gamma()), Rules(softmax=Frozen()), Rules(nonlinearity=Gradient())):
+        everywhere = Rules(overrides={"*": override})
+        expected, actual = (textlrp.propagate(model, 0, rules, **inputs) for rules in (override, everywhere))
+        torch.testing.assert_close(actual.relevance, expected.relevance)
+        assert actual.met == expected.met
 
 
 def test_only_the_modules_that_match_follow_other_rules(bert):
     model, inputs = bert
     plain = textlrp.propagate(model, 0, **inputs).met
-    found = textlrp.propagate(model, 0, Rules(overrides={"*.layer.0.*": Rules(linear=Gamma())}), **inputs).met
+    met = textlrp.propagate(model, 0, Rules(overrides={"*.layer.0.*": Rules(linear=Gamma())}), **inputs).met
     layers = model.config.num_hidden_layers
-    assert found["F.linear", "Gamma"] == 6
-    assert found["F.linear", "LRP-0"] == plain["F.linear", "LRP-0"] - 6
+    assert met["F.linear", "Gamma"] == 6
+    assert met["F.linear", "LRP-0"] == plain["F.linear", "LRP-0"] - 6
     assert layers > 1
     one = textlrp.propagate(model, 0, Rules(overrides={"classifier": Rules(linear=Epsilon(0.1))}), **inputs)
     assert one.met["F.linear", "LRP-epsilon"] == 1
@@ -67,7 +67,7 @@ def test_nothing_is_left_behind(bert):
     assert torch.equal(textlrp.propagate(model, 0, **inputs).relevance, expected.relevance)
 
 
-def test_a_pattern_that_matches_nothing_lists_what_is_near(bert):
+def test_a_pattern_that_matches_nothing_lists_the_nearest_paths(bert):
     model, _ = bert
     for pattern, near in (("clasifier", "'classifier'"), ("classifier.*", "'classifier'"), ("*.layers.0", "layer.0'")):
         with pytest.raises(InputError, match=f"the pattern '.*' matches no module of Bert.*; near are .*{near}"):

@@ -36,7 +36,7 @@ def test_documents_are_told_apart(shape, order):
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (5, 3), (3, 5, 2)], ids=str)
-def test_what_belongs_to_no_document_is_noted(shape):
+def test_values_of_no_document_are_noted(shape):
     postings = Postings(2, torch.float64)
     postings.post("biases", torch.ones(shape))
     assert postings.mixed

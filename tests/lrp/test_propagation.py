@@ -20,14 +20,14 @@ from textlrp.errors import InputError, ModelError, NonFiniteError, UnsupportedOp
 
 def compare(model, twin, inputs, rules, tolerance):
     """A padded batch by textlrp, each document alone by its twin: relevance, logits and every row."""
-    found = textlrp.propagate(model, [0, 1, 2], rules, **inputs)
+    propagation = textlrp.propagate(model, [0, 1, 2], rules, **inputs)
     for i, (ids, mask) in enumerate(zip(inputs["input_ids"], inputs["attention_mask"].bool(), strict=True)):
         relevance, logits, posted = twin(model.state_dict(), model.config, ids[mask], i, rules == "cp-lrp")
         largest = relevance.abs().max()
-        assert (found.relevance[i][mask].double() - relevance).abs().max() <= tolerance * largest
-        assert found.relevance[i][~mask].eq(0).all()
-        assert (found.logits[i].double() - logits).abs().max() <= tolerance * logits.abs().max()
-        ledger = found.ledgers[i]
+        assert (propagation.relevance[i][mask].double() - relevance).abs().max() <= tolerance * largest
+        assert propagation.relevance[i][~mask].eq(0).all()
+        assert (propagation.logits[i].double() - logits).abs().max() <= tolerance * logits.abs().max()
+        ledger = propagation.ledgers[i]
         assert ledger["tokens"] == pytest.approx(relevance.sum().item(), abs=tolerance * ledger.scale)
         for heading in ("positions", "token types", "biases", "norms", "softmax", "constants", "stabilizer"):
             assert ledger[heading] == pytest.approx(posted.get(heading, 0.0), abs=tolerance * ledger.scale), heading
@@ -88,13 +88,15 @@ def test_llama_equals_its_twin(rules, attention, groups, dtype, tolerance):
 )
 def test_targets(bert, target, weights):
     model, inputs = bert
-    found = textlrp.propagate(model, target, **inputs)
+    propagation = textlrp.propagate(model, target, **inputs)
     if weights is None:
-        chosen = found.logits.argmin(-1) if callable(target) else found.logits.argmax(-1)
+        chosen = propagation.logits.argmin(-1) if callable(target) else propagation.logits.argmax(-1)
         weights = torch.eye(3)[chosen].tolist()
-    assert found.weights.tolist() == weights
-    for i, ledger in enumerate(found.ledgers):
-        assert ledger.logit == pytest.approx(float((found.logits[i] * found.weights[i]).sum()), rel=1e-6, abs=1e-6)
+    assert propagation.weights.tolist() == weights
+    for i, ledger in enumerate(propagation.ledgers):
+        assert ledger.logit == pytest.approx(
+            float((propagation.logits[i] * propagation.weights[i]).sum()), rel=1e-6, abs=1e-6
+        )
         assert sum(ledger.values()) == pytest.approx(ledger.logit, rel=1e-12)
 
 
@@ -170,8 +172,8 @@ def test_a_mask_of_special_tokens_must_fit(bert, shape):
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64], ids=str)
 def test_ids_of_any_integer_type(bert, dtype):
     model, inputs = bert
-    found = textlrp.propagate(model, 0, **{**inputs, "input_ids": inputs["input_ids"].to(dtype)})
-    assert torch.equal(found.relevance, textlrp.propagate(model, 0, **inputs).relevance)
+    propagation = textlrp.propagate(model, 0, **{**inputs, "input_ids": inputs["input_ids"].to(dtype)})
+    assert torch.equal(propagation.relevance, textlrp.propagate(model, 0, **inputs).relevance)
 
 
 @pytest.mark.parametrize(
@@ -188,9 +190,9 @@ def test_ids_of_any_integer_type(bert, dtype):
     ids=["tensor", "tuple", "list", "dict", "object", "one label", "one label squeezed"],
 )
 def test_every_form_of_logits(form, labels):
-    found = textlrp.propagate(Returns(form, labels), 0, input_ids=IDS)
-    assert found.logits.shape == (2, labels)
-    assert not found.logits.requires_grad
+    propagation = textlrp.propagate(Returns(form, labels), 0, input_ids=IDS)
+    assert propagation.logits.shape == (2, labels)
+    assert not propagation.logits.requires_grad
 
 
 @pytest.mark.parametrize(
@@ -206,7 +208,7 @@ def test_every_form_of_logits(form, labels):
     ],
     ids=["by token", "one document", "a number", "text", "nothing", "empty dict", "empty tuple"],
 )
-def test_what_is_no_classifier(form, shape):
+def test_a_model_that_is_not_a_classifier_is_refused(form, shape):
     with pytest.raises(ModelError, match=f"returns logits .*; this model returned {shape}"):
         textlrp.propagate(Returns(form), 0, input_ids=IDS)
 
@@ -232,7 +234,7 @@ def test_a_batch_equals_its_documents(name, rules):
 
 @pytest.mark.parametrize("name", ["bart", "t5", "plbart"])
 def test_a_decoder_credits_the_token_that_it_reads(name):
-    """What a decoder reads at ``t + 1`` is the token at ``t``: the same ids, unmarked, leave the encoder's share.
+    """A decoder reads the token at ``t`` at ``t + 1``: if it gets the same ids unmarked, the encoder's share is left.
 
     The shift drops the last id of the longest document, which the decoder therefore cannot credit. (Under AttnLRP the
     encoder's share itself depends on whether the queries carry relevance.)
@@ -251,9 +253,9 @@ def test_a_decoder_credits_the_token_that_it_reads(name):
     encoder = textlrp.propagate(model, 0, rules, decoder_input_ids=seen["ids"], **inputs)
     torch.testing.assert_close(whole.logits, encoder.logits)
     share = whole.relevance - encoder.relevance
-    if name != "plbart":  # which wraps the last token around to the front
+    if name != "plbart":  # PLBart moves the last token to the front
         assert share[0, -1].abs() <= 1e-5 * share.abs().max()
-        assert abs(whole.ledgers[0]["special tokens"]) > 1e-6, "the decoder's start is no token of the document"
+        assert abs(whole.ledgers[0]["special tokens"]) > 1e-6, "the decoder's start is not a token of the document"
     assert share[0, 0].abs() > 1e-6
 
 
@@ -273,11 +275,11 @@ def test_padding_changes_nothing_and_gets_nothing(name):
 
 def test_relevance_and_rows_agree(bert):
     model, inputs = bert
-    found = textlrp.propagate(model, **inputs)
-    assert found.relevance.shape == inputs["input_ids"].shape
-    assert found.relevance.dtype == torch.float32
-    for i, ledger in enumerate(found.ledgers):
-        assert ledger["tokens"] == pytest.approx(found.relevance[i].double().sum().item(), rel=1e-5)
+    propagation = textlrp.propagate(model, **inputs)
+    assert propagation.relevance.shape == inputs["input_ids"].shape
+    assert propagation.relevance.dtype == torch.float32
+    for i, ledger in enumerate(propagation.ledgers):
+        assert ledger["tokens"] == pytest.approx(propagation.relevance[i].double().sum().item(), rel=1e-5)
         assert ledger["special tokens"] == 0.0
         assert ledger.tolerance == 1e-4
         assert ledger.balanced
@@ -301,14 +303,14 @@ def test_special_tokens_have_their_row(bert):
                 assert ledger[heading] == plain.ledgers[i][heading]
 
 
-def test_documents_that_share_a_tensor_are_taken_alone():
-    """A statistic over the batch is in nobody's row: each document then gets the books that it has alone."""
+def test_documents_that_share_a_tensor_are_explained_alone():
+    """A statistic over the batch belongs to no document: each one then gets the ledger that it has alone."""
     probe = Probe(lambda m, x: x.reshape(-1, 4).T @ x.reshape(-1, 4) @ x.mT + m.row[:, None])
-    found = textlrp.propagate(probe, [0, 1], input_ids=IDS)
+    propagation = textlrp.propagate(probe, [0, 1], input_ids=IDS)
     for i in range(2):
         alone = textlrp.propagate(probe, i, input_ids=IDS[i : i + 1])
-        torch.testing.assert_close(found.relevance[i], alone.relevance[0])
-        assert found.ledgers[i] == alone.ledgers[0]
+        torch.testing.assert_close(propagation.relevance[i], alone.relevance[0])
+        assert propagation.ledgers[i] == alone.ledgers[0]
 
 
 @pytest.mark.parametrize(
@@ -316,32 +318,32 @@ def test_documents_that_share_a_tensor_are_taken_alone():
     [2, [2, 0], torch.tensor([2, 0]), torch.tensor([[1.0, 0, -1], [0, 2, 0]]), lambda logits: logits.argmax(-1), None],
     ids=["label", "list", "tensor", "matrix", "function", "none"],
 )
-def test_targets_of_documents_that_are_taken_alone(target):
+def test_targets_of_documents_that_are_explained_alone(target):
     probe = Probe(lambda m, x: x + torch.rand(4, dtype=x.dtype))
     torch.manual_seed(1)
-    found = textlrp.propagate(probe, target, special_tokens_mask=IDS == 1, input_ids=IDS)
-    assert found.weights.shape == found.logits.shape == (2, 3)
-    for i, ledger in enumerate(found.ledgers):
-        assert ledger.logit == pytest.approx(float((found.logits[i] * found.weights[i]).sum()))
-    assert found.ledgers[0]["special tokens"] == pytest.approx(found.relevance[0, [1, 3]].sum().item())
+    propagation = textlrp.propagate(probe, target, special_tokens_mask=IDS == 1, input_ids=IDS)
+    assert propagation.weights.shape == propagation.logits.shape == (2, 3)
+    for i, ledger in enumerate(propagation.ledgers):
+        assert ledger.logit == pytest.approx(float((propagation.logits[i] * propagation.weights[i]).sum()))
+    assert propagation.ledgers[0]["special tokens"] == pytest.approx(propagation.relevance[0, [1, 3]].sum().item())
 
 
 def test_float64_stays_float64():
     model = tiny_models.build("bert", dtype=torch.float64)
-    found = textlrp.propagate(model, 0, **tiny_models.inputs(model, "bert"))
-    assert found.relevance.dtype == torch.float64
-    assert all(ledger.tolerance == 1e-9 and ledger.balanced for ledger in found.ledgers)
+    propagation = textlrp.propagate(model, 0, **tiny_models.inputs(model, "bert"))
+    assert propagation.relevance.dtype == torch.float64
+    assert all(ledger.tolerance == 1e-9 and ledger.balanced for ledger in propagation.ledgers)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_half_precision_is_summed_in_float32(dtype):
     model = tiny_models.build("bert", dtype=dtype)
     inputs = tiny_models.inputs(model, "bert")
-    found = textlrp.propagate(model, 0, **inputs)
-    assert found.relevance.dtype == torch.float32
-    assert all(ledger.balanced for ledger in found.ledgers)
+    propagation = textlrp.propagate(model, 0, **inputs)
+    assert propagation.relevance.dtype == torch.float32
+    assert all(ledger.balanced for ledger in propagation.ledgers)
     single = textlrp.propagate(tiny_models.build("bert"), 0, **inputs)
-    assert torch.corrcoef(torch.stack([found.relevance.flatten(), single.relevance.flatten()]))[0, 1] > 0.97
+    assert torch.corrcoef(torch.stack([propagation.relevance.flatten(), single.relevance.flatten()]))[0, 1] > 0.97
 
 
 # -- gradient checkpointing -------------------------------------------------------------------------------------------
@@ -350,11 +352,11 @@ def test_half_precision_is_summed_in_float32(dtype):
 @PRESETS
 @pytest.mark.parametrize("use_reentrant", [True, False])
 def test_gradient_checkpointing(use_reentrant, rules):
-    found, expected = (
+    actual, expected = (
         textlrp.propagate(Checkpointed(form).double(), 1, rules, input_ids=IDS) for form in (use_reentrant, None)
     )
-    torch.testing.assert_close(found.relevance, expected.relevance, rtol=1e-9, atol=1e-10)
-    for left, right in zip(found.ledgers, expected.ledgers, strict=True):
+    torch.testing.assert_close(actual.relevance, expected.relevance, rtol=1e-9, atol=1e-10)
+    for left, right in zip(actual.ledgers, expected.ledgers, strict=True):
         assert dict(left) == pytest.approx(dict(right), abs=1e-9)
 
 
@@ -366,8 +368,8 @@ def test_gradient_checkpointing_of_transformers(use_reentrant):
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": use_reentrant})
     model.train()
-    found = textlrp.propagate(model, 0, **inputs)
-    torch.testing.assert_close(found.relevance, expected.relevance)
+    actual = textlrp.propagate(model, 0, **inputs)
+    torch.testing.assert_close(actual.relevance, expected.relevance)
     assert model.training
 
 
@@ -399,10 +401,10 @@ def test_a_bag_of_words_is_exact():
             return self.head(self.table(input_ids).mean(1))
 
     model = Bag().double()
-    found = textlrp.propagate(model, 1, input_ids=IDS)
+    propagation = textlrp.propagate(model, 1, input_ids=IDS)
     expected = (model.table(IDS) @ model.head.weight[1] / 4).detach()
-    torch.testing.assert_close(found.relevance, expected)
-    assert found.ledgers[0]["biases"] == pytest.approx(model.head.bias[1].item())
+    torch.testing.assert_close(propagation.relevance, expected)
+    assert propagation.ledgers[0]["biases"] == pytest.approx(model.head.bias[1].item())
 
 
 def test_a_convolutional_classifier():
@@ -430,7 +432,7 @@ def test_a_convolutional_classifier():
 
 
 def test_logits_that_rest_on_no_token():
-    """A model that looks at its ids and decides without them: everything is a bias, nothing is relevance."""
+    """A model that looks its ids up and decides without them: everything is a bias, nothing is relevance."""
 
     class Stubborn(nn.Module):
         def __init__(self):
@@ -440,9 +442,9 @@ def test_logits_that_rest_on_no_token():
         def forward(self, input_ids):
             return self.head(self.table(input_ids).mean(1) * 0)
 
-    found = textlrp.propagate(Stubborn(), 0, input_ids=IDS)
-    assert found.relevance.abs().sum() == 0
-    assert found.ledgers[0]["biases"] == pytest.approx(found.logits[0, 0].item())
+    propagation = textlrp.propagate(Stubborn(), 0, input_ids=IDS)
+    assert propagation.relevance.abs().sum() == 0
+    assert propagation.ledgers[0]["biases"] == pytest.approx(propagation.logits[0, 0].item())
 
 
 def test_a_model_that_detaches_its_embeddings_is_refused():
@@ -458,7 +460,7 @@ def test_a_model_that_detaches_its_embeddings_is_refused():
         textlrp.propagate(Detached(), 0, input_ids=IDS)
 
 
-def test_what_met_which_rule_is_counted(bert):
+def test_the_rules_of_the_operations_are_counted(bert):
     model, inputs = bert
     met = textlrp.propagate(model, 0, **inputs).met
     assert met["F.embedding", "relevance of tokens"] == 1

@@ -17,23 +17,23 @@ SEVERAL = (0, 1, 2, torch.tensor([1.0, -1.0, 0.5]), [2, 0, 1])
 
 @pytest.fixture
 def passes(monkeypatch):
-    """How many targets each backward pass took, and whether it arrived."""
+    """How many targets each backward pass took, and whether it succeeded."""
     taken = []
     backward = attempt._backward
 
     def counted(interception, logits, weights, last):
         taken.append((len(weights), False))
-        found = backward(interception, logits, weights, last)
+        result = backward(interception, logits, weights, last)
         taken[-1] = (len(weights), True)
-        return found
+        return result
 
     monkeypatch.setattr(attempt, "_backward", counted)
     return taken
 
 
-def agree(found, expected, tolerance=1e-11):
+def agree(actual, expected, tolerance=1e-11):
     """The same relevance and the same rows, up to the order of the sums."""
-    for left, right in zip(found, expected, strict=True):
+    for left, right in zip(actual, expected, strict=True):
         assert torch.equal(left.weights, right.weights)
         assert torch.equal(left.logits, right.logits)
         assert left.met == right.met
@@ -51,7 +51,7 @@ def agree(found, expected, tolerance=1e-11):
     "zamba2".split(),
 )
 def test_several_targets_pass_back_at_once(name, rules, passes, monkeypatch):
-    """Time first, heads merged, ids read twice, documents taken alone, complex numbers, experts, custom functions."""
+    """Time first, heads merged, ids read twice, documents alone, complex numbers, experts, custom functions."""
     model = tiny_models.build(name, dtype=torch.float64)
     inputs = tiny_models.inputs(model, name)
     together = propagation.propagate_targets(model, SEVERAL, rules, **inputs)
@@ -79,33 +79,33 @@ def test_several_targets_of_one_document_equal_each(name, rules, attention, pass
 def test_as_many_targets_at_once_as_memory_allows(bert, passes, monkeypatch):
     model, inputs = bert
     monkeypatch.setattr(attempt, "_AT_ONCE", 3 * inputs["input_ids"].numel() + 5)
-    found = propagation.propagate_targets(model, [0, 1, 2, 0, 1, 2, 0], **inputs)
+    propagations = propagation.propagate_targets(model, [0, 1, 2, 0, 1, 2, 0], **inputs)
     assert passes == [(3, True), (3, True), (1, True)]
-    agree(found, [found[i] for i in (0, 1, 2, 0, 1, 2, 0)], 1e-5)
+    agree(propagations, [propagations[i] for i in (0, 1, 2, 0, 1, 2, 0)], 1e-5)
     assert propagation.propagate_targets(model, [], **inputs) == ()
 
 
 def test_several_targets_in_half_precision(passes):
     model = tiny_models.build("bert", dtype=torch.bfloat16)
     inputs = tiny_models.inputs(model, "bert")
-    found = propagation.propagate_targets(model, [0, 1, 2], **inputs)
+    propagations = propagation.propagate_targets(model, [0, 1, 2], **inputs)
     assert passes == [(3, True)]
-    for i, each in enumerate(found):
-        assert all(ledger.balanced for ledger in each.ledgers)
+    for i, single in enumerate(propagations):
+        assert all(ledger.balanced for ledger in single.ledgers)
         alone = textlrp.propagate(model, i, **inputs).relevance
-        assert torch.corrcoef(torch.stack([each.relevance.flatten(), alone.flatten()]))[0, 1] > 0.99
+        assert torch.corrcoef(torch.stack([single.relevance.flatten(), alone.flatten()]))[0, 1] > 0.99
 
 
 @PRESETS
 @pytest.mark.parametrize("use_reentrant", [True, False])
 def test_several_targets_of_a_model_with_checkpoints(use_reentrant, rules, passes):
-    """What a checkpoint runs again meets rules that cannot be mapped: the targets pass one by one."""
-    found = propagation.propagate_targets(Checkpointed(use_reentrant).double(), [0, 1, 2], rules, input_ids=IDS)
+    """A checkpoint runs operations again, whose rules cannot be mapped: the targets go one by one."""
+    propagations = propagation.propagate_targets(Checkpointed(use_reentrant).double(), [0, 1, 2], rules, input_ids=IDS)
     assert passes == ([(3, True)] if use_reentrant else [(3, False)] + 3 * [(1, True)])
-    agree(found, [textlrp.propagate(Checkpointed(None).double(), i, rules, input_ids=IDS) for i in range(3)])
+    agree(propagations, [textlrp.propagate(Checkpointed(None).double(), i, rules, input_ids=IDS) for i in range(3)])
 
 
-def test_a_backward_pass_that_looks_at_its_numbers_takes_targets_one_by_one(passes):
+def test_a_backward_pass_that_reads_its_numbers_takes_targets_one_by_one(passes):
     def mix(m, x):
         y = x * 2
         if y.requires_grad:
@@ -113,9 +113,9 @@ def test_a_backward_pass_that_looks_at_its_numbers_takes_targets_one_by_one(pass
         return y
 
     probe = Probe(mix)
-    found = propagation.propagate_targets(probe, [0, 1, 2], input_ids=IDS)
+    propagations = propagation.propagate_targets(probe, [0, 1, 2], input_ids=IDS)
     assert passes == [(3, False)] + 3 * [(1, True)]
-    agree(found, [textlrp.propagate(probe, i, input_ids=IDS) for i in range(3)])
+    agree(propagations, [textlrp.propagate(probe, i, input_ids=IDS) for i in range(3)])
 
 
 def test_an_error_of_the_backward_pass_is_not_hidden(passes):
@@ -133,7 +133,7 @@ def test_an_error_of_the_backward_pass_is_not_hidden(passes):
     assert passes == [(2, False), (1, False)]
 
 
-def test_torch_warns_again_of_what_it_cannot_map(bert):
+def test_torch_warns_again_of_operations_that_it_cannot_map(bert):
     model, inputs = bert
     propagation.propagate_targets(model, [0, 1], **inputs)
     q = torch.rand(1, 2, 8, 4, requires_grad=True)

@@ -1,4 +1,4 @@
-"""Softmax, products and norms by every rule of the catalog, through the whole machine, against loops in float64.
+"""Softmax, products and norms by every rule of the catalog, through the whole engine, against loops in float64.
 
 A thousand random cases a rule: the smallest model around one operation, explained by :func:`textlrp.propagate`.
 """
@@ -41,8 +41,8 @@ class Around(nn.Module):
 def explained(rows: Tensor, operation: Any, weights: Tensor, rules: Rules) -> tuple[Tensor, dict[str, float]]:
     """The relevance of each row, and the rest of the ledger."""
     ids = torch.arange(len(rows))[None]
-    found = textlrp.propagate(Around(rows, operation, weights), 0, rules, input_ids=ids)
-    return found.relevance[0], {key: value for key, value in found.ledgers[0].items() if key != "tokens"}
+    propagation = textlrp.propagate(Around(rows, operation, weights), 0, rules, input_ids=ids)
+    return propagation.relevance[0], {key: value for key, value in propagation.ledgers[0].items() if key != "tokens"}
 
 
 def numbers(seed: int, *shape: int) -> Tensor:
@@ -52,10 +52,10 @@ def numbers(seed: int, *shape: int) -> Tensor:
     return (0.2 + torch.rand(shape, generator=random, dtype=torch.float64) * 2) * signs
 
 
-def close(found: Tensor | float, expected: Tensor | float, scale: float) -> None:
+def close(actual: Tensor | float, expected: Tensor | float, scale: float) -> None:
     limit = 1e-9 * max(1.0, scale)
-    found, expected = (torch.as_tensor(value, dtype=torch.float64) for value in (found, expected))
-    assert float((found - expected).abs().max()) <= limit
+    actual, expected = (torch.as_tensor(value, dtype=torch.float64) for value in (actual, expected))
+    assert float((actual - expected).abs().max()) <= limit
 
 
 def uniform_softmax(x: Tensor, relevance: Tensor) -> tuple[Tensor, float]:
@@ -64,7 +64,7 @@ def uniform_softmax(x: Tensor, relevance: Tensor) -> tuple[Tensor, float]:
 
 
 def frozen_softmax(x: Tensor, relevance: Tensor) -> tuple[Tensor, float]:
-    """Nothing; all of it is a constant's."""
+    """Nothing: all relevance belongs to a constant."""
     return torch.zeros_like(x), float(relevance.sum())
 
 
@@ -78,12 +78,12 @@ def frozen_softmax(x: Tensor, relevance: Tensor) -> tuple[Tensor, float]:
 def test_softmax(rule: Any, twin: Any, case: tuple[int, int, int]) -> None:
     time, width, seed = case
     x, c = numbers(seed, time, width), numbers(seed + 1, time, width)
-    # Beside the softmax itself, so that something reaches the rows when it is a constant.
-    found, others = explained(x, lambda rows: rows.softmax(-1) + rows, c, Rules(softmax=rule))
+    # The rows are added, so that they get relevance when the softmax is a constant.
+    of_rows, others = explained(x, lambda rows: rows.softmax(-1) + rows, c, Rules(softmax=rule))
     p = x.softmax(-1)
     expected = [twin(row, relevance) for row, relevance in zip(x, p * c, strict=True)]
     scale = float((p * c).abs().sum() + (x * c).abs().sum())
-    close(found, torch.stack([received.sum() for received, _ in expected]) + (x * c).sum(-1), scale)
+    close(of_rows, torch.stack([received.sum() for received, _ in expected]) + (x * c).sum(-1), scale)
     close(sum(others.values()), sum(left for _, left in expected), scale)
 
 
@@ -115,11 +115,11 @@ def test_matmul(rule: Any, twin: Any, case: tuple[int, int, int]) -> None:
     # A sum close to zero has no share in relevance that a paper could divide by.
     if bool(((a @ b.mT).abs() < 1e-3).any()):
         return
-    found, others = explained(rows, lambda x: x[:time] @ x[time:].mT, c, Rules(product=rule))
+    of_rows, others = explained(rows, lambda x: x[:time] @ x[time:].mT, c, Rules(product=rule))
     of_a, of_b = twin(a, b.mT, relevance)
     expected = torch.cat([of_a.sum(-1), of_b.sum(0)])
     scale = float((a.abs() @ b.abs().mT * c.abs()).sum())
-    close(found, expected, scale)
+    close(of_rows, expected, scale)
     close(sum(others.values()), relevance.sum() - expected.sum(), scale)
 
 
@@ -187,8 +187,8 @@ def test_norm(norm: Any, rule: Any, twin: Any, case: tuple[int, int, int]) -> No
     y = norm(x, weight, bias)
     if bool((y.abs() < 1e-3).any()):  # the twin divides by it
         return
-    found, others = explained(x, lambda rows: norm(rows, weight, bias), c, Rules(norm=rule))
-    expected = torch.stack([twin(row, weight, bias, each).sum() for row, each in zip(x, c, strict=True)])
+    of_rows, others = explained(x, lambda rows: norm(rows, weight, bias), c, Rules(norm=rule))
+    expected = torch.stack([twin(row, weight, bias, multiplier).sum() for row, multiplier in zip(x, c, strict=True)])
     scale = float((x * weight * c).abs().sum() / (x.var(-1, unbiased=False) + EPS).sqrt().min())
-    close(found, expected, scale)
+    close(of_rows, expected, scale)
     close(sum(others.values()), (y * c).sum() - expected.sum(), scale)

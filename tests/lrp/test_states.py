@@ -1,4 +1,4 @@
-"""Between the layers: what is found there is what the multipliers say, however a model computes it."""
+"""Between the layers: the relevances equal those by the multipliers, however a model computes."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def models() -> Any:
 
 @pytest.mark.parametrize(("name", "block"), [("bert", "bert.encoder.layer"), ("gpt2", "transformer.h"), ("xlnet", "")])
 @pytest.mark.parametrize("rules", ["attnlrp", "cp-lrp"])
-def test_a_layer_holds_what_its_blocks_output_holds(models: Any, name: str, block: str, rules: str) -> None:
+def test_a_layer_has_the_relevance_of_its_blocks_output(models: Any, name: str, block: str, rules: str) -> None:
     model, inputs = models(name)
     block = block or "transformer.layer"
     seen = textlrp.propagate(model, 1, rules, layers=True, **inputs)
     assert [layer.name for layer in seen.layers] == ["embeddings", f"{block}.0", f"{block}.1"]
     latent = textlrp.propagate(model, 1, rules, capture=[f"{block}.0", f"{block}.1"], **inputs).captured
     for layer in seen.layers[1:]:
-        (found,) = latent[layer.name]
-        expected = found.relevance.sum(-1)
+        (captured,) = latent[layer.name]
+        expected = captured.relevance.sum(-1)
         expected = expected.mT if expected.shape != inputs["input_ids"].shape else expected  # time first
         torch.testing.assert_close(layer.relevance, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_to_look_inside_changes_nothing(models: Any) -> None:
+def test_observing_layers_changes_nothing(models: Any) -> None:
     model, inputs = models("bert")
     before = {name: dict(vars(module)) for name, module in model.named_modules()}
     plain = textlrp.propagate(model, 0, **inputs)
@@ -56,14 +56,14 @@ def test_to_look_inside_changes_nothing(models: Any) -> None:
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_a_head_has_its_part_of_the_attentions_result(models: Any, attention: str) -> None:
+def test_a_head_has_the_relevance_of_its_part_of_the_attentions_result(models: Any, attention: str) -> None:
     model, inputs = models("bert", attention=attention)
     path = "bert.encoder.layer.0.attention.self"
     seen = textlrp.propagate(model, 1, layers=True, **inputs)
-    (found,) = textlrp.propagate(model, 1, capture=[path], **inputs).captured[path]
+    (captured,) = textlrp.propagate(model, 1, capture=[path], **inputs).captured[path]
     heads = seen.layers[1].heads
     assert list(heads) == [path]
-    expected = found.relevance.unflatten(-1, (model.config.num_attention_heads, -1)).sum((1, 3))
+    expected = captured.relevance.unflatten(-1, (model.config.num_attention_heads, -1)).sum((1, 3))
     torch.testing.assert_close(heads[path], expected)
 
 
@@ -97,7 +97,7 @@ def test_paths_of_norms_behind_pass_the_norms(models: Any) -> None:
     block = "bert.encoder.layer.1"
     norms = {part: model.get_submodule(f"{block}.{part}.LayerNorm") for part in ("attention.output", "output")}
     at = ["bert.encoder.layer.0", block, *(f"{block}.{part}.dense" for part in norms)]
-    latent = {path: found[0] for path, found in textlrp.propagate(model, 1, capture=at, **inputs).captured.items()}
+    latent = {path: runs[0] for path, runs in textlrp.propagate(model, 1, capture=at, **inputs).captured.items()}
     layer = textlrp.propagate(model, 1, layers=True, **inputs).layers[2]
     x = latent["bert.encoder.layer.0"].activation
     attended, network = (latent[f"{block}.{part}.dense"].activation for part in norms)
@@ -106,7 +106,7 @@ def test_paths_of_norms_behind_pass_the_norms(models: Any) -> None:
     c = latent[block].multiplier
 
     def down(norm: nn.LayerNorm, taken: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
-        """What a norm makes of a part of what it takes, its spread held constant."""
+        """The norm of a part of its input, with its spread held constant."""
         spread = (taken.var(-1, unbiased=False, keepdim=True) + norm.eps).sqrt()
         return (part - part.mean(-1, keepdim=True)) / spread * norm.weight
 
@@ -119,7 +119,7 @@ def test_paths_of_norms_behind_pass_the_norms(models: Any) -> None:
     torch.testing.assert_close(layer.paths["other"], (shifts * c).sum((1, 2)))
 
 
-def test_what_goes_around_a_layer_is_measured(models: Any) -> None:
+def test_relevance_that_goes_around_a_layer_is_measured(models: Any) -> None:
     model, inputs = models("bart")
     layers = {layer.name: layer for layer in textlrp.propagate(model, 1, layers=True, **inputs).layers}
     assert list(layers)[3] == "model.decoder.layers"
@@ -133,7 +133,7 @@ def test_what_goes_around_a_layer_is_measured(models: Any) -> None:
 
 
 class Skipping(nn.Module):
-    """Blocks in a ``Sequential``, called by ``forward`` and not at all, and an embedding that skips all of them."""
+    """Blocks in a ``Sequential``, run by ``block.forward``, and an embedding that skips all of them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -152,17 +152,17 @@ def test_a_model_of_ones_own(models: Any) -> None:
     torch.manual_seed(0)
     model = Skipping().double()
     ids = torch.tensor([[1, 2, 3], [4, 5, 6]])
-    found = textlrp.propagate(model, 0, layers=True, input_ids=ids)
-    # The blocks put out their branches alone: the stream goes around, and is measured there.
-    assert [layer.name for layer in found.layers] == ["embeddings", "blocks.0", "blocks.1", "blocks.2"]
-    for layer in found.layers:
+    propagation = textlrp.propagate(model, 0, layers=True, input_ids=ids)
+    # The blocks output only their branches: the stream goes around, and is measured there.
+    assert [layer.name for layer in propagation.layers] == ["embeddings", "blocks.0", "blocks.1", "blocks.2"]
+    for layer in propagation.layers:
         assert max(ledger.imbalance for ledger in layer.ledgers) < 1e-12
     start = model.table(ids).detach()
     direct = (start * model.head.weight[0].detach() / 3).sum((1, 2))
     x = start
     for block in model.blocks[:2]:
         x = x + block(x).detach()
-    last = found.layers[3]
+    last = propagation.layers[3]
     around = (x * model.head.weight[0].detach() / 3).sum((1, 2)) + direct
     expected = [ledger[OTHER_PATHS] for ledger in last.ledgers]
     torch.testing.assert_close(torch.tensor(expected, dtype=torch.float64), around.detach())
@@ -180,11 +180,11 @@ def test_a_model_without_blocks_has_no_layers() -> None:
             y: torch.Tensor = self.inner(input_ids)
             return y
 
-    found = textlrp.propagate(Flat(), 0, layers=True, input_ids=torch.tensor([[1, 2, 3]]))
-    assert found.layers == ()
+    propagation = textlrp.propagate(Flat(), 0, layers=True, input_ids=torch.tensor([[1, 2, 3]]))
+    assert propagation.layers == ()
 
 
-def test_books_that_do_not_close_at_a_layer_are_an_error(models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ledger_that_does_not_balance_at_a_layer_is_an_error(models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model, inputs = models("bert")
 
     def blind(self: Any, written: Any, x: Any) -> Any:
@@ -200,9 +200,9 @@ def test_books_that_do_not_close_at_a_layer_are_an_error(models: Any, monkeypatc
 def test_several_targets_have_layers_each(models: Any) -> None:
     model, inputs = models("bert")
     both = textlrp.lrp.propagation.propagate_targets(model, [0, 1], layers=True, **inputs)
-    for target, found in enumerate(both):
+    for target, propagation in enumerate(both):
         alone = textlrp.propagate(model, target, layers=True, **inputs)
-        for one, other in zip(found.layers, alone.layers, strict=True):
+        for one, other in zip(propagation.layers, alone.layers, strict=True):
             torch.testing.assert_close(one.relevance, other.relevance)
             assert one.ledgers[0].balanced
             for path in one.paths:
@@ -213,13 +213,15 @@ def test_several_targets_have_layers_each(models: Any) -> None:
 
 def test_documents_that_cannot_share_a_batch_have_layers_all_the_same(models: Any) -> None:
     model, inputs = models("convbert")
-    found = textlrp.propagate(model, 1, layers=True, **inputs)
-    assert len(found.layers) == 3
-    assert all(layer.relevance.shape == inputs["input_ids"].shape for layer in found.layers)
-    assert all(len(layer.ledgers) == 3 for layer in found.layers)
+    propagation = textlrp.propagate(model, 1, layers=True, **inputs)
+    assert len(propagation.layers) == 3
+    assert all(layer.relevance.shape == inputs["input_ids"].shape for layer in propagation.layers)
+    assert all(len(layer.ledgers) == 3 for layer in propagation.layers)
 
 
 def test_a_stream_of_two_dimensions_is_followed() -> None:
     model = tiny_models.build("opt", dtype=torch.float64)
-    found = textlrp.propagate(model, 1, layers=True, **tiny_models.inputs(model, "opt"))
-    assert all({"residual", "attention", "feed-forward", "other"} == set(layer.paths) for layer in found.layers[1:])
+    propagation = textlrp.propagate(model, 1, layers=True, **tiny_models.inputs(model, "opt"))
+    assert all(
+        {"residual", "attention", "feed-forward", "other"} == set(layer.paths) for layer in propagation.layers[1:]
+    )

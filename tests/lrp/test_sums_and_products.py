@@ -1,4 +1,4 @@
-"""Each way to spell a sum or a product meets its rule."""
+"""Every spelling of a sum or a product gets its rule."""
 
 import pytest
 import reference_rules
@@ -141,36 +141,36 @@ def test_biases_are_parameters():
 
 
 def test_the_bias_of_a_linear_map():
-    found = check(lambda m, x: F.linear(x, m.square, m.row), posted={"biases"})
+    propagation = check(lambda m, x: F.linear(x, m.square, m.row), posted={"biases"})
     probe = Probe(lambda m, x: F.linear(x, m.square, m.row))
     x, c = probe.table(IDS).detach()[0], probe.head.weight[1].view(4, 4).detach()
     parts = [
         reference_rules.linear(x[t], probe.square, probe.row, c[t] * F.linear(x[t], probe.square, probe.row))
         for t in range(4)
     ]
-    assert found.relevance[0].tolist() == pytest.approx([float(received.sum()) for received, _, _ in parts])
-    assert found.ledgers[0]["biases"] == pytest.approx(sum(bias for _, bias, _ in parts))
+    assert propagation.relevance[0].tolist() == pytest.approx([float(received.sum()) for received, _, _ in parts])
+    assert propagation.ledgers[0]["biases"] == pytest.approx(sum(bias for _, bias, _ in parts))
 
 
 def test_epsilon():
     rules = textlrp.Rules(linear=textlrp.rules.Epsilon(0.3))
     probe = Probe(lambda m, x: F.linear(x, m.square, m.row))
-    found = textlrp.propagate(probe, 1, rules, input_ids=IDS)
+    propagation = textlrp.propagate(probe, 1, rules, input_ids=IDS)
     x = probe.table(IDS).detach()
     y = F.linear(x, probe.square, probe.row)
     for b in range(2):
         at_head, _, taken = reference_rules.linear(
-            y[b].flatten(), probe.head.weight.detach(), None, found.logits[b] * one(1), 0.3
+            y[b].flatten(), probe.head.weight.detach(), None, propagation.logits[b] * one(1), 0.3
         )
         parts = [reference_rules.linear(x[b, t], probe.square, probe.row, at_head.view(4, 4)[t], 0.3) for t in range(4)]
-        assert found.relevance[b].tolist() == pytest.approx([float(received.sum()) for received, _, _ in parts])
-        assert found.ledgers[b]["biases"] == pytest.approx(sum(bias for _, bias, _ in parts))
-        assert found.ledgers[b]["stabilizer"] == pytest.approx(taken + sum(part for _, _, part in parts))
+        assert propagation.relevance[b].tolist() == pytest.approx([float(received.sum()) for received, _, _ in parts])
+        assert propagation.ledgers[b]["biases"] == pytest.approx(sum(bias for _, bias, _ in parts))
+        assert propagation.ledgers[b]["stabilizer"] == pytest.approx(taken + sum(part for _, _, part in parts))
 
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("layer", [nn.Conv1d, nn.ConvTranspose1d, nn.Linear])
-def test_every_linear_layer_is_stabilized_before_its_bias_is_paid(layer, bias):
+def test_every_linear_layer_is_stabilized_before_its_bias_is_posted(layer, bias):
     options = {"bias": bias, "dtype": torch.float64}
 
     class Layer(nn.Module):
@@ -182,8 +182,8 @@ def test_every_linear_layer_is_stabilized_before_its_bias_is_paid(layer, bias):
             return self.layer(x)
 
     torch.manual_seed(0)
-    found = textlrp.propagate(Probe(Layer()), 1, textlrp.Rules(linear=textlrp.rules.Epsilon(0.3)), input_ids=IDS)
-    for ledger in found.ledgers:
+    propagation = textlrp.propagate(Probe(Layer()), 1, textlrp.Rules(linear=textlrp.rules.Epsilon(0.3)), input_ids=IDS)
+    for ledger in propagation.ledgers:
         assert abs(ledger["stabilizer"]) > 1e-3
         assert (abs(ledger["biases"]) > 1e-3) is bias
 

@@ -361,7 +361,7 @@ def test_attention(causal):
 
 
 @pytest.mark.parametrize(
-    "kind", ["full", "causal", "boolean mask", "additive mask", "mask of keys", "a query that sees nothing"]
+    "kind", ["full", "causal", "boolean mask", "additive mask", "mask of keys", "a query whose keys are all masked"]
 )
 def test_frozen_attention(kind, monkeypatch):
     monkeypatch.setattr(fused, "_BLOCK", 8)  # two queries at a time
@@ -370,7 +370,7 @@ def test_frozen_attention(kind, monkeypatch):
         "boolean mask": random(5, 4, seed=4) > -0.5,
         "additive mask": random(5, 4, seed=4),
         "mask of keys": torch.tensor([[True, False, True, True]]),
-        "a query that sees nothing": torch.ones(5, 4, dtype=torch.bool).index_fill(0, torch.tensor([2]), False),
+        "a query whose keys are all masked": torch.ones(5, 4, dtype=torch.bool).index_fill(0, torch.tensor([2]), False),
     }.get(kind)
     scores = 0.5 * (q @ k.mT).detach()[0]
     if kind == "causal":
@@ -398,7 +398,7 @@ def test_lookup_credits_each_place():
     close(arrived[0][0].sum(-1), reference_rules.lookup(r[0]))
 
 
-# -- what is not smooth -----------------------------------------------------------------------------------------------
+# -- points that are not smooth ---------------------------------------------------------------------------------------
 
 
 def multiplier(function, x, at_zero, slope):
@@ -416,13 +416,13 @@ def test_zero_gets_the_slope():
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_close_to_zero_the_ratio_keeps_its_digits(dtype):
-    """``(sigmoid(x) - 1/2) / x`` from ``x`` of every size: the postings close for each, and the ratio is near 1/4."""
+    """``(sigmoid(x) - 1/2) / x`` for ``x`` of every size: the ratio is near 1/4."""
     x = torch.tensor([[s * 2.0**-k for k in range(6, 24) for s in (1, -1)]], dtype=dtype)
     c, _ = multiplier(torch.sigmoid, x, 0.5, 0.25)
     assert (c.double() - 0.25).abs().max() < (1e-3 if dtype in (torch.float32, torch.float64) else 0.05)
 
 
-def test_an_entry_that_a_mask_closed_is_a_constant():
+def test_a_masked_entry_is_a_constant():
     x = torch.tensor([[1.0, -1e4, -3e38, -torch.inf]], dtype=torch.float64)
     c, posted = multiplier(torch.sigmoid, x, 0.5, 0.25)
     assert c.isfinite().all()
@@ -430,8 +430,8 @@ def test_an_entry_that_a_mask_closed_is_a_constant():
     assert posted == pytest.approx(0.5)
 
 
-def test_an_entry_that_a_mask_closed_keeps_what_the_function_gives_it():
-    """The constant of a masked entry is its value, not ``f(0)``: ``softplus(-inf) = 0``, ``cos(-1e4)`` is not."""
+def test_the_constant_of_a_masked_entry_is_its_value():
+    """It is not ``f(0)``: ``softplus(-inf) = 0``, ``cos(-1e4)`` is not."""
     x = torch.tensor([[2.0, -1e4]], dtype=torch.float64)
     c, posted = multiplier(torch.cos, x, 1.0, 0.0)
     assert c[0, 1] == 0.0
@@ -452,7 +452,7 @@ def test_softmax_with_masked_entries():
     )
 
 
-def test_a_constant_is_posted_from_where_it_stands():
+def test_a_constant_is_posted_at_its_node():
     root = torch.zeros((), dtype=torch.float64, requires_grad=True)
     postings, value, c = Postings(2, torch.float64), random(2, 3), random(2, 3, seed=1)
     y = writes.Constant.apply(root, value, "positions", postings)

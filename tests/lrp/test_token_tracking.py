@@ -11,7 +11,7 @@ from textlrp.errors import UnsupportedOperationError
 
 
 class TableProbe(nn.Module):
-    """A classifier whose lookup is handed in."""
+    """A classifier whose lookup is an argument."""
 
     def __init__(self, look_up):
         super().__init__()
@@ -87,8 +87,8 @@ def test_only_a_lookup_in_an_own_table_reaches_the_tokens(look_up, words):
     ],
 )
 def test_ids_are_followed_to_the_table(look_up):
-    found = textlrp.propagate(TableProbe(look_up).double(), 0, input_ids=IDS)
-    assert found.relevance.abs().sum() > 0
+    propagation = textlrp.propagate(TableProbe(look_up).double(), 0, input_ids=IDS)
+    assert propagation.relevance.abs().sum() > 0
 
 
 def shifted_by_assignment(ids):
@@ -131,7 +131,7 @@ def shifted_by_copy(ids):
     ids=["new_zeros", "clone", "zeros_like", "copy_", "cat", "pad", "roll"],
 )
 def test_shifted_ids_credit_their_source(shift):
-    """An encoder-decoder's right shift: what the decoder reads at ``t + 1`` belongs to the token at ``t``."""
+    """An encoder-decoder's right shift: the decoder's input at ``t + 1`` is the token at ``t``."""
 
     class Shifted(nn.Module):
         def __init__(self):
@@ -142,10 +142,10 @@ def test_shifted_ids_credit_their_source(shift):
             return self.table(shift(input_ids))[:, 1:].sum(1)
 
     model = Shifted()
-    found = textlrp.propagate(model, 2, input_ids=IDS)
+    propagation = textlrp.propagate(model, 2, input_ids=IDS)
     expected = model.table.weight[IDS][..., 2].detach()
     expected[:, -1] = 0.0
-    torch.testing.assert_close(found.relevance, expected)
+    torch.testing.assert_close(propagation.relevance, expected)
 
 
 class Tables(nn.Module):
@@ -174,11 +174,11 @@ class Tables(nn.Module):
     ],
     ids=["zeros", "zeros_like", "ones_like", "full_like", "new_zeros", "comparison", "ne"],
 )
-def test_integers_of_the_shape_of_the_ids_are_no_ids(types):
+def test_integers_of_the_shape_of_the_ids_are_not_ids(types):
     model = Tables(types)
-    found = textlrp.propagate(model, 0, input_ids=IDS)
-    torch.testing.assert_close(found.relevance, model.words.weight[IDS][..., 0].detach())
-    assert found.ledgers[1]["token types"] == pytest.approx(4 * model.segment_types.weight[0, 0].item())
+    propagation = textlrp.propagate(model, 0, input_ids=IDS)
+    torch.testing.assert_close(propagation.relevance, model.words.weight[IDS][..., 0].detach())
+    assert propagation.ledgers[1]["token types"] == pytest.approx(4 * model.segment_types.weight[0, 0].item())
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_integers_of_the_shape_of_the_ids_are_no_ids(types):
     ],
     ids=["counted words", "chosen", "summed", "counted ones", "range", "range of new_ones"],
 )
-def test_positions_counted_from_the_ids_are_no_ids(positions):
+def test_positions_counted_from_the_ids_are_not_ids(positions):
     class Counted(nn.Module):
         def __init__(self):
             super().__init__()
@@ -203,8 +203,8 @@ def test_positions_counted_from_the_ids_are_no_ids(positions):
             return (self.words(input_ids) + self.places(positions(input_ids))).sum(1)
 
     model = Counted()
-    found = textlrp.propagate(model, 0, input_ids=IDS)
-    torch.testing.assert_close(found.relevance, model.words.weight[IDS][..., 0].detach())
+    propagation = textlrp.propagate(model, 0, input_ids=IDS)
+    torch.testing.assert_close(propagation.relevance, model.words.weight[IDS][..., 0].detach())
 
 
 def test_positions_and_types_have_their_rows():

@@ -23,21 +23,21 @@ def explain(model, inputs, rules="attnlrp"):
     with torch.no_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The PyTorch API of nested tensors")  # torch's encoders use them
         expected = logits_of(plain(**inputs))
-    found = textlrp.propagate(model, [0, 1, 2], rules, **inputs)
-    torch.testing.assert_close(found.logits, expected, rtol=1e-5, atol=1e-6)
-    assert found.relevance[inputs["attention_mask"] == 0].eq(0).all()
-    assert found.relevance.abs().sum() > 0
-    return found
+    propagation = textlrp.propagate(model, [0, 1, 2], rules, **inputs)
+    torch.testing.assert_close(propagation.logits, expected, rtol=1e-5, atol=1e-6)
+    assert propagation.relevance[inputs["attention_mask"] == 0].eq(0).all()
+    assert propagation.relevance.abs().sum() > 0
+    return propagation
 
 
 def logits_of(output):
     return output["logits"] if isinstance(output, dict) else getattr(output, "logits", output)
 
 
-def assert_same(found, expected, tolerance=1e-5):
-    assert architecture_sweep.difference(found.relevance, expected.relevance) <= tolerance
-    for mine, theirs in zip(found.ledgers, expected.ledgers, strict=True):
-        assert dict(mine) == pytest.approx(dict(theirs), abs=tolerance * theirs.scale)
+def assert_same(actual, expected, tolerance=1e-5):
+    assert architecture_sweep.difference(actual.relevance, expected.relevance) <= tolerance
+    for left, right in zip(actual.ledgers, expected.ledgers, strict=True):
+        assert dict(left) == pytest.approx(dict(right), abs=tolerance * right.scale)
 
 
 # -- adapters ---------------------------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ WHERE = {"bert": ["query", "value"], "llama": ["q_proj", "v_proj"], "gpt2": ["c_
 
 
 def adapt(model, config):
-    """What PEFT itself warns of (a setting that it corrects, a name that transformers gives up) is not tested here."""
+    """PEFT's own warnings (of a setting that it corrects, of a name that transformers gives up) are not tested here."""
     peft = pytest.importorskip("peft", reason="adapters need peft")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -74,7 +74,7 @@ def adapted(name, kind):
 @pytest.mark.parametrize("kind", ADAPTERS)
 @pytest.mark.parametrize("name", WHERE)
 def test_adapters_merged_and_not(name, kind, rules):
-    """A low-rank update is linear: its two thin layers and the one that they are merged into say the same."""
+    """A low-rank update is linear: its two thin layers and the merged one give the same."""
     model = adapted(name, kind)
     inputs = tiny_models.inputs(tiny_models.build(name), name)
     plain = textlrp.propagate(tiny_models.build(name), [0, 1, 2], rules, **inputs)
@@ -90,23 +90,23 @@ def test_an_adapter_through_the_explainer(folder):
         torch.manual_seed(0)
         options = {"task_type": "SEQ_CLS", "r": 4, "target_modules": ["query"], "init_lora_weights": False}
         model = adapt(base.model, lambda peft: peft.LoraConfig(**options))
-    found = textlrp.Explainer(model, base.tokenizer).explain("a great film", target="POS")
+    explanation = textlrp.Explainer(model, base.tokenizer).explain("a great film", target="POS")
     merged = textlrp.Explainer(model.merge_and_unload(), base.tokenizer).explain("a great film", target="POS")
-    assert [token.text for token in found.tokens if not token.special] == ["a", "great", "film"]
-    assert found.logit == pytest.approx(merged.logit, rel=1e-5)
-    for mine, theirs in zip(found.tokens, merged.tokens, strict=True):
-        assert mine.relevance == pytest.approx(theirs.relevance, abs=1e-5)
+    assert [token.text for token in explanation.tokens if not token.special] == ["a", "great", "film"]
+    assert explanation.logit == pytest.approx(merged.logit, rel=1e-5)
+    for left, right in zip(explanation.tokens, merged.tokens, strict=True):
+        assert left.relevance == pytest.approx(right.relevance, abs=1e-5)
 
 
 @PRESETS
-def test_a_soft_prompt_is_no_token(rules):
-    """Vectors that were learned in front of the text are none of its tokens."""
+def test_a_soft_prompt_is_not_a_token(rules):
+    """Learned vectors in front of the text are not among its tokens."""
     options = {"task_type": "SEQ_CLS", "num_virtual_tokens": 3}
     model = adapt(tiny_models.build("bert"), lambda peft: peft.PromptTuningConfig(**options))
     inputs = tiny_models.inputs(tiny_models.build("bert"), "bert")
-    found = explain(model, inputs, rules)
-    assert found.relevance.shape == inputs["input_ids"].shape
-    for relevance, ledger in zip(found.relevance, found.ledgers, strict=True):
+    propagation = explain(model, inputs, rules)
+    assert propagation.relevance.shape == inputs["input_ids"].shape
+    for relevance, ledger in zip(propagation.relevance, propagation.ledgers, strict=True):
         assert ledger["tokens"] == pytest.approx(relevance.sum().item(), abs=1e-5)
 
 
@@ -118,7 +118,7 @@ HALF = ["bert", "roberta", "deberta-v2", "modernbert", "gpt2", "llama", "qwen3",
 @PRESETS
 @pytest.mark.parametrize("name", HALF)
 def test_bfloat16(name, rules):
-    """Eight bits of each activation are kept: `TOLERANCES` says how well such books close, and what they say holds."""
+    """Activations have eight bits: the ledgers balance within `TOLERANCES`, and the words agree with float32."""
     inputs = tiny_models.inputs(tiny_models.build(name), name)
     single, half = (
         textlrp.propagate(tiny_models.build(name, dtype=dtype), [0, 1, 2], rules, **inputs)
@@ -144,8 +144,8 @@ def test_a_mixture_of_precisions(rules):
             return self.head(self.body(input_ids, attention_mask).last_hidden_state.float()[:, -1])
 
     inputs = tiny_models.inputs(tiny_models.build("llama"), "llama")
-    found = textlrp.propagate(Mixed(), 0, rules, **inputs)
-    assert [ledger.tolerance for ledger in found.ledgers] == [TOLERANCES["bfloat16"]] * 3
+    propagation = textlrp.propagate(Mixed(), 0, rules, **inputs)
+    assert [ledger.tolerance for ledger in propagation.ledgers] == [TOLERANCES["bfloat16"]] * 3
 
 
 def calibrated():
@@ -162,10 +162,10 @@ def calibrated():
 def test_a_model_of_integers(rules):
     model = calibrated()
     inputs = tiny_models.inputs(model, "ibert")
-    found = explain(model, inputs, rules)
+    propagation = explain(model, inputs, rules)
     floats = textlrp.propagate(tiny_models.build("ibert"), [0, 1, 2], rules, **inputs)
     words = inputs["attention_mask"] != 0
-    assert torch.corrcoef(torch.stack([found.relevance[words], floats.relevance[words]]))[0, 1] > 0.8
+    assert torch.corrcoef(torch.stack([propagation.relevance[words], floats.relevance[words]]))[0, 1] > 0.8
 
 
 def test_quantized_layers_are_refused_by_name():
@@ -196,7 +196,7 @@ class Stored(nn.Module):
 
 @PRESETS
 def test_weights_stored_as_bytes(rules):
-    """Weights are constants however they are kept: the same model with the rounded weights says the same."""
+    """Weights are constants however they are stored: the same model with the rounded weights gives the same."""
     stored, rounded = tiny_models.build("bert"), tiny_models.build("bert")
     for of_stored, of_rounded in zip(stored.bert.encoder.layer, rounded.bert.encoder.layer, strict=True):
         layer = of_stored.output.dense = Stored(of_stored.output.dense)
@@ -208,15 +208,15 @@ def test_weights_stored_as_bytes(rules):
 @PRESETS
 @pytest.mark.parametrize("name", ["bert", "modernbert", "llama", "gpt2"])
 def test_autocast(name, rules):
-    """What is cast on the way is held to the tolerance of what it is cast to."""
+    """Under autocast, the tolerance is that of the dtype to which it casts."""
     model = tiny_models.build(name)
     inputs = tiny_models.inputs(model, name)
     expected = textlrp.propagate(model, 0, rules, **inputs)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = textlrp.propagate(model, 0, rules, **inputs)
-    assert {ledger.tolerance for ledger in found.ledgers} == {TOLERANCES["bfloat16"]}
-    assert architecture_sweep.difference(found.relevance, expected.relevance) < 0.2
-    assert found.relevance.dtype == torch.float32
+        actual = textlrp.propagate(model, 0, rules, **inputs)
+    assert {ledger.tolerance for ledger in actual.ledgers} == {TOLERANCES["bfloat16"]}
+    assert architecture_sweep.difference(actual.relevance, expected.relevance) < 0.2
+    assert actual.relevance.dtype == torch.float32
 
 
 # -- checkpointed, compiled, on a GPU ---------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def test_autocast(name, rules):
 @pytest.mark.parametrize("use_reentrant", [True, False])
 @pytest.mark.parametrize("name", ["gpt2", "llama", "modernbert", "mixtral", "t5", "bart"])
 def test_gradient_checkpointing(name, use_reentrant):
-    """On is on in training mode alone, and an explanation takes place in evaluation mode: both must work."""
+    """transformers checkpoints only in training mode, but an explanation runs in evaluation mode: both must work."""
     model = tiny_models.build(name)
     inputs = tiny_models.inputs(model, name)
     expected = textlrp.propagate(model, 0, **inputs)
@@ -238,7 +238,7 @@ def test_gradient_checkpointing(name, use_reentrant):
 
 
 class Small(nn.Module):
-    """What compiles in a second."""
+    """A model that compiles in a second."""
 
     def __init__(self):
         super().__init__()
@@ -248,29 +248,29 @@ class Small(nn.Module):
         return self.head((torch.tanh(self.layer(self.table(input_ids))) * 0.5 + 1).mean(1))
 
 
-def compiled(model, what):
-    if what == "a wrapped model":
+def compiled(model, part):
+    if part == "a wrapped model":
         return torch.compile(model, backend="eager")
-    (model if what == "a model in place" else model.layer).compile(backend="eager")
+    (model if part == "a model in place" else model.layer).compile(backend="eager")
     return model
 
 
 @pytest.mark.parametrize("used", [True, False], ids=["used before", "new"])
-@pytest.mark.parametrize("what", ["a wrapped model", "a model in place", "a layer"])
-def test_compiled_models_run_as_they_were_written(what, used):
+@pytest.mark.parametrize("part", ["a wrapped model", "a model in place", "a layer"])
+def test_compiled_models_run_as_they_were_written(part, used):
     model = Small()
     ids = torch.tensor([[3, 1, 4], [1, 5, 9]])
     expected = textlrp.propagate(model, 0, input_ids=ids)
-    model = compiled(model, what)
-    with warnings.catch_warnings(), torch.no_grad():  # what the compiler warns of is not tested here
+    model = compiled(model, part)
+    with warnings.catch_warnings(), torch.no_grad():  # the compiler's warnings are not tested here
         warnings.simplefilter("ignore")
         if used:
             model(ids)
-        found = textlrp.propagate(model, 0, input_ids=ids)
+        actual = textlrp.propagate(model, 0, input_ids=ids)
         torch.testing.assert_close(model(ids), expected.logits)  # and it goes on as compiled
     torch._dynamo.reset()
-    assert torch.equal(found.relevance, expected.relevance)
-    assert found.ledgers == expected.ledgers
+    assert torch.equal(actual.relevance, expected.relevance)
+    assert actual.ledgers == expected.ledgers
 
 
 @PRESETS
@@ -281,10 +281,10 @@ def test_on_a_gpu(name, rules):
     model = tiny_models.build(name)
     inputs = tiny_models.inputs(model, name)
     expected = textlrp.propagate(model, [0, 1, 2], rules, **inputs)
-    found = textlrp.propagate(model.cuda(), [0, 1, 2], rules, **{key: value.cuda() for key, value in inputs.items()})
-    assert found.relevance.device.type == found.logits.device.type == "cuda"
-    assert architecture_sweep.difference(found.logits.cpu(), expected.logits) < 1e-4
-    assert architecture_sweep.difference(found.relevance.cpu(), expected.relevance) < 1e-3
+    actual = textlrp.propagate(model.cuda(), [0, 1, 2], rules, **{key: value.cuda() for key, value in inputs.items()})
+    assert actual.relevance.device.type == actual.logits.device.type == "cuda"
+    assert architecture_sweep.difference(actual.logits.cpu(), expected.logits) < 1e-4
+    assert architecture_sweep.difference(actual.relevance.cpu(), expected.relevance) < 1e-3
     half = textlrp.propagate(model.bfloat16(), 0, rules, **{key: value.cuda() for key, value in inputs.items()})
     assert all(ledger.balanced for ledger in half.ledgers)
 
@@ -375,9 +375,9 @@ def test_classifiers_of_torch_modules(kind, dtype, rules):
     model = model.to(dtype).eval()
     mask = tiny_models.places("bert").long()
     ids = torch.randint(1, 128, mask.shape, generator=torch.Generator().manual_seed(2)) * mask
-    found = explain(model, {"input_ids": ids, "attention_mask": mask}, rules)
+    propagation = explain(model, {"input_ids": ids, "attention_mask": mask}, rules)
     for i, length in enumerate(mask.sum(1).tolist()):
         one = {"input_ids": ids[i : i + 1, :length], "attention_mask": mask[i : i + 1, :length]}
         alone = textlrp.propagate(model, i, rules, **one)
         tolerance = 1e-5 if dtype is torch.float32 else 1e-12
-        assert architecture_sweep.difference(found.relevance[i, :length], alone.relevance[0]) <= tolerance
+        assert architecture_sweep.difference(propagation.relevance[i, :length], alone.relevance[0]) <= tolerance

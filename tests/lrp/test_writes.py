@@ -1,10 +1,10 @@
-"""Constants among activations, and what is written in place, are posted from where they stand."""
+"""Constants among activations, and constants written in place, are posted at the node where they enter."""
 
 import torch
 import torch.nn.functional as F
 from single_operations import check, table
 
-# -- what is written over ---------------------------------------------------------------------------------------------
+# -- overwritten activations ------------------------------------------------------------------------------------------
 
 
 def assigned(value):
@@ -117,9 +117,9 @@ WITH_CONSTANTS = [
 
 
 @table(*WITH_CONSTANTS)
-def test_what_holds_constants_posts_them(operation):
-    found = check(operation)
-    assert all(set(ledger) & {"constants", "biases"} for ledger in found.ledgers)
+def test_operations_with_constants_post_them(operation):
+    propagation = check(operation)
+    assert all(set(ledger) & {"constants", "biases"} for ledger in propagation.ledgers)
 
 
 @table(

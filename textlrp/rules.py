@@ -297,7 +297,7 @@ class Rules:
         """Return the rules named on the command line: a preset, ``epsilon=1e-6``, ``gamma=0.25``, or a JSON file.
 
         Raises:
-            InputError: there are no such rules, or the file holds none.
+            InputError: the rules are unknown, or the file holds none.
         """
         if not isinstance(text, str):
             raise InputError(f"rules are named by a preset, epsilon=1e-6, gamma=0.25 or a JSON file, not {brief(text)}")

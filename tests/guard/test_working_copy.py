@@ -50,17 +50,17 @@ def test_while_a_model_is_explained_it_stays_in_training():
     model, seen = Classifier(), []
     outside = [model]
 
-    def look_at_the_model():
+    def observe_the_model():
         original = outside[0]
         seen.append((original.training, original.dropout.training, original.head.weight.requires_grad))
 
-    def look(module, args):
-        other = threading.Thread(target=look_at_the_model)
+    def observe(module, args):
+        other = threading.Thread(target=observe_the_model)
         other.start()
         other.join()
         seen.append((module.training, module.weight.requires_grad))
 
-    model.head.register_forward_pre_hook(look)
+    model.head.register_forward_pre_hook(observe)
     relevance(model)
     assert seen == [(True, True, True), (False, False)], "the model itself, and the copy that runs"
 

@@ -292,11 +292,11 @@ def by_hand(model_type):
     propagation = textlrp.propagate(model, 1, rules, **inputs)
     rows = []
 
-    def look(module, args, output):
+    def record(module, args, output):
         rows.append(output.detach().requires_grad_())
         return rows[-1]
 
-    hook = model.get_input_embeddings().register_forward_hook(look)
+    hook = model.get_input_embeddings().register_forward_hook(record)
     with architecture_sweep.Doubles():
         model(**inputs).logits[:, 1].sum().backward()
     hook.remove()

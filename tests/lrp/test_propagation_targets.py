@@ -120,7 +120,7 @@ def test_a_backward_pass_that_reads_its_numbers_takes_targets_one_by_one(passes)
 
 def test_an_error_of_the_backward_pass_is_not_hidden(passes):
     def broken(c):
-        raise RuntimeError("no way back")
+        raise RuntimeError("broken backward pass")
 
     def mix(m, x):
         y = x * 2
@@ -128,7 +128,7 @@ def test_an_error_of_the_backward_pass_is_not_hidden(passes):
             y.register_hook(broken)
         return y
 
-    with pytest.raises(RuntimeError, match="no way back"):
+    with pytest.raises(RuntimeError, match="broken backward pass"):
         propagation.propagate_targets(Probe(mix), [0, 1], input_ids=IDS)
     assert passes == [(2, False), (1, False)]
 

@@ -105,7 +105,7 @@ def test_sums_with_constants(operation):
     ("addbmm", lambda m, x: torch.stack([torch.addbmm(m.square, row[None], m.square[None]) for row in x])),
 )
 def test_sums_document_by_document(operation):
-    """No row of such a tensor belongs to one document, so the documents are taken alone, which rounds differently."""
+    """No row of such a tensor belongs to one document, so each one is explained alone, which rounds differently."""
     check(operation, posted={"constants"}, bitwise=False)
 
 

@@ -1,6 +1,6 @@
 """The engine: input ids and a model in, relevance and a ledger out.
 
-It may import the guard of models, results, rules and what lies below them; it knows neither texts nor tokenizers.
+It may import the guard of models, results, rules and the rooms below them, but nothing about texts or tokenizers.
 Start with ``propagation``, then ``attempt`` (one forward and backward pass), ``dispatch`` (each torch function is
-given its rule) and ``linear`` (a rule, forward and backward); ``operations`` is the table of what has which rule.
+given its rule) and ``linear`` (a rule, forward and backward); ``operations`` lists the kind of each torch function.
 """

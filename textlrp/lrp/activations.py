@@ -135,7 +135,7 @@ def _is_elementwise(module: nn.Module) -> bool:
             if not probe(torch.zeros_like(x)).isfinite().all():  # without f(0), its single functions get their rules
                 return False
         return _is_composed(probe, x)
-    except Exception:  # a module that is no activation may raise anything on this input
+    except Exception:  # a module that is not an activation may raise anything on this input
         return False
 
 

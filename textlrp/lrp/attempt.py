@@ -109,7 +109,7 @@ def _interception(request: Request, plan: Plan, observers: tuple[Observer, ...] 
         torch.float64 if double else torch.float32,
         request.draws,
         fused=plan.fused,
-        whole_gates=plan.whole_gates and not request.looks,
+        whole_gates=plan.whole_gates and not request.observes,
         observers=observers,
     )
     context.scale = plan.scales[0]
@@ -202,9 +202,9 @@ def _check(request: Request, plan: Plan, propagation: Propagation) -> None:
             met = propagation.met
             if plan.checkpointing or (plan.fused and any("attention" in name for name, _ in met)):
                 raise _Unbalanced from error
-            rules_met = "; ".join(sorted({f"{name}: {rule}" for name, rule in met}))
+            listed = "; ".join(sorted({f"{name}: {rule}" for name, rule in met}))
             raise (
-                _hidden_operations(request, plan) or UnbalancedLedgerError(f"{error}. Operations met: {rules_met}")
+                _hidden_operations(request, plan) or UnbalancedLedgerError(f"{error}. Rules by operation: {listed}")
             ) from None
 
 

@@ -127,7 +127,7 @@ class Request:
     row: tuple[int, int] | None = None
 
     @property
-    def looks(self) -> bool:
+    def observes(self) -> bool:
         """Whether activations inside the blocks are observed."""
         return bool(self.capture or self.keep or self.layers)
 

@@ -71,7 +71,7 @@ class Capture(Observer):
         ]
 
     def captured(self) -> dict[str, tuple[Captured, ...]]:
-        """Return what was captured, by the path of the module, once for each run.
+        """Return the captures of each module by its path, one for each run.
 
         Raises:
             InputError: a module did not run.

@@ -60,7 +60,7 @@ def propagate(
 
     Raises:
         InputError: the inputs or the target do not fit.
-        ModelError: the model fails on the inputs, in an error that is no KeyError, TypeError or MemoryError.
+        ModelError: the model fails on the inputs with an error other than KeyError, TypeError or MemoryError.
         UnsupportedOperationError: the model runs an operation without a rule.
         UnbalancedLedgerError: the ledger of a document does not add up to its logit.
         NonFiniteError: a NaN or an infinity occurred.

@@ -140,7 +140,7 @@ def test_what_cannot_be_computed_is_said(tmp_path: Path) -> None:
     assert same.notes == (
         "All labels given twice are the same one: alpha and kappa are not defined without a second label.",
         "No document has words marked by two annotators: there is no agreement on words to compute.",
-        "Nobody marked words: the model's words are compared with none.",
+        "No words are marked: there is nothing to compare the model's words with.",
     )
     for found in (apart, same):
         assert json.loads(found.to_json()) == json.loads(json.dumps(found.to_dict()))

@@ -173,7 +173,7 @@ def test_it_reads_well_on_a_phone_in_the_dark(browser: Browser, tmp_path: Path) 
         assert page.get_by_role("img").count() == 2
         name = page.get_by_role("img").first.get_attribute("aria-label")
         assert name == (
-            "one: change of the logit with half of the text taken away: −1.25 the most relevant first, "
+            "one: change of the logit with half of the text removed: −1.25 the most relevant first, "
             "−0.750 the least relevant first; area 0.250"
         )
         cells = page.locator("tbody").first.locator("tr").nth(1).locator("th, td:not(.bar)").all_inner_texts()

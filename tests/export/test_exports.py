@@ -299,8 +299,8 @@ def test_csv_leaves_formulas_unless_asked() -> None:
         ({"to": "prodigy", "by": "line"}, "a text is marked by token, word, sentence, not by 'line'"),
         ({"to": "prodigy", "graphemes": True}, "graphemes goes with doccano: .*"),
         ({"to": "prodigy", "spreadsheet": True}, "spreadsheet goes with csv"),
-        ({"to": "brat"}, "brat is a folder: say with -o where to write it"),
-        ({"to": "parquet"}, "parquet is no text: say with -o where to write it"),
+        ({"to": "brat"}, "brat is a folder: name its path with -o"),
+        ({"to": "parquet"}, "parquet is not a text: name its path with -o"),
     ],
 )
 def test_what_does_not_fit_is_a_sentence(options: dict[str, Any], sentence: str) -> None:

@@ -187,7 +187,7 @@ def changed(path: Path, old: str, new: str) -> Path:
         ('"label":[1,0', '"label":[0,0', "do not fit its id"),
         ('"format":1', '"format":2', "has format 2, and this version of textlrp reads reports of format 1"),
         ('"predicted":[1', '"predicted":[9', "was changed"),
-        ('"documents":{', '"papers":{', "what is inside is no report any more"),
+        ('"documents":{', '"papers":{', "its data are not those of a report any more"),
         ('{"format"', '["format"', "holds no data"),
         ('id="textlrp-data"', 'id="other"', "holds no data"),
     ],

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hostile_strings import STRINGS
 from hypothesis import strategies as st
 
 from textlrp.data.records import Record
@@ -21,6 +22,8 @@ TEXTS = st.text(
     min_size=1,
     max_size=40,
 ).filter(lambda text: text.strip() != "")
+
+HOSTILE_LABELS = [text for text in STRINGS if text.strip()]
 
 
 def tokens(text: str, relevances: Sequence[float] | None = None, source: str = "text") -> tuple[Span, ...]:
@@ -63,3 +66,13 @@ def words(text: str, relevances: Mapping[str, float], **changes: Any) -> Explana
 
 def record(text: str, pair: str | None = None, identity: str = "1", **changes: Any) -> Record:
     return Record(identity, (explanation(text, pair, **changes),), "NEG")
+
+
+def hostile(name: str, text: str) -> Record:
+    """A record whose label is a hostile string, and whose only token is the text."""
+    piece = text.strip()
+    at = text.index(piece)
+    spans = (Span(at, at + len(piece), piece, 1.0),)
+    values = {"target": name, "predicted": name, "logits": {name: 1.0, "other": 0.0}}
+    e = explanation(text, **values, probabilities={name: 0.7, "other": 0.3}, tokens=spans)
+    return Record(name, (e,), name)

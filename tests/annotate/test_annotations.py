@@ -83,10 +83,10 @@ def test_a_file_given_twice_counts_once_and_a_contradiction_is_named(tmp_path: P
 
 
 BAD = {
-    "{": ", line 2 is no annotation: a line of the report's download was expected",
-    "[]": ", line 2 is no annotation",
-    '{"id": 1}': ", line 2 is no annotation",
-    "[" * 100_000: ", line 2 is no annotation",
+    "{": ", line 2 is not an annotation: a line of the report's download was expected",
+    "[]": ", line 2 is not an annotation",
+    '{"id": 1}': ", line 2 is not an annotation",
+    "[" * 100_000: ", line 2 is not an annotation",
     line(format=2): ", line 2 has format 2, and this version of textlrp reads annotations of format 1",
     line(format=...): ", line 2 has format null",
     line(report="abcdef" * 9): ", line 2 was made in another report, 'abcdefabcdef', and this one is '5e5e5e5e5e5e'",
@@ -107,8 +107,8 @@ BAD = {
     line(rationales=[mark(-1, 3, "")]): " has a mark from -1 to 3, and the text has",
     line(rationales=[mark(False, True, "N")]): " has a mark from False to True, and the text has",  # type: ignore[arg-type]
     line(rationales=[mark(0, 3, "not")]): " has a mark on 'not', and the report has 'Not' at characters 0 to 3",
-    line(rationales=[mark(0, 3, "Not", "text_pair")]): " has a mark in 'text_pair', and there is no such text",
-    line(rationales=[mark(0, 3, "Not", "x")]): " has a mark in 'x', and there is no such text",
+    line(rationales=[mark(0, 3, "Not", "text_pair")]): " has a mark in 'text_pair', and the document has no such text",
+    line(rationales=[mark(0, 3, "Not", "x")]): " has a mark in 'x', and the document has no such text",
     line(rationales=[mark(0, 3, "Not"), mark(2, 5, "t g")]): " has marks that overlap: characters 0 to 3 and 2 to 5",
 }
 
@@ -133,7 +133,7 @@ def test_a_download_that_broke_off_is_named(tmp_path: Path) -> None:
             f"'{path}' broke off: its last line, {number}, is not whole; download it again, or delete that line"
         )
     path.write_bytes("é".encode()[:1])
-    with pytest.raises(InputError, match="line 1 is no annotation"):
+    with pytest.raises(InputError, match="line 1 is not an annotation"):
         read_annotations([path], REPORT)
     path.write_text(line(), encoding="utf-8")  # an editor may take the last newline away
     assert len(read_annotations([path], REPORT)) == 1

@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from example_annotations import ADA, BEN, REVIEWS, TEXT, document, line, mark, marks, reviewed, sent, written
+from example_annotations import ADA, BEN, REVIEWS, TEXT, line, marks, reviewed, sent, written
 from example_runs import explained
 from rich.console import Console
 
-from textlrp import Span
 from textlrp.annotate.annotations import read_annotations
 from textlrp.annotate.comparison import Comparison, compare
-from textlrp.annotate.document import MarkedDocument, Plausibility
+from textlrp.annotate.document import Plausibility
 from textlrp.annotate.table import render
 from textlrp.commands.annotations import compare as command
 from textlrp.data.records import Record
@@ -140,7 +139,7 @@ def test_what_cannot_be_computed_is_said(tmp_path: Path) -> None:
     assert same.notes == (
         "All labels given twice are the same one: alpha and kappa are not defined without a second label.",
         "No document has words marked by two annotators: there is no agreement on words to compute.",
-        "Nobody marked words: the model's words are compared with none.",
+        "No words are marked: there is nothing to compare the model's words with.",
     )
     for found in (apart, same):
         assert json.loads(found.to_json()) == json.loads(json.dumps(found.to_dict()))
@@ -156,18 +155,6 @@ def test_words_for_another_label_are_no_measure(tmp_path: Path) -> None:
     # Who disagrees with NEG, without a word on the right label, marks no reasons for it; for POS they may be.
     (row,) = compared(tmp_path, lines, report=report).rows
     assert (row.documents, row.left_out) == (1, 1)
-
-
-def test_words_that_the_model_did_not_read_count_against_it(tmp_path: Path) -> None:
-    words = (Span(0, 3, "Not", 1.0), Span(3, 4, " ", 0.0))
-    report = sent(document("a", TEXT, "Bad indeed", words=words))
-    lines = [line(rationales=[*marks("bad"), mark(0, 3, "Bad", "text_pair")])]
-    files = [written(tmp_path / "1.jsonl", *lines)]
-    (annotation,) = read_annotations(files, report)
-    found = MarkedDocument(report.documents["a"], [annotation], report.labels)
-    assert [word.text for word in found.words] == ["Not", "good", "truly", "bad", "acting", "Bad", "indeed"]
-    assert found.votes == {"Ada": (False, False, False, True, False, True, False)}
-    assert found.scores["Ada"].model.token_f1 == 0.0
 
 
 @pytest.fixture

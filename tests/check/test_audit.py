@@ -217,7 +217,7 @@ def test_batches_that_cannot_be_compared_are_skipped_with_the_reason() -> None:
             audited(fnet),
             r"the model itself gives other logits in a padded batch \(by [\d.e+-]+ of the largest\)$",
         ),
-        (audited(llama), r".* of the largest\); its config calls the id 5 padding, and the tokenizer pads with 0$"),
+        (audited(llama), r".* of the largest\); its config says that padding is 5, and the tokenizer pads with 0$"),
     ]
     for found, reason in cases:
         assert found.passed
@@ -240,8 +240,8 @@ def test_a_model_without_a_table_that_it_tells_is_explained_and_its_cost_not_mea
     found = audited(tiny_models.build("canine"), ByT5Tokenizer(), ["the film " * 6])
     assert found.passed
     assert found.cost == (
-        "CanineForSequenceClassification has no get_input_embeddings() that tells its table of input ids, so it has no "
-        "gradient by a token"
+        "CanineForSequenceClassification has no get_input_embeddings() that returns its table of input ids, so it has "
+        "no gradient by a token"
     )
     assert f"cost      not measured: {found.cost}" in printed(found)
     values = found.to_dict()
@@ -341,7 +341,7 @@ def test_a_model_that_takes_no_batch_is_skipped() -> None:
     assert found.passed
     assert check(found, "batch equality").passed is None
     assert re.fullmatch(
-        r"the model itself takes no such batch: ValueError in test_audit\.py, line \d+: one at a time",
+        r"the model itself fails on such a batch: ValueError in test_audit\.py, line \d+: one at a time",
         check(found, "batch equality").detail,
     )
 

@@ -137,9 +137,9 @@ def doubled() -> Plain:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Plain(), r"Plain has no get_input_embeddings\(\) that tells its table"),
+        (Plain(), r"Plain has no get_input_embeddings\(\) that returns its table"),
         (Plain(nn.Embedding(31, 4)), r"Plain does not call the table that get_input_embeddings\(\) names"),
-        (doubled(), "the embedding table Doubled returns other things than a row for each id"),
+        (doubled(), "the embedding table Doubled does not return a row for each id"),
     ],
 )
 def test_a_model_that_does_not_tell_its_table_is_said_so(model: Any, message: str, inputs: dict[str, Tensor]) -> None:

@@ -208,9 +208,9 @@ def test_results_that_were_changed_are_no_results(change: dict[str, Any]) -> Non
     bag = explainer()
     values = assess(bag, scored(bag, TEXT, WEIGHTS)).to_dict()
     assert Faithfulness.from_dict(values).to_dict() == values
-    with pytest.raises(InputError, match="this is no result of faithfulness"):
+    with pytest.raises(InputError, match="this is not a result of faithfulness"):
         Faithfulness.from_dict(values | change)
-    with pytest.raises(InputError, match="this is no result of faithfulness"):
+    with pytest.raises(InputError, match="this is not a result of faithfulness"):
         Faithfulness.from_dict([])  # type: ignore[arg-type]
 
 
@@ -226,7 +226,7 @@ def test_results_that_were_changed_are_no_results(change: dict[str, Any]) -> Non
         ({"sufficiency_at": ["x"]}, "sufficiency_at is 'x'"),
         ({"morf": {"shares": [0.0], "logits": [None]}}, "morf.logits is None"),
         ({"morf": 3}, "it was changed"),
-        ({"format": True}, "no result of faithfulness of format 1"),
+        ({"format": True}, "not a result of faithfulness of format 1"),
     ],
 )
 def test_a_result_that_was_changed_is_said_so(changed: dict[str, Any], says: str) -> None:

@@ -47,7 +47,7 @@ def test_a_line_that_is_no_result_is_named(tmp_path: Path) -> None:
     path = tmp_path / RESULTS
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + b'{"nothing": 1}\n' + lines[2])
-    with pytest.raises(InputError, match=r"results\.jsonl', line 2 is no result: .*nothing"), Log(plan(), tmp_path):
+    with pytest.raises(InputError, match=r"results\.jsonl', line 2 is not a result: .*nothing"), Log(plan(), tmp_path):
         pass
 
 

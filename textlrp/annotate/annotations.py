@@ -1,4 +1,4 @@
-"""What annotators send back: the downloads of a report's page, checked against that report."""
+"""Annotations: the downloads that annotators send back, checked against their report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _START = b'{"textlrp"'
 
 AGREE, DISAGREE, UNSURE = "agree", "disagree", "unsure"
 
-#: What an annotator can say of the model's label.
+#: The verdicts of an annotator on the model's label.
 VERDICTS = (AGREE, DISAGREE, UNSURE)
 
 
@@ -32,8 +32,8 @@ class Rationale:
     """Words that an annotator marked as a reason.
 
     Attributes:
-        source: the text that they are in: ``"text"``, or ``"text_pair"`` for the second text of a pair.
-        start, end: half-open character range in it.
+        source: their text: ``"text"``, or ``"text_pair"`` for the second text of a pair.
+        start, end: half-open character range in that text.
         text: exactly those characters.
     """
 
@@ -45,18 +45,18 @@ class Rationale:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What one annotator said of one document.
+    """The annotation of one document by one annotator.
 
     Attributes:
         annotator: the annotator's name.
         document: the document's id.
-        verdict: ``"agree"``, ``"disagree"`` or ``"unsure"``, or None where there is none.
-        label: the right label, or None where it was not given.
+        verdict: ``"agree"``, ``"disagree"`` or ``"unsure"``, or None.
+        label: the right label, or None if the annotator did not choose it.
         comment: a comment, often empty.
-        rationales: the words that were marked, in reading order, never overlapping.
+        rationales: the marked words, in reading order, never overlapping.
         blind: whether the model's relevance was hidden when they were marked.
-        changed: when it was last changed.
-        place: the file and the line, for sentences.
+        changed: the time of the last change.
+        place: the file and the line, for messages.
     """
 
     annotator: str
@@ -71,14 +71,14 @@ class Annotation:
 
     @property
     def empty(self) -> bool:
-        """Whether everything in it was taken back."""
+        """Whether the annotator took everything back."""
         return self.verdict is None and self.label is None and not self.comment.strip() and not self.rationales
 
     def right_label(self, document: SentDocument, labels: tuple[str, ...]) -> str | None:
-        """Return the label that the annotator takes for right, or None where that is not known.
+        """Return the label that the annotator considers right, or None if that is not known.
 
-        That is the one given; the predicted one where the annotator agrees; of two labels the other one where the
-        annotator disagrees.
+        It is the label that the annotator chose; or the predicted one, if the annotator agrees; or the other one of two
+        labels, if the annotator disagrees.
         """
         if self.label is not None:
             return self.label
@@ -91,42 +91,42 @@ class Annotation:
 def read_annotations(files: Iterable[str | Path], report: SentReport) -> tuple[Annotation, ...]:
     """Read downloads, and check that they belong to a report.
 
-    Where a file has several lines of one annotator and document, the one changed last counts; lines in which everything
-    was taken back are left out. An annotator without a name is called by the file's name.
+    If a file has several lines of one annotator and document, the last change counts; empty annotations are left out.
+    An annotator without a name gets the file's name.
 
     Args:
         files: one or more downloads, JSON lines.
-        report: the report that they were made in (:func:`textlrp.report.reading.read_report`).
+        report: their report (:func:`textlrp.report.reading.read_report`).
 
     Returns:
         The annotations, at least one: by annotator, in the order of the files, and by document in the report's order.
 
     Raises:
-        InputError: a file cannot be read, a line is no annotation, belongs to another report, does not fit its
-            document, or two files say different things in one annotator's name. The sentence names file and line.
+        InputError: a file cannot be read; a line is not an annotation, belongs to another report, or does not fit its
+            document; or two files contradict each other under one annotator's name. The message names file and line.
     """
     kept: dict[tuple[str, str], Annotation] = {}
     names: dict[str, None] = {}
-    given = [Path(file) for file in files]
-    for file in given:
+    paths = [Path(file) for file in files]
+    for file in paths:
         for key, annotation in _read_file(file, report).items():
             names[annotation.annotator] = None
-            there = kept.setdefault(key, annotation)
-            if _said(there) != _said(annotation):
+            first = kept.setdefault(key, annotation)
+            if _content(first) != _content(annotation):
                 raise InputError(
-                    f"{annotation.annotator!r} says one thing of document {annotation.document!r} in {there.place}, "
+                    f"{annotation.annotator!r} says one thing of document {annotation.document!r} in {first.place}, "
                     f"and another in {annotation.place}: if both are of one person, give the later file only; if not, "
                     f"change the name in one of them"
                 )
     order = {document: i for i, document in enumerate(report.documents)}
     people = list(names)
-    found = [annotation for annotation in kept.values() if not annotation.empty]
-    if not found:
-        raise InputError(f"there are no marks in {', '.join(map(repr, map(str, given))) or 'no file'}")
-    return tuple(sorted(found, key=lambda each: (people.index(each.annotator), order[each.document])))
+    annotations = [annotation for annotation in kept.values() if not annotation.empty]
+    if not annotations:
+        raise InputError(f"there are no marks in {', '.join(map(repr, map(str, paths))) or 'no file'}")
+    return tuple(sorted(annotations, key=lambda a: (people.index(a.annotator), order[a.document])))
 
 
-def _said(annotation: Annotation) -> Annotation:
+def _content(annotation: Annotation) -> Annotation:
     return replace(annotation, changed=datetime.min, place="")
 
 
@@ -149,18 +149,18 @@ def _read_file(path: Path, report: SentReport) -> dict[tuple[str, str], Annotati
                 raise InputError(
                     f"{name} broke off: its last line, {number}, is not whole; download it again, or delete that line"
                 ) from None
-            raise InputError(f"{place} is no annotation: a line of the report's download was expected") from None
+            raise InputError(f"{place} is not an annotation: a line of the report's download was expected") from None
         annotation = _annotation(values, report, path.stem, place)
         key = (annotation.annotator, annotation.document)
-        there = latest.get(key)
-        if there is None or there.changed <= annotation.changed:
+        earlier = latest.get(key)
+        if earlier is None or earlier.changed <= annotation.changed:
             latest[key] = annotation
     return latest
 
 
 def _annotation(values: Any, report: SentReport, stem: str, place: str) -> Annotation:
     if not isinstance(values, dict) or values.get("textlrp") != _KIND:
-        raise InputError(f"{place} is no annotation: a line of the report's download was expected")
+        raise InputError(f"{place} is not an annotation: a line of the report's download was expected")
     if not is_format(values.get("format"), _FORMAT):
         raise InputError(
             f"{place} has format {_shown(values.get('format'))}, and this version of textlrp reads annotations of "
@@ -199,9 +199,9 @@ def _annotation(values: Any, report: SentReport, stem: str, place: str) -> Annot
 
 
 def _marks(values: Any, document: SentDocument, place: str) -> tuple[Rationale, ...]:
-    if not isinstance(values, list) or not all(isinstance(each, dict) for each in values):
+    if not isinstance(values, list) or not all(isinstance(mark, dict) for mark in values):
         raise InputError(f"{place} has {_shown(values)} for 'rationales': it can be a list of objects")
-    marks = sorted(_mark(each, document, place) for each in values)
+    marks = sorted(_mark(mark, document, place) for mark in values)
     for before, after in pairwise(marks):
         if before.source == after.source and after.start < before.end:
             raise InputError(
@@ -216,8 +216,8 @@ def _mark(values: Mapping[str, Any], document: SentDocument, place: str) -> Rati
     texts = {TEXT: document.text, TEXT_PAIR: document.text_pair}
     text = texts.get(source) if isinstance(source, str) else None
     if text is None:
-        raise InputError(f"{place} has a mark in {_shown(source)}, and there is no such text in the document")
-    # bool is an int to Python, but true is no offset
+        raise InputError(f"{place} has a mark in {_shown(source)}, and the document has no such text")
+    # bool is an int in Python, but true is not an offset
     if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(text):
         raise InputError(
             f"{place} has a mark from {_shown(start)} to {_shown(end)}, and the text has {len(text):,} characters"
@@ -239,13 +239,13 @@ def _string(values: Mapping[str, Any], key: str, place: str) -> str:
 
 def _time(value: Any, place: str) -> datetime:
     try:
-        found = datetime.fromisoformat(value)
+        time = datetime.fromisoformat(value)
     except (TypeError, ValueError):
         raise InputError(f"{place} has {_shown(value)} for 'changed': it can be a time, 2026-01-31T12:00:00Z") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _shown(value: Any) -> str:
-    """The value, cut to what fits into a sentence."""
+    """Return a value as text, cut to 60 characters."""
     shown = "null" if value is None else repr(value)
     return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -1,4 +1,4 @@
-"""Annotators set against each other, and the model against the annotators, in numbers."""
+"""Compares annotators with each other, and the model with the annotators."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Annotator:
-    """What one annotator did.
+    """The work of one annotator.
 
     Attributes:
         name: the annotator's name.
-        documents: how many documents have any mark.
+        documents: how many documents have any annotation.
         verdicts: how many documents have each verdict; ``"none"`` counts those without.
-        blind: the same, of the documents that were marked while the model's relevance was hidden.
+        blind: the same for documents annotated while the model's relevance was hidden.
         rationales: how many documents have marked words.
-        labeled: for how many documents it is known which label the annotator takes for right.
+        labeled: for how many documents the annotator's label is known.
         right: for how many of those it is the predicted one.
         comments: how many documents have a comment.
     """
@@ -50,7 +50,7 @@ class Annotator:
 
 @dataclass(frozen=True)
 class LabelPair:
-    """How far two annotators agree on labels: Cohen's kappa, and the share of equal labels; None where not defined."""
+    """The agreement of two annotators on labels: Cohen's kappa and the share of equal labels; None if not defined."""
 
     annotators: tuple[str, str]
     documents: int
@@ -60,7 +60,7 @@ class LabelPair:
 
 @dataclass(frozen=True)
 class RationalePair:
-    """How far two annotators agree on words, as means over the documents in which both marked some; None without any.
+    """The agreement of two annotators on words: means over the documents in which both marked some; None without any.
 
     Attributes:
         annotators: their names.
@@ -79,15 +79,15 @@ class RationalePair:
 
 @dataclass(frozen=True)
 class ModelRow:
-    """The model set against marked words.
+    """The agreement of the model with marked words.
 
     Attributes:
-        against: the annotator's name, None for the majority, empty for one after the other.
-        documents: how many documents the numbers rest on.
+        against: the annotator's name, None for the majority, empty for all annotators in turn.
+        documents: the number of documents.
         blind: in how many of them the model's relevance was hidden when the words were marked.
-        left_out: how many others have marked words for another label than the explained one (or an empty majority).
-        model: the words of the highest relevance; None without documents.
-        chance: as many words chosen at random.
+        left_out: how many others have words marked for another label than the explained one (or an empty majority).
+        model: for the words of the highest relevance; None without documents.
+        chance: for as many words chosen at random.
     """
 
     against: str | None
@@ -100,8 +100,8 @@ class ModelRow:
 
 @dataclass(frozen=True)
 class DocumentRow:
-    """One document: how many annotators, whether their labels are equal (None with fewer than two), the mean token F1
-    of their words, and that of the model's with theirs; None where it is not defined."""
+    """One document: the number of annotators, whether their labels are equal (None with fewer than two), and the mean
+    token F1 among their words, and between the model's words and theirs; None if not defined."""
 
     id: str
     annotators: int
@@ -112,25 +112,25 @@ class DocumentRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came out.
+    """The result of a comparison.
 
     Attributes:
         report: the report's id.
         model: the model's name.
         size: how many documents the report has.
-        covered: how many documents were marked by how many annotators, in rising order.
-        annotators: one for each, in the order in which they were read.
-        alpha: Krippendorff's alpha of the labels, or None where it is not defined.
-        alpha_documents: how many documents have two labels or more.
+        covered: pairs of a number of annotators and the number of documents that they marked, in rising order.
+        annotators: in the order in which they were read.
+        alpha: Krippendorff's alpha of the labels, or None if not defined.
+        alpha_documents: how many documents have two or more labels.
         labels: one for each pair of annotators.
         rationales: one for each pair of annotators.
-        rationales_mean: the means over all pairs and documents, where there are several pairs; it names no one.
-        rows: one for each annotator, and for the majority where there are two or more.
-        everyone: the model set against one annotator after the other, on the documents in which two or more marked
-            words for the explained label; None without any.
-        people: the annotators set against each other on the same documents: what can be asked of a model.
-        documents: one for each document with a mark, in the report's order.
-        notes: what to know when reading the numbers, and what cannot be computed.
+        rationales_mean: the means over all pairs and documents, without names; None with a single pair.
+        rows: one for each annotator, and one for the majority if there are two or more.
+        everyone: the model against all annotators in turn, on the documents in which two or more marked words for the
+            explained label; None without any.
+        people: the annotators against each other on the same documents: the most to expect of a model.
+        documents: one for each annotated document, in the report's order.
+        notes: caveats, and the reasons for missing numbers.
     """
 
     report: str
@@ -164,15 +164,15 @@ class Comparison:
 
 
 def compare(annotations: Iterable[Annotation], report: SentReport) -> Comparison:
-    """Set annotators against each other, and the model against them.
+    """Compare annotators with each other, and the model with them.
 
-    Words are marked if any of their characters is; what an annotator marked is compared with as many words of the
-    highest positive relevance (:func:`textlrp.evaluate.plausibility.chosen_words`). Words that were marked for another
-    label than the explained one are no measure of it and are left out.
+    Words are marked if any of their characters is; an annotator's words are compared with as many words of the highest
+    positive relevance (:func:`textlrp.evaluate.plausibility.chosen_words`). Words marked for another label than the
+    explained one are left out.
 
     Args:
-        annotations: what :func:`textlrp.annotate.annotations.read_annotations` read.
-        report: the report that they were made in.
+        annotations: from :func:`textlrp.annotate.annotations.read_annotations`.
+        report: their report.
 
     Raises:
         LRPError: a library of the extra ``annotate`` is not installed.
@@ -180,37 +180,35 @@ def compare(annotations: Iterable[Annotation], report: SentReport) -> Comparison
     for library in ("sklearn", "krippendorff"):
         extras.check(library, "annotate", "comparing annotations")
     listed = list(annotations)
-    names = tuple(dict.fromkeys(each.annotator for each in listed))
+    names = tuple(dict.fromkeys(annotation.annotator for annotation in listed))
     by_document: dict[str, list[Annotation]] = {identity: [] for identity in report.documents}
-    for each in listed:
-        by_document[each.document].append(each)
+    for annotation in listed:
+        by_document[annotation.document].append(annotation)
     marked = [
-        MarkedDocument(report.documents[identity], own, report.labels) for identity, own in by_document.items() if own
+        MarkedDocument(report.documents[identity], of_document, report.labels)
+        for identity, of_document in by_document.items()
+        if of_document
     ]
     right = {
         name: {
-            each.document: label
-            for each in listed
-            if each.annotator == name
-            and (label := each.right_label(report.documents[each.document], report.labels)) is not None
+            a.document: label
+            for a in listed
+            if a.annotator == name and (label := a.right_label(report.documents[a.document], report.labels)) is not None
         }
         for name in names
     }
     pairs = list(combinations(names, 2))
     rationales = tuple(_rationale_pair(pair, marked) for pair in pairs)
-    rows = [
-        _row(name, [each.scores.get(name) for each in marked], sum(name in each.unfit for each in marked))
-        for name in names
-    ]
+    rows = [_row(name, [m.scores.get(name) for m in marked], sum(name in m.unfit for m in marked)) for name in names]
     if len(names) > 1:
-        rows.append(_row(None, [each.majority for each in marked], sum(each.divided for each in marked)))
-    shared = [each for each in marked if len(each.fitting) > 1]
+        rows.append(_row(None, [m.majority for m in marked], sum(m.divided for m in marked)))
+    shared = [m for m in marked if len(m.fitting) > 1]
     alpha = agreement.alpha(list(right.values()))
     comparison = Comparison(
         report.id,
         report.model,
         len(report.documents),
-        tuple(sorted(Counter(len(own) for own in by_document.values()).items())),
+        tuple(sorted(Counter(map(len, by_document.values())).items())),
         tuple(_annotator(name, listed, right[name], report) for name in names),
         alpha,
         len(agreement.shared(list(right.values()))),
@@ -218,60 +216,60 @@ def compare(annotations: Iterable[Annotation], report: SentReport) -> Comparison
         rationales,
         _mean_pair(marked) if len(pairs) > 1 else None,
         tuple(rows),
-        _row("", [each.everyone for each in shared], 0) if shared else None,
+        _row("", [m.everyone for m in shared], 0) if shared else None,
         _people(shared),
-        tuple(_document_row(each, right) for each in marked),
+        tuple(_document_row(m, right) for m in marked),
         (),
     )
     return dataclasses.replace(comparison, notes=tuple(_notes(comparison)))
 
 
 def _annotator(name: str, listed: Iterable[Annotation], right: Mapping[str, str], report: SentReport) -> Annotator:
-    own = [each for each in listed if each.annotator == name]
+    annotations = [annotation for annotation in listed if annotation.annotator == name]
 
     def counted(some: Iterable[Annotation]) -> dict[str, int]:
-        counts = Counter(each.verdict or "none" for each in some)
+        counts = Counter(annotation.verdict or "none" for annotation in some)
         return {verdict: counts[verdict] for verdict in (*VERDICTS, "none")}
 
     return Annotator(
         name,
-        len(own),
-        counted(own),
-        counted(each for each in own if each.blind),
-        sum(bool(each.rationales) for each in own),
+        len(annotations),
+        counted(annotations),
+        counted(annotation for annotation in annotations if annotation.blind),
+        sum(bool(annotation.rationales) for annotation in annotations),
         len(right),
         sum(label == report.documents[document].predicted for document, label in right.items()),
-        sum(bool(each.comment.strip()) for each in own),
+        sum(bool(annotation.comment.strip()) for annotation in annotations),
     )
 
 
 def _label_pair(pair: tuple[str, str], right: Mapping[str, Mapping[str, str]]) -> LabelPair:
     one, other = right[pair[0]], right[pair[1]]
     documents = agreement.shared([one, other])
-    equal = agreement.mean([float(one[each] == other[each]) for each in documents])
+    equal = agreement.mean([float(one[document] == other[document]) for document in documents])
     return LabelPair(pair, len(documents), agreement.kappa(one, other), equal)
 
 
 def _rationale_pair(pair: tuple[str, str], marked: Iterable[MarkedDocument]) -> RationalePair:
-    scores = [score for each in marked if (score := each.pair(*pair)) is not None]
+    scores = [score for document in marked if (score := document.pair(*pair)) is not None]
     means = [agreement.mean([score[i] for score in scores]) for i in range(3)]
     return RationalePair(pair, len(scores), *means)
 
 
 def _mean_pair(marked: Sequence[MarkedDocument]) -> RationalePair:
-    every = [score for each in marked for score in each.pairs(each.votes)]
-    means = [agreement.mean([score[i] for score in every]) for i in range(3)]
-    return RationalePair(("", ""), sum(len(each.votes) > 1 for each in marked), *means)
+    scores = [score for document in marked for score in document.pairs(document.votes)]
+    means = [agreement.mean([score[i] for score in scores]) for i in range(3)]
+    return RationalePair(("", ""), sum(len(document.votes) > 1 for document in marked), *means)
 
 
 def _people(marked: Iterable[MarkedDocument]) -> Plausibility | None:
-    pairs = [each.pairs(each.fitting) for each in marked]
-    iou, token = ([sum(score[i] for score in own) / len(own) for own in pairs] for i in (1, 2))
-    return Plausibility(sum(token) / len(token), sum(iou) / len(iou), None) if pairs else None
+    scores = [document.pairs(document.fitting) for document in marked]
+    iou, token = ([sum(pair[i] for pair in pairs) / len(pairs) for pairs in scores] for i in (1, 2))
+    return Plausibility(sum(token) / len(token), sum(iou) / len(iou), None) if scores else None
 
 
-def _row(against: str | None, found: Iterable[Scored | None], left_out: int) -> ModelRow:
-    scores = [score for score in found if score is not None]
+def _row(against: str | None, scored: Iterable[Scored | None], left_out: int) -> ModelRow:
+    scores = [score for score in scored if score is not None]
     return ModelRow(
         against,
         len(scores),
@@ -284,7 +282,7 @@ def _row(against: str | None, found: Iterable[Scored | None], left_out: int) -> 
 
 def _document_row(marked: MarkedDocument, right: Mapping[str, Mapping[str, str]]) -> DocumentRow:
     identity = marked.document.id
-    labels = [own[identity] for own in right.values() if identity in own]
+    labels = [by_document[identity] for by_document in right.values() if identity in by_document]
     return DocumentRow(
         identity,
         len(marked.annotations),
@@ -294,23 +292,23 @@ def _document_row(marked: MarkedDocument, right: Mapping[str, Mapping[str, str]]
     )
 
 
-def _notes(found: Comparison) -> Iterable[str]:
-    people = len(found.annotators)
+def _notes(comparison: Comparison) -> Iterable[str]:
+    people = len(comparison.annotators)
     if people == 1:
         yield "One annotator: there is no agreement to compute."
-    elif not found.alpha_documents:
+    elif not comparison.alpha_documents:
         yield "No document has labels of two annotators: there is no agreement on labels to compute."
-    elif found.alpha is None:
+    elif comparison.alpha is None:
         yield "All labels given twice are the same one: alpha and kappa are not defined without a second label."
-    if people > 1 and not any(pair.documents for pair in found.rationales):
+    if people > 1 and not any(pair.documents for pair in comparison.rationales):
         yield "No document has words marked by two annotators: there is no agreement on words to compute."
-    own = [row for row in found.rows if row.against is not None]
-    if not any(row.documents or row.left_out for row in own):
-        yield "Nobody marked words: the model's words are compared with none."
-    elif any(row.documents > row.blind for row in own):
+    rows = [row for row in comparison.rows if row.against is not None]
+    if not any(row.documents or row.left_out for row in rows):
+        yield "No words are marked: there is nothing to compare the model's words with."
+    elif any(row.documents > row.blind for row in rows):
         yield (
             "Some words were marked while the model's colors were visible: people follow what they see, so those "
             "numbers flatter the model."
         )
-    if any(row.left_out for row in own):
+    if any(row.left_out for row in rows):
         yield "Words marked for another label than the explained one are left out of the model's numbers."

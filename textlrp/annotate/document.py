@@ -1,4 +1,4 @@
-"""One document of a report with everything that annotators said of it, and how far their words agree."""
+"""A document of a report with its annotations, and the agreement of their words."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Votes = tuple[bool, ...]
 
 @dataclass(frozen=True)
 class Plausibility:
-    """Three measures, 0 to 1 (:mod:`textlrp.evaluate.plausibility`); ``auprc`` is None where words have no ranks."""
+    """Three measures, 0 to 1 (:mod:`textlrp.evaluate.plausibility`); ``auprc`` is None if words have no ranks."""
 
     token_f1: float
     iou_f1: float
@@ -29,7 +29,7 @@ class Plausibility:
 
 
 def mean(scores: Sequence[Plausibility]) -> Plausibility:
-    """Return the means of one or more."""
+    """Return the means of one or more scores."""
     ranked = [score.auprc for score in scores if score.auprc is not None]
     return Plausibility(
         math.fsum(score.token_f1 for score in scores) / len(scores),
@@ -40,11 +40,11 @@ def mean(scores: Sequence[Plausibility]) -> Plausibility:
 
 @dataclass(frozen=True)
 class Scored:
-    """The model against the marked words of a document.
+    """The agreement of the model with the marked words of a document.
 
     Attributes:
-        model: the words of the highest relevance.
-        chance: as many words chosen at random.
+        model: for the words of the highest relevance.
+        chance: for as many words chosen at random.
         blind: whether the model's relevance was hidden when the words were marked.
     """
 
@@ -57,16 +57,16 @@ class MarkedDocument:
     """A document and its annotations.
 
     Attributes:
-        document: the document as the report has it.
+        document: the document in the report.
         annotations: one for each annotator, at least one.
-        words: the words that count, of both texts of a pair; those that the model did not read have no relevance.
+        words: the words that count, of both texts of a pair; words that the model did not read have no relevance.
         votes: by annotator, which words are marked; annotators who marked none are left out.
-        fitting: those of them whose words are marked for the explained label.
-        unfit: the annotators whose words are marked for another label.
+        fitting: the votes for the explained label.
+        unfit: the annotators who voted for another label.
         scores: the model against each annotator in :attr:`fitting`.
-        majority: the model against what more than half of :attr:`fitting` marked; None where fewer than two did, or
-            they share no word.
-        divided: whether two or more marked words, and no word has a majority.
+        majority: the model against the words that more than half of :attr:`fitting` marked; None if there are none, or
+            fewer than two annotators.
+        divided: whether two or more annotators marked words, but no word has a majority.
     """
 
     def __init__(self, document: SentDocument, annotations: Sequence[Annotation], labels: tuple[str, ...]) -> None:
@@ -78,15 +78,15 @@ class MarkedDocument:
         self.fitting: dict[str, Votes] = {}
         self.scores: dict[str, Scored] = {}
         blind = True
-        for each in annotations:
-            vote = plausibility.marked_words(self.words, [(m.start, m.end, m.source) for m in each.rationales])
+        for annotation in annotations:
+            vote = plausibility.marked_words(self.words, [(m.start, m.end, m.source) for m in annotation.rationales])
             if not any(vote):
                 continue
-            self.votes[each.annotator] = vote
-            if _fits(each, document, labels):
-                self.fitting[each.annotator] = vote
-                self.scores[each.annotator] = self._scored(vote, each.blind)
-                blind = blind and each.blind
+            self.votes[annotation.annotator] = vote
+            if _fits(annotation, document, labels):
+                self.fitting[annotation.annotator] = vote
+                self.scores[annotation.annotator] = self._scored(vote, annotation.blind)
+                blind = blind and annotation.blind
         self.unfit = frozenset(self.votes) - frozenset(self.fitting)
         common = agreement.majority(list(self.fitting.values())) if len(self.fitting) > 1 else ()
         self.majority = self._scored(common, blind) if any(common) else None
@@ -94,7 +94,7 @@ class MarkedDocument:
 
     @property
     def everyone(self) -> Scored | None:
-        """The model against each annotator in :attr:`fitting`, as means; None where there is none."""
+        """The model against each annotator in :attr:`fitting`, as means; None without any."""
         if not self.scores:
             return None
         scores = self.scores.values()
@@ -105,7 +105,7 @@ class MarkedDocument:
         )
 
     def pair(self, one: str, other: str) -> tuple[float, float, float] | None:
-        """Return span, IOU and token F1 of two annotators, or None where not both marked words."""
+        """Return span, IOU and token F1 of two annotators, or None unless both marked words."""
         if one not in self.votes or other not in self.votes:
             return None
         votes = self.votes[one], self.votes[other]
@@ -113,17 +113,17 @@ class MarkedDocument:
         return plausibility.span_f1(first, second), plausibility.iou_f1(first, second), plausibility.token_f1(*votes)
 
     def pairs(self, names: Iterable[str]) -> list[tuple[float, float, float]]:
-        """Return :meth:`pair` of any two of some annotators that both marked words."""
+        """Return :meth:`pair` for all pairs of some annotators who both marked words."""
         return [score for pair in combinations(names, 2) if (score := self.pair(*pair)) is not None]
 
     def _scored(self, vote: Votes, blind: bool) -> Scored:
         relevances = [span.relevance for span in self.words]
         chosen = plausibility.chosen_words(relevances, sum(vote))
-        theirs = plausibility.runs(vote, self._breaks)
+        marked = plausibility.runs(vote, self._breaks)
         return Scored(
             Plausibility(
                 plausibility.token_f1(chosen, vote),
-                plausibility.iou_f1(plausibility.runs(chosen, self._breaks), theirs),
+                plausibility.iou_f1(plausibility.runs(chosen, self._breaks), marked),
                 plausibility.auprc(relevances, vote),
             ),
             Plausibility(
@@ -143,15 +143,15 @@ def _fits(annotation: Annotation, document: SentDocument, labels: tuple[str, ...
 
 
 def _all_words(document: SentDocument) -> list[Span]:
-    """The words of the report, and between them and the ends of the texts the words that the model did not read."""
-    found: list[Span] = []
+    """Return the words in the report, with the words before and after them that the model did not read."""
+    words: list[Span] = []
     for source, text in ((TEXT, document.text), (TEXT_PAIR, document.text_pair)):
         if text is None:
             continue
-        own = [span for span in document.words if span.source == source]
-        start, end = (own[0].start, own[-1].end) if own else (len(text), len(text))
-        found += [*_cut(text, 0, start, source), *own, *_cut(text, end, len(text), source)]
-    return found
+        read = [span for span in document.words if span.source == source]
+        start, end = (read[0].start, read[-1].end) if read else (len(text), len(text))
+        words += [*_cut(text, 0, start, source), *read, *_cut(text, end, len(text), source)]
+    return words
 
 
 def _cut(text: str, start: int, end: int, source: str) -> list[Span]:

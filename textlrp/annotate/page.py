@@ -1,4 +1,4 @@
-"""Annotations side by side as one page: numbers above, then each document once for the model and once a person."""
+"""Annotations as one page: numbers above, then each document, for the model and each annotator side by side."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from textlrp.results.graphemes import direction, whole_units
 from textlrp.results.spans import TEXT, TEXT_PAIR
 
 _VERDICTS = {AGREE: "agrees", DISAGREE: "disagrees", UNSURE: "is unsure", None: "gave no verdict"}
-_LISTED = 100  # documents that are named in the list of differences
+_LISTED = 100  # documents in the list of differences
 
 
 @dataclass(frozen=True)
 class StyledText:
-    """A stretch of text with its class; empty where it has none."""
+    """A part of a text with its CSS class, which can be empty."""
 
     text: str
     css: str = ""
@@ -35,16 +35,16 @@ class ReaderView:
 
     Attributes:
         name: the annotator's name; empty for the model.
-        said: what the reader said of the label.
-        label: the right label that the annotator gave, or None.
+        verdict: the reader's verdict in words.
+        label: the right label by the annotator, or None.
         comment: the annotator's comment.
         blind: whether the model's relevance was hidden; None for the model.
-        passages: each text in pieces.
+        passages: the parts of each text.
         marked: whether any words are marked.
     """
 
     name: str
-    said: str
+    verdict: str
     label: str | None
     comment: str
     blind: bool | None
@@ -54,7 +54,7 @@ class ReaderView:
 
 @dataclass(frozen=True)
 class Shown:
-    """A document, its place on the page from 1, its numbers, and what everyone made of it, the model first."""
+    """A document, its number on the page from 1, its measures, and the views of its readers, the model first."""
 
     number: int
     document: SentDocument
@@ -62,22 +62,22 @@ class Shown:
     columns: tuple[ReaderView, ...]
 
 
-def page(annotations: Iterable[Annotation], report: SentReport, found: Comparison) -> str:
-    """Return a whole page; nothing in it comes from outside, and it runs no script.
+def page(annotations: Iterable[Annotation], report: SentReport, comparison: Comparison) -> str:
+    """Return the page; it loads nothing and runs no script.
 
     Args:
-        annotations: what was compared.
-        report: the report that they were made in.
-        found: what :func:`textlrp.annotate.comparison.compare` made of them.
+        annotations: the annotations.
+        report: their report.
+        comparison: of the annotations, by :func:`textlrp.annotate.comparison.compare`.
     """
     by_document: dict[str, list[Annotation]] = {}
-    for each in annotations:
-        by_document.setdefault(each.document, []).append(each)
+    for annotation in annotations:
+        by_document.setdefault(annotation.document, []).append(annotation)
     documents = tuple(
         Shown(number, report.documents[row.id], row, _columns(report.documents[row.id], by_document[row.id]))
-        for number, row in enumerate(found.documents, 1)
+        for number, row in enumerate(comparison.documents, 1)
     )
-    differing = [each for each in documents if each.row.labels_equal is False]
+    differing = [shown for shown in documents if shown.row.labels_equal is False]
     sheet = _sheet()
     return (
         html.environment()
@@ -85,11 +85,11 @@ def page(annotations: Iterable[Annotation], report: SentReport, found: Compariso
         .render(
             policy=html.policy(sheet),
             sheet=Markup(sheet),
-            found=found,
+            comparison=comparison,
             documents=documents,
             differing=differing[:_LISTED],
             differing_more=len(differing) - _LISTED,
-            figures=_figures(found),
+            figures=_figures(comparison),
             table=table,
             direction=direction,  # Chromium takes long to find it in a text of many spans
             version=__version__,
@@ -97,16 +97,17 @@ def page(annotations: Iterable[Annotation], report: SentReport, found: Compariso
     )
 
 
-def _figures(found: Comparison) -> list[tuple[str, str, str]]:
-    """The numbers that most readers look for: what, how much, on how many documents."""
+def _figures(comparison: Comparison) -> list[tuple[str, str, str]]:
+    """Return the most important numbers: name, value, and number of documents."""
     number = table.number
     figures = []
-    if len(found.annotators) > 1:
-        figures.append(("People’s labels (alpha)", number(found.alpha), _counted(found.alpha_documents)))
-    row = found.everyone or found.rows[0]
-    if found.people is not None:
+    if len(comparison.annotators) > 1:
+        basis = _counted(comparison.alpha_documents)
+        figures.append(("People’s labels (alpha)", number(comparison.alpha), basis))
+    row = comparison.everyone or comparison.rows[0]
+    if comparison.people is not None:
         figures.append(
-            ("A person’s words and another’s (token F1)", number(found.people.token_f1), _counted(row.documents))
+            ("A person’s words and another’s (token F1)", number(comparison.people.token_f1), _counted(row.documents))
         )
     if row.model is not None and row.chance is not None:
         basis = f"{_counted(row.documents)}; by chance {number(row.chance.token_f1)}"
@@ -121,20 +122,20 @@ def _counted(count: int) -> str:
 def _columns(document: SentDocument, annotations: Sequence[Annotation]) -> tuple[ReaderView, ...]:
     texts = [(TEXT, document.text)] + ([(TEXT_PAIR, document.text_pair)] if document.text_pair is not None else [])
     strongest = max((abs(word.relevance) for word in document.words), default=0.0)
-    said = f"says {document.predicted}"
+    verdict = f"says {document.predicted}"
     colored = tuple(_colored(document, source, text, strongest) for source, text in texts)
-    columns = [ReaderView("", said, None, "", None, colored, True)]
-    for each in annotations:
-        underlined = tuple(_underlined(each, source, text) for source, text in texts)
+    columns = [ReaderView("", verdict, None, "", None, colored, True)]
+    for annotation in annotations:
+        underlined = tuple(_underlined(annotation, source, text) for source, text in texts)
         columns.append(
             ReaderView(
-                each.annotator,
-                _VERDICTS[each.verdict],
-                each.label,
-                each.comment.strip(),
-                each.blind,
+                annotation.annotator,
+                _VERDICTS[annotation.verdict],
+                annotation.label,
+                annotation.comment.strip(),
+                annotation.blind,
                 underlined,
-                bool(each.rationales),
+                bool(annotation.rationales),
             )
         )
     return tuple(columns)
@@ -156,20 +157,20 @@ def _underlined(annotation: Annotation, source: str, text: str) -> tuple[StyledT
 
 
 def _pieces(text: str, ranges: Iterable[tuple[int, int, str]]) -> tuple[StyledText, ...]:
-    """Cut a text at ranges in reading order; neighbors without a class are one piece."""
-    found: list[StyledText] = []
+    """Cut a text at ranges in reading order; the text between them has no class."""
+    parts: list[StyledText] = []
     at = plain = 0
     for start, end, css in ranges:
         start = max(start, at)
         if not css or start >= end:
             continue
         if start > plain:
-            found.append(StyledText(text[plain:start]))
-        found.append(StyledText(text[start:end], css))
+            parts.append(StyledText(text[plain:start]))
+        parts.append(StyledText(text[start:end], css))
         at = plain = end
     if plain < len(text):
-        found.append(StyledText(text[plain:]))
-    return tuple(found)
+        parts.append(StyledText(text[plain:]))
+    return tuple(parts)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""An audit of a model: does textlrp explain it, do its books close, and what does that cost."""
+"""Audits a model: whether textlrp explains it, whether its ledgers balance, and the cost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from textlrp.results.ledger import RESIDUE, Ledger
 from textlrp.rules import Rules, as_rules
 from textlrp.text.encoding import Encoding, check_text
 
-#: What a model is tried on where nobody gives texts: plain sentences, short to long, that every vocabulary can spell.
+#: The default texts of an audit: plain sentences, short to long, that every vocabulary can spell.
 TEXTS = (
     "The train leaves at nine.",
     "It rained in the morning, but the afternoon was warm and dry.",
@@ -37,11 +37,11 @@ TEXTS = (
 
 @dataclass(frozen=True)
 class AuditedText:
-    """A text, and how much of it the model reads.
+    """A text of an audit, and how much of it the model reads.
 
     Attributes:
-        text: the text as it was given.
-        tokens: how many ids the model reads, special tokens included; None where the text could not be read.
+        text: the whole text.
+        tokens: how many ids the model reads, special tokens included; None if the text could not be read.
         truncated: the characters ``[start, end)`` that the model does not read, or None.
     """
 
@@ -57,12 +57,12 @@ class AuditedText:
 
 @dataclass(frozen=True)
 class Preset:
-    """What came of one set of rules.
+    """The results of one set of rules.
 
     Attributes:
         name: the name of the rules.
-        met: operation, rule, and how often they met in one explanation (the most often among the texts).
-        ledgers: one for each text, None where it was not explained.
+        met: operation, rule, and how often the rule was used for it in one explanation (the maximum over the texts).
+        ledgers: one for each text, None if it was not explained.
     """
 
     name: str
@@ -75,31 +75,31 @@ class Preset:
             "name": self.name,
             "operations": [{"operation": name, "rule": rule, "count": count} for name, rule, count in self.met],
             "ledgers": [
-                None if books is None else {**books.to_dict(), RESIDUE: books.residue, "imbalance": books.imbalance}
-                for books in self.ledgers
+                None if ledger is None else {**ledger.to_dict(), RESIDUE: ledger.residue, "imbalance": ledger.imbalance}
+                for ledger in self.ledgers
             ],
         }
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found.
+    """The results of an audit.
 
     Attributes:
         model: the model's name.
         architecture: its class.
-        model_type: the type that its config names, or None.
-        attention: the implementation of attention that its config names, or None.
-        parameters: how many numbers its parameters hold.
-        labels: how many logits it returns, or None where no text got that far.
+        model_type: the type in its config, or None.
+        attention: the implementation of attention in its config, or None.
+        parameters: the number of its parameters.
+        labels: how many logits it returns, or None if it classified no text.
         tokenizer: the tokenizer's class.
         device: where the model computes.
         dtype: the dtypes of its weights.
-        versions: of textlrp and what it runs on.
+        versions: of textlrp and the libraries that it uses.
         documents: the texts, as the model reads them.
         presets: one entry for each set of rules.
-        checks: the questions and their answers.
-        cost: what an explanation of the longest text costs, or why that was not measured.
+        checks: the checks and their results.
+        cost: the cost of explaining the longest text, or the reason why it was not measured.
     """
 
     model: str
@@ -119,7 +119,7 @@ class Audit:
 
     @property
     def passed(self) -> bool:
-        """Whether no check failed."""
+        """Whether all checks passed or were skipped."""
         return all(check.passed is not False for check in self.checks)
 
     def to_dict(self) -> dict[str, Any]:
@@ -158,20 +158,20 @@ def audit(
     rules: Sequence[Rules | str] = ("attnlrp", "cp-lrp"),
     repeats: int = 7,
 ) -> Audit:
-    """Check on some texts what textlrp promises about every model.
+    """Check on some texts whether textlrp keeps its promises for a model.
 
-    What goes wrong with a model is a failed check and no exception, so that the rest can still be read.
+    If the model fails, a check fails; no exception is raised, so that the other checks still run.
 
     Args:
         explainer: the model and its tokenizer.
-        texts: what to explain; default: :data:`TEXTS`. The first few are explained as one batch, too.
+        texts: the texts to explain; default: :data:`TEXTS`. The first few are explained as one batch, too.
         rules: presets' names or :class:`textlrp.Rules`.
         repeats: how often to time each candidate for the cost.
 
     Raises:
-        InputError: there are no texts or no rules, or one of them cannot be used.
+        InputError: texts or rules are missing or invalid.
     """
-    chosen = list(dict.fromkeys(as_rules(each) for each in rules))
+    chosen = list(dict.fromkeys(map(as_rules, rules)))
     texts = tuple(TEXTS if texts is None else texts)
     if not texts or not chosen:
         raise InputError("an audit takes one text or more, and one set of rules or more")
@@ -196,7 +196,7 @@ def audit(
         dtype=", ".join(sorted({str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()})),
         versions=_versions(),
         documents=tuple(_document(text, read) for text, read in zip(texts, trial.encodings, strict=True)),
-        presets=tuple(_preset(trial, each.name) for each in chosen),
+        presets=tuple(_preset(trial, chosen_rules.name) for chosen_rules in chosen),
         checks=checks,
         cost=measured,
     )
@@ -211,9 +211,9 @@ def _document(text: str, read: Encoding | TrialFailure) -> AuditedText:
 def _preset(trial: Trial, name: str) -> Preset:
     met: dict[tuple[str, str], int] = {}
     ledgers: list[Ledger | None] = []
-    for found in trial.found[name]:
-        ledgers.append(None if isinstance(found, TrialFailure) else found.ledgers[0])
-        for key, count in {} if isinstance(found, TrialFailure) else found.met.items():
+    for result in trial.propagations[name]:
+        ledgers.append(None if isinstance(result, TrialFailure) else result.ledgers[0])
+        for key, count in {} if isinstance(result, TrialFailure) else result.met.items():
             met[key] = max(count, met.get(key, 0))
     return Preset(name, tuple((*key, count) for key, count in sorted(met.items())), tuple(ledgers))
 
@@ -230,7 +230,7 @@ def _device(model: nn.Module) -> str:
 
 
 def _state(model: nn.Module) -> dict[str, Any]:
-    """Return everything about a model that an explanation must leave as it was."""
+    """Return everything about a model that an explanation must not change."""
     digest = hashlib.sha256()
     for tensor in (*model.parameters(), *model.buffers()):
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
@@ -248,14 +248,14 @@ def _state(model: nn.Module) -> dict[str, Any]:
 
 
 def _hooks(module: nn.Module) -> int:
-    """Return how many hooks hang on a module."""
+    """Return the number of hooks of a module."""
     return sum(
         len(value) for name, value in vars(module).items() if name.endswith("_hooks") and isinstance(value, dict)
     )
 
 
 def _unchanged(before: dict[str, Any], after: dict[str, Any]) -> Check:
-    """Check that a model is as it was."""
+    """Check that a model is unchanged."""
     changed = [part for part in before if before[part] != after[part]]
     if changed:
         return Check("model unchanged", False, detail=f"explaining changed its {', its '.join(changed)}")

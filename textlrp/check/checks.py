@@ -1,4 +1,4 @@
-"""Some texts, explained by some rules, and what that tells about a model: the measurements behind an audit."""
+"""The checks of an audit, on texts that a model reads, classifies and explains by some rules."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from textlrp.explain.classifier import FORWARD_LIMITS
 from textlrp.explain.explainer import Explainer
 from textlrp.lrp.request import Target, precision_of
 from textlrp.lrp.result import Propagation
-from textlrp.results.ledger import TOLERANCES, Ledger
+from textlrp.results.ledger import TOLERANCES
 from textlrp.rules import Rules
 from textlrp.text.encoding import Batch, Encoding, pad
 
 T = TypeVar("T")
 
-#: How many of the texts are put into one padded batch.
+#: The number of texts in the padded batch.
 BATCH = 4
 
 _NOTHING = "no text was explained"
@@ -35,14 +35,14 @@ _RELATIVE = "of all relevance"
 
 @dataclass(frozen=True)
 class Check:
-    """One question about a model, and its answer.
+    """A check of a model, and its result.
 
     Attributes:
-        name: what is checked.
-        passed: the answer; None where the question does not arise, and :attr:`detail` says why.
-        value: the worst that was measured, or None where nothing was.
-        limit: the largest value that passes, or None where the check has no number.
-        detail: what the value is and where it was found, or what went wrong.
+        name: the name of the check.
+        passed: the result; None if the check was skipped, for the reason in :attr:`detail`.
+        value: the worst measured value, or None without one.
+        limit: the largest value that passes, or None without one.
+        detail: the meaning and the place of the value, or the error.
     """
 
     name: str
@@ -59,21 +59,21 @@ class Check:
 
 @dataclass(frozen=True)
 class TrialFailure:
-    """What stands in place of a result: why there is none."""
+    """Takes the place of a missing result, with the reason."""
 
     reason: str
 
 
-def attempt(function: Callable[..., T], *given: Any) -> T | TrialFailure:
-    """Return what a function makes of what it is given; a failure, given or of its own, is returned and not raised."""
-    for value in given:
+def attempt(function: Callable[..., T], *arguments: Any) -> T | TrialFailure:
+    """Return the result of a function; a failure, of the function or among its arguments, is returned, not raised."""
+    for value in arguments:
         if isinstance(value, TrialFailure):
             return value
     try:
-        return function(*given)
+        return function(*arguments)
     except LRPError as error:
         return TrialFailure(str(error))
-    except Exception as error:  # whatever a model raises on a text is what an audit is there to report
+    except Exception as error:  # an audit reports whatever a model raises
         frame = traceback.extract_tb(error.__traceback__)[-1]
         line = first_line(error)
         place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
@@ -82,45 +82,45 @@ def attempt(function: Callable[..., T], *given: Any) -> T | TrialFailure:
 
 @dataclass(frozen=True)
 class Trial:
-    """Texts as a model reads, classifies and explains them; what failed is kept as a failure in its place.
+    """Texts as a model reads, classifies and explains them; a failure takes the place of a result.
 
     Attributes:
         explainer: the model and its tokenizer.
         rules: the sets of rules.
         encodings: each text as the model reads it.
-        logits: ``[1, labels]`` of each text, as the plain model computes them.
-        found: by the name of the rules, the explanation of each text.
+        logits: ``[1, labels]`` of each text, by the plain model.
+        propagations: by the name of the rules, the explanation of each text.
     """
 
     explainer: Explainer
     rules: tuple[Rules, ...]
     encodings: tuple[Encoding | TrialFailure, ...]
     logits: tuple[Tensor | TrialFailure, ...]
-    found: dict[str, tuple[Propagation | TrialFailure, ...]]
+    propagations: dict[str, tuple[Propagation | TrialFailure, ...]]
 
     @classmethod
     def of(cls, explainer: Explainer, texts: Sequence[str], rules: Sequence[Rules]) -> Trial:
         """Read, classify and explain each text by each set of rules."""
         encodings = tuple(attempt(_read, explainer, text) for text in texts)
-        batches = [attempt(lambda each: pad(explainer.tokenizer, [each]), encoding) for encoding in encodings]
+        batches = [attempt(lambda encoding: pad(explainer.tokenizer, [encoding]), read) for read in encodings]
         logits = tuple(attempt(_classify, explainer, batch) for batch in batches)
-        found = {
-            each.name: tuple(
-                plain if isinstance(plain, TrialFailure) else attempt(_explain, explainer, batch, each)
+        propagations = {
+            chosen.name: tuple(
+                plain if isinstance(plain, TrialFailure) else attempt(_explain, explainer, batch, chosen)
                 for batch, plain in zip(batches, logits, strict=True)
             )
-            for each in rules
+            for chosen in rules
         }
-        return cls(explainer, tuple(rules), encodings, logits, found)
+        return cls(explainer, tuple(rules), encodings, logits, propagations)
 
     @property
     def explained(self) -> list[tuple[int, str, Propagation]]:
-        """Every explanation that there is, with the place of its text and the name of its rules."""
+        """The successful explanations, with the index of the text and the name of the rules."""
         return [
-            (i, name, found)
-            for name, row in self.found.items()
-            for i, found in enumerate(row)
-            if not isinstance(found, TrialFailure)
+            (i, name, result)
+            for name, row in self.propagations.items()
+            for i, result in enumerate(row)
+            if not isinstance(result, TrialFailure)
         ]
 
     @property
@@ -130,7 +130,7 @@ class Trial:
         return max(encodings.values(), key=lambda encoding: len(encoding.input_ids), default=None)
 
     def checks(self) -> Iterator[Check]:
-        """Yield the answer to everything that is promised of an explanation."""
+        """Yield the checks of all that textlrp promises of an explanation."""
         yield self._tokenization()
         yield self._explanation()
         yield self._balance()
@@ -139,7 +139,7 @@ class Trial:
         yield self._repeatability()
 
     def cost(self, repeats: int) -> cost.Cost | str:
-        """Return what explanations of the longest text cost, or why that was not measured."""
+        """Return the cost of explaining the longest text, or the reason why it was not measured."""
         if self.longest is None:
             return _NOT_BY_ALL
         inputs = self.explainer.classifier.inputs(pad(self.explainer.tokenizer, [self.longest]))
@@ -152,7 +152,7 @@ class Trial:
         failed = [(i, "", read.reason) for i, read in enumerate(self.encodings) if isinstance(read, TrialFailure)]
         if failed:
             return Check("tokenization", False, detail=self._listed(failed))
-        lengths = [len(_sound(encoding).input_ids) for encoding in self.encodings]
+        lengths = [len(_present(encoding).input_ids) for encoding in self.encodings]
         span = f"{lengths[0]} ids" if len(lengths) == 1 else f"{min(lengths)} to {max(lengths)} ids"
         return Check("tokenization", True, detail=f"{span} a text")
 
@@ -164,8 +164,8 @@ class Trial:
             if isinstance(plain, TrialFailure):
                 failed.append((i, "", f"the model fails without textlrp, too: {plain.reason}"))
                 continue
-            row = {name: found[i] for name, found in self.found.items()}
-            failed += [(i, name, found.reason) for name, found in row.items() if isinstance(found, TrialFailure)]
+            row = {name: results[i] for name, results in self.propagations.items()}
+            failed += [(i, name, result.reason) for name, result in row.items() if isinstance(result, TrialFailure)]
         if failed:
             return Check("explanation", False, detail=self._listed(failed))
         if not self.explained:
@@ -173,28 +173,29 @@ class Trial:
         return Check("explanation", True, detail="every operation met a rule, every number is finite")
 
     def _balance(self) -> Check:
-        worst = max(((found.ledgers[0], i, name) for i, name, found in self.explained), key=_imbalance, default=None)
+        ledgers = ((result.ledgers[0], i, name) for i, name, result in self.explained)
+        worst = max(ledgers, key=lambda entry: entry[0].imbalance, default=None)
         if worst is None:
             return Check("ledger balance", None, detail=_NOTHING)
-        books, i, rules = worst
-        detail = f"largest residue, of what the words hold (text {i + 1}, {rules})"
-        return Check("ledger balance", books.balanced, books.imbalance, books.tolerance, detail)
+        ledger, i, rules = worst
+        detail = f"largest residue, relative to the words' relevance (text {i + 1}, {rules})"
+        return Check("ledger balance", ledger.balanced, ledger.imbalance, ledger.tolerance, detail)
 
     def _forward_equality(self) -> Check:
         if not self.explained:
             return Check("forward equality", None, detail=_NOTHING)
         limit = FORWARD_LIMITS[precision_of(self.explainer.model.parameters())]
         differences = [
-            (_difference(found.logits, _sound(self.logits[i])), i, name) for i, name, found in self.explained
+            (_difference(result.logits, _present(self.logits[i])), i, name) for i, name, result in self.explained
         ]
         value, i, rules = max(differences)
-        detail = f"largest difference, of the largest plain logit (text {i + 1}, {rules})"
-        if all(torch.equal(found.logits, _sound(self.logits[i])) for i, _, found in self.explained):
+        detail = f"largest difference, relative to the largest plain logit (text {i + 1}, {rules})"
+        if all(torch.equal(result.logits, _present(self.logits[i])) for i, _, result in self.explained):
             detail = "bit by bit the logits of the plain model"
         return Check("forward equality", value <= limit, value, limit, detail)
 
     def _batch(self) -> tuple[Check, Check]:
-        """Explain texts as one padded batch, and compare with each of them alone."""
+        """Explain texts as one padded batch, and compare it with each text alone."""
 
         def skip(reason: str) -> tuple[Check, Check]:
             return Check("batch equality", None, detail=reason), Check("padding", None, detail=reason)
@@ -207,25 +208,25 @@ class Trial:
             return skip(batch.reason)
         logits = attempt(_classify, self.explainer, batch)
         if isinstance(logits, TrialFailure):
-            return skip(f"the model itself takes no such batch: {logits.reason}")
+            return skip(f"the model itself fails on such a batch: {logits.reason}")
         limit = TOLERANCES[precision_of(self.explainer.model.parameters())]
-        shift = max(_difference(logits[row : row + 1], _sound(self.logits[i])) for row, i in enumerate(encodings))
+        shift = max(_difference(logits[row : row + 1], _present(self.logits[i])) for row, i in enumerate(encodings))
         if not shift <= limit:
             reason = f"the model itself gives other logits in a padded batch (by {shift:.0e} of the largest)"
             return skip(reason + self._other_padding())
         side = getattr(self.explainer.tokenizer, "padding_side", "right")
         worst, spilled = (0.0, 0, ""), 0.0
         for rules in self.rules:
-            alone = {i: _sound(self.found[rules.name][i]) for i in encodings}
-            targets = [int(found.weights.argmax()) for found in alone.values()]
+            alone = {i: _present(self.propagations[rules.name][i]) for i in encodings}
+            targets = [int(result.weights.argmax()) for result in alone.values()]
             together = attempt(_explain, self.explainer, batch, rules, targets)
             if isinstance(together, TrialFailure):
                 reason = f"{len(encodings)} texts at once, {rules.name}: {together.reason}"
                 return Check("batch equality", False, None, limit, reason), Check("padding", None, detail=_NO_BATCH)
-            for row, (i, found) in enumerate(alone.items()):
-                own, place = together.relevance[row], batch.places[row]
-                worst = max(worst, (_shift(own[place], found.relevance[0]), i, rules.name))
-                outside = own.clone()
+            for row, (i, result) in enumerate(alone.items()):
+                padded, place = together.relevance[row], batch.places[row]
+                worst = max(worst, (_shift(padded[place], result.relevance[0]), i, rules.name))
+                outside = padded.clone()
                 outside[place] = 0.0
                 spilled = max(spilled, float(outside.abs().max()))
         value, i, name = worst
@@ -236,12 +237,12 @@ class Trial:
         return equal, Check("padding", spilled == 0, spilled, 0.0, "largest relevance of padding")
 
     def _other_padding(self) -> str:
-        """Say where the tokenizer pads with another id than the model looks for; empty where it does not."""
+        """Say that the tokenizer pads with another id than the model expects; empty if it does not."""
         config = self.explainer.config
         expected = getattr(getattr(config, "get_text_config", lambda: config)(), "pad_token_id", None)
         used = getattr(self.explainer.tokenizer, "pad_token_id", None)
         differ = expected is not None and expected != used
-        return f"; its config calls the id {expected} padding, and the tokenizer pads with {used}" if differ else ""
+        return f"; its config says that padding is {expected}, and the tokenizer pads with {used}" if differ else ""
 
     def _repeatability(self) -> Check:
         if self.longest is None:
@@ -251,7 +252,7 @@ class Trial:
         limit = TOLERANCES[precision_of(self.explainer.model.parameters())]
         worst, same = (0.0, ""), True
         for rules in self.rules:
-            first, second = _sound(self.found[rules.name][i]), attempt(_explain, self.explainer, batch, rules)
+            first, second = _present(self.propagations[rules.name][i]), attempt(_explain, self.explainer, batch, rules)
             if isinstance(second, TrialFailure):
                 return Check("repeatability", False, None, limit, self._listed([(i, rules.name, second.reason)]))
             same &= torch.equal(first.relevance, second.relevance) and first.ledgers == second.ledgers
@@ -263,34 +264,34 @@ class Trial:
         )
 
     def _listed(self, failed: list[tuple[int, str, str]]) -> str:
-        """Return reasons, three at most, with the texts and the rules (where not all) that share them."""
+        """Return at most three reasons, with the texts and the rules (unless all) that share them."""
         shared: dict[str, list[tuple[int, str]]] = {}
         for i, rules, reason in failed:
             shared.setdefault(reason, []).append((i, rules))
         listed = []
-        for reason, found in shared.items():
-            places = list(dict.fromkeys(i + 1 for i, _ in found))
+        for reason, failures in shared.items():
+            places = list(dict.fromkeys(i + 1 for i, _ in failures))
             numbers = ", ".join(map(str, places[:5])) + (", ..." if len(places) > 5 else "")
-            which = f"texts {numbers}" if len(places) > 1 else f"text {numbers}"
+            texts = f"texts {numbers}" if len(places) > 1 else f"text {numbers}"
             if 1 < len(places) == len(self.encodings):
-                which = "all texts"
-            names = list(dict.fromkeys(rules for _, rules in found if rules))
+                texts = "all texts"
+            names = list(dict.fromkeys(rules for _, rules in failures if rules))
             by = f" by {', '.join(names)}" if 0 < len(names) < len(self.rules) else ""
-            listed.append(f"{which}{by}: {reason}")
+            listed.append(f"{texts}{by}: {reason}")
         more = [f"and {len(listed) - 3} more reasons"] if len(listed) > 3 else []
         return "; ".join(listed[:3] + more)
 
     def _explained_by_all(self) -> dict[int, Encoding]:
-        """Return the texts that every set of rules explained, by their place."""
+        """Return the texts that every set of rules explained, by index."""
         return {
-            i: _sound(encoding)
+            i: _present(encoding)
             for i, encoding in enumerate(self.encodings)
-            if not any(isinstance(row[i], TrialFailure) for row in self.found.values())
+            if not any(isinstance(row[i], TrialFailure) for row in self.propagations.values())
         }
 
 
 def _read(explainer: Explainer, text: str) -> Encoding:
-    """Return a text as the model reads it, once it is known that the model has a row for each id."""
+    """Return a text as the model reads it; raise if the model lacks an embedding row for an id."""
     encoding = explainer.encode(text)
     explainer.classifier.inputs(pad(explainer.tokenizer, [encoding]))
     return encoding
@@ -303,12 +304,8 @@ def _classify(explainer: Explainer, batch: Batch) -> Tensor:
 
 def _explain(explainer: Explainer, batch: Batch, rules: Rules, target: Target = None) -> Propagation:
     """Explain texts as :meth:`Explainer.explain` does; by default, their predicted labels."""
-    (found,) = explainer.classifier.propagate(batch, (target,), rules)
-    return found
-
-
-def _imbalance(found: tuple[Ledger, int, str]) -> float:
-    return found[0].imbalance
+    (result,) = explainer.classifier.propagate(batch, (target,), rules)
+    return result
 
 
 def _difference(logits: Tensor, plain: Tensor) -> float:
@@ -322,12 +319,12 @@ def _shift(relevance: Tensor, other: Tensor) -> float:
 
 
 def _ratio(difference: Tensor, scale: Tensor) -> float:
-    """Return a share of a scale: 0 of anything is 0, and what is not finite is infinite."""
+    """Return a share of a scale: 0 for no difference, infinity if the share is not finite."""
     share = float(difference) / float(scale) if difference else 0.0
     return share if math.isfinite(share) else math.inf
 
 
-def _sound(value: T | TrialFailure) -> T:
-    """Return a result that is known to be there."""
+def _present(value: T | TrialFailure) -> T:
+    """Return a value that is known not to be a failure."""
     assert not isinstance(value, TrialFailure)
     return value

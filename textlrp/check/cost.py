@@ -1,7 +1,7 @@
-"""What an explanation costs, in time and in saved activations, beside gradient x input and a plain forward pass.
+"""Measures the time and the saved activations of explanations, gradient x input and the plain forward pass.
 
-Time is measured in pairs: within each repeat every candidate runs once, in turning order, and what is reported is the
-median of the repeats' ratios. Whatever slows the machine down for a while then slows both sides of a ratio.
+Times are compared in pairs: within each repeat every candidate runs once, in rotating order, and the median of the
+repeats' ratios is reported. If the machine is slow for a while, both sides of a ratio are.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GRADIENT = "gradient x input"
 
 @dataclass(frozen=True)
 class Spread:
-    """The middle of some measurements: their median, and the quartiles below and above it."""
+    """The median and the quartiles of some measurements."""
 
     median: float
     low: float
@@ -36,7 +36,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Return the spread of one measurement or more."""
+        """Return the spread of one or more measurements."""
         if len(values) == 1:
             return cls(values[0], values[0], values[0])
         low, median, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -45,7 +45,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class CandidateCost:
-    """What one candidate took.
+    """The time and memory of one candidate.
 
     Attributes:
         name: :data:`FORWARD`, :data:`GRADIENT` or the name of the rules of an explanation.
@@ -53,7 +53,7 @@ class CandidateCost:
         to_gradient: its ratio to gradient x input, repeat by repeat.
         to_forward: its ratio to the forward pass, repeat by repeat.
         saved: bytes of activations kept for the backward pass.
-        saved_to_gradient: their ratio to what gradient x input keeps; None where that keeps nothing.
+        saved_to_gradient: their ratio to the bytes of gradient x input; None if that keeps none.
     """
 
     name: str
@@ -66,13 +66,13 @@ class CandidateCost:
 
 @dataclass(frozen=True)
 class Cost:
-    """What explanations of one input cost.
+    """The cost of explanations of one input.
 
     Attributes:
         batch: how many documents the input holds.
         sequence: how many ids each has.
         repeats: how often each candidate was timed.
-        threads: how many threads torch computed with.
+        threads: how many threads torch used.
         runs: the forward pass, gradient x input, and an explanation by each set of rules.
     """
 
@@ -93,21 +93,21 @@ class Cost:
 def measure(
     model: nn.Module, inputs: dict[str, Tensor], rules: Sequence[Rules | str] = ("attnlrp", "cp-lrp"), repeats: int = 7
 ) -> Cost:
-    """Measure what explanations of one input cost.
+    """Measure the cost of explanations of one input.
 
     An explanation is one call of :func:`textlrp.propagate`, ledger included, for the predicted labels. Gradient x input
     and the forward pass run on the plain model, in evaluation mode with frozen parameters, so that autograd computes no
     gradient of a parameter on either side.
 
     Args:
-        model: the classifier; it is left as it was.
-        inputs: what the model takes, ``input_ids`` ``[batch, sequence]`` among them.
+        model: the classifier; it is not changed.
+        inputs: the model's arguments, including ``input_ids`` ``[batch, sequence]``.
         rules: presets' names or :class:`textlrp.Rules`.
-        repeats: how often to time each candidate, after one call that is not timed.
+        repeats: how often to time each candidate, after one untimed call.
 
     Raises:
-        InputError: ``repeats`` is no positive number.
-        ModelError: gradient x input cannot be had from the model; the message says why.
+        InputError: ``repeats`` is not a positive number.
+        ModelError: gradient x input does not work on the model; the message says why.
         LRPError: the model cannot be explained.
     """
     repeats = options.whole(repeats, "repeats must be 1 or more", 1)
@@ -124,7 +124,7 @@ def _measured(
     repeats: int,
     device: torch.device,
 ) -> Cost:
-    # Explanations take a copy of the model for themselves, which is a part of what they cost.
+    # Explanations copy the model themselves; that is part of their cost.
     plain: dict[str, Callable[[], Any]] = {
         FORWARD: lambda: forward(frozen, inputs),
         GRADIENT: lambda: gradient_x_input(frozen, inputs),
@@ -132,7 +132,7 @@ def _measured(
     explanations = {chosen.name: _explanation(model, inputs, chosen) for chosen in map(as_rules, rules)}
     candidates = plain | explanations
 
-    # This first call of each warms up, too.
+    # The first call also warms up.
     saved = {name: saved_bytes(model, run) for name, run in candidates.items()}
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     names = list(candidates)
@@ -141,7 +141,7 @@ def _measured(
             seconds[name].append(timed(candidates[name], device))
 
     def ratio(name: str, to: str) -> Spread:
-        return Spread.of([mine / theirs for mine, theirs in zip(seconds[name], seconds[to], strict=True)])
+        return Spread.of([one / other for one, other in zip(seconds[name], seconds[to], strict=True)])
 
     runs = tuple(
         CandidateCost(
@@ -163,7 +163,7 @@ def _explanation(model: nn.Module, inputs: dict[str, Any], rules: Rules) -> Call
 
 
 def timed(run: Callable[[], Any], device: torch.device | str = "cpu") -> float:
-    """Return the seconds that a call takes, up to the end of what it started on an accelerator."""
+    """Return the seconds that a call takes, including its work on an accelerator."""
     device = torch.device(device)
     _synchronize(device)
     start = time.perf_counter()
@@ -189,25 +189,24 @@ def gradient_x_input(model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tenso
     """Return gradient x input of the predicted labels' logits on the plain model, whose parameters should be frozen.
 
     Returns:
-        One tensor ``[batch, sequence]`` for each time that the model looks its ids up: one, or two in encoder-decoders.
+        One tensor ``[batch, sequence]`` for each lookup of the ids: one, or two in encoder-decoders.
 
     Raises:
-        ModelError: the model does not say which module looks the input ids up, does not use it, or does something else
-            with it.
+        ModelError: the model does not name the module that looks its ids up, or does not use it as a table.
     """
-    with torch.enable_grad(), lookups(model) as looked:
+    with torch.enable_grad(), lookups(model) as looked_up:
         logits = logits_of(model(**inputs), inputs["input_ids"].shape[0])
         explained = logits.max(-1).values.sum()
-    gradients = row_gradients(model, explained, looked)
-    return tuple((lookup.rows.detach() * c).sum(-1) for lookup, c in zip(looked, gradients, strict=True))
+    gradients = row_gradients(model, explained, looked_up)
+    return tuple((lookup.rows.detach() * c).sum(-1) for lookup, c in zip(looked_up, gradients, strict=True))
 
 
 def saved_bytes(model: nn.Module, run: Callable[[], Any]) -> int:
     """Return how many bytes of activations autograd keeps for the backward pass while ``run`` is called.
 
-    That is the peak of the storages that saved tensors hold, each counted once and whole; the model's parameters and
-    buffers, which exist anyway, do not count. What a graph keeps alive by other means (a hook's closure, an attribute
-    of a custom function's context) is not seen.
+    That is the peak size of the storages of saved tensors, each counted once and whole, without the model's parameters
+    and buffers. Tensors that a graph keeps alive in other ways (a hook's closure, an attribute of a custom function's
+    context) are not counted.
     """
     count = _Saved(model)
     with torch.autograd.graph.saved_tensors_hooks(count.pack, lambda kept: kept.tensor):
@@ -216,18 +215,18 @@ def saved_bytes(model: nn.Module, run: Callable[[], Any]) -> int:
 
 
 class _Saved:
-    """Counts the bytes of storages as autograd saves them and lets them go."""
+    """Counts the bytes of storages as autograd saves and frees them."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._own = {_address(tensor) for tensor in (*model.parameters(), *model.buffers())}
+        self._weights = {_address(tensor) for tensor in (*model.parameters(), *model.buffers())}
         self._holders: dict[int, int] = {}
         self.held = self.peak = 0
 
     def pack(self, tensor: Tensor) -> _Kept:
-        # A TorchFunctionMode may be active, and must not take this for something that the model does.
+        # An active TorchFunctionMode must not take this for an operation of the model.
         with torch._C.DisableTorchFunction():
             address, size = _address(tensor), tensor.untyped_storage().nbytes()
-        if address in self._own:
+        if address in self._weights:
             return _Kept(tensor, lambda: None)
         if address not in self._holders:
             self.held += size
@@ -244,7 +243,7 @@ class _Saved:
 
 
 class _Kept:
-    """A saved tensor that says when autograd lets it go."""
+    """A saved tensor that calls ``release`` when autograd frees it."""
 
     def __init__(self, tensor: Tensor, release: Callable[[], None]) -> None:
         self.tensor, self._release = tensor, release

@@ -1,4 +1,4 @@
-"""An audit and a cost as tables for the terminal, in ASCII, aligned by hand so that a pipe gets the same columns."""
+"""An audit and a cost as tables for the terminal, in ASCII, aligned here so that a pipe gets the same columns."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _RESULTS = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("sk
 
 
 class AuditView:
-    """Shows an audit: the model, what its operations met, where the logits went, the cost, and the checks."""
+    """Shows an audit: the model, the rules of its operations, the ledgers, the cost, and the checks."""
 
     def __init__(self, audit: Audit) -> None:
         self._audit = audit
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # Nothing is wrapped where nobody wants it (a pipe, a file), so that a message can be searched for.
+        # Lines for a pipe or a file are not wrapped, so that messages can be searched for.
         width = None if options.no_wrap else options.max_width
         for line in _lines(self._audit, width, console):
             if width is None:
@@ -43,7 +43,7 @@ def _lines(audit: Audit, width: int | None, console: Console) -> Iterator[Text]:
     if any(preset.met for preset in audit.presets):
         yield Text()
         yield from _operations(audit)
-    if any(books is not None for preset in audit.presets for books in preset.ledgers):
+    if any(ledger is not None for preset in audit.presets for ledger in preset.ledgers):
         yield from _ledgers(audit, width)
     yield Text()
     yield from cost_lines(audit.cost)
@@ -89,7 +89,7 @@ def _texts(audit: Audit, width: int | None) -> Iterator[Text]:
 
 
 def _operations(audit: Audit) -> Iterator[Text]:
-    """Each operation and its rule, and how often they met, by set of rules."""
+    """Yield a table of operations, their rules, and how often each set of rules used them."""
     counts: dict[tuple[str, str], dict[str, int]] = {}
     for preset in audit.presets:
         for name, rule, count in preset.met:
@@ -102,11 +102,11 @@ def _operations(audit: Audit) -> Iterator[Text]:
 
 
 def _ledgers(audit: Audit, width: int | None) -> Iterator[Text]:
-    """Each ledger as a column, as many side by side as there is room for."""
+    """Yield the ledgers as columns, as many side by side as fit."""
     columns = [
-        _ledger_column(preset.name if i == 0 else "", f"text {i + 1}", books)
+        _ledger_column(preset.name if i == 0 else "", f"text {i + 1}", ledger)
         for preset in audit.presets
-        for i, books in enumerate(preset.ledgers)
+        for i, ledger in enumerate(preset.ledgers)
     ]
     headings = [heading for heading in HEADINGS if any(heading in column for column in columns)]
     labels = ["", "", "logit", *headings, RESIDUE]
@@ -128,14 +128,14 @@ def _ledgers(audit: Audit, width: int | None) -> Iterator[Text]:
         )
 
 
-def _ledger_column(preset: str, text: str, books: Ledger | None) -> dict[str, str]:
+def _ledger_column(preset: str, text: str, ledger: Ledger | None) -> dict[str, str]:
     column = {"preset": named(preset), "text": text}
-    if books is None:
+    if ledger is None:
         return column
-    scale = max((abs(value) for value in (books.logit, *books.rows.values())), default=0.0)
-    column["logit"] = signed(books.logit, scale)
-    column.update({heading: signed(value, scale) for heading, value in books.rows.items()})
-    return {**column, RESIDUE: f"{books.residue:+.0e}" if books.residue else "0"}
+    scale = max((abs(value) for value in (ledger.logit, *ledger.rows.values())), default=0.0)
+    column["logit"] = signed(ledger.logit, scale)
+    column.update({heading: signed(value, scale) for heading, value in ledger.rows.items()})
+    return {**column, RESIDUE: f"{ledger.residue:+.0e}" if ledger.residue else "0"}
 
 
 def _wide(column: dict[str, str]) -> int:
@@ -143,15 +143,15 @@ def _wide(column: dict[str, str]) -> int:
 
 
 def cost_lines(cost: Cost | str, title: str = "cost") -> Iterator[Text]:
-    """Yield the table of what explanations cost, or why there is none."""
+    """Yield the table of costs, or the reason why they were not measured."""
     if isinstance(cost, str):
         yield Text.assemble((title.ljust(_TITLE), "dim"), f"not measured: {printable(cost)}")
         return
     rows = [[title, "time", "ratio", "quartiles", "activations", "ratio"]]
     rows += [_cost_row(run) for run in cost.runs]
     yield from _grid(rows, left=1)
-    what = f"{cost.batch} x {cost.sequence} ids, {_count(cost.threads, 'thread')}"
-    yield Text(f"{what}, medians of {_count(cost.repeats, 'repeat')}, ratios to {GRADIENT}", style="dim")
+    setting = f"{cost.batch} x {cost.sequence} ids, {_count(cost.threads, 'thread')}"
+    yield Text(f"{setting}, medians of {_count(cost.repeats, 'repeat')}, ratios to {GRADIENT}", style="dim")
 
 
 def _cost_row(run: CandidateCost) -> list[str]:
@@ -172,12 +172,12 @@ def size(value: int) -> str:
 
 def _check(check: Check, width: int | None, console: Console) -> Iterator[Text]:
     result, style = _RESULTS[check.passed]
-    found = "" if check.value is None else f"{_number(check.value)}"
+    detail = "" if check.value is None else _number(check.value)
     if check.value is not None and check.limit is not None:
-        found += f" (limit {_number(check.limit)})"
-    found = ": ".join(filter(None, (found, check.detail)))
+        detail += f" (limit {_number(check.limit)})"
+    detail = ": ".join(filter(None, (detail, check.detail)))
     start = f"{result:9}{check.name:18}"
-    line = Text.assemble((start[:9], style), start[9:], printable(found, "\n").replace("\n", " "))
+    line = Text.assemble((start[:9], style), start[9:], printable(detail, "\n").replace("\n", " "))
     yield from _hanging(line, len(start), width, console)
 
 
@@ -196,7 +196,7 @@ def _verdict(audit: Audit) -> Text:
 
 
 def _grid(rows: Sequence[Sequence[str]], left: int, titles: int = 1) -> Iterator[Text]:
-    """Yield rows as aligned columns: the first ``left`` to the left, numbers to the right; titles are dim."""
+    """Yield rows as columns: the first ``left`` aligned left, the others right; titles are dim."""
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     for i, row in enumerate(rows):
         cells = [
@@ -207,7 +207,7 @@ def _grid(rows: Sequence[Sequence[str]], left: int, titles: int = 1) -> Iterator
 
 
 def _hanging(line: Text, indent: int, width: int | None, console: Console) -> Iterator[Text]:
-    """Yield a line wrapped to the width, the rest of it under the column where its value starts."""
+    """Yield a line wrapped to the width, indented to the column of its value."""
     if width is None or width < indent + 20:
         yield line
         return
@@ -217,5 +217,5 @@ def _hanging(line: Text, indent: int, width: int | None, console: Console) -> It
         yield Text.assemble(head if i == 0 else " " * indent, part)
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

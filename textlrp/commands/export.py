@@ -43,7 +43,7 @@ def export(
     from textlrp.data.records import read_run
     from textlrp.export import formats
 
-    formats.check_place(to, output)
+    formats.check_output(to, output)
     outputs = [Output("-o", output)] if output is not None and to not in FOLDERS else []
     check_outputs(outputs, [run], force=force, runs=True)
     written = formats.export(

@@ -1,4 +1,4 @@
-"""How far people agree: on labels, beyond chance."""
+"""The agreement of annotators on labels, beyond chance."""
 
 from __future__ import annotations
 
@@ -9,68 +9,68 @@ from collections.abc import Mapping, Sequence
 from textlrp.basics import extras
 
 
-def alpha(given: Sequence[Mapping[str, str]]) -> float | None:
-    """Return Krippendorff's alpha for nominal labels: 1 is full agreement, 0 what chance would give, less is worse.
+def alpha(annotators: Sequence[Mapping[str, str]]) -> float | None:
+    """Return Krippendorff's alpha for nominal labels: 1 is full agreement, 0 is chance, less is worse.
 
-    ``alpha = 1 - D_o / D_e``, the observed disagreement over the expected one, over the documents that have two labels
-    or more; who labeled which of them does not matter, and gaps are allowed. Computed by the package ``krippendorff``.
+    ``alpha = 1 - D_o / D_e``, the observed disagreement over the expected one, on the documents with two labels or
+    more. Not every annotator has to label every document. The package ``krippendorff`` computes it.
 
     Source: Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability".
 
     Args:
-        given: for each annotator, the label by document.
+        annotators: for each annotator, the label by document.
 
     Returns:
-        None where it is not defined: no document has two labels, or those that have are all labeled the same.
+        None if no document has two labels, or all labels of such documents are the same.
 
     Raises:
         LRPError: krippendorff is not installed.
     """
-    documents = shared(given)
-    labels = sorted({each[document] for each in given for document in documents if document in each})
+    documents = shared(annotators)
+    labels = sorted({given[document] for given in annotators for document in documents if document in given})
     if len(labels) < 2:
         return None
-    counts = [[sum(each.get(document) == label for each in given) for label in labels] for document in documents]
+    counts = [[sum(given.get(document) == label for given in annotators) for label in labels] for document in documents]
     krippendorff = extras.load("krippendorff", "annotate", "Krippendorff's alpha")
     return float(krippendorff.alpha(value_counts=counts, level_of_measurement="nominal"))
 
 
 def kappa(one: Mapping[str, str], other: Mapping[str, str]) -> float | None:
-    """Return Cohen's kappa of two annotators: 1 is full agreement, 0 what chance would give, less is worse.
+    """Return Cohen's kappa of two annotators: 1 is full agreement, 0 is chance, less is worse.
 
     ``kappa = (p_o - p_e) / (1 - p_e)``, with ``p_o`` the share of documents that both label the same, and ``p_e`` the
-    share to be expected if each gave its own labels at random.
+    share expected if both gave their labels at random.
 
     Source: Cohen 1960, "A Coefficient of Agreement for Nominal Scales".
 
-    Computed by scikit-learn.
+    scikit-learn computes it.
 
     Returns:
-        None where it is not defined: no document has both labels, or both give one and the same label to all
-        (scikit-learn returns NaN there, and warns).
+        None if no document has both labels, or both annotators give all documents the same label (scikit-learn returns
+        NaN there, and warns).
 
     Raises:
         LRPError: scikit-learn is not installed.
     """
     documents = shared([one, other])
-    labels = [[given[document] for document in documents] for given in (one, other)]
+    labels = [[annotator[document] for document in documents] for annotator in (one, other)]
     if len({*labels[0], *labels[1]}) < 2:
         return None
     metrics = extras.load("sklearn.metrics", "annotate", "Cohen's kappa")
     return float(metrics.cohen_kappa_score(*labels))
 
 
-def shared(given: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return the documents that two annotators or more gave a label, sorted."""
-    counts = Counter(document for each in given for document in each)
+def shared(annotators: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the documents that two or more annotators labeled, sorted."""
+    counts = Counter(document for labels in annotators for document in labels)
     return sorted(document for document, count in counts.items() if count > 1)
 
 
 def majority(votes: Sequence[Sequence[bool]]) -> tuple[bool, ...]:
-    """Return what more than half of the voters chose, at each place: of two, what both did."""
+    """Return for each place whether more than half of the voters chose it; of two voters, both must."""
     return tuple(2 * sum(column) > len(votes) for column in zip(*votes, strict=True))
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """Return the mean, or None where there is nothing to take it of."""
+    """Return the mean, or None without values."""
     return math.fsum(values) / len(values) if values else None

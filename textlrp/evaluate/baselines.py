@@ -1,7 +1,8 @@
-"""What rules are measured against: other ways to score the tokens of a text, all called in the same way.
+"""Methods that rules are compared with: other ways to score the tokens of a text, all called in the same way.
 
 ``scorer("occlusion")(explainer, "text", target="POS")`` is an
-:class:`~textlrp.results.attribution.Attribution`. Sets of rules are scorers, too, so that one table holds all.
+:class:`~textlrp.results.attribution.Attribution`. Sets of rules are scorers, too, so that one table
+can compare all methods.
 """
 
 from __future__ import annotations
@@ -20,43 +21,43 @@ from textlrp.evaluate.scorers import Scorer, Task
 from textlrp.results.attribution import Attribution
 from textlrp.rules import PRESETS, Rules
 
-#: The names of the methods that are no rules.
+#: The names of the methods that are not rules.
 NAMES = tuple(METHODS)
 
-#: What an explanation costs in forward passes: one forward, and a backward that counts two.
+#: The cost of an explanation in forward passes: one forward, and one backward that counts as two.
 EXPLANATION = 3.0
 
 _RULES = "rules:"
 
 
 def scorer(name: str) -> Scorer:
-    """Return the method of that name.
+    """Return the method of this name.
 
-    ``random``: uniform scores, other ones for each text and seed.
+    ``random``: uniform scores, different ones for each text and seed.
     ``attention``: the last layer's attention, mean over the heads, from the position that the classifier reads.
     ``rollout``: attention through all layers from there, with the residual paths (Abnar and Zuidema 2020).
     ``gradient-norm``: the Euclidean norm of the logit's gradient at a token's embedding.
     ``gradient-x-input``: that gradient times the embedding.
-    ``integrated-gradients[:STEPS][:mask|pad|zero]``: from a reference where each token is the mask token (the default
-    where the tokenizer has one), the padding token, or zero (the default otherwise); 20 steps.
+    ``integrated-gradients[:STEPS][:mask|pad|zero]``: from a reference in which each token is the mask token (the
+    default if the tokenizer has one), the padding token, or zero (the default otherwise); 20 steps.
     ``lrp-path[:POINTS][:mask|pad|zero]``: the multipliers of the preset ``ln-lrp`` at points between such a reference
     and the text, times their difference; 2 points.
-    ``occlusion[:mask|pad|delete]``: what the logit loses when a token is replaced or left out.
+    ``occlusion[:mask|pad|delete]``: the fall of the logit when a token is replaced or deleted.
     ``lime[:SAMPLES][:mask|pad|delete]``, ``shapley[:PERMUTATIONS][:mask|pad|delete]``: sampled, by captum
     (``pip install "textlrp[captum]"``).
     Rules: a preset, ``epsilon=1e-6``, ``gamma=0.25``, or ``rules:FILE.json``.
 
-    Special tokens of the tokenizer stay where a method replaces tokens; their score is then zero.
+    Methods that replace tokens leave the special tokens; the score of these is then zero.
 
     Raises:
-        InputError: there is no such method, it does not take what stands behind its name, or its package is missing.
+        InputError: the method does not exist, does not take the options behind its name, or its package is missing.
     """
     if not isinstance(name, str):
         raise InputError(f"a method is called by its name, not {brief(name)}")
-    first, *said = name.split(":")
+    first, *words = name.split(":")
     if first in METHODS:
         method = METHODS[first]
-        options = read_options(first, method, said)
+        options = read_options(first, method, words)
         if method.extra and importlib.util.find_spec(method.extra) is None:
             raise InputError(
                 f'{first} samples by {method.extra}, which is not installed: pip install "textlrp[{method.extra}]"'
@@ -83,7 +84,7 @@ def _method(name: str, method: Method, options: tuple[Any, ...]) -> Scorer:
         start = time.perf_counter()
         passes = Passes(task.explainer, task.text, task.text_pair, task.target, task.contrast)
         scores = contained(lambda: function(passes, task.seed, *options))
-        # The scores are numbers by now, so an accelerator is through with them.
+        # The scores are Python numbers, so an accelerator has finished computing them.
         return passes.attribution(name, scores, time.perf_counter() - start)
 
     return Scorer(score)

@@ -1,8 +1,8 @@
-"""Do scores say what a model does? The text is perturbed by them, and the model is asked again.
+"""Measures whether scores are faithful to a model: units of the text are perturbed by their scores, and read again.
 
-Perturbed are units of a text (tokens, words or sentences), on its ids; the quantity is the target's logit, except where
-a probability is named. Every number belongs to one perturbation, which it states: rules whose reference is the mask
-token do well under ``"mask"``, and those whose reference is zero under ``"zero"``, so a table with one alone misleads.
+Units are tokens, words or sentences, and are perturbed on the text's ids. Measures are in logits of the target, unless
+they name a probability. Every result states its perturbation: rules whose reference is the mask token do well under
+``"mask"``, and those whose reference is zero under ``"zero"``, so a table with only one of them misleads.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ MEASURES: Mapping[str, bool] = {
     "infidelity_scaled": False,
 }
 
-#: The most units that are left out one at a time, and how many random sets of units infidelity is a mean over.
+#: The most units that are left out one at a time, and the number of random sets of units for infidelity.
 LEFT_OUT, DRAWS = 128, 50
 
-#: More sets of units say nothing more, and would be drawn for days.
+#: More sets would take days, and not make the mean more precise.
 MOST_DRAWS = 1_000_000
 
 _FORMAT = 1
@@ -50,33 +50,33 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """How far the scores of one document say what the model does.
+    """The faithfulness of the scores of one document.
 
     Attributes:
         method: the name of the method (of the rules, for an explanation).
         target, contrast: the labels.
         perturbation: ``"mask"``, ``"delete"`` or ``"zero"``.
-        replacement: the token that stood in the place of others, such as ``[MASK]``; empty where none did.
-        by: what was perturbed: ``"token"``, ``"word"`` or ``"sentence"``.
-        units: how many of them the text has.
+        replacement: the token that replaced others, such as ``[MASK]``; empty if none did.
+        by: the units that were perturbed: ``"token"``, ``"word"`` or ``"sentence"``.
+        units: how many the text has.
         seed: of ties and draws.
-        logit, probability: of the text as it is; probabilities are None where the model gives none (regression).
+        logit, probability: of the unchanged text; probabilities are None for regression.
         empty_logit, empty_probability: of the text with all units perturbed.
-        morf, lerf: the curves as the most relevant units are perturbed first, and as the least relevant ones are.
+        morf, lerf: the curves with the most relevant units perturbed first, and with the least relevant first.
         area: between the curves of the logit; more is better (:func:`textlrp.evaluate.faithfulness_measures.area`).
-        area_probability: the same between those of the probability.
+        area_probability: between the curves of the probability.
         comprehensiveness: the mean of ``p(x) - p(x without its most relevant units)``; more is better.
         sufficiency: the mean of ``p(x) - p(only its most relevant units)``; less is better.
-        comprehensiveness_at, sufficiency_at: what they are the means of (AOPC): 1, 5, 10, 20 and 50 % of the units,
-            rounded up; empty without probabilities.
+        comprehensiveness_at, sufficiency_at: the values that they average (AOPC): at 1, 5, 10, 20 and 50 % of the
+            units, rounded up; empty without probabilities.
         comprehensiveness_logit, sufficiency_logit: both means for the logit, which does not saturate.
         leave_one_out: Kendall's tau-b of the scores with the fall of the logit as one unit alone is perturbed; more is
-            better; None where one of both is the same for all units.
-        left_out: of how many units that is: of a long text, a random sample.
+            better; None if the scores or the falls are the same for all units.
+        left_out: for how many units that was measured; for a long text, a random sample.
         infidelity: in squared logits; less is better (:func:`textlrp.evaluate.faithfulness_measures.infidelity`).
-        infidelity_scaled: at the best scale, 0 to 1; less is better; None where nothing changes the logit.
-        draws: how many random sets of units infidelity is a mean over.
-        forwards: how many texts the model read for it; what was known from other scores of the text is not read again.
+        infidelity_scaled: at the best scale, 0 to 1; less is better; None if nothing changes the logit.
+        draws: the number of random sets of units for infidelity.
+        forwards: how many texts the model read; those read for other scores of the text are not read again.
 
     Sources: Samek et al. 2017 (curves); DeYoung et al. 2020, section 4.2 (comprehensiveness and sufficiency; the means
     are those of its published code: over the five shares, where the paper's formula divides by one more); Jain and
@@ -114,7 +114,7 @@ class Faithfulness:
 
     @property
     def scores(self) -> dict[str, float | None]:
-        """The measures by name, as :data:`MEASURES` lists them."""
+        """The measures by their names in :data:`MEASURES`."""
         return {name: getattr(self, name) for name in MEASURES}
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,44 +127,46 @@ class Faithfulness:
         """Rebuild a result from :meth:`to_dict`.
 
         Raises:
-            InputError: the values are no such result, or not one that this version reads.
+            InputError: the values are not a result that this version reads.
         """
         if not isinstance(values, Mapping) or not is_format(values.get("format"), _FORMAT):
-            raise InputError(f"this is no result of faithfulness of format {_FORMAT}, which this version reads")
+            raise InputError(f"this is not a result of faithfulness of format {_FORMAT}, which this version reads")
         try:
-            given = {key: value for key, value in values.items() if key != "format"}
+            arguments = {key: value for key, value in values.items() if key != "format"}
             for name in ("morf", "lerf"):
-                given[name] = PerturbationCurve.from_dict(given[name])
+                arguments[name] = PerturbationCurve.from_dict(arguments[name])
             for name in ("comprehensiveness_at", "sufficiency_at"):
-                given[name] = tuple(given[name])
-            for each in fields(cls):
-                _check_kind(each.name, given[each.name], str(each.type))
-            return cls(**given)
+                arguments[name] = tuple(arguments[name])
+            for field in fields(cls):
+                _check_kind(field.name, arguments[field.name], str(field.type))
+            return cls(**arguments)
         except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"this is no result of faithfulness, or it was changed: {error}") from None
+            raise InputError(f"this is not a result of faithfulness, or it was changed: {error}") from None
 
 
 def _check_kind(name: str, value: Any, kind: str) -> None:
-    """Check that a value is of the kind that its field has: text, a whole number, numbers, or None where it may be."""
+    """Check that a value is of its field's type: text, a whole number, numbers, or None if allowed."""
     if isinstance(value, PerturbationCurve):
         for part in ("shares", "logits", "probabilities"):
             _check_kind(f"{name}.{part}", getattr(value, part), "tuple[float, ...]")
     elif isinstance(value, tuple):
-        for each in value:
-            _check_kind(name, each, "float")
+        for number in value:
+            _check_kind(name, number, "float")
     elif value is not None or "None" not in kind:
         whole, real = options.as_whole(value), options.as_real(value)
         sound = {"str": isinstance(value, str), "int": whole is not None}.get(kind.split(" |")[0], real is not None)
         if not sound:
-            raise InputError(f"this is no result of faithfulness, or it was changed: {name} is {options.brief(value)}")
+            raise InputError(
+                f"this is not a result of faithfulness, or it was changed: {name} is {options.brief(value)}"
+            )
 
 
 class TextUnit(NamedTuple):
-    """What is perturbed at once.
+    """Tokens that are perturbed at once: a token, a word or a sentence.
 
     Attributes:
         tokens: their indices.
-        relevance: the sum of theirs.
+        relevance: the sum of their relevances.
     """
 
     tokens: frozenset[int]
@@ -172,48 +174,48 @@ class TextUnit(NamedTuple):
 
 
 def units(attribution: Attribution | Explanation, by: str = "token") -> tuple[TextUnit, ...]:
-    """Return what of a text can be perturbed at once, in reading order; special tokens never are.
+    """Return the units of a text, in reading order, without its special tokens.
 
-    A word (or a sentence) is the tokens under it. A token that reaches over a boundary belongs to the side that has
-    more of its characters, to the first of equals; a stretch without a token of its own, such as a space, is no unit.
+    The unit of a word (or a sentence) holds its tokens. A token that crosses a boundary belongs to the side that has
+    more of its characters, or to the first of equals; a span without a token of its own, such as a space, is left out.
 
     Raises:
-        InputError: ``by`` is none of ``"token"``, ``"word"`` and ``"sentence"``.
+        InputError: ``by`` is not ``"token"``, ``"word"`` or ``"sentence"``.
     """
-    stretches = attribution.units(by)
-    own = [(i, span) for i, span in enumerate(attribution.tokens) if not span.special]
+    spans = attribution.units(by)
+    tokens = [(i, token) for i, token in enumerate(attribution.tokens) if not token.special]
     if by == "token":
-        return tuple(TextUnit(frozenset([i]), span.relevance) for i, span in own)
-    under: dict[tuple[str, int], list[int]] = {}
-    for source in dict.fromkeys(span.source for _, span in own):
-        there = [span for span in stretches if span.source == source]
-        starts = [span.start for span in there]
-        for i, span in own:
-            if span.source == source:
-                under.setdefault((source, _side(span, there, starts)), []).append(i)
+        return tuple(TextUnit(frozenset([i]), token.relevance) for i, token in tokens)
+    grouped: dict[tuple[str, int], list[int]] = {}
+    for source in dict.fromkeys(token.source for _, token in tokens):
+        of_source = [span for span in spans if span.source == source]
+        starts = [span.start for span in of_source]
+        for i, token in tokens:
+            if token.source == source:
+                grouped.setdefault((source, _span_of(token, of_source, starts)), []).append(i)
     return tuple(
-        TextUnit(frozenset(found), math.fsum(attribution.tokens[i].relevance for i in found))
-        for _, found in sorted(under.items(), key=lambda each: min(each[1]))
+        TextUnit(frozenset(indices), math.fsum(attribution.tokens[i].relevance for i in indices))
+        for indices in sorted(grouped.values(), key=min)
     )
 
 
-def _side(token: Span, stretches: Sequence[Span], starts: Sequence[int]) -> int:
-    """Return the place of the stretch that has most of a token's characters, white space not counted."""
+def _span_of(token: Span, spans: Sequence[Span], starts: Sequence[int]) -> int:
+    """Return the index of the span that has most of a token's characters, white space not counted."""
     first = max(0, bisect_right(starts, token.start) - 1)
     shares = []
-    for at in range(first, len(stretches)):
+    for at in range(first, len(spans)):
         if at > first and starts[at] >= token.end:
             break
-        common = token.text[max(0, starts[at] - token.start) : max(0, stretches[at].end - token.start)]
+        common = token.text[max(0, starts[at] - token.start) : max(0, spans[at].end - token.start)]
         shares.append(sum(not char.isspace() for char in common))
     return first + shares.index(max(shares))
 
 
 def perturbed(explainer: Explainer, attribution: Attribution | Explanation, perturb: str = "mask") -> Perturbed:
-    """Return the text of some scores, ready to be perturbed; scores of the same text and target can share it.
+    """Return the text of an attribution, ready to be perturbed; attributions of the same text and target can share it.
 
     Raises:
-        InputError: there is no such perturbation, or the tokenizer has no token to mask with.
+        InputError: the perturbation does not exist, or the tokenizer has no token to mask with.
     """
     from textlrp.evaluate.perturbation import Perturbed
 
@@ -239,24 +241,24 @@ def assess(
     draws: int = DRAWS,
     known: Perturbed | None = None,
 ) -> Faithfulness:
-    """Measure how far scores say what the model does.
+    """Measure the faithfulness of an attribution.
 
-    All measures share what the model reads: the text as it is and the empty one are read once.
+    All measures share the model's outputs: the unchanged text and the empty one are read once.
 
     Args:
-        explainer: the model that the scores are of.
+        explainer: the model that was scored.
         attribution: the scores of a text, or an explanation of it.
         perturb: ``"mask"``, ``"delete"`` or ``"zero"``; see :class:`textlrp.evaluate.perturbation.Perturbed`.
         by: ``"token"``, ``"word"`` or ``"sentence"``.
-        steps: the most steps of a curve; a text of fewer units has one for each.
-        seed: of the order of equal scores and of random draws. They depend on the text too, and not on the method.
+        steps: the most steps of a curve; a text of fewer units gets one for each.
+        seed: of the order of ties and of random draws, which depend on the text too, but not on the method.
         left_out: the most units that are perturbed one at a time.
         draws: the number of random sets of units for infidelity.
-        known: from :func:`perturbed`, to share what the model reads with other scores of the same text and target.
+        known: from :func:`perturbed`, to share outputs with other attributions of the same text and target.
 
     Raises:
-        InputError: an option cannot be used as given, the scores are not those of what the model reads at once, or one
-            of them is not finite.
+        InputError: an option is invalid, the scores are not of the tokens that the model reads at once, or one of them
+            is not finite.
         LRPError: the model fails on a perturbed text.
     """
     steps = options.whole(steps, "steps is a number of steps, 1 or more", 1)
@@ -272,7 +274,7 @@ def assess(
     steps_taken, bins = measures.counts(size, steps), [measures.at_percent(size, percent) for percent in BINS]
     sample = measures.sample(size, left_out, f"left out {seed} {attribution.text}")
     sets = measures.draws(size, draws, f"draws {seed} {attribution.text}")
-    asked: list[list[Iterable[int]]] = [
+    removed: list[list[Iterable[int]]] = [
         [order[:count] for count in steps_taken],
         [order[size - count :] for count in steps_taken],
         [order[:count] for count in bins],
@@ -280,9 +282,9 @@ def assess(
         [[i] for i in sample],
         list(sets),
     ]
-    removals = [_tokens(parts, chosen) for group in asked for chosen in group]
+    removals = [_tokens(parts, chosen) for group in removed for chosen in group]
     outcomes = iter(read.outcomes(removals))
-    most, least, without, only, alone, random_sets = ([next(outcomes) for _ in group] for group in asked)
+    most, least, without, only, alone, random_sets = ([next(outcomes) for _ in group] for group in removed)
     x, empty = read.original, most[-1]
     shares = tuple(count / size for count in steps_taken)
     morf, lerf = _curve(shares, most), _curve(shares, least)
@@ -328,11 +330,11 @@ def _check(attribution: Attribution | Explanation, read: Perturbed, perturb: str
             f"the scores are for {attribution.target!r} against {attribution.contrast!r}, and known= is for "
             f"{read.target!r} against {read.contrast!r}"
         )
-    found = [(span.piece, span.special) for span in attribution.tokens]
-    if found != list(zip(read.encoding.pieces, read.special, strict=True)):
+    tokens = [(span.piece, span.special) for span in attribution.tokens]
+    if tokens != list(zip(read.encoding.pieces, read.special, strict=True)):
         raise InputError(
-            f"the scores are for {len(found)} tokens, and they are not the {len(read.special)} that the model reads of "
-            f"this text at once: score the text with this model, and truncate it where it is too long"
+            f"the scores are for {len(tokens)} tokens, and they are not the {len(read.special)} that the model reads "
+            f"of this text at once: score the text with this model, and truncate it where it is too long"
         )
     worst = next((span for span in attribution.tokens if not math.isfinite(span.relevance)), None)
     if worst is not None:
@@ -344,8 +346,8 @@ def _tokens(parts: Sequence[TextUnit], chosen: Iterable[int]) -> frozenset[int]:
 
 
 def _curve(shares: tuple[float, ...], outcomes: Sequence[Outcome]) -> PerturbationCurve:
-    probabilities = tuple(each.probability for each in outcomes if each.probability is not None)
-    return PerturbationCurve(shares, tuple(each.logit for each in outcomes), probabilities)
+    probabilities = tuple(outcome.probability for outcome in outcomes if outcome.probability is not None)
+    return PerturbationCurve(shares, tuple(outcome.logit for outcome in outcomes), probabilities)
 
 
 def _area_of_probabilities(morf: PerturbationCurve, lerf: PerturbationCurve) -> float | None:
@@ -353,13 +355,13 @@ def _area_of_probabilities(morf: PerturbationCurve, lerf: PerturbationCurve) -> 
 
 
 def _logit_falls(x: Outcome, outcomes: Sequence[Outcome]) -> list[float]:
-    return [x.logit - each.logit for each in outcomes]
+    return [x.logit - outcome.logit for outcome in outcomes]
 
 
 def _probability_falls(x: Outcome, outcomes: Sequence[Outcome]) -> list[float]:
     if x.probability is None:
         return []
-    return [x.probability - each.probability for each in outcomes if each.probability is not None]
+    return [x.probability - outcome.probability for outcome in outcomes if outcome.probability is not None]
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -1,4 +1,4 @@
-"""The numbers of faithfulness, from what a model makes of perturbed texts. It needs no torch."""
+"""The measures of faithfulness, computed from a model's outputs for perturbed texts. Needs no torch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ BINS = (1, 5, 10, 20, 50)
 
 @dataclass(frozen=True)
 class PerturbationCurve:
-    """What a model makes of a text as more and more of it is perturbed.
+    """The outputs of a model as more and more of a text is perturbed.
 
     Attributes:
         shares: the share of the text's units that is perturbed, rising from 0 to 1.
         logits: the target's logit at each share.
-        probabilities: the target's probability at each share; empty where the model gives none (regression).
+        probabilities: the target's probability at each share; empty for regression.
     """
 
     shares: tuple[float, ...]
@@ -44,9 +44,9 @@ class PerturbationCurve:
 
 
 def order(relevances: Sequence[float], seed: str) -> tuple[int, ...]:
-    """Return the places of relevances, the highest first; equal ones are in random order, the same for a seed.
+    """Return the indices of the relevances, the highest first; ties are in random order, the same for the same seed.
 
-    To break ties by position would favor texts that begin (or end) with what matters.
+    Breaking ties by position would favor texts that begin (or end) with the important words.
     """
     places = list(range(len(relevances)))
     random.Random(seed).shuffle(places)
@@ -54,8 +54,8 @@ def order(relevances: Sequence[float], seed: str) -> tuple[int, ...]:
 
 
 def counts(size: int, steps: int) -> tuple[int, ...]:
-    """Return how many of ``size`` units are perturbed at each step, from 0 to all: one more each time, or spread evenly
-    over ``steps`` steps where there are more units than that."""
+    """Return how many of ``size`` units are perturbed at each step, from 0 to all: one more each time, or evenly spread
+    over ``steps`` steps if there are more units."""
     number = min(size, steps)
     return tuple((2 * i * size + number) // (2 * number) for i in range(number + 1))
 
@@ -66,11 +66,11 @@ def at_percent(size: int, percent: int) -> int:
 
 
 def area(morf: Sequence[float], lerf: Sequence[float], shares: Sequence[float]) -> float:
-    """Return the area between two perturbation curves; more is better, and random relevance has zero on average.
+    """Return the area between two perturbation curves; more is better, and random relevance gets zero on average.
 
     ``A = integral of (LeRF(x) - MoRF(x)) dx`` over the perturbed share x from 0 to 1, with straight lines between the
     steps; for equal steps, ``A = 1/S sum_(k=1)^(S-1) (LeRF_k - MoRF_k)``, the mean difference, in the unit of the
-    curves. The share takes the place of a count, so that short and long texts compare; a text of a single unit has 0.
+    curves. x is a share rather than a count, so that short and long texts compare; a text of one unit gets 0.
 
     Source: Samek et al. 2017, "Evaluating the Visualization of What a Deep Neural Network Has Learned": the curves, and
     the area between them (appendix, "ABPC"). There it is a mean over the steps from 0 to L, both ends included, where
@@ -78,8 +78,8 @@ def area(morf: Sequence[float], lerf: Sequence[float], shares: Sequence[float]) 
 
     Args:
         morf: the logit (or probability) as the most relevant units are perturbed first.
-        lerf: the same as the least relevant ones are.
-        shares: the share of units that is perturbed, for each of both.
+        lerf: the same for the least relevant ones.
+        shares: the share of units perturbed at each step, for both curves.
     """
     gaps = [low - high for low, high in zip(lerf, morf, strict=True)]
     return math.fsum(
@@ -89,10 +89,10 @@ def area(morf: Sequence[float], lerf: Sequence[float], shares: Sequence[float]) 
 
 
 def kendall(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """Return Kendall's tau-b of two rankings, -1 to 1: do they put the same pairs in the same order?
+    """Return Kendall's tau-b of two rankings, -1 to 1: how many pairs they put in the same order.
 
-    ``tau_b = (C - D) / sqrt((P - T_1) (P - T_2))``, with C concordant and D discordant pairs out of P, and T pairs that
-    are tied on a side.
+    ``tau_b = (C - D) / sqrt((P - T_1) (P - T_2))``, with C concordant and D discordant of P pairs, and T_1 and T_2
+    pairs tied on the first and second side.
 
     Source: Kendall 1945, "The Treatment of Ties in Ranking Problems".
 
@@ -100,8 +100,8 @@ def kendall(one: Sequence[float], other: Sequence[float]) -> float | None:
         one, other: the values of both sides, none of them NaN.
 
     Returns:
-        None where it is not defined: all values of a side are equal, or there are fewer than two. scipy, which computes
-        it, returns NaN there.
+        None if all values of a side are equal, or there are fewer than two (scipy, which computes it, returns NaN
+        there).
 
     Raises:
         LRPError: scipy is not installed.
@@ -115,16 +115,15 @@ def kendall(one: Sequence[float], other: Sequence[float]) -> float | None:
 def infidelity(expected: Sequence[float], observed: Sequence[float]) -> float:
     """Return the infidelity: ``mean((I . R - (f(x) - f(x_I)))^2)``, in squared logits; less is better, 0 is perfect.
 
-    ``I . R`` is the relevance of the perturbed units, and the bracket the change of the logit that perturbing them
-    makes.
+    ``I . R`` is the relevance of the perturbed units, and the bracket the resulting fall of the logit.
 
     Source: Yeh et al. 2019, "On the (In)fidelity and Sensitivity of Explanations", definition 2.1, with a removal to a
     reference value as the perturbation: relevance is in logits, so its sum stands for the product of gradient and
     change.
 
     Args:
-        expected: for each random perturbation, the relevance of what is perturbed.
-        observed: for each, by how much the logit falls.
+        expected: for each random perturbation, the sum of the perturbed units' relevance.
+        observed: for each, the fall of the logit.
     """
     return math.fsum((a - b) ** 2 for a, b in zip(expected, observed, strict=True)) / len(expected)
 
@@ -134,14 +133,14 @@ def scaled_infidelity(expected: Sequence[float], observed: Sequence[float]) -> f
 
     ``min_(b >= 0) mean((b I . R - d)^2) / mean(d^2)`` with ``d = f(x) - f(x_I)``, so that methods whose scores are not
     in logits (attention, norms of gradients) can be compared. A negative scale would reward scores of the wrong sign.
-    Where the logit falls with the number of units, whichever they are, a constant score is well below 1: it is the
-    number to compare with, not 1.
+    If the logit falls with the number of perturbed units, whichever they are, a constant score gets well below 1:
+    compare with that number, not with 1.
 
-    Source: Yeh et al. 2019, whose published code scales so (captum: ``normalize=True``), by a scale of any sign and
-    without the denominator.
+    Source: Yeh et al. 2019, whose published code allows a scale of any sign and has no denominator (captum:
+    ``normalize=True``).
 
     Returns:
-        None where no perturbation changes the logit.
+        None if no perturbation changes the logit.
     """
     size = math.fsum(b * b for b in observed)
     if not size:
@@ -153,14 +152,14 @@ def scaled_infidelity(expected: Sequence[float], observed: Sequence[float]) -> f
 
 
 def sample(size: int, number: int, seed: str) -> tuple[int, ...]:
-    """Return the places of at most ``number`` of ``size`` units: all, or a random sample, in order."""
+    """Return the indices of at most ``number`` of ``size`` units: all, or a random sample, in order."""
     return tuple(sorted(random.Random(seed).sample(range(size), min(size, number))))
 
 
 def draws(size: int, number: int, seed: str) -> list[frozenset[int]]:
     """Return random sets of units to perturb: a size from 1 to all, each as likely, and then that many units.
 
-    A coin for each unit would leave long texts with sets of about half of them only.
+    A coin toss for each unit would give long texts only sets of about half of their units.
     """
     generator = random.Random(seed)
     return [frozenset(generator.sample(range(size), generator.randint(1, size))) for _ in range(number)]

@@ -1,7 +1,7 @@
-"""How sure a mean over documents is, and a difference of two: bootstrap intervals, paired permutation tests, Holm.
+"""Statistics of means over documents and their differences: bootstrap intervals, paired permutation tests, Holm.
 
-Everything is seeded: the same values give the same numbers. The computing is done by scipy and statsmodels, which the
-extra ``evaluate`` contains.
+Everything is seeded: the same values give the same numbers. scipy and statsmodels, which the extra ``evaluate``
+contains, compute them.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from textlrp.errors import InputError
 
 Array = npt.NDArray[np.float64]
 
-#: How many samples a bootstrap draws, and how many signs a permutation test, where it cannot try all.
+#: The samples of a bootstrap, and the sign choices that a permutation test draws if it cannot try all.
 DRAWS = 10_000
 
-#: More would take days, and change no digit that is shown.
+#: More draws would take days, and not change the digits that are shown.
 MOST = 10_000_000
 
-#: The share of repeated samples whose interval covers the mean.
+#: The confidence level of an interval.
 LEVEL = 0.95
 
-_BLOCK = 2_000_000  # numbers that are drawn at once
+_BLOCK = 2_000_000  # numbers drawn at once
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over documents with its bootstrap interval, and how many documents there were."""
+    """A mean over documents, its bootstrap interval, and the number of documents."""
 
     mean: float
     low: float
@@ -41,20 +41,20 @@ class Interval:
 
 
 def mean_interval(values: Sequence[float], seed: int = 0, draws: int = DRAWS, level: float = LEVEL) -> Interval:
-    """Return the mean of some documents' values with its percentile interval over samples with replacement.
+    """Return the mean of a value of some documents, with its bootstrap percentile interval.
 
-    With very few documents the interval is too narrow: that of a single one has no width.
+    With very few documents the interval is too narrow: with one, it has no width.
 
     Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", section 13.3 (the percentile interval).
 
     Args:
         values: one number for each document, at least one, all finite.
-        seed: what the samples depend on, with the number of documents.
-        draws: how many samples are drawn, 2 or more.
-        level: the share of them that the interval holds.
+        seed: of the samples, which also depend on the number of documents.
+        draws: the number of samples, 2 or more.
+        level: the share of them inside the interval.
 
     Raises:
-        InputError: an option cannot be used as given, there are no values, or one is not finite.
+        InputError: an option is invalid, there are no values, or one is not finite.
         LRPError: scipy is not installed.
     """
     return mean_intervals([values], seed, draws, level)[0]
@@ -63,9 +63,9 @@ def mean_interval(values: Sequence[float], seed: int = 0, draws: int = DRAWS, le
 def mean_intervals(
     columns: Sequence[Sequence[float]], seed: int = 0, draws: int = DRAWS, level: float = LEVEL
 ) -> tuple[Interval, ...]:
-    """Return :func:`mean_interval` of each of several columns, quicker than one after the other.
+    """Return :func:`mean_interval` of several columns, faster than one after the other.
 
-    Columns of the same number of documents are resampled by the same draws.
+    Columns of the same length are resampled by the same draws.
     """
     seed, draws = _drawing(seed, draws, 2)
     level = options.real(level, "level is a share of the samples, from 0 to 1", 0, 1)
@@ -79,9 +79,9 @@ def mean_intervals(
 
 
 def differences(one: Sequence[float], other: Sequence[float]) -> list[float]:
-    """Return ``one - other`` of each document, to take the interval of.
+    """Return ``one - other`` for each document, so that an interval can be taken.
 
-    Documents are drawn in pairs then, so that what makes a document easy for both does not widen the interval.
+    Documents are then drawn in pairs: a document that is easy for both does not widen the interval.
 
     Raises:
         InputError: one side has more values than the other, or a value is not finite.
@@ -92,30 +92,30 @@ def differences(one: Sequence[float], other: Sequence[float]) -> list[float]:
 
 
 def paired_p(one: Sequence[float], other: Sequence[float], seed: int = 0, draws: int = DRAWS) -> float:
-    """Return how often a mean difference as large as that of two methods comes by chance: a two-sided p.
+    """Return the two-sided p of the mean difference of two methods, by flipping signs.
 
     If the methods did not differ, each document's difference might as well have the other sign. The p is the share of
-    all choices of signs whose mean is at least as far from zero; where there are more than ``draws`` choices, that many
-    are drawn, and the p is ``(1 + as far) / (1 + draws)``, which never says 0. Documents without a difference count for
-    neither; where none has a difference, the p is 1.
+    all sign choices whose mean is at least as far from zero. If there are more than ``draws`` choices, that many are
+    drawn, and the p is ``(1 + as far) / (1 + draws)``, which is never 0. Documents without a difference do not count;
+    without any difference, the p is 1.
 
-    Means that are equal but for rounding count as equal: up to 1e-9 of the mean absolute difference (scipy allows for
-    rounding only as a share of the mean difference itself, which can be far smaller).
+    Means that differ by at most 1e-9 of the mean absolute difference count as equal (scipy allows for rounding only
+    relative to the mean difference, which can be far smaller).
 
     Source: Fisher 1935, "The Design of Experiments", section 21; Phipson and Smyth 2010 (the estimate of p).
 
     Args:
         one, other: a number for each document, the same documents in the same order, at least one.
-        seed: what the drawn signs depend on, with the number of documents.
-        draws: the most choices of signs that are tried.
+        seed: of the drawn signs, which also depend on the number of documents.
+        draws: the most sign choices to try.
 
     Raises:
-        InputError: as :func:`differences` and :func:`mean_interval`.
+        InputError: see :func:`differences` and :func:`mean_interval`.
         LRPError: scipy is not installed.
     """
     seed, draws = _drawing(seed, draws, 1)
     nonzero = _checked(differences(one, other))
-    nonzero = nonzero[nonzero != 0]  # their sign changes nothing
+    nonzero = nonzero[nonzero != 0]  # flipping the sign of 0 changes nothing
     count = len(nonzero)
     if count < 2:  # a single difference is as far from zero with either sign
         return 1.0
@@ -138,10 +138,10 @@ def paired_p(one: Sequence[float], other: Sequence[float], seed: int = 0, draws:
 
 
 def holm(values: Sequence[float]) -> tuple[float, ...]:
-    """Return the p of several comparisons, each corrected for all of them, in order.
+    """Return the p of several comparisons, corrected for their number, in the same order.
 
-    Of m comparisons, the smallest p counts m times, the next m - 1 times, and so on; none is smaller than one before
-    it, or larger than 1. If no method differs from any other, one of the results is at most 0.05 in 5 % of the tables.
+    Of m comparisons, the smallest p is multiplied by m, the next by m - 1, and so on; none becomes smaller than the one
+    before it, or larger than 1. If no methods differ, some p is at most 0.05 in at most 5 % of tables.
 
     Source: Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure".
 
@@ -163,13 +163,13 @@ def _percentile_intervals(columns: Array, seed: int, draws: int, level: float) -
         stats = extras.load("scipy.stats", "evaluate", "a bootstrap interval")
 
         def means(places: npt.NDArray[np.int64], axis: int) -> Array:
-            """The mean of each column over drawn documents ``[draws, documents]``, by how often each was drawn."""
+            """Return the mean of each column over drawn documents ``[draws, documents]``, by counting the draws."""
             rows = len(places)
             flat = (places + count * np.arange(rows)[:, None]).ravel()
             counts = np.bincount(flat, minlength=rows * count).reshape(rows, count).astype(np.float64)
             return columns @ counts.T / count
 
-        with np.errstate(over="ignore"):  # the standard error of very large values, which is not read
+        with np.errstate(over="ignore"):  # the standard error of very large values, which is not used
             lows, highs = stats.bootstrap(
                 (np.arange(count),),
                 means,
@@ -179,7 +179,7 @@ def _percentile_intervals(columns: Array, seed: int, draws: int, level: float) -
                 method="percentile",
                 rng=np.random.default_rng((seed, count)),
             ).confidence_interval
-    # Rounding must not put the mean of equal values outside.
+    # Rounding must not put the mean of equal values outside its interval.
     return [
         Interval(float(mean), min(float(low), float(mean)), max(float(high), float(mean)), count)
         for mean, low, high in zip(averages, lows, highs, strict=True)
@@ -208,6 +208,6 @@ def _array(values: Sequence[float]) -> Array:
 
 
 def _drawing(seed: int, draws: int, least: int) -> tuple[int, int]:
-    """Return what samples depend on, and how many there are, checked."""
+    """Return the seed and the number of samples, checked."""
     seed = options.whole(seed, "seed is a whole number, 0 or more", 0)
     return seed, options.whole(draws, f"draws is a number of samples from {least} to {MOST:,}", least, MOST)

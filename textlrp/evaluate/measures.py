@@ -1,4 +1,4 @@
-"""What an evaluation measures: names as tables show them, which way is better, and how a document gets its numbers."""
+"""The measures of an evaluation: their names in tables, which direction is better, and their values for a document."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ FAITHFULNESS, PLAUSIBILITY = "faithfulness", "plausibility"
 #: The groups of measures.
 MEASURES = (FAITHFULNESS, PLAUSIBILITY)
 
-#: How tokens are taken away, and what that is in words.
+#: How tokens are removed, and the word for it.
 PERTURBATIONS = {"mask": "masked", "delete": "deleted", "zero": "zeroed"}
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A number for each document.
+    """A measure that gives a number for each document.
 
     Attributes:
         key: its name in results.
-        name: what tables call it.
-        more: whether more of it is better.
-        says: what it is, in a clause.
-        tested: whether tables show it and its differences are tested; the others are in the JSON.
+        name: its name in tables.
+        more: whether more is better.
+        says: its meaning in a clause.
+        tested: whether tables show it and its differences are tested; the JSON has the others, too.
     """
 
     key: str
@@ -51,12 +51,12 @@ FAITHFUL = (
     ),
     Measure("comprehensiveness", "compreh.", True, "how far the probability falls without the most relevant 1 to 50 %"),
     Measure("sufficiency", "suffic.", False, "how far the probability falls with the most relevant 1 to 50 % alone"),
-    Measure("leave_one_out", "LOO tau", True, "Kendall's tau with the fall of the logit as one alone is taken away"),
+    Measure("leave_one_out", "LOO tau", True, "Kendall's tau with the fall of the logit as one alone is removed"),
     Measure(
         "infidelity_scaled",
         "infidelity",
         False,
-        "error of relevance as a forecast of the logit's change, at its best scale, 0 to 1",
+        "error of relevance as a prediction of the logit's change, at its best scale, 0 to 1",
     ),
     Measure("infidelity", "infidelity, unscaled", False, "the same in squared logits", tested=False),
     Measure("area_probability", "area, probability", True, "the area in probabilities", tested=False),
@@ -76,40 +76,39 @@ PLAUSIBLE = (
 def faithfulness(
     explainer: Explainer, attribution: Attribution, perturb: str, by: str, seed: int, known: dict[str, Perturbed]
 ) -> Mapping[str, Any]:
-    """Return what :func:`textlrp.evaluate.faithfulness.assess` finds, as JSON-ready values.
+    """Return the result of :func:`textlrp.evaluate.faithfulness.assess` as JSON-ready values.
 
     Args:
         explainer: the model.
         attribution: the scores of a document.
-        perturb, by, seed: as there.
-        known: what the model read of this document for other methods, by perturbation; it is added to.
+        perturb, by, seed: see there.
+        known: the outputs for this document that other methods needed, by perturbation; new ones are added.
 
     Raises:
-        LRPError: it cannot be measured.
+        LRPError: the document cannot be measured.
     """
     if perturb not in known:
         known[perturb] = perturbed(explainer, attribution, perturb)
-    found = assess(explainer, attribution, perturb=perturb, by=by, seed=seed, known=known[perturb])
-    return found.to_dict()
+    return assess(explainer, attribution, perturb=perturb, by=by, seed=seed, known=known[perturb]).to_dict()
 
 
 def plausibility(attribution: Attribution, marks: Sequence[tuple[int, int]]) -> dict[str, float]:
-    """Return the measures of :data:`PLAUSIBLE` against marked words; none where no word that was read is marked."""
+    """Return the measures of :data:`PLAUSIBLE` against marked words; none if no word that the model read is marked."""
     words = rationales.words(attribution)
-    theirs = marked.marked_words(words, [(start, end, TEXT) for start, end in marks])
-    if not any(theirs):
+    votes = marked.marked_words(words, [(start, end, TEXT) for start, end in marks])
+    if not any(votes):
         return {}
     relevances = [word.relevance for word in words]
-    ours = marked.chosen_words(relevances, sum(theirs))
+    chosen = marked.chosen_words(relevances, sum(votes))
     return {
-        "auprc": marked.auprc(relevances, theirs),
-        "token_f1": marked.token_f1(ours, theirs),
-        "iou_f1": marked.iou_f1(marked.runs(ours), marked.runs(theirs)),
-        "pointing": rationales.pointing(relevances, theirs),
+        "auprc": marked.auprc(relevances, votes),
+        "token_f1": marked.token_f1(chosen, votes),
+        "iou_f1": marked.iou_f1(marked.runs(chosen), marked.runs(votes)),
+        "pointing": rationales.pointing(relevances, votes),
     }
 
 
 def score(values: Mapping[str, Any], measure: Measure) -> float | None:
-    """Return a measure of a document, or None where it is not defined for it."""
+    """Return a measure of a document, or None if it is not defined for it."""
     value = values.get(measure.key)
     return None if value is None else float(value)

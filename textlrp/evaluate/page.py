@@ -1,6 +1,6 @@
-"""An evaluation as one page: curves, intervals on a common scale, and what it takes to measure it again.
+"""An evaluation as one page: curves, intervals on a common scale, and the command that makes it again.
 
-Nothing in it comes from outside, and it runs no script.
+The page loads nothing and runs no script.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from textlrp.evaluate.measures import Measure
 from textlrp.evaluate.summary import SHARES, MeasureCell, MethodRow, Section, Summary, Table
 from textlrp.render import html
 
-#: The size of a plot of curves, and the margins around its field, in pixels.
+#: The size of a plot of curves and its margins, in pixels.
 _WIDTH, _HEIGHT = 236, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 34, 8, 10, 24
 
@@ -29,11 +29,11 @@ _BAR_WIDTH, _BAR_HEIGHT = 120, 18
 
 @dataclass(frozen=True)
 class Scale:
-    """Numbers to pixels.
+    """Maps numbers to pixels.
 
     Attributes:
         low, high: the ends of the numbers, which differ.
-        start, end: the pixels that they are at.
+        start, end: the pixels of both ends.
         ticks: round numbers between the ends.
     """
 
@@ -44,13 +44,13 @@ class Scale:
     ticks: tuple[float, ...]
 
     def __call__(self, value: float) -> float:
-        """Return where a number is, to a tenth of a pixel."""
+        """Return the pixel of a number, to a tenth."""
         share = (value - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 1) + 0.0
 
     @classmethod
     def over(cls, values: Sequence[float], start: float, end: float, count: int = 4) -> Scale:
-        """Return a scale that has zero and all values on it, and about as many ticks as asked for."""
+        """Return a scale from zero over all values, with about ``count`` ticks."""
         low, high = min(0.0, *values), max(0.0, *values)
         if low == high:
             high = low + 1
@@ -66,7 +66,7 @@ class Plot:
 
     Attributes:
         method: its name.
-        says: what the plot shows, for those who do not see it.
+        says: a description for screen readers.
         morf, lerf: the points of the lines.
         between: the outline of the area between them.
         reference_morf, reference_lerf: the lines of the first method; empty in its own plot.
@@ -83,9 +83,9 @@ class Plot:
 
 @dataclass(frozen=True)
 class CellText:
-    """A cell of a table as text: mean, interval, difference with its own, and whether that is beyond chance.
+    """A cell of a table as text: mean and interval, difference and its interval, p, and the direction.
 
-    ``better`` is ``"better"`` or ``"worse"`` where the difference to the first method has a p below 0.05.
+    ``better`` is ``"better"`` or ``"worse"`` if the difference to the first method has a p below 0.05.
     """
 
     mean: str
@@ -99,7 +99,7 @@ class CellText:
 
 @dataclass(frozen=True)
 class IntervalBar:
-    """An interval as SVG: the ends of its line, its mean, and where zero is."""
+    """An interval as SVG: the pixels of its ends, its mean and zero."""
 
     low: float
     high: float
@@ -109,7 +109,7 @@ class IntervalBar:
 
 @dataclass(frozen=True)
 class Line:
-    """A row of a table: the first measure with its bar and difference, the others, the cost."""
+    """A row of a table: the first measure with its bar, the other measures, the cost."""
 
     method: str
     first: CellText
@@ -132,7 +132,7 @@ class PlottedTable:
 
 @dataclass(frozen=True)
 class Part:
-    """A section with its tables; ``key`` is its place on the page."""
+    """A section with its tables; ``key`` is its number on the page."""
 
     key: str
     section: Section
@@ -142,7 +142,7 @@ class Part:
 
 
 def page(summary: Summary) -> str:
-    """Return a whole page; the same evaluation gives the same bytes."""
+    """Return the page; the same evaluation gives the same bytes."""
     sheet = _sheet()
     return (
         html.environment()
@@ -174,14 +174,14 @@ def _lead(summary: Summary) -> str:
         (len(plan.corpora), "corpus"),
     )
     plural = {"corpus": "corpora"}
-    listed = [f"{n:,} {what if n == 1 else plural.get(what, what + 's')}" for n, what in counts]
+    listed = [f"{n:,} {noun if n == 1 else plural.get(noun, noun + 's')}" for n, noun in counts]
     documents = sum(corpus["documents"] for corpus in plan.corpora)
     return f"{', '.join(listed[:-1])} and {listed[-1]} of {evaluation_table.counted(documents)}"
 
 
 def _part(summary: Summary, number: int, section: Section) -> Part:
     views = tuple(_view(summary, section, table, f"{number}-{table.perturb or 'marked'}") for table in section.tables)
-    failures = tuple(evaluation_table.failure(each) for each in section.failures)
+    failures = tuple(map(evaluation_table.failure, section.failures))
     return Part(str(number), section, evaluation_table.facts(section), views, failures)
 
 
@@ -222,7 +222,7 @@ def _plot(row: MethodRow, reference: MethodRow | None, down: Scale, measure: str
     mean = row.cells[measure].mean
     middle = len(SHARES) // 2
     says = (
-        f"{row.method}: change of the logit with half of the text taken away: "
+        f"{row.method}: change of the logit with half of the text removed: "
         f"{evaluation_table.number(row.morf[middle])} the most relevant first, "
         f"{evaluation_table.number(row.lerf[middle])} the least relevant first"
     )
@@ -237,8 +237,10 @@ def _plot(row: MethodRow, reference: MethodRow | None, down: Scale, measure: str
     )
 
 
-def _bar(found: Interval | None, scale: Scale) -> IntervalBar | None:
-    return None if found is None else IntervalBar(scale(found.low), scale(found.high), scale(found.mean), scale(0.0))
+def _bar(interval: Interval | None, scale: Scale) -> IntervalBar | None:
+    if interval is None:
+        return None
+    return IntervalBar(scale(interval.low), scale(interval.high), scale(interval.mean), scale(0.0))
 
 
 def _entry(cell: MeasureCell, measure: Measure, table: Table) -> CellText:
@@ -263,7 +265,7 @@ def _entry(cell: MeasureCell, measure: Measure, table: Table) -> CellText:
 
 
 def _round_step(step: float) -> float:
-    """Return 1, 2 or 5 times a power of ten, not below a number."""
+    """Return the least of 1, 2 and 5 times a power of ten that is not below a number."""
     power = 10.0 ** math.floor(math.log10(step))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * (1 - 1e-9))
 

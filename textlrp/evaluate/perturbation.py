@@ -1,4 +1,4 @@
-"""What a model makes of a text without some of its tokens: ids are changed, and never decoded and tokenized again."""
+"""Texts without some of their tokens, as a model reads them: ids are changed, not decoded and tokenized again."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 MASK, DELETE, ZERO = "mask", "delete", "zero"
 
-#: How tokens can be taken from a text.
+#: How tokens can be removed from a text.
 PERTURBATIONS = (MASK, DELETE, ZERO)
 
 
 class Outcome(NamedTuple):
-    """What a model makes of a text.
+    """The output of a model for a text.
 
     Attributes:
         logit: of the target, or its difference to the contrast's.
-        probability: of the target, or None where the model gives none (regression).
+        probability: of the target, or None for regression.
     """
 
     logit: float
@@ -44,20 +44,20 @@ class _Variant(NamedTuple):
 
 
 class Perturbed:
-    """A text from which tokens can be taken, by one of three perturbations.
+    """A text whose tokens can be removed by one of three perturbations.
 
-    - ``"mask"``: their ids become that of the tokenizer's mask token, or else of its unknown token, or else of its
-      padding token; ``replacement`` says which.
-    - ``"delete"``: their ids are left out, and the positions of the others close up. Where that leaves nothing at all,
-      because the tokenizer adds no special tokens, one token of ``"mask"`` stands for the empty text.
+    - ``"mask"``: their ids become that of the tokenizer's mask token, or else its unknown token, or else its padding
+      token; ``replacement`` names it.
+    - ``"delete"``: their ids are left out, and the positions of the others close up. If no id is left, because the
+      tokenizer adds no special tokens, one token of ``"mask"`` stands for the empty text.
     - ``"zero"``: their rows of the embedding table are zero once they are looked up; ids and positions stay.
 
     Special tokens always stay. Texts are read in batches of at most ``textlrp.explain.batching.IDS`` ids, or one by one
-    where the model reads a text in a batch in another way than alone. What was read once is not read again.
+    if the model gives a text other logits in a batch. No text is read twice.
 
     Args:
         explainer: the model and its tokenizer.
-        text: the document; cut where it is longer than the model reads.
+        text: the document; truncated to what the model reads.
         target: a label name or index; default: the predicted label.
         contrast: a label, ``"runner-up"``, or None; see :meth:`textlrp.Explainer.explain`.
         text_pair: the second text of a pair, or None.
@@ -66,13 +66,13 @@ class Perturbed:
     Attributes:
         encoding: the text as the model reads it.
         perturb: the perturbation.
-        replacement: the token that stands in the place of others, such as ``[MASK]``; empty where none does.
+        replacement: the token that replaces others, such as ``[MASK]``; empty if none does.
         target, contrast: the labels, by name.
-        original: what the model makes of the text as it is.
-        forwards: how many texts were read so far, the original and checks included.
+        original: the output for the unchanged text.
+        forwards: how many texts the model read so far, including the original and checks.
 
     Raises:
-        InputError: there is no such perturbation or label, or the tokenizer has no token to mask with.
+        InputError: the perturbation or label does not exist, or the tokenizer has no token to mask with.
         LRPError: the text cannot be read.
     """
 
@@ -110,29 +110,29 @@ class Perturbed:
         self._known = {frozenset[int](): self.original}
 
     def outcomes(self, removals: Iterable[Iterable[int]]) -> list[Outcome]:
-        """Return what the model makes of the text without some tokens, once for each set of token indices.
+        """Return the output for the text without some tokens, for each set of token indices.
 
         Raises:
-            InputError: a special token, or none of the text's, is among the indices.
+            InputError: an index is that of a special token, or out of range.
             ModelError: the model fails on a perturbed text, or does not look its ids up as ``"zero"`` needs.
             NonFiniteError: a logit is NaN or infinite.
         """
         says = "a set of tokens to take from the text holds their indices"
-        asked = [frozenset(options.whole(i, says) for i in removed) for removed in removals]
+        sets = [frozenset(options.whole(i, says) for i in removed) for removed in removals]
         places = {i for i, special in enumerate(self.special) if not special}
-        for removed in asked:
+        for removed in sets:
             if not removed <= places:
                 raise InputError(
                     f"token {min(removed - places)} cannot be taken from the text: it is a special token, or none of "
                     f"its {len(self.special)}"
                 )
-        new = [self._variant(removed) for removed in dict.fromkeys(asked) if removed not in self._known]
-        lengths = [len(each.encoding.input_ids) for each in new]
+        new = [self._variant(removed) for removed in dict.fromkeys(sets) if removed not in self._known]
+        lengths = [len(variant.encoding.input_ids) for variant in new]
         for bucket in buckets(lengths, IDS, PADDING if self._pads else 0.0):
             variants = [new[i] for i in bucket]
-            for each, outputs in zip(variants, self._read(variants), strict=True):
-                self._known[each.removed] = self._outcome(outputs)
-        return [self._known[removed] for removed in asked]
+            for variant, outputs in zip(variants, self._read(variants), strict=True):
+                self._known[variant.removed] = self._outcome(outputs)
+        return [self._known[removed] for removed in sets]
 
     def _variant(self, removed: frozenset[int]) -> _Variant:
         encoding = self.encoding
@@ -142,7 +142,7 @@ class Perturbed:
         if self.perturb == DELETE and kept:
             return _Variant(removed, encoding.take(kept))
         assert self._filler is not None
-        ids = [self._filler[0] if i in removed else each for i, each in enumerate(encoding.input_ids)]
+        ids = [self._filler[0] if i in removed else token for i, token in enumerate(encoding.input_ids)]
         masked = replace(encoding, inputs={**encoding.inputs, "input_ids": ids})
         return _Variant(removed, masked if self.perturb == MASK else masked.take([0]))
 
@@ -151,19 +151,19 @@ class Perturbed:
         return Outcome(float(weights @ outputs), self._head.probabilities(outputs).get(self.target))
 
     def _read(self, variants: Sequence[_Variant]) -> list[Tensor]:
-        """Return the outputs ``[outputs]`` of each text, float64, read together, or apart where they cannot be."""
-        alike = len({len(each.encoding.input_ids) for each in variants}) == 1
+        """Return the outputs ``[outputs]`` of each text, float64, read in one batch if possible."""
+        alike = len({len(variant.encoding.input_ids) for variant in variants}) == 1
         if len(variants) > 1 and not (self._together and (alike or self._pads)):
-            lengths = [len(each.encoding.input_ids) if self._together else i for i, each in enumerate(variants)]
-            apart = groupby(zip(lengths, variants, strict=True), lambda each: each[0])
-            return [row for _, group in apart for row in self._read([each for _, each in group])]
+            lengths = [len(v.encoding.input_ids) if self._together else i for i, v in enumerate(variants)]
+            apart = groupby(zip(lengths, variants, strict=True), lambda pair: pair[0])
+            return [row for _, group in apart for row in self._read([variant for _, variant in group])]
         try:
-            found = self._forward(variants)
+            outputs = self._forward(variants)
             trusted = (
                 len(variants) == 1
                 or alike in self._checked
                 or self._classifier.reads_alike(
-                    [variant.encoding for variant in variants], found, lambda row: self._forward([variants[row]])[0]
+                    [variant.encoding for variant in variants], outputs, lambda row: self._forward([variants[row]])[0]
                 )
             )
         except LRPError:
@@ -180,21 +180,21 @@ class Perturbed:
             return self._read(variants)
         if len(variants) > 1:
             self._checked.add(alike)
-        if not bool(torch.isfinite(found).all()):
+        if not bool(torch.isfinite(outputs).all()):
             raise NonFiniteError(f"the model's logits are not finite for a text perturbed by {self.perturb!r}")
-        return list(found)
+        return list(outputs)
 
     def _forward(self, variants: Sequence[_Variant]) -> Tensor:
-        batch = self._classifier.pad([each.encoding for each in variants])
-        if self.perturb == ZERO and any(each.removed for each in variants):
-            found = self._zeroed(batch, [each.removed for each in variants])
+        batch = self._classifier.pad([variant.encoding for variant in variants])
+        if self.perturb == ZERO and any(variant.removed for variant in variants):
+            outputs = self._zeroed(batch, [variant.removed for variant in variants])
         else:
-            found = self._classifier.logits(batch)
+            outputs = self._classifier.logits(batch)
         self.forwards += len(variants)
-        return found.cpu().double()
+        return outputs.cpu().double()
 
     def _zeroed(self, batch: Batch, removed: Sequence[frozenset[int]]) -> Tensor:
-        """Return the logits with the looked-up rows of some tokens zero, wherever the model looks its ids up."""
+        """Return the logits with the embedding rows of some tokens zero in every lookup."""
         name, ids = type(self._classifier.model).__name__, torch.tensor(self.encoding.input_ids)
         rows = torch.zeros(len(removed), len(ids), dtype=torch.bool)
         for row, places in enumerate(removed):
@@ -220,12 +220,12 @@ class Perturbed:
 
 
 def _moved(rows: Tensor, ids: Tensor, index: Any, name: str) -> Tensor:
-    """Send marked places the way that the ids went: nowhere, to the right by one (decoders), or into a longer text."""
+    """Move marked positions as the model moved the ids: not at all, by one (decoders), or into a longer text."""
     if isinstance(index, Tensor) and index.dim() == 2 and index.shape[0] == rows.shape[0]:
-        found, (count, width) = index.cpu(), (len(ids), index.shape[1])
-        if width >= count and bool((found[:, :count] == ids).all()):
+        looked_up, (count, width) = index.cpu(), (len(ids), index.shape[1])
+        if width >= count and bool((looked_up[:, :count] == ids).all()):
             return torch.nn.functional.pad(rows, (0, width - count))
-        if width == count and bool((found[:, 1:] == ids[:-1]).all()):
+        if width == count and bool((looked_up[:, 1:] == ids[:-1]).all()):
             return torch.nn.functional.pad(rows[:, :-1], (1, 0))
     raise ModelError(
         f"{name} looks up other ids than those of the text, so it is not known which rows must be zero: perturb by "
@@ -234,11 +234,11 @@ def _moved(rows: Tensor, ids: Tensor, index: Any, name: str) -> Tensor:
 
 
 def _filler(tokenizer: Any) -> tuple[int, str]:
-    """Return the id and the token that stand in the place of others."""
+    """Return the id and the token that replace others."""
     for kind in ("mask", "unk", "pad"):
-        found = getattr(tokenizer, f"{kind}_token_id", None)
-        if found is not None:
-            return found, str(getattr(tokenizer, f"{kind}_token"))
+        token_id = getattr(tokenizer, f"{kind}_token_id", None)
+        if token_id is not None:
+            return token_id, str(getattr(tokenizer, f"{kind}_token"))
     raise InputError(
         f"{type(tokenizer).__name__} has no mask, unknown or padding token to put in the place of others: perturb by "
         f"{ZERO!r}, or by {DELETE!r} where it adds special tokens"

@@ -1,6 +1,6 @@
-"""Relevance against what people say: where it points, which sign it has, how far people agree, what they would edit.
+"""Compares relevance with people: with words they marked, the sign of their ratings, and words they edited.
 
-Everything is counted on words, as in :mod:`textlrp.evaluate.plausibility`.
+All measures count words, as in :mod:`textlrp.evaluate.plausibility`.
 """
 
 from __future__ import annotations
@@ -35,34 +35,34 @@ NEUTRAL = 2
 
 
 def words(attribution: Attribution | Explanation) -> tuple[Span, ...]:
-    """Return the words that are counted, of what the model read."""
+    """Return the words that count, among those that the model read."""
     return tuple(word for word in attribution.words if segmentation.is_word(word.text))
 
 
 def pointing(relevances: Sequence[float], marked: Sequence[bool]) -> float:
-    """Return whether the word of the highest relevance is marked: 1 or 0; of several, the share that is marked.
+    """Return whether the word of the highest relevance is marked: 1 or 0; of several, the marked share.
 
-    The mean over documents is the accuracy ``hits / (hits + misses)``; chance gives the share of words that is marked.
+    The mean over documents is the accuracy ``hits / (hits + misses)``; chance gives the marked share of words.
 
     Source: Zhang et al. 2018, "Top-Down Neural Attention by Excitation Backprop", section 4.1 ("pointing game").
 
     Raises:
-        InputError: there is no word.
+        InputError: there are no words.
     """
     if not len(relevances):
-        raise InputError("there is no word, so none can be pointed at")
+        raise InputError("there are no words to point at")
     highest = max(relevances)
-    found = [mark for relevance, mark in zip(relevances, marked, strict=True) if relevance == highest]
-    return sum(found) / len(found)
+    hits = [mark for relevance, mark in zip(relevances, marked, strict=True) if relevance == highest]
+    return sum(hits) / len(hits)
 
 
 class Phrase(NamedTuple):
-    """A part of a text that people rated, and what a method makes of it.
+    """A part of a text that people rated, with its relevance.
 
     Attributes:
         start, end: half-open character range in the text.
         relevance: the sum over its words, toward the positive label.
-        positive: whether people rated it positive; if not, they rated it negative.
+        positive: whether people rated it positive; otherwise, negative.
     """
 
     start: int
@@ -73,14 +73,14 @@ class Phrase(NamedTuple):
 
 @dataclass(frozen=True)
 class Signed:
-    """How far the sign of relevance is that of people's ratings.
+    """The agreement of the sign of relevance with people's ratings.
 
     Attributes:
         balanced_accuracy: the mean of the shares of positive phrases with relevance above zero and of negative ones
-            with relevance below; exactly zero counts half. Chance gives 0.5; None where a sign does not occur.
+            with relevance below; exactly zero counts half. Chance gives 0.5; None if a sign does not occur.
         ranking: the share of pairs of a positive and a negative phrase in which the positive one has more relevance,
             ties counted half (the area under the ROC curve). It does not depend on where zero is. Chance gives 0.5;
-            None where a sign does not occur.
+            None if a sign does not occur.
         positive, negative: how many phrases are rated so.
     """
 
@@ -100,16 +100,16 @@ def phrases(
 ) -> tuple[Phrase, ...]:
     """Return the rated phrases of a text, with the relevance of each toward the positive label.
 
-    ``R(phrase) = sum of R(word)`` over its words; a word that reaches over its edge counts by its characters in it.
-    Relevance for the negative label counts with the other sign. Neutral phrases are left out; so is one that holds all
-    words, for its relevance is the model's decision and no matter of where it lies, and what the model did not read.
+    ``R(phrase) = sum of R(word)`` over its words; a word that crosses its edge counts by its characters inside.
+    Relevance for the negative label counts with the other sign. Left out are neutral phrases, phrases that hold all
+    words (their relevance is the whole decision, wherever it lies), and phrases that the model did not fully read.
 
     Args:
-        attribution: the scores of a text that is no pair.
+        attribution: the scores of a single text.
         ratings: half-open character ranges with a rating: above ``neutral`` is positive. A node of the Stanford
             Sentiment Treebank has one from 0 to 4 (Socher et al. 2013, "Recursive Deep Models for Semantic
             Compositionality Over a Sentiment Treebank").
-        positive, negative: what the model calls the labels.
+        positive, negative: the model's names of the labels.
         neutral: the rating in the middle.
 
     Raises:
@@ -124,27 +124,27 @@ def phrases(
     counted = words(attribution)
     starts, ends = [word.start for word in counted], [word.end for word in counted]
     read = read_range(attribution.text, attribution.truncated)
-    found = []
+    rated = []
     for start, end, rating in ratings:
         first, last = bisect_right(ends, start), bisect_left(starts, end)
         whole, unread = last - first == len(counted), start < read[0] or end > read[1]
         if rating == neutral or first >= last or whole or unread:
             continue
         total = math.fsum(word.relevance * _part(word, start, end) for word in counted[first:last])
-        found.append(Phrase(start, end, sign * total, rating > neutral))
-    return tuple(found)
+        rated.append(Phrase(start, end, sign * total, rating > neutral))
+    return tuple(rated)
 
 
-def signed(found: Sequence[Phrase]) -> Signed:
-    """Return how far the sign of relevance is that of people's ratings, over the phrases of one text or of many.
+def signed(rated: Sequence[Phrase]) -> Signed:
+    """Return the agreement of the sign of relevance with people's ratings, over the phrases of one or more texts.
 
     ``balanced accuracy = (P(R > 0 | positive) + P(R < 0 | negative)) / 2`` (Brodersen et al. 2010, "The Balanced
-    Accuracy and Its Posterior Distribution"), so that a method that calls everything positive gains nothing;
+    Accuracy and Its Posterior Distribution"), so that calling everything positive gains nothing;
     ``ranking = P(R(positive) > R(negative)) + P(equal) / 2`` (Hanley and McNeil 1982, "The Meaning and Use of the Area
     under a Receiver Operating Characteristic (ROC) Curve").
     """
-    high = [phrase.relevance for phrase in found if phrase.positive]
-    low = sorted(phrase.relevance for phrase in found if not phrase.positive)
+    high = [phrase.relevance for phrase in rated if phrase.positive]
+    low = sorted(phrase.relevance for phrase in rated if not phrase.positive)
     if not high or not low:
         return Signed(None, None, len(high), len(low))
     right = math.fsum((r > 0) + 0.5 * (r == 0) for r in high) / len(high)
@@ -155,11 +155,11 @@ def signed(found: Sequence[Phrase]) -> Signed:
 
 @dataclass(frozen=True)
 class Marked:
-    """How far words agree with the marks of several annotators, by :mod:`textlrp.evaluate.plausibility`.
+    """The agreement of words with the marks of several annotators, by :mod:`textlrp.evaluate.plausibility`.
 
     Attributes:
         annotators: how many marked a word.
-        token_f1, iou_f1, auprc, pointing: means over them, 0 to 1.
+        token_f1, iou_f1, auprc, pointing: means over these, 0 to 1.
     """
 
     annotators: int
@@ -176,16 +176,16 @@ class Marked:
 def agreement(
     relevances: Sequence[float], votes: Sequence[Sequence[bool]], breaks: Sequence[int] = ()
 ) -> Marked | None:
-    """Return how far relevance agrees with each annotator, on average.
+    """Return the mean agreement of relevance with each annotator.
 
     Args:
         relevances: of the words.
-        votes: for each annotator, which words are marked. Reasons for another label than the explained one are no
-            ground truth for it: leave their annotators out.
-        breaks: words before which a span ends in any case: where the second text of a pair begins.
+        votes: for each annotator, which words are marked. Leave out annotators who marked reasons for another label
+            than the explained one.
+        breaks: words before which a span always ends: where the second text of a pair begins.
 
     Returns:
-        None where nobody marked a word.
+        None if no annotator marked a word.
     """
     return _mean(
         [
@@ -201,16 +201,16 @@ def agreement(
 
 
 def ceiling(votes: Sequence[Sequence[bool]], breaks: Sequence[int] = ()) -> Marked | None:
-    """Return how far each annotator agrees with the others: what can be asked of a method.
+    """Return the mean agreement of each annotator with the others: the most to expect of a method.
 
     Token F1 and IOU F1 are means over all pairs of annotators who marked a word, marks against marks. AUPRC and
-    pointing need a ranking: the number of the others who marked a word stands for its relevance. A method that finds
-    what most people mark can be above the first two, as a group is above its members.
+    pointing need a ranking: a word's relevance is the number of others who marked it. A method that finds the words
+    that most people mark can exceed the first two.
 
-    Source: DeYoung et al. 2020, which reports how far annotators agree beside its measures (sections 3 and 4.1).
+    Source: DeYoung et al. 2020, which also reports how far annotators agree (sections 3 and 4.1).
 
     Returns:
-        None where fewer than two annotators marked a word.
+        None if fewer than two annotators marked a word.
     """
     marking = [marked for marked in votes if any(marked)]
     if len(marking) < 2:
@@ -224,7 +224,7 @@ def ceiling(votes: Sequence[Sequence[bool]], breaks: Sequence[int] = ()) -> Mark
 
 
 def chance(votes: Sequence[Sequence[bool]], breaks: Sequence[int] = ()) -> Marked | None:
-    """Return what relevance at random would have in :func:`agreement`; None where nobody marked a word."""
+    """Return the expected :func:`agreement` of random relevance; None if no annotator marked a word."""
     return _mean(
         [
             (
@@ -241,13 +241,12 @@ def chance(votes: Sequence[Sequence[bool]], breaks: Sequence[int] = ()) -> Marke
 
 @dataclass(frozen=True)
 class Edited:
-    """How much of a text's relevance lies on the words that people edited to change its label.
+    """The share of a text's relevance on the words that people edited to change its label.
 
     Attributes:
-        absolute: ``sum of |R| over edited words / sum of |R| over all``; None where no word has relevance.
-        positive: the same of relevance above zero, which speaks for the label that the edit took away; None where no
-            word has such.
-        chance: the share of the words that is edited, which relevance at random has in both.
+        absolute: ``sum of |R| over edited words / sum of |R| over all``; None if no word has relevance.
+        positive: the same for relevance above zero, which supports the label before the edit; None if no word has any.
+        chance: the edited share of the words, which random relevance has in both.
         edited, words: how many words are edited, and how many there are.
     """
 
@@ -259,34 +258,34 @@ class Edited:
 
 
 def edits(text: str, other: str) -> tuple[tuple[int, int], ...]:
-    """Return the words of a text that another version of it does not have there, as character ranges.
+    """Return the words of a text that differ in another version of it, as character ranges.
 
-    Words are compared in lower case, punctuation not at all, by the longest matching blocks of ``difflib``. Words that
-    only the other version has stand nowhere in the text.
+    Words are compared in lower case, without punctuation, by the longest matching blocks of ``difflib``. Words that
+    only the other version has are not counted.
     """
-    own, theirs = _words(text), _words(other)
-    one = [text[start:end].casefold() for start, end in own]
-    two = [other[start:end].casefold() for start, end in theirs]
+    ranges = _words(text)
+    one = [text[start:end].casefold() for start, end in ranges]
+    two = [other[start:end].casefold() for start, end in _words(other)]
     changes = SequenceMatcher(None, one, two, autojunk=False).get_opcodes()
-    return tuple(own[i] for kind, start, end, _, _ in changes if kind != "equal" for i in range(start, end))
+    return tuple(ranges[i] for kind, start, end, _, _ in changes if kind != "equal" for i in range(start, end))
 
 
 def counterfactual(attribution: Attribution | Explanation, other: str) -> Edited | None:
-    """Return how much relevance lies on the words that people edited to change the label of a text.
+    """Return the share of relevance on the words that people edited to change the label of a text.
 
-    Both shares are to be set against ``chance``: a text of which half the words were edited proves little. They are
-    compared within a corpus by their mean, ``absolute - chance`` or ``positive - chance``, over texts.
+    Compare both shares with ``chance``: if half of the words were edited, they prove little. For a corpus, take the
+    mean of ``absolute - chance`` or ``positive - chance`` over its texts.
 
     Source: the pairs are those of Kaushik et al. 2020, "Learning the Difference That Makes a Difference with
     Counterfactually-Augmented Data"; the share of relevance inside the ground truth is the relevance mass accuracy of
     Arras et al. 2022, "CLEVR-XAI: A Benchmark Dataset for the Ground Truth Evaluation of Neural Network Explanations".
 
     Args:
-        attribution: the scores of a text that is no pair, for the label that the edit took away.
+        attribution: the scores of a single text, for its label before the edit.
         other: the edited text.
 
     Returns:
-        None where none of the words that the model read is edited, or all are: then there is nothing to tell apart.
+        None if none of the words that the model read are edited, or all are.
     """
     counted = words(attribution)
     marked = marked_words(counted, [(start, end, TEXT) for start, end in edits(attribution.text, other)])
@@ -303,7 +302,7 @@ def counterfactual(attribution: Attribution | Explanation, other: str) -> Edited
 
 
 def _part(word: Span, start: int, end: int) -> float:
-    """The share of a word's characters in a range."""
+    """Return the share of a word's characters in a range."""
     return (min(word.end, end) - max(word.start, start)) / (word.end - word.start)
 
 

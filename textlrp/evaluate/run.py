@@ -1,7 +1,7 @@
-"""Methods against each other: models x corpora x methods, measured document by document, resumed after a stop.
+"""Compares methods: models x corpora x methods, measured document by document, resumed after a stop.
 
-For each document the label that the model predicts is explained by every method, and each attribution is measured
-(:mod:`textlrp.evaluate.measures`). A document that fails for one method is noted, and the run goes on.
+Every method explains the label that the model predicts for a document, and each attribution is measured
+(:mod:`textlrp.evaluate.measures`). If a method fails on a document, the run records it and goes on.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from textlrp.explain.explainer import Explainer
     from textlrp.results.attribution import Attribution
 
-#: The methods that are compared where none are named; the first is what the others are compared with.
+#: The default methods; the others are compared with the first.
 METHODS = ("attnlrp", "cp-lrp", "gradient-x-input", "integrated-gradients", "rollout", "occlusion", "random")
 
-#: How tokens are taken away where nothing is said: in two ways, as a method whose reference is one of them has it easy.
+#: The default perturbations: two, as each favors the methods that use it as their reference.
 PERTURB = ("mask", "zero")
 
-#: What measures, intervals and tests are computed by: asked for before hours are spent.
+#: The libraries for measures, intervals and tests: looked for before an evaluation spends hours.
 _STATISTICS = ("scipy", "sklearn", "statsmodels")
 
-#: Methods that a library of its own computes, whose version counts.
+#: Methods that captum computes, so its version is recorded.
 _CAPTUM = ("lime", "shapley")
 
 
@@ -59,20 +59,20 @@ def evaluate(
     """Measure methods on corpora and models.
 
     Args:
-        models: what loads each model, by the name that tables call it; one is in memory at a time.
+        models: a function that loads each model, by its name in tables; one model is in memory at a time.
         corpora: the documents (:func:`textlrp.data.document_sets.read_document_sets`).
         methods: names as :func:`textlrp.evaluate.baselines.scorer` takes them; the others are
             compared with the first.
-        perturb: how tokens are taken away, each for itself: ``"mask"``, ``"delete"``, ``"zero"``.
-        by: what is taken away at a time: ``"token"`` or ``"word"``.
+        perturb: how tokens are removed, each measured separately: ``"mask"``, ``"delete"``, ``"zero"``.
+        by: the units that are removed: ``"token"`` or ``"word"``.
         measures: ``"faithfulness"``, ``"plausibility"`` or both.
-        limit: how many documents each corpus was cut to, for the record.
-        seed: what methods that sample, intervals and tests depend on.
-        folder: where results are kept as they come; a run that was stopped there goes on. Default: nowhere.
-        progress: whether to show a bar where it takes more than two seconds in a terminal.
+        limit: the number of documents that each corpus was cut to, for the record.
+        seed: of methods that sample, intervals and tests.
+        folder: gets each result at once; a stopped run there goes on. Default: no folder.
+        progress: whether to show a progress bar if it takes more than two seconds in a terminal.
 
     Raises:
-        InputError: an option cannot be used as given, or the folder holds a run with other options or data.
+        InputError: an option is invalid, or the folder holds a run with other options or data.
         LRPError: a model cannot be loaded, or a library of the extra ``evaluate`` is not installed.
     """
     from textlrp.evaluate import baselines
@@ -111,7 +111,7 @@ def evaluate(
 
 
 class _Loader:
-    """Loads models by name, and keeps the one that was asked for last."""
+    """Loads models by name, and keeps the last one."""
 
     def __init__(self, models: Mapping[str, Callable[[], Explainer]]) -> None:
         self._models = models
@@ -119,7 +119,7 @@ class _Loader:
 
     def __call__(self, name: str) -> Explainer:
         if self._last is None or self._last[0] != name:
-            self._last = None  # the memory of one is free before the next is loaded
+            self._last = None  # frees its memory before the next is loaded
             self._last = name, self._models[name]()
         return self._last[1]
 
@@ -141,14 +141,14 @@ class _Run:
 
     def pending(self) -> list[tuple[InputDocument, list[str]]]:
         """Return the documents with the methods that are not measured yet."""
-        found = [
+        documents = [
             (
                 document,
                 [m for m in self.scorers if (self.model, self.corpus.name, m, document.id) not in self.log.results],
             )
             for document in self.corpus.documents
         ]
-        return [each for each in found if each[1]]
+        return [(document, methods) for document, methods in documents if methods]
 
     def __call__(self, explainer: Explainer) -> None:
         right = self.corpus.right(_labels(explainer))
@@ -157,7 +157,7 @@ class _Run:
             known: dict[str, Perturbed] = {}
             self._read_again(explainer, document, methods, known)
             for method in methods:
-                if method not in warm:  # what is done once and never again is not part of the time
+                if method not in warm:  # the first call loads and caches: it is not timed
                     warm.add(method)
                     _attempt(self.scorers[method], explainer, document, self.log.plan.seed)
                 self.log.add(self._result(explainer, document, method, right.get(document.id), known))
@@ -166,14 +166,14 @@ class _Run:
     def _read_again(
         self, explainer: Explainer, document: InputDocument, methods: Sequence[str], known: dict[str, Perturbed]
     ) -> None:
-        """Let the model read what it read for the methods that were measured before the run was stopped.
+        """Measure again the methods that were measured before the run was stopped, so that their outputs are known.
 
-        A method pays for what no method before it asked for. Without this, the first one of a run that goes on within
-        a document would pay once more for what those before it have paid for.
+        A method is charged for outputs that no earlier method needed. Without this, the first method after a stop
+        within a document would be charged for outputs of earlier methods.
         """
         for method in self.scorers:
             if method in methods:
-                return  # they are measured in order, so what is missing comes last
+                return  # methods are measured in order, so the missing ones come last
             self._result(explainer, document, method, None, known)
 
     def _result(
@@ -185,28 +185,28 @@ class _Run:
         known: dict[str, Perturbed],
     ) -> Result:
         plan = self.log.plan
-        which = (self.model, self.corpus.name, method, document.id)
-        found = _attempt(self.scorers[method], explainer, document, plan.seed)
-        if isinstance(found, LRPError):
-            return Result(*which, failures={SCORES: _sentence(found)})
-        fits = None if right is None else found.target in right
+        key = (self.model, self.corpus.name, method, document.id)
+        scores = _attempt(self.scorers[method], explainer, document, plan.seed)
+        if isinstance(scores, LRPError):
+            return Result(*key, failures={SCORES: _sentence(scores)})
+        fits = None if right is None else scores.target in right
         faithfulness: dict[str, Mapping[str, Any]] = {}
         failures: dict[str, str] = {}
         for perturb in plan.perturb:
             try:
-                faithfulness[perturb] = measured.faithfulness(explainer, found, perturb, plan.by, plan.seed, known)
+                faithfulness[perturb] = measured.faithfulness(explainer, scores, perturb, plan.by, plan.seed, known)
             except LRPError as error:
                 failures[perturb] = _sentence(error)
         plausibility: Mapping[str, float] = {}
-        # What people marked are reasons for the right labels, and for no other.
+        # People marked reasons for the right labels only.
         if "plausibility" in plan.measures and (fits or not self.corpus.labels[document.id]):
-            plausibility = measured.plausibility(found, document.rationales)
+            plausibility = measured.plausibility(scores, document.rationales)
         return Result(
-            *which,
-            target=found.target,
+            *key,
+            target=scores.target,
             right=fits,
-            forwards=found.forwards,
-            seconds=found.seconds,
+            forwards=scores.forwards,
+            seconds=scores.seconds,
             faithfulness=faithfulness,
             plausibility=plausibility,
             failures=failures,
@@ -241,14 +241,14 @@ def _check(
         raise InputError(
             "an evaluation needs a model, a corpus, a method, a perturbation and a measure, at least one each"
         )
-    for given, known, what in (
-        (perturb, measured.PERTURBATIONS, "tokens are taken away by"),
-        ([by], ("token", "word"), "a text is taken apart by"),
+    for names, known, subject in (
+        (perturb, measured.PERTURBATIONS, "tokens are removed by"),
+        ([by], ("token", "word"), "units are removed by"),
         (measures, measured.MEASURES, "measures are"),
     ):
-        for each in given:
-            if each not in known:
-                raise InputError(f"{what} {', '.join(known)}, not {each!r}")
+        for name in names:
+            if name not in known:
+                raise InputError(f"{subject} {', '.join(known)}, not {name!r}")
     if len(set(perturb)) < len(perturb):
         raise InputError("a perturbation is given twice: name each once")
 

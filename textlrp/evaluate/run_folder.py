@@ -1,8 +1,8 @@
-"""What a run of an evaluation keeps in its folder: a plan, and one line for each result, from the moment it is there.
+"""The folder of an evaluation: its plan, and one line for each result.
 
-``run.json`` says what is measured: options, models and data by their fingerprints, versions. ``results.jsonl`` gets
-one line for each model, corpus, method and document, on disk before the next one begins, so that a run that was stopped
-goes on where it was. Neither holds a text or a path. It needs no torch.
+``run.json`` holds the plan: options, fingerprints of models and data, versions. ``results.jsonl`` gets one line for
+each model, corpus, method and document, on disk before the next one begins, so that a stopped run can go on. Neither
+holds a text or a path. Needs no torch.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ _FORMAT = 1
 #: The files of a run's folder.
 RUN, RESULTS = "run.json", "results.jsonl"
 
-#: Which document of which corpus, by which method, of which model.
+#: The model, corpus, method and document of a result.
 Key = tuple[str, str, str, str]
 
-#: What a failure is called that leaves nothing to measure.
+#: The key of a failure of the method itself, which leaves nothing to measure.
 SCORES = "scores"
 
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """What is measured; two runs with equal plans give equal results, but for the time that they take.
+    """The plan of an evaluation. Runs with equal plans give equal results, except for times.
 
     Attributes:
-        methods: the methods by name; the others are compared with the first.
-        perturb: how tokens are taken away: ``"mask"``, ``"delete"``, ``"zero"``.
-        by: what is taken away at a time: ``"token"`` or ``"word"``.
+        methods: names of the methods; the others are compared with the first.
+        perturb: how tokens are removed: ``"mask"``, ``"delete"``, ``"zero"``.
+        by: the units that are removed: ``"token"`` or ``"word"``.
         measures: ``"faithfulness"``, ``"plausibility"``.
-        limit: how many documents of each corpus were taken at most, or None.
-        seed: what all that is random depends on.
-        rules: fingerprints of the files of rules among the methods, by the method's name.
-        models: what is known of each model: name, fingerprint, ...
-        corpora: the same of each corpus: name, fingerprint, documents, ...
-        versions: versions of the libraries that computed it.
-        machine: where it was begun: device and threads; no part of the comparison of plans.
+        limit: the most documents of each corpus, or None.
+        seed: of everything random.
+        rules: fingerprints of rules files among the methods, by the method's name.
+        models: the facts of each model: name, fingerprint, ...
+        corpora: the facts of each corpus: name, fingerprint, documents, ...
+        versions: of the libraries that computed it.
+        machine: device and threads where it began; ignored when plans are compared.
     """
 
     methods: tuple[str, ...]
@@ -69,32 +69,32 @@ class EvaluationPlan:
         """Rebuild a plan from :meth:`to_dict`.
 
         Raises:
-            InputError: the values are no plan that this version reads.
+            InputError: the values are not a plan that this version reads.
         """
         if not isinstance(values, dict) or (values.get("textlrp"), values.get("format")) != ("evaluation", _FORMAT):
-            raise InputError(f"this is no evaluation of format {_FORMAT}, which this version of textlrp reads")
+            raise InputError(f"this is not an evaluation of format {_FORMAT}, which this version of textlrp reads")
         try:
             fields = {key: value for key, value in values.items() if key not in ("textlrp", "format")}
             for key in ("methods", "perturb", "measures", "models", "corpora"):
                 fields[key] = tuple(fields[key])
             return cls(**fields)
         except (KeyError, TypeError) as error:
-            raise InputError(f"this is no evaluation by textlrp, or it was changed: {error}") from None
+            raise InputError(f"this is not an evaluation by textlrp, or it was changed: {error}") from None
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one method made of one document for one model.
+    """The measures of one method on one document for one model.
 
     Attributes:
-        model, corpus, method, document: which; the document by its id.
+        model, corpus, method, document: their names, and the document's id.
         target: the explained label.
-        right: whether that is the label that the data gives; None where it gives none.
-        forwards: the cost in forward passes; None where the method failed.
-        seconds: the time that it took, measuring left out.
-        faithfulness: what was measured, by how tokens were taken away.
-        plausibility: the measures against the marked words, by name; empty where none are marked for the target.
-        failures: why something could not be measured: for :data:`SCORES`, or for one way to take tokens away.
+        right: whether the data give that label; None if they give none.
+        forwards: the cost in forward passes; None if the method failed.
+        seconds: the time that the method took, without measuring.
+        faithfulness: the measures of faithfulness, by perturbation.
+        plausibility: the measures against marked words, by name; empty if none are marked for the target.
+        failures: the reason for each failure, by perturbation, or :data:`SCORES` if the method failed.
     """
 
     model: str
@@ -111,39 +111,39 @@ class Result:
 
     @property
     def key(self) -> Key:
-        """Which of all the results this is."""
+        """The key of the result."""
         return self.model, self.corpus, self.method, self.document
 
 
 def read(folder: Path) -> tuple[EvaluationPlan, tuple[Result, ...]]:
-    """Return the plan of a run and the results that are there, whether it is finished or not.
+    """Return the plan of a run and its results, even if it is not finished.
 
     Raises:
-        InputError: the folder holds no run, or something in it cannot be read.
+        InputError: the folder holds no run, or a file in it cannot be read.
     """
     return EvaluationPlan.from_dict(read_json(folder / RUN)), tuple(_results(folder / RESULTS))
 
 
 def _results(path: Path) -> Iterator[Result]:
-    """Yield the results of whole lines; what a killed process had begun to write ends without a newline."""
+    """Yield the results of whole lines; a line without a newline is left of a killed process."""
     for number, line, whole in read_lines(path):
         if not whole:
             return
         try:
             yield Result(**json.loads(line))
         except (ValueError, TypeError) as error:
-            raise InputError(f"{str(path)!r}, line {number} is no result: {error}") from None
+            raise InputError(f"{str(path)!r}, line {number} is not a result: {error}") from None
 
 
 class Log:
-    """The results of a run, in memory and in a folder if there is one; used in a ``with`` block.
+    """The results of a run, in memory and in its folder, if it has one; used in a ``with`` block.
 
     Args:
-        plan: what is to be measured.
-        folder: where the results are kept, or None.
+        plan: the plan of the run.
+        folder: the folder for the results, or None.
 
     Raises:
-        InputError: the folder cannot be used, or holds another run; the sentence says what differs.
+        InputError: the folder cannot be used, or holds another run; the message names the difference.
         LRPError: the folder cannot be written to.
     """
 
@@ -151,7 +151,7 @@ class Log:
         self.plan = plan
         self.results: dict[Key, Result] = {}
         self._folder = folder
-        # Each result is on disk before the next one begins: it takes longer to measure than to keep.
+        # Every result is written at once: measuring takes longer than writing.
         self._lines = None if folder is None else Lines(folder / RESULTS, folder, every=0.0)
 
     def __enter__(self) -> Log:
@@ -177,10 +177,10 @@ class Log:
             self._lines.__exit__(kind, error, trace)
 
     def add(self, result: Result) -> None:
-        """Keep a result; when this returns, it survives the end of the process.
+        """Add a result; when this returns, it survives the end of the process.
 
         Raises:
-            LRPError: it cannot be written; what was kept before stays.
+            LRPError: it cannot be written; earlier results stay.
         """
         if self._lines is not None:
             self._lines.add(json.dumps(asdict(result), ensure_ascii=True, allow_nan=False))
@@ -199,14 +199,14 @@ class Log:
 
 
 def _same(kept: EvaluationPlan, asked: EvaluationPlan, folder: Path) -> EvaluationPlan:
-    """Return the plan of the folder, if it is the one that is asked for."""
+    """Return the plan kept in the folder, if it equals the requested one."""
     asked = EvaluationPlan.from_dict(asked.to_dict())
-    differing = [_difference(name, getattr(kept, name), getattr(asked, name)) for name in _COMPARED]
-    found = [each for each in differing if each]
-    if found:
+    differences = (_difference(name, getattr(kept, name), getattr(asked, name)) for name in _COMPARED)
+    differing = [difference for difference in differences if difference]
+    if differing:
         raise InputError(
-            f"{str(folder)!r} holds a run with other options or data ({'; '.join(found)}): run it as it was begun, or "
-            f"name another folder"
+            f"{str(folder)!r} holds a run with other options or data ({'; '.join(differing)}): run it as it was begun, "
+            f"or name another folder"
         )
     return kept
 
@@ -215,11 +215,11 @@ _COMPARED = ("models", "corpora", "methods", "rules", "perturb", "by", "measures
 
 
 def _difference(name: str, kept: Any, asked: Any) -> str:
-    """Say what differs, or nothing."""
+    """Return the difference in words, empty if there is none."""
     if kept == asked:
         return ""
     if name in ("models", "corpora"):
-        before, now = ({each["name"]: each for each in side} for side in (kept, asked))
+        before, now = ({entry["name"]: entry for entry in side} for side in (kept, asked))
         if list(before) == list(now):
             what = {"models": "the model", "corpora": "the corpus"}[name]
             changed = next(key for key in before if before[key] != now[key])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """What a method is asked to score: the arguments of :meth:`Scorer.__call__`."""
+    """A text for a method to score: the arguments of :meth:`Scorer.__call__`."""
 
     explainer: Explainer
     text: str

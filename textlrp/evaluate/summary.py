@@ -1,6 +1,6 @@
-"""From the results of an evaluation to its tables: means with intervals, differences to the first method, costs.
+"""Turns the results of an evaluation into tables: means with intervals, differences to the first method, costs.
 
-It needs no torch: a summary can be made again from a run's folder.
+Needs no torch: a summary can be made again from the folder of a run.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from textlrp.evaluate.run_folder import SCORES, EvaluationPlan, Result
 #: A cell of a table: a method, and the key of a measure.
 Place = tuple[str, str]
 
+#: The results of each method, with their values of one group of measures.
+Measured = Mapping[str, Sequence[tuple[Result, Mapping[str, Any]]]]
+
 _FORMAT = 1
 
 #: The shares of a text at which mean curves are given.
@@ -34,9 +37,9 @@ class MeasureCell:
     """One measure of one method.
 
     Attributes:
-        mean: over the documents that it is defined for, with its interval; None where there is none.
-        difference: the method's minus the first method's, over the documents that both have; None for the first.
-        p: of that difference, corrected for all comparisons of the table; None where it is not tested.
+        mean: over the documents for which it is defined, with its interval; None without any.
+        difference: the method minus the first method, over the documents of both; None for the first.
+        p: of that difference, corrected for all comparisons of the table; None if it is not tested.
     """
 
     mean: Interval | None
@@ -51,8 +54,7 @@ class MethodRow:
     Attributes:
         method: its name.
         cells: by the key of the measure.
-        morf, lerf: mean logits as more and more is taken away, at :data:`SHARES`, as changes from the text as it is;
-            empty where there are no curves.
+        morf, lerf: the mean change of the logit at :data:`SHARES` of the text removed; empty without curves.
     """
 
     method: str
@@ -66,10 +68,10 @@ class Table:
     """The methods by one group of measures.
 
     Attributes:
-        perturb: how tokens are taken away; empty for plausibility.
-        replacement: the token that stands in the place of others, empty where none does.
+        perturb: how tokens are removed; empty for plausibility.
+        replacement: the token that replaces others, empty if none does.
         documents: how many documents count for at least one method.
-        comparisons: for how many comparisons each p is corrected.
+        comparisons: the number of comparisons that each p is corrected for.
         rows: the methods in the order of the plan.
     """
 
@@ -81,13 +83,13 @@ class Table:
 
     @property
     def measures(self) -> tuple[Measure, ...]:
-        """The measures that every row has, those that tables show first."""
+        """The measures of every row, those that tables show first."""
         return FAITHFUL if self.perturb else PLAUSIBLE
 
 
 @dataclass(frozen=True)
 class MethodCost:
-    """What a method costs for a document: the mean number of forward passes, the median seconds."""
+    """The cost of a method for a document: mean forward passes and median seconds."""
 
     method: str
     forwards: float | None
@@ -97,7 +99,7 @@ class MethodCost:
 
 @dataclass(frozen=True)
 class MethodFailure:
-    """How often a method could not be measured (``perturb``: by one way only), and why the first time."""
+    """How often a method failed (with ``perturb``, under that perturbation only), and the first reason."""
 
     method: str
     perturb: str
@@ -113,10 +115,10 @@ class Section:
     Attributes:
         model, corpus: their names.
         documents: how many the corpus has.
-        right, labeled: on how many of the labeled documents the model predicts their label.
-        tables: one for each perturbation, and one for plausibility if there are marked words.
-        costs: of each method.
-        failures: what could not be measured.
+        right, labeled: how many documents have labels, and for how many of them the model predicts one.
+        tables: one for each perturbation, and one for plausibility if words are marked.
+        costs: one for each method.
+        failures: the failures of methods.
     """
 
     model: str
@@ -158,17 +160,17 @@ def summarize(plan: EvaluationPlan, results: Iterable[Result]) -> Summary:
     """Return the tables of an evaluation.
 
     Args:
-        plan: what was measured.
-        results: what was found, in any order; what is missing counts as not measured.
+        plan: the plan of the evaluation.
+        results: its results, in any order; missing ones count as not measured.
     """
-    found: dict[tuple[str, str], dict[str, dict[str, Result]]] = {}
+    sections: dict[tuple[str, str], dict[str, dict[str, Result]]] = {}
     for result in results:
-        by_method = found.setdefault((result.model, result.corpus), {})
+        by_method = sections.setdefault((result.model, result.corpus), {})
         by_method.setdefault(result.method, {})[result.document] = result
     return Summary(
         plan,
         tuple(
-            _section(plan, model["name"], corpus, found.get((model["name"], corpus["name"]), {}))
+            _section(plan, model["name"], corpus, sections.get((model["name"], corpus["name"]), {}))
             for model in plan.models
             for corpus in plan.corpora
         ),
@@ -176,20 +178,18 @@ def summarize(plan: EvaluationPlan, results: Iterable[Result]) -> Summary:
 
 
 def _section(
-    plan: EvaluationPlan, model: str, corpus: Mapping[str, Any], found: dict[str, dict[str, Result]]
+    plan: EvaluationPlan, model: str, corpus: Mapping[str, Any], by_method: dict[str, dict[str, Result]]
 ) -> Section:
-    # In the order of their ids: whether a run was stopped, or how it was resumed, changes nothing.
-    results = {method: [each for _, each in sorted(found.get(method, {}).items())] for method in plan.methods}
+    # In the order of ids, so that stopping and resuming a run changes nothing.
+    results = {method: [result for _, result in sorted(by_method.get(method, {}).items())] for method in plan.methods}
     tables = []
     for perturb in plan.perturb:
         tables.append(
             _table(plan, perturb, {m: [(r, r.faithfulness.get(perturb, {})) for r in results[m]] for m in results})
         )
-    if PLAUSIBILITY in plan.measures and any(each.plausibility for m in results for each in results[m]):
+    if PLAUSIBILITY in plan.measures and any(result.plausibility for m in results for result in results[m]):
         tables.append(_table(plan, "", {m: [(r, r.plausibility) for r in results[m]] for m in results}))
-    right = {
-        each.document: each.right for of_method in results.values() for each in of_method if each.right is not None
-    }
+    right = {r.document: r.right for of_method in results.values() for r in of_method if r.right is not None}
     return Section(
         model,
         corpus["name"],
@@ -202,9 +202,7 @@ def _section(
     )
 
 
-def _table(
-    plan: EvaluationPlan, perturb: str, measured: Mapping[str, Sequence[tuple[Result, Mapping[str, Any]]]]
-) -> Table:
+def _table(plan: EvaluationPlan, perturb: str, measured: Measured) -> Table:
     measures = FAITHFUL if perturb else PLAUSIBLE
     values = {
         (method, measure.key): {
@@ -220,7 +218,7 @@ def _table(
         for measure in measures
         if (pair := _paired(values[method, measure.key], values[first, measure.key]))[0]
     }
-    means = _intervals({place: list(own.values()) for place, own in values.items() if own}, plan.seed)
+    means = _intervals({place: list(column.values()) for place, column in values.items() if column}, plan.seed)
     gains = _intervals({place: differences(*pair) for place, pair in pairs.items()}, plan.seed)
     tested = [(method, measure.key) for method in others for measure in measures if measure.tested]
     tested = [place for place in tested if place in pairs]
@@ -232,47 +230,47 @@ def _table(
         curves = _curves([numbers for _, numbers in measured[method] if numbers] if perturb else [])
         rows.append(MethodRow(method, cells, *curves))
     counted = {result.document for of_method in measured.values() for result, numbers in of_method if numbers}
-    stand_ins = [n["replacement"] for of_method in measured.values() for _, n in of_method if n.get("replacement")]
-    return Table(perturb, stand_ins[0] if stand_ins else "", len(counted), len(tested), tuple(rows))
+    replacements = [n["replacement"] for of_method in measured.values() for _, n in of_method if n.get("replacement")]
+    return Table(perturb, replacements[0] if replacements else "", len(counted), len(tested), tuple(rows))
 
 
-def _paired(own: Mapping[str, float], reference: Mapping[str, float]) -> tuple[list[float], list[float]]:
-    common = [document for document in own if document in reference]
-    return [own[document] for document in common], [reference[document] for document in common]
+def _paired(column: Mapping[str, float], reference: Mapping[str, float]) -> tuple[list[float], list[float]]:
+    common = [document for document in column if document in reference]
+    return [column[document] for document in common], [reference[document] for document in common]
 
 
 def _intervals(columns: Mapping[Place, Sequence[float]], seed: int) -> dict[Place, Interval]:
     return dict(zip(columns, mean_intervals(list(columns.values()), seed), strict=True))
 
 
-def _curves(found: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _curves(documents: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean curves, MoRF and LeRF, of documents with any number of steps."""
-    if not found:
+    if not documents:
         return (), ()
     means = []
     for name in ("morf", "lerf"):
-        curves = [np.interp(SHARES, each[name]["shares"], each[name]["logits"]) - each["logit"] for each in found]
+        curves = [np.interp(SHARES, d[name]["shares"], d[name]["logits"]) - d["logit"] for d in documents]
         means.append(tuple(float(value) for value in np.mean(curves, axis=0)))
     return means[0], means[1]
 
 
 def _cost(method: str, results: Sequence[Result]) -> MethodCost:
-    done = [each for each in results if each.forwards is not None and each.seconds is not None]
+    done = [r for r in results if r.forwards is not None and r.seconds is not None]
     if not done:
         return MethodCost(method, None, None, 0)
     return MethodCost(
         method,
-        statistics.fmean(each.forwards or 0.0 for each in done),
-        statistics.median(each.seconds or 0.0 for each in done),
+        statistics.fmean(r.forwards or 0.0 for r in done),
+        statistics.median(r.seconds or 0.0 for r in done),
         len(done),
     )
 
 
 def _failures(method: str, results: Sequence[Result]) -> list[MethodFailure]:
-    found = []
-    kinds = Counter(kind for each in results for kind in each.failures)
+    failures = []
+    kinds = Counter(kind for result in results for kind in result.failures)
     for kind, count in sorted(kinds.items()):
-        example = next(each for each in results if kind in each.failures)
+        example = next(result for result in results if kind in result.failures)
         perturb = "" if kind == SCORES else kind
-        found.append(MethodFailure(method, perturb, count, example.document, example.failures[kind]))
-    return found
+        failures.append(MethodFailure(method, perturb, count, example.document, example.failures[kind]))
+    return failures

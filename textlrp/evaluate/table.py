@@ -1,4 +1,4 @@
-"""An evaluation as tables for the terminal, and the words that tables and pages share."""
+"""An evaluation as tables for the terminal, and the wording that tables and pages share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from textlrp.evaluate.summary import MeasureCell, MethodCost, MethodFailure, Sec
 from textlrp.render.format import named, percent
 from textlrp.render.table import rich_table, spaced
 
-#: What stands where there is no number.
+#: Stands for a missing number.
 NOTHING = "–"
 
 #: The largest p at which a difference gets a star.
@@ -30,9 +30,9 @@ def render(summary: Summary) -> RenderableType:
     for section in summary.sections:
         parts.append(Text(f"{named(section.model)} on {named(section.corpus)}", style="bold"))
         parts.append(Text(facts(section)))
-        parts += [each for table in section.tables for each in (_first(summary, table), _others(table))]
+        parts += [shown for table in section.tables for shown in (_first(summary, table), _others(table))]
         parts.append(_costs(section))
-        parts += [Text(failure(each), style="bold") for each in section.failures]
+        parts += [Text(failure(failed), style="bold") for failed in section.failures]
     parts += [Text(sentence) for sentence in explained(summary)]
     if len(summary.plan.methods) > 1:
         parts.append(Text(f"A star marks a difference to {named(summary.plan.methods[0])} with p < {ALPHA}."))
@@ -40,15 +40,15 @@ def render(summary: Summary) -> RenderableType:
 
 
 def title(table: Table, plan: EvaluationPlan) -> str:
-    """Return what a table shows."""
+    """Return the title of a table."""
     if not table.perturb:
         return f"plausibility, {counted(table.documents)} with marked words"
-    stand_in = f" ({printable(table.replacement)})" if table.replacement else ""
-    return f"faithfulness, {plan.by}s {measured.PERTURBATIONS[table.perturb]}{stand_in}, {counted(table.documents)}"
+    replacement = f" ({printable(table.replacement)})" if table.replacement else ""
+    return f"faithfulness, {plan.by}s {measured.PERTURBATIONS[table.perturb]}{replacement}, {counted(table.documents)}"
 
 
 def facts(section: Section) -> str:
-    """Return how many documents there are, and how often the model is right."""
+    """Return the number of documents, and how often the model is right."""
     right = (
         f", {percent(section.right / section.labeled)} of {section.labeled:,} labels right" if section.labeled else ""
     )
@@ -61,14 +61,14 @@ def counted(count: int) -> str:
 
 
 def failure(failed: MethodFailure) -> str:
-    """Return what failed how often, and why the first time."""
+    """Return how often a method failed, and the first reason."""
     how = f", tokens {measured.PERTURBATIONS[failed.perturb]}" if failed.perturb else ""
-    what = f"{named(failed.method)}{how}: {counted(failed.documents)} not measured"
-    return f"{what}; {named(failed.example)}: {printable(failed.reason)}"
+    subject = f"{named(failed.method)}{how}: {counted(failed.documents)} not measured"
+    return f"{subject}; {named(failed.example)}: {printable(failed.reason)}"
 
 
 def heading(measure: Measure) -> str:
-    """Return a measure's name with an arrow to where it is better."""
+    """Return a measure's name with an arrow in the better direction."""
     return f"{measure.name} {'↑' if measure.more else '↓'}"
 
 
@@ -78,7 +78,7 @@ def tested(table: Table) -> list[Measure]:
 
 
 def number(value: float) -> str:
-    """Return a number with three digits, or three decimals where it is less than 1."""
+    """Return a number with three digits, or three decimals below 1."""
     decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
     return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "\u2212")
 
@@ -89,18 +89,18 @@ def signed(value: float) -> str:
     return written if written.startswith("\u2212") else f"+{written}"
 
 
-def interval(found: Interval) -> str:
+def interval(ends: Interval) -> str:
     """Return the ends of an interval."""
-    return f"{number(found.low)} to {number(found.high)}"
+    return f"{number(ends.low)} to {number(ends.high)}"
 
 
 def probability(p: float) -> str:
-    """Return a p with as many digits as it deserves."""
+    """Return a p with two or three decimals."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.0995 else f"p = {p:.2f}"
 
 
 def seconds(value: float) -> str:
-    """Return seconds, or milliseconds of less than one."""
+    """Return seconds, or milliseconds below one second."""
     return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.0f} ms" if value >= 0.01 else f"{1000 * value:.1f} ms"
 
 
@@ -113,29 +113,29 @@ def explained(summary: Summary) -> list[str]:
     """Return how to read the numbers, in sentences."""
     plan = summary.plan
     tables = [table for section in summary.sections for table in section.tables]
-    found = [
+    sentences = [
         f"Means over documents with {LEVEL:.0%} bootstrap intervals. ↑: more is better; ↓: less is better. The label "
         f"that the model predicts is explained."
     ]
     if len(plan.methods) > 1:
         first = named(plan.methods[0])
-        found.append(
+        sentences.append(
             f"“vs {first}” is the difference to {first} on the documents that both have, with its interval, "
             f"and the p of a paired sign-flip test by Holm’s correction for all comparisons of the table."
         )
     for faithful in (True, False):
         shown = next((table for table in tables if bool(table.perturb) is faithful), None)
         if shown is not None:
-            found.append("; ".join(f"{measure.name}: {measure.says}" for measure in tested(shown)) + ".")
-        if shown is not None and faithful and any(each.partition(":")[0] == "occlusion" for each in plan.methods):
-            found.append("Occlusion is leaving one out, so its tau is 1 where it takes tokens away in the same way.")
+            sentences.append("; ".join(f"{measure.name}: {measure.says}" for measure in tested(shown)) + ".")
+        if shown is not None and faithful and any(m.partition(":")[0] == "occlusion" for m in plan.methods):
+            sentences.append("Occlusion leaves one out, so its tau is 1 where it removes tokens in the same way.")
         if shown is not None and not faithful:
-            found.append("Marked words count where the model predicts the label that they are reasons for.")
-    found.append(
-        "Forward passes are what a method costs for one document, a backward pass counted as two; seconds are medians "
+            sentences.append("Marked words count if the model predicts the label that they are reasons for.")
+    sentences.append(
+        "Forward passes are the cost of a method for one document, a backward pass counted as two; seconds are medians "
         f"on {named(plan.machine.get('device', 'an unknown device'))}."
     )
-    return found
+    return sentences
 
 
 def command(plan: EvaluationPlan) -> tuple[str, ...]:
@@ -153,7 +153,7 @@ def command(plan: EvaluationPlan) -> tuple[str, ...]:
 
 
 def _first(summary: Summary, shown: Table) -> RichTable:
-    """The first measure: a line for each method with all that is known of it."""
+    """Return the table of the first measure, with intervals and differences."""
     measure, reference = tested(shown)[0], summary.plan.methods[0]
     columns = ["method", heading(measure), "interval"]
     columns += [f"vs {named(reference)}", "interval", "p"] if len(shown.rows) > 1 else []
@@ -169,7 +169,7 @@ def _first(summary: Summary, shown: Table) -> RichTable:
 
 
 def _others(shown: Table) -> RichTable:
-    """The other measures, with their intervals below and a star where the difference is beyond chance."""
+    """Return the table of the other measures, with intervals below and a star at significant differences."""
     measures = tested(shown)[1:]
     rows = []
     for row in shown.rows:
@@ -184,12 +184,12 @@ def _others(shown: Table) -> RichTable:
     return rich_table(["method", *map(heading, measures)], rows)
 
 
-def _ends(found: Interval) -> str:
-    return f"{number(found.low)}, {number(found.high)}"
+def _ends(ends: Interval) -> str:
+    return f"{number(ends.low)}, {number(ends.high)}"
 
 
 def _mean(cell: MeasureCell, table: Table) -> str:
-    """The mean, with the number of documents where it is not that of all."""
+    """Return the mean, with the number of documents if some are missing."""
     assert cell.mean is not None
     fewer = f" ({cell.mean.count:,})" if cell.mean.count < table.documents else ""
     return number(cell.mean.mean) + fewer

@@ -13,19 +13,19 @@ from textlrp.export.marks import Mark, Selection, labels, select
 from textlrp.render import palette
 from textlrp.results.spans import TEXT
 
-# Whatever some reader of .ann files takes for the end of a line (str.splitlines) or of a field.
+# Characters that some readers of .ann files take for the end of a line (str.splitlines) or a field.
 _BREAK = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
-# Names that Windows keeps for devices.
+# Names that Windows reserves for devices.
 _DEVICES = re.compile("(?:con|prn|aux|nul|com[0-9]|lpt[0-9])", re.IGNORECASE)
 
 
 def brat(records: Sequence[Record], selection: Selection) -> dict[str, str]:
     """Return the files of a brat collection.
 
-    ``NAME.txt`` is a text as it is, ``NAME.ann`` has a ``T`` line for each span and an annotator's note with its
-    relevance. A span over line breaks is discontinuous, as brat's annotations must not hold any. Offsets are code
-    points. All targets of a document share its files, a second text has files of its own, and ``documents.json`` tells
-    which document is in which: names are made from ids, and are safe whatever these are.
+    ``NAME.txt`` is the text, ``NAME.ann`` has a ``T`` line for each span and an annotator's note with its relevance. A
+    span over line breaks is discontinuous, as brat's annotations must not contain any. Offsets are code points. All
+    targets of a document share its files, and a second text has its own. Names are made from ids, and are safe for any
+    id; ``documents.json`` maps them to documents.
 
     Source: https://brat.nlplab.org/standoff.html, https://brat.nlplab.org/configuration.html
     """
@@ -37,7 +37,7 @@ def brat(records: Sequence[Record], selection: Selection) -> dict[str, str]:
         for source, text, _ in record.explanation.texts:
             name = _name(record.id if source == TEXT else f"{record.id}-pair", taken)
             index[name] = {"id": encodable(record.id), "source": source}
-            marks = [m for each in record.explanations for m in select(each, selection) if m.source == source]
+            marks = [m for e in record.explanations for m in select(e, selection) if m.source == source]
             files[f"{name}.txt"] = encodable(text)
             files[f"{name}.ann"] = "".join(_lines(encodable(text), marks, types))
     files["annotation.conf"] = "\n".join(["[entities]", *types.values(), "[relations]", "[events]", "[attributes]", ""])
@@ -56,18 +56,18 @@ def _lines(text: str, marks: Sequence[Mark], types: dict[str, str]) -> Iterable[
 
 
 def fragment(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """Return the parts of a span between line breaks and tabs, white space at their ends left out."""
-    found = []
+    """Return the parts of a span between line breaks and tabs, without white space at their ends."""
+    fragments = []
     for match in re.finditer(f"(?:(?!{_BREAK.pattern}).)+", text[start:end], re.DOTALL):
         inner = match.group().strip()
         if inner:
             at = start + match.start() + match.group().index(inner)
-            found.append((at, at + len(inner)))
-    return found
+            fragments.append((at, at + len(inner)))
+    return fragments
 
 
 def _types(names: Iterable[str]) -> dict[str, str]:
-    """Return a type as brat stores it for each label: letters, digits, ``_`` and ``-`` only, all different."""
+    """Return the brat type of each label: only letters, digits, ``_`` and ``-``, all different."""
     types: dict[str, str] = {}
     for name in names:
         plain = unicodedata.normalize("NFKD", name.replace(" ", "_")).encode("ascii", "ignore").decode()
@@ -89,11 +89,11 @@ def _visual(signs: dict[str, int], types: dict[str, str]) -> str:
 
 
 def _name(identity: str, taken: set[str]) -> str:
-    """Return a file name without suffix for an id, and note it; it names no other folder and no device."""
+    """Return a new file name without suffix for an id, never another folder or a device, and add it to ``taken``."""
     plain = unicodedata.normalize("NFKD", identity).encode("ascii", "ignore").decode()
     plain = re.sub("[^A-Za-z0-9_-]+", "-", plain).strip("-")[:60] or "document"
     name = _free(f"document-{plain}" if _DEVICES.fullmatch(plain) else plain, taken, "-")
-    taken.add(name.lower())  # names that differ in case alone are one file on some systems
+    taken.add(name.lower())  # on some systems, names that differ only in case are one file
     return name
 
 

@@ -1,4 +1,4 @@
-"""Explanations in the formats of annotation tools and tables. Nothing here needs torch."""
+"""Exports explanations to annotation tools and as tables. Needs no torch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from textlrp.export.marks import THRESHOLD, Selection
 from textlrp.export.spacy import displacy, doc_bin
 from textlrp.export.tables import comma_separated, parquet
 
-#: What can be exported to.
+#: The formats of an export.
 FORMATS = ("label-studio", "doccano", "prodigy", "brat", "spacy", "csv", "parquet")
 
-#: Those that are folders.
+#: The formats that are folders.
 FOLDERS = ("label-studio", "brat")
 
 _TABLES = ("csv", "parquet")
@@ -35,28 +35,28 @@ def export(
     graphemes: bool = False,
     spreadsheet: bool = False,
 ) -> str | None:
-    """Write explanations as an annotation tool or a table program reads them.
+    """Write explanations for an annotation tool, or as a table.
 
     Args:
         records: the documents with their explanations.
         to: one of :data:`FORMATS`. ``"label-studio"`` and ``"brat"`` are new folders; ``"spacy"`` is JSON for displaCy,
-            or where ``output`` ends in ``.spacy``, a DocBin; the others are files.
-        output: where to write, whole or not at all; default: the text is returned (of the formats that are one text).
-        by: what is marked, or makes a row: ``"word"``, ``"token"`` or ``"sentence"``.
-        threshold: mark spans from that share of the explanation's strongest relevance on; default: 0.1.
-        top: mark that many spans, the strongest, instead.
+            or a DocBin if ``output`` ends in ``.spacy``; the others are files.
+        output: the file or folder, written whole or not at all; default: the text is returned (formats of one text).
+        by: the units that are marked, or the rows: ``"word"``, ``"token"`` or ``"sentence"``.
+        threshold: mark spans with at least this share of the explanation's strongest relevance; default: 0.1.
+        top: mark this many of the strongest spans instead.
         graphemes: for a doccano project that counts grapheme clusters as one character.
         spreadsheet: CSV that no spreadsheet runs as a formula; see :func:`textlrp.export.tables.comma_separated`.
 
     Returns:
-        The text, or None where it was written to ``output``.
+        The text, or None if it was written to ``output``.
 
     Raises:
-        InputError: there are no records, an option does not go with the format, or the output cannot be written.
+        InputError: there are no records, an option does not fit the format, or the output cannot be written.
     """
     _check(records, to, threshold, top, graphemes, spreadsheet)
-    place = None if output is None else Path(output)
-    check_place(to, place)
+    path = None if output is None else Path(output)
+    check_output(to, path)
     selection = Selection(by, THRESHOLD if threshold is None else threshold, top)
     content: str | bytes | dict[str, str]
     if to == "label-studio":
@@ -72,27 +72,27 @@ def export(
     elif to == "parquet":
         content = parquet(records, by)
     else:
-        binary = place is not None and place.suffix == ".spacy"
+        binary = path is not None and path.suffix == ".spacy"
         content = doc_bin(records, selection) if binary else displacy(records, selection)
-    if place is None:
+    if path is None:
         assert isinstance(content, str)
         return content
     if isinstance(content, (str, bytes)):
-        write_whole(place, content)
+        write_whole(path, content)
     else:
-        write_folder(place, content.items())
+        write_folder(path, content.items())
     return None
 
 
-def check_place(to: str, output: Path | None) -> None:
-    """Fail early where an export could not be written.
+def check_output(to: str, output: Path | None) -> None:
+    """Check early that an export can be written.
 
     Raises:
         InputError: a folder or a binary file has no name, or the folder exists.
     """
     if output is None and (to in FOLDERS or to == "parquet"):
-        kind = "is a folder" if to in FOLDERS else "is no text"
-        raise InputError(f"{to} {kind}: say with -o where to write it")
+        kind = "is a folder" if to in FOLDERS else "is not a text"
+        raise InputError(f"{to} {kind}: name its path with -o")
     if output is not None and to in FOLDERS:
         check_folder(output)
 

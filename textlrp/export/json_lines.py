@@ -19,8 +19,8 @@ def doccano(records: Iterable[Record], selection: Selection, by_grapheme: bool =
     """Return JSON lines for a sequence labeling project of doccano: ``text`` and ``label`` ``[[start, end, label]]``.
 
     doccano counts UTF-16 units, as JavaScript does; in a project with the option "Count grapheme clusters as one
-    character", it counts those. Everything else on a line becomes metadata of the document. A text is one line for
-    each target, as spans of a project must not overlap by default.
+    character", it counts those. Other values become metadata of the document. A text has one line for each target, as
+    spans of a project must not overlap by default.
 
     Sources: https://doccano.github.io/doccano/tutorial/ (format), https://github.com/doccano/doccano/issues/2290
     (units).
@@ -31,7 +31,7 @@ def doccano(records: Iterable[Record], selection: Selection, by_grapheme: bool =
         spans: list[list[Any]] = []
         for mark in entry.marks:
             start, end = at[mark.start], at[mark.end - 1] + 1 if by_grapheme else at[mark.end]
-            if spans and start < spans[-1][1]:  # two tokens of one cluster: it can be marked once
+            if spans and start < spans[-1][1]:  # two tokens of one cluster can be marked once
                 continue
             spans.append([start, end, mark.label])
         lines.append({"text": entry.text, "label": spans, **_about(entry)})
@@ -41,7 +41,7 @@ def doccano(records: Iterable[Record], selection: Selection, by_grapheme: bool =
 def prodigy(records: Iterable[Record], selection: Selection) -> str:
     """Return tasks for Prodigy's ``ner_manual`` and ``spans_manual``: text, tokens, spans and meta.
 
-    Prodigy counts code points. ``token_end`` is the last token of a span, not the one behind it.
+    Prodigy counts code points. ``token_end`` is the last token of a span, not the one after it.
 
     Source: https://prodi.gy/docs/api-interfaces#ner_manual
     """
@@ -81,7 +81,7 @@ def prodigy(records: Iterable[Record], selection: Selection) -> str:
 
 
 def _about(entry: Entry) -> dict[str, Any]:
-    """Return what the line is about: the document, the explanation and the model's verdict."""
+    """Return the metadata of a line: the document, the explanation and the prediction."""
     explanation = entry.explanation
     about = {
         "id": entry.record.id,
@@ -103,5 +103,5 @@ def _about(entry: Entry) -> dict[str, Any]:
 
 def _lines(values: Iterable[dict[str, Any]]) -> str:
     written = (json.dumps(value, ensure_ascii=False, allow_nan=False) for value in values)
-    # Some readers end a line where Unicode does, inside a string too.
+    # Some readers end a line at Unicode line ends, even inside a string.
     return "".join(_LINE_ENDS.sub(lambda end: f"\\u{ord(end.group()):04x}", line) + "\n" for line in written)

@@ -24,7 +24,7 @@ def label_studio(records: Sequence[Record], selection: Selection) -> dict[str, s
     A task has one prediction for each target, with the predicted label as a choice and its probability as the score.
     A region's score is its share of the strongest relevance, and its note gives the relevance itself. Label Studio
     counts code points in ``<Text>``: its editor converts from UTF-16 both ways, and shows ``\\r`` and ``\\n`` as one
-    line break each, so that no offset moves. A pair of texts is shown as two ``<Text>``.
+    line break each, so offsets stay right. A pair of texts becomes two ``<Text>``.
 
     Sources: https://labelstud.io/guide/predictions (format); ``charsToCodePoints`` and ``codePointsToChars`` in
     https://github.com/HumanSignal/label-studio/blob/develop/web/libs/editor/src/utils/selection-tools.js (units).
@@ -45,7 +45,7 @@ def _task(record: Record, selection: Selection, pairs: bool) -> dict[str, Any]:
         "predicted": encodable(record.predicted),
         **({"label": encodable(record.label)} if record.label is not None else {}),
     }
-    return {"data": data, "predictions": [_prediction(each, selection) for each in record.explanations]}
+    return {"data": data, "predictions": [_prediction(e, selection) for e in record.explanations]}
 
 
 def _prediction(explanation: Explanation, selection: Selection) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _prediction(explanation: Explanation, selection: Selection) -> dict[str, Any
 
 def _config(records: Sequence[Record], pairs: bool) -> str:
     view = ElementTree.Element("View")
-    names = dict.fromkeys(_choice(name) for record in records for each in record.explanations for name in each.logits)
+    names = dict.fromkeys(_choice(name) for record in records for e in record.explanations for name in e.logits)
     choices = ElementTree.SubElement(view, "Choices", name="predicted", toName=TEXT, choice="single")
     for name in names:
         ElementTree.SubElement(choices, "Choice", value=name)
@@ -101,11 +101,11 @@ def _control(source: str) -> str:
 
 
 def _shown(name: str) -> str:
-    """Return a label as XML can hold it: without control characters."""
+    """Return a label without the control characters that XML cannot hold."""
     return _NO_XML.sub("\ufffd", name)
 
 
 def _choice(name: str) -> str:
-    """Return a choice's value; Label Studio would take one that begins with ``$`` for the name of a task's field."""
+    """Return a choice's value; Label Studio would take a leading ``$`` for the name of a task's field."""
     shown = _shown(name)
     return f"label {shown}" if shown.startswith("$") or not shown.strip() else shown

@@ -1,9 +1,9 @@
-"""What an export marks: the spans of a text with the most relevance, their labels, and offsets as other tools count."""
+"""The marks of an export: the spans with the most relevance, their labels, and offsets in the units of other tools."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from textlrp.basics import options
@@ -21,12 +21,12 @@ THRESHOLD = 0.1
 
 @dataclass(frozen=True)
 class Selection:
-    """Which spans are marked.
+    """The choice of the spans to mark.
 
     Attributes:
         by: ``"word"``, ``"token"`` or ``"sentence"``.
         threshold: the least share of the strongest relevance, 0 to 1.
-        top: how many spans are marked, those with the most relevance of either sign; instead of a threshold.
+        top: the number of spans with the most relevance of either sign to mark, instead of a threshold.
 
     Raises:
         InputError: one of them is out of range.
@@ -52,7 +52,7 @@ class Mark:
     Attributes:
         start, end: half-open character range in its text.
         text: exactly those characters.
-        label: what the span speaks for, such as ``"for POS"``.
+        label: what the span supports, such as ``"for POS"``.
         relevance: in logit units, with its sign.
         share: its size relative to the strongest of the explanation, 0 to 1.
         source: the text that it belongs to, ``"text"`` or ``"text_pair"``.
@@ -69,14 +69,14 @@ class Mark:
 
 @dataclass(frozen=True)
 class Entry:
-    """One text under one explanation, as tools take it that know neither pairs nor several targets.
+    """One text with one explanation, for tools without pairs and several targets.
 
     Attributes:
         record: the document.
         explanation: one of its explanations.
         source: which of its texts, ``"text"`` or ``"text_pair"``.
         text: that text; halves of surrogate pairs, which UTF-8 cannot hold, are U+FFFD.
-        marks: what is marked in it, in reading order, never overlapping.
+        marks: its marks, in reading order, never overlapping.
     """
 
     record: Record
@@ -88,7 +88,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class SpacedToken:
-    """A token of a text: ``[start, end)``, and whether one space that belongs to no token follows."""
+    """A token of a text: ``[start, end)``, and whether a space outside all tokens follows."""
 
     start: int
     end: int
@@ -96,7 +96,7 @@ class SpacedToken:
 
 
 def label(explanation: Explanation, relevance: float) -> str:
-    """Return what a relevance speaks for: the target, or against it; with a contrast, for that."""
+    """Return the label of a relevance: for the target, or against it; with a contrast, for the contrast."""
     if relevance > 0:
         return encodable(f"for {explanation.target}")
     return encodable(f"against {explanation.target}" if explanation.contrast is None else f"for {explanation.contrast}")
@@ -104,21 +104,21 @@ def label(explanation: Explanation, relevance: float) -> str:
 
 def labels(records: Iterable[Record]) -> dict[str, int]:
     """Return every label that marks of the records can have, with the sign of its relevance, in order."""
-    found: dict[str, int] = {}
+    signs: dict[str, int] = {}
     for record in records:
         for explanation in record.explanations:
             for sign in (1, -1):
-                found.setdefault(label(explanation, sign), sign)
-    return found
+                signs.setdefault(label(explanation, sign), sign)
+    return signs
 
 
 def select(explanation: Explanation, selection: Selection) -> tuple[Mark, ...]:
-    """Return the spans of an explanation that are marked: its first text's in reading order, then the second's.
+    """Return the marked spans of an explanation: those of its first text in reading order, then those of the second.
 
-    What overlaps (bytes of one character) is marked together. White space alone is never marked, nor is what has no
-    relevance.
+    Overlapping spans (bytes of one character) are marked together. Spans of white space or without relevance are never
+    marked.
     """
-    found: list[Mark] = []
+    marks: list[Mark] = []
     units = explanation.units(selection.by)
     for source, text, _ in explanation.texts:
         for span in merge_overlaps(tuple(unit for unit in units if unit.source == source)):
@@ -126,19 +126,14 @@ def select(explanation: Explanation, selection: Selection) -> tuple[Mark, ...]:
             if inner and span.relevance:
                 start = span.start + span.text.index(inner)
                 end = start + len(inner)
-                what = label(explanation, span.relevance)
-                found.append(Mark(start, end, encodable(text[start:end]), what, span.relevance, 0.0, source))
-    strongest = max((abs(mark.relevance) for mark in found), default=0.0)
+                name = label(explanation, span.relevance)
+                marks.append(Mark(start, end, encodable(text[start:end]), name, span.relevance, 0.0, source))
+    strongest = max((abs(mark.relevance) for mark in marks), default=0.0)
     if selection.top is None:
-        kept = [i for i, mark in enumerate(found) if abs(mark.relevance) >= selection.threshold * strongest]
+        kept = [i for i, mark in enumerate(marks) if abs(mark.relevance) >= selection.threshold * strongest]
     else:
-        kept = sorted(sorted(range(len(found)), key=lambda i: -abs(found[i].relevance))[: selection.top])
-    return tuple(_shared(found[i], strongest) for i in kept)
-
-
-def _shared(mark: Mark, strongest: float) -> Mark:
-    share = abs(mark.relevance) / strongest
-    return Mark(mark.start, mark.end, mark.text, mark.label, mark.relevance, share, mark.source)
+        kept = sorted(sorted(range(len(marks)), key=lambda i: -abs(marks[i].relevance))[: selection.top])
+    return tuple(replace(marks[i], share=abs(marks[i].relevance) / strongest) for i in kept)
 
 
 def entries(records: Iterable[Record], selection: Selection) -> Iterator[Entry]:
@@ -147,43 +142,42 @@ def entries(records: Iterable[Record], selection: Selection) -> Iterator[Entry]:
         for explanation in record.explanations:
             marks = select(explanation, selection)
             for source, text, _ in explanation.texts:
-                own = tuple(mark for mark in marks if mark.source == source)
-                yield Entry(record, explanation, source, encodable(text), own)
+                of_source = tuple(mark for mark in marks if mark.source == source)
+                yield Entry(record, explanation, source, encodable(text), of_source)
 
 
 def tokenize(text: str, marks: Sequence[Mark]) -> list[SpacedToken]:
     """Return a text as tokens: its words, cut where a mark begins or ends, so that marks are runs of tokens.
 
-    A single space behind a token belongs to none; other white space is a token, as in spaCy. Put one after the
-    other, with their spaces, the tokens are the text.
+    A single space after a token belongs to none; other white space is a token, as in spaCy. Joined with their spaces,
+    the tokens are the text.
     """
     edges = {at for mark in marks for at in (mark.start, mark.end)}
     edges.update(segmentation.words(text), (0, len(text)))
-    ordered = sorted(edges)
-    found: list[SpacedToken] = []
-    for start, end in pairwise(ordered):
-        if text[start:end] == " " and found and not found[-1].space and not text[found[-1].start].isspace():
-            found[-1] = SpacedToken(found[-1].start, found[-1].end, True)
+    tokens: list[SpacedToken] = []
+    for start, end in pairwise(sorted(edges)):
+        if text[start:end] == " " and tokens and not tokens[-1].space and not text[tokens[-1].start].isspace():
+            tokens[-1] = replace(tokens[-1], space=True)
         else:
-            found.append(SpacedToken(start, end, False))
-    return found
+            tokens.append(SpacedToken(start, end, False))
+    return tokens
 
 
 def utf16(text: str) -> list[int]:
-    """Return how many UTF-16 units stand before each character and before the end, ``[characters + 1]``."""
-    found = [0]
+    """Return the number of UTF-16 units before each character and before the end, ``[characters + 1]``."""
+    units = [0]
     for char in text:
-        found.append(found[-1] + (2 if char > "\uffff" else 1))
-    return found
+        units.append(units[-1] + (2 if char > "\uffff" else 1))
+    return units
 
 
 def graphemes(text: str) -> list[int]:
-    """Return how many whole grapheme clusters (UAX #29) end before each character's cluster, ``[characters + 1]``."""
+    """Return the number of grapheme clusters (UAX #29) before that of each character, ``[characters + 1]``."""
     import regex  # type: ignore[import-untyped]
 
-    found: list[int] = []
+    before: list[int] = []
     count = 0
     for match in regex.finditer(r"\X", text):
-        found += [count] * (match.end() - match.start())
+        before += [count] * (match.end() - match.start())
         count += 1
-    return [*found, count]
+    return [*before, count]

@@ -20,8 +20,8 @@ GROUP = "sc"
 def displacy(records: Iterable[Record], selection: Selection) -> str:
     """Return JSON, a list that ``displacy.render(..., manual=True)`` takes in the styles ``"ent"`` and ``"span"``.
 
-    displaCy writes labels and titles into its page as they are, so they are escaped for HTML here. Offsets are code
-    points; each text of a pair, and each target, is an entry of its own.
+    displaCy does not escape labels and titles, so they are escaped for HTML here. Offsets are code points; each text of
+    a pair, and each target, is a separate entry.
 
     Source: https://spacy.io/usage/visualizers#manual-usage
     """
@@ -51,8 +51,8 @@ def doc_bin(records: Iterable[Record], selection: Selection) -> bytes:
         tokens = tokenize(entry.text, entry.marks)
         words = [entry.text[token.start : token.end] for token in tokens]
         document = Doc(vocabulary, words=words, spaces=[token.space for token in tokens])
-        found = (document.char_span(mark.start, mark.end, label=mark.label) for mark in entry.marks)
-        spans = [span for span in found if span is not None]
+        marked = (document.char_span(mark.start, mark.end, label=mark.label) for mark in entry.marks)
+        spans = [span for span in marked if span is not None]
         assert len(spans) == len(entry.marks)  # marks are runs of tokens
         document.set_ents(spans)
         relevance = [mark.relevance for mark in entry.marks]

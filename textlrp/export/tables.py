@@ -29,24 +29,24 @@ COLUMNS = {
     "piece": str,
 }
 
-# What makes a spreadsheet read a cell as a formula, by the list of the Open Worldwide Application Security Project.
+# Prefixes by which a spreadsheet takes a cell for a formula, as listed by OWASP.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def rows(records: Iterable[Record], by: str) -> Iterator[tuple[Any, ...]]:
     """Yield one row for each unit, in the order of :data:`COLUMNS`.
 
-    Every unit is there, with its relevance in logit units; by token that includes the special ones, and the relevances
-    of an explanation then add up to what its ledger gives tokens and special tokens. ``label`` is what the data gave,
-    ``logit`` the explained quantity, ``probability`` the target's.
+    Every unit has its relevance in logit units. Tokens include special tokens: their relevances add up to those rows of
+    the ledger. ``label`` is the label in the data, ``logit`` the explained logit or difference, ``probability`` that of
+    the target.
     """
     for record in records:
-        for each in record.explanations:
-            for span in each.units(by):
+        for e in record.explanations:
+            for span in e.units(by):
                 yield (
                     encodable(record.id),
-                    encodable(each.target),
-                    None if each.contrast is None else encodable(each.contrast),
+                    encodable(e.target),
+                    None if e.contrast is None else encodable(e.contrast),
                     by,
                     span.source,
                     span.start,
@@ -54,23 +54,23 @@ def rows(records: Iterable[Record], by: str) -> Iterator[tuple[Any, ...]]:
                     encodable(span.text),
                     span.relevance,
                     None if record.label is None else encodable(record.label),
-                    encodable(each.predicted),
-                    each.logit,
-                    each.probabilities.get(each.target),
+                    encodable(e.predicted),
+                    e.logit,
+                    e.probabilities.get(e.target),
                     span.special,
                     encodable(span.piece) or None,
                 )
 
 
 def comma_separated(records: Iterable[Record], by: str, spreadsheet: bool = False) -> str:
-    """Return CSV (RFC 4180 with ``\\n``), every text in quotes, an empty field where there is none.
+    """Return CSV (RFC 4180 with ``\\n``), every text in quotes, a missing one as an empty field.
 
     Args:
         records: the documents.
         by: ``"word"``, ``"token"`` or ``"sentence"``.
-        spreadsheet: for a program that would run a text such as ``=HYPERLINK(...)`` as a formula: an apostrophe is put
-            before each text that begins like one, and a byte order mark before all, by which it knows UTF-8. Texts are
-            then not always what they were, so this is off by default.
+        spreadsheet: for a program that would run a text such as ``=HYPERLINK(...)`` as a formula: texts that begin like
+            one get an apostrophe, and the file gets a byte order mark, which declares UTF-8. This changes texts, so it
+            is off by default.
     """
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
@@ -84,7 +84,7 @@ def comma_separated(records: Iterable[Record], by: str, spreadsheet: bool = Fals
 
 
 def parquet(records: Iterable[Record], by: str) -> bytes:
-    """Return the same rows as Parquet, with nulls where there is no value."""
+    """Return the same rows as Parquet, with nulls for missing values."""
     import pyarrow as arrow  # type: ignore[import-untyped]
     from pyarrow import parquet as files
 

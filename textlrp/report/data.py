@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
-#: What a document has, each a column of its own: keys are written once, not once a document.
-#: ``words`` and ``sentences`` have a list for the text, and one for the second text of a pair: of words, where the
-#: first starts and how many characters each has; of sentences, how many words each has.
-#: ``explained`` has a row for each explanation: view, logit, probability, unit, relevances in units, and the words and
-#: sentences again where they are not those of the document.
+#: The columns of the documents: a key for each column, not for each value.
+#: ``words`` and ``sentences`` have a list for the text, and one for the second text of a pair: the start of the first
+#: word and the length of every word; the number of words of every sentence.
+#: ``explained`` has a row for each explanation: view, logit, probability, unit, relevances in units, and the words
+#: and sentences again if they differ from those of the document.
 COLUMNS = (
     "id",
     "text",
@@ -50,11 +50,11 @@ class ReportData:
     """The data of a report.
 
     Attributes:
-        id: the SHA-256 of everything below, in hexadecimal digits; marks are kept under it.
+        id: the SHA-256 of everything below, in hexadecimal digits; the browser stores marks under it.
         model: the model's name, or several.
         rules: the names of the rules.
-        labels: the model's labels, and behind them those in the data that it does not know.
-        views: what was explained: the index of the target and that of the contrast, or None.
+        labels: the model's labels, followed by labels in the data that it does not know.
+        views: the explained targets, with their contrasts or None, as indices of labels.
         rows: one for each document, in the order of :data:`COLUMNS`.
     """
 
@@ -71,7 +71,7 @@ class ReportData:
         return {**self.head(), **more, "documents": columns}
 
     def head(self) -> dict[str, Any]:
-        """Return what every page of the report has, as JSON-ready values."""
+        """Return the values that all pages of the report share, JSON-ready."""
         return {
             "format": FORMAT,
             "id": self.id,
@@ -84,24 +84,24 @@ class ReportData:
 
 
 class Builder:
-    """Makes the data of a report from one record after the other; what is kept of a record is its row."""
+    """Builds the data of a report from one record after the other; of a record, only its row is kept."""
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
         self._known: dict[str, None] = {}
-        self._given: set[str] = set()
+        self._labels_in_data: set[str] = set()
         self._models: dict[str, None] = {}
         self._rules: dict[str, None] = {}
-        # Which place a label or a view has is known when all records are: until then, they are counted as they come.
+        # The order of labels and views is known after the last record; until then, they are numbered as they come.
         self._labels: dict[str, int] = {}
         self._views: dict[tuple[int, int | None], int] = {}
         self._rows: list[Row] = []
 
     def add(self, record: Record) -> None:
-        """Take in a record.
+        """Add a record.
 
         Raises:
-            InputError: its id is that of another one.
+            InputError: another record has the same id.
         """
         if encodable(record.id) in self._ids:
             raise InputError(f"two documents have the id {record.id!r}: give each its own")
@@ -110,7 +110,7 @@ class Builder:
         self._known.update(dict.fromkeys(names))
         if record.label is not None:
             names.append(encodable(record.label))
-            self._given.add(encodable(record.label))
+            self._labels_in_data.add(encodable(record.label))
         for name in names:
             self._labels.setdefault(name, len(self._labels))
         for e in record.explanations:
@@ -120,14 +120,14 @@ class Builder:
         self._rows.append(_row(record, self._labels, self._views))
 
     def finish(self) -> ReportData:
-        """Return the data of the report; nothing is added afterwards.
+        """Return the data of the report; no record can be added afterwards.
 
         Raises:
             InputError: there are no records.
         """
         if not self._rows:
             raise InputError("there is nothing to report: no document has an explanation")
-        ordered = {label: i for i, label in enumerate([*self._known, *sorted(self._given - set(self._known))])}
+        ordered = {label: i for i, label in enumerate([*self._known, *sorted(self._labels_in_data - set(self._known))])}
         labels = {number: ordered[label] for label, number in self._labels.items()}
         views = {
             (labels[target], None if contrast is None else labels[contrast]): number
@@ -158,7 +158,7 @@ def build(records: Iterable[Record]) -> ReportData:
 
 
 def pages_of(data: ReportData, documents: int, size: int) -> list[tuple[Row, ...]]:
-    """Return the documents of each page: at most ``documents``, and at most ``size`` bytes of more than one."""
+    """Return the rows of each page: at most ``documents``, and at most ``size`` bytes unless it is a single one."""
     pages: list[list[Row]] = [[]]
     used = 0
     for row in data.rows:
@@ -172,7 +172,7 @@ def pages_of(data: ReportData, documents: int, size: int) -> list[tuple[Row, ...
 
 
 def dump(values: Any) -> str:
-    """Return compact JSON that can stand inside a script element."""
+    """Return compact JSON that is safe inside a script element."""
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False).translate(_ESCAPES)
 
 
@@ -202,7 +202,7 @@ def _row(record: Record, labels: Mapping[str, int], views: Mapping[tuple[int, in
 def _explained(e: Explanation, view: int) -> list[Any]:
     relevances = [word.relevance for word in e.words]
     unit = _rounded(max(map(abs, relevances), default=0.0) / STEPS, 6)
-    # A unit that is almost zero has few digits left.
+    # A tiny unit has lost digits, so steps are clamped.
     steps = [max(-STEPS, min(STEPS, round(value / unit))) if unit else 0 for value in relevances]
     return [view, _rounded(e.logit), _rounded(e.probabilities.get(e.target)), unit, steps]
 
@@ -211,10 +211,10 @@ def _layout(e: Explanation) -> tuple[list[list[int]], list[list[int]]]:
     """Return the columns ``words`` and ``sentences`` of an explanation."""
     words, sentences = [], []
     for source, _, _ in e.texts:
-        own = [word for word in e.words if word.source == source]
-        ends = [word.end for word in own]
-        edges = [min(bisect_left(ends, s.end) + 1, len(own)) for s in e.sentences if s.source == source]
-        words.append([own[0].start if own else 0, *(word.end - word.start for word in own)])
+        of_source = [word for word in e.words if word.source == source]
+        ends = [word.end for word in of_source]
+        edges = [min(bisect_left(ends, s.end) + 1, len(of_source)) for s in e.sentences if s.source == source]
+        words.append([of_source[0].start if of_source else 0, *(word.end - word.start for word in of_source)])
         sentences.append([after - before for before, after in zip([0, *edges], edges, strict=False) if after > before])
     return words, sentences
 

@@ -1,4 +1,4 @@
-"""Reads a report back from its HTML, and checks that it is as textlrp wrote it."""
+"""Reads a report back from its HTML, and checks that it is unchanged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BLOCK = re.compile(r'<script type="application/json" id="textlrp-data">(.*?)</s
 
 @dataclass(frozen=True)
 class SentDocument:
-    """A document as it stands in a report.
+    """A document of a report.
 
     Attributes:
         id: unique within the report.
@@ -29,7 +29,7 @@ class SentDocument:
         label: the label given in the data, or None.
         predicted: the label that the model gave.
         words: the words of the first explanation, with four digits of their relevance.
-        target: the label that it explains.
+        target: the label that this explanation explains.
     """
 
     id: str
@@ -43,13 +43,13 @@ class SentDocument:
 
 @dataclass(frozen=True)
 class SentReport:
-    """A report as annotators got it.
+    """A report as annotators received it.
 
     Attributes:
-        id: what every mark made in it names.
+        id: the id that its annotations name.
         model: the model's name.
         labels: the labels that annotators choose from.
-        documents: by their ids, in the report's order.
+        documents: by id, in the report's order.
     """
 
     id: str
@@ -59,10 +59,10 @@ class SentReport:
 
 
 def read_report(path: str | Path) -> SentReport:
-    """Read back what a report holds, from its one page, or from all pages of a split one, given its index.
+    """Read a report back from its one page, or from all pages of a split one, given its index.
 
     Raises:
-        InputError: a file is missing, is no report, or was changed.
+        InputError: a file is missing, is not a report, or was changed.
     """
     path = Path(path)
     files = {path: _html(path)}
@@ -79,16 +79,16 @@ def read_report(path: str | Path) -> SentReport:
         files |= {path.with_name(name): _html(path.with_name(name)) for name in _names(names, path)}
         pages = [_page(path, path.with_name(name), files[path.with_name(name)], data) for name in names]
     try:
-        rows = [list(row) for each in pages for row in zip(*_columns(each), strict=True)]
+        rows = [list(row) for part in pages for row in zip(*_columns(part), strict=True)]
         if data["id"] != digest(data["model"], data["rules"], data["labels"], data["views"], rows):
             raise InputError("its data do not fit its id")
-        found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
-        validation.check(data, [] if names is None else pages, found)
-        sent = _sent(data, found)
+        documents = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+        validation.check(data, [] if names is None else pages, documents)
+        sent = _sent(data, documents)
     except InputError as error:
         raise InputError(f"{str(path)!r} was changed: {error}") from None
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
-        raise InputError(f"{str(path)!r} was changed: what is inside is no report any more") from None
+        raise InputError(f"{str(path)!r} was changed: its data are not those of a report any more") from None
     for file, html in files.items():
         if not is_as_written(html):
             raise InputError(f"{str(file)!r} was changed: it is not as textlrp wrote it, for its digest does not fit")
@@ -100,19 +100,19 @@ def _html(path: Path) -> str:
         readable.check(path)
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError:
-        raise InputError(f"{str(path)!r} is no report of textlrp: it is not UTF-8") from None
+        raise InputError(f"{str(path)!r} is not a report of textlrp: it is not UTF-8") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise InputError(f"cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _block(path: Path, html: str) -> dict[str, Any]:
-    found = _BLOCK.search(html)
+    block = _BLOCK.search(html)
     try:
-        data = json.loads(found[1]) if found else None
+        data = json.loads(block[1]) if block else None
     except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
-        raise InputError(f"{str(path)!r} is no report of textlrp: it holds no data")
+        raise InputError(f"{str(path)!r} is not a report of textlrp: it holds no data")
     if not is_format(data.get("format"), FORMAT):
         raise InputError(
             f"{str(path)!r} has format {data.get('format')}, and this version of textlrp reads reports of format "
@@ -127,7 +127,7 @@ def _names(names: Any, path: Path) -> list[str]:
     for name in names:
         if (
             name in ("", ".", "..") or Path(name).name != name or "\\" in name or "\0" in name
-        ):  # nothing outside the report's own folder is read
+        ):  # only files in the report's folder are read
             raise InputError(f"{str(path)!r} was changed: its page {name!r} is not the name of a file beside it")
     return names
 

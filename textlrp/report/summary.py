@@ -1,4 +1,4 @@
-"""What many explanations say together: how often the model is right, how sure it is, which words it goes by."""
+"""Summarizes many explanations: how often the model is right, how confident it is, and its most relevant words."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from textlrp.results import segmentation
 if TYPE_CHECKING:
     from textlrp.data.records import Record
 
-#: How many bins of confidence there are, of equal width.
+#: The number of bins of confidence, of equal width.
 BINS = 10
 
-#: The most labels of which a table of confusions is shown; of more, the most frequent confusions are listed.
+#: The most labels in a table of confusions; with more, the most frequent confusions are listed.
 LABELS = 12
 
 _CONFUSIONS = 12
@@ -30,8 +30,8 @@ class Bin:
 
     Attributes:
         count: how many there are.
-        confidence: their mean probability; 0 where there are none.
-        right: how many of those with a label are predicted right; None where no document has a label.
+        confidence: their mean probability; 0 without documents.
+        right: how many are predicted right; None if no document of the report has a label.
     """
 
     low: float
@@ -42,20 +42,20 @@ class Bin:
 
     @property
     def accuracy(self) -> float:
-        """The share that is predicted right."""
+        """The share of right predictions."""
         return (self.right or 0) / self.count if self.count else 0.0
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How many predictions are those of the data, with a 95 % interval of the share (Wilson 1927, eq. 4)."""
+    """How many predictions equal the data's labels, with a 95 % interval of the share (Wilson 1927, eq. 4)."""
 
     right: int
     count: int
 
     @property
     def share(self) -> float:
-        """The share that is right, 0 to 1."""
+        """The share of right predictions, 0 to 1."""
         return self.right / self.count
 
     @property
@@ -69,23 +69,23 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class ReportSummary:
-    """All that stands above the documents of a report.
+    """The summary above the documents of a report.
 
     Attributes:
         documents: how many there are.
         labeled: how many have a label in the data.
         words: how many words they have.
-        truncated: how many were not read whole.
+        truncated: how many the model read in part.
         labels: the labels that are given or predicted, in the model's order; those that it does not know last.
-        given, predicted: how many documents each has.
+        given, predicted: the number of documents of each label.
         unknown: given labels that the model does not have.
-        accuracy: None where no label is given, or none that the model has.
+        accuracy: None if the data give no label that the model has.
         confusion: how many documents have a given label (row) and a predicted one (column), by :attr:`labels`; empty
-            where :attr:`accuracy` is None.
+            if :attr:`accuracy` is None.
         confusions: the most frequent wrong predictions: given, predicted, how many.
-        bins: the documents by the probability of the predicted label; empty where the model gives none.
+        bins: the documents by the probability of the predicted label; empty without probabilities.
         calibration_error: the expected calibration error (Guo et al. 2017, eq. 3) over these bins, or None.
-        by_target: the words that matter, for each target.
+        by_target: the most relevant words for each target.
     """
 
     documents: int
@@ -105,7 +105,7 @@ class ReportSummary:
 
 
 class Summarizer:
-    """Makes a summary from one record after the other; of a record, it keeps what its words add to those of others."""
+    """Builds a summary from one record after the other; records are not kept, only totals and the best examples."""
 
     def __init__(self) -> None:
         self._documents = self._labeled = self._words = self._truncated = 0
@@ -118,7 +118,7 @@ class Summarizer:
         self._tallies: dict[tuple[str, str | None], Tallies] = {}
 
     def add(self, record: Record) -> None:
-        """Take in a record."""
+        """Add a record."""
         first, label = record.explanation, record.label
         number, self._documents = self._documents, self._documents + 1
         self._known.update(dict.fromkeys(name for e in record.explanations for name in e.logits))
@@ -155,7 +155,7 @@ class Summarizer:
             unknown=tuple(sorted(set(given) - set(known))),
             accuracy=Accuracy(right, self._labeled) if comparable else None,
             confusion=tuple(tuple(pairs[one, other] for other in labels) for one in labels) if comparable else (),
-            confusions=tuple(sorted(wrong, key=lambda each: (-each[2], each[0], each[1]))[:_CONFUSIONS]),
+            confusions=tuple(sorted(wrong, key=lambda confusion: (-confusion[2], *confusion[:2]))[:_CONFUSIONS]),
             bins=bins,
             calibration_error=_calibration_error(bins) if comparable and bins else None,
             by_target=self._by_target(),
@@ -163,12 +163,12 @@ class Summarizer:
 
     def _by_target(self) -> tuple[Words, ...]:
         order = {label: i for i, label in enumerate(self._order)}
-        found = sorted(self._tallies, key=lambda view: (order.get(view[0], len(order)), view[0], view[1] or ""))
-        return tuple(self._tallies[view].finish(*view) for view in found)
+        views = sorted(self._tallies, key=lambda view: (order.get(view[0], len(order)), view[0], view[1] or ""))
+        return tuple(self._tallies[view].finish(*view) for view in views)
 
 
 def summarize(records: Iterable[Record]) -> ReportSummary:
-    """Return what records say together; there is at least one."""
+    """Return the summary of one or more records."""
     summarizer = Summarizer()
     for record in records:
         summarizer.add(record)
@@ -176,7 +176,7 @@ def summarize(records: Iterable[Record]) -> ReportSummary:
 
 
 class _Bins:
-    """Probabilities of predicted labels by their bins, and how many of these labels are right."""
+    """The probabilities of predicted labels in each bin, and how many of these labels are right."""
 
     def __init__(self) -> None:
         self._confidences = [array("d") for _ in range(BINS)]
@@ -189,10 +189,10 @@ class _Bins:
             self._right[place] += right
 
     def joined(self, other: _Bins) -> _Bins:
-        found = _Bins()
-        found._confidences = [one + two for one, two in zip(self._confidences, other._confidences, strict=True)]
-        found._right = [one + two for one, two in zip(self._right, other._right, strict=True)]
-        return found
+        joined = _Bins()
+        joined._confidences = [one + two for one, two in zip(self._confidences, other._confidences, strict=True)]
+        joined._right = [one + two for one, two in zip(self._right, other._right, strict=True)]
+        return joined
 
     def finish(self, comparable: bool) -> tuple[Bin, ...]:
         if not any(self._confidences):
@@ -201,15 +201,15 @@ class _Bins:
             Bin(
                 i / BINS,
                 (i + 1) / BINS,
-                len(own),
-                math.fsum(own) / len(own) if own else 0.0,
+                len(confidences),
+                math.fsum(confidences) / len(confidences) if confidences else 0.0,
                 right if comparable else None,
             )
-            for i, (own, right) in enumerate(zip(self._confidences, self._right, strict=True))
+            for i, (confidences, right) in enumerate(zip(self._confidences, self._right, strict=True))
         )
 
 
 def _calibration_error(bins: Iterable[Bin]) -> float:
     bins = list(bins)
-    count = sum(each.count for each in bins)
-    return math.fsum(each.count * abs(each.accuracy - each.confidence) for each in bins) / count
+    count = sum(part.count for part in bins)
+    return math.fsum(part.count * abs(part.accuracy - part.confidence) for part in bins) / count

@@ -1,4 +1,4 @@
-"""What the data of a report say must fit together, as far as a page tells: it has rounded relevances, and no ledger."""
+"""Checks that the data of a report are consistent, as far as rounded relevances without a ledger allow."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from textlrp.errors import InputError
 from textlrp.results.saved import shown
 from textlrp.results.spans import TEXT, TEXT_PAIR
 
-#: The strongest word of an explanation has this relevance in its units: four digits, whatever the scale.
+#: The relevance of an explanation's strongest word in its units: four digits at any scale.
 STEPS = 10_000
 
 
 def check(data: Mapping[str, Any], pages: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Check what was read out of a report.
+    """Check the data of a report.
 
     Args:
-        data: what is inside its file, or its first one.
-        pages: what is inside the other files of a split report, in order.
+        data: the data in its file, or in its index.
+        pages: the data in the other files of a split report, in order.
         rows: its documents, by the names of their columns.
 
     Raises:
-        InputError: something does not hold; the sentence says what.
+        InputError: the data are inconsistent; the message says where.
     """
     labels, views = data["labels"], data["views"]
     if not _are(labels, str) or len(set(labels)) < len(labels):
@@ -64,7 +64,7 @@ def _check_pages(data: Mapping[str, Any], pages: Sequence[Mapping[str, Any]]) ->
 def _check_row(row: Mapping[str, Any], labels: Sequence[str], views: Sequence[Any]) -> None:
     texts = {TEXT: row["text"]} | ({} if row["text_pair"] is None else {TEXT_PAIR: row["text_pair"]})
     if not _are(list(texts.values()), str):
-        raise InputError("has a text that is none")
+        raise InputError("has a text that is not a string")
     _number_of(row["label"], labels, "its label", or_none=True)
     _number_of(row["predicted"], labels, "its predicted label")
     _share(row["confidence"], "confidence")
@@ -79,18 +79,18 @@ def _check_row(row: Mapping[str, Any], labels: Sequence[str], views: Sequence[An
         _share(probability, "probability")
         if not _is_finite(unit) or unit < 0:
             raise InputError(f"has relevances in units of {shown(unit)}")
-        own = _check_layout(layout[0], layout[1], texts) if layout else counted
-        if not _are(steps, int) or len(steps) != own or any(abs(step) > STEPS for step in steps):
-            raise InputError(f"has the relevances {shown(steps)}, and {own} whole numbers up to {STEPS} were expected")
+        size = _check_layout(layout[0], layout[1], texts) if layout else counted
+        if not _are(steps, int) or len(steps) != size or any(abs(step) > STEPS for step in steps):
+            raise InputError(f"has the relevances {shown(steps)}, and {size} whole numbers up to {STEPS} were expected")
 
 
 def _check_layout(words: Any, sentences: Any, texts: Mapping[str, str]) -> int:
-    """Check that words and sentences tile what was read of each text, and return how many words there are."""
+    """Check that words and sentences cover the read part of each text, and return the number of words."""
     total = 0
     for text, lengths, counts in zip(texts.values(), words, sentences, strict=True):
         if not _are(lengths, int) or not lengths or any(value < 0 for value in lengths):
             raise InputError(f"has words of the lengths {shown(lengths)}")
-        # A text is cut at one end, if at all.
+        # A text is truncated at one end at most.
         start, end = lengths[0], sum(lengths)
         if end > len(text) or (start > 0 and end < len(text)):
             raise InputError(f"has words from character {start} to {end}, and its text has {len(text)}")
@@ -100,15 +100,15 @@ def _check_layout(words: Any, sentences: Any, texts: Mapping[str, str]) -> int:
     return total
 
 
-def _number_of(value: Any, listed: Sequence[Any], what: str, or_none: bool = False) -> None:
-    # bool is an int to Python, but true is no index
+def _number_of(value: Any, listed: Sequence[Any], name: str, or_none: bool = False) -> None:
+    # bool is an int in Python, but true is not an index
     if not (or_none and value is None) and not (type(value) is int and 0 <= value < len(listed)):
-        raise InputError(f"has {shown(value)} for {what}, and numbers go from 0 to {len(listed) - 1}")
+        raise InputError(f"has {shown(value)} for {name}, and numbers go from 0 to {len(listed) - 1}")
 
 
-def _share(value: Any, what: str) -> None:
+def _share(value: Any, name: str) -> None:
     if value is not None and not (_is_finite(value) and 0 <= value <= 1):
-        raise InputError(f"has the {what} {shown(value)}, and a number from 0 to 1 was expected")
+        raise InputError(f"has the {name} {shown(value)}, and a number from 0 to 1 was expected")
 
 
 def _is_finite(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The words that a report lists: what they add up to over all documents, and where they stand."""
+"""The words that a report lists: their relevance over all documents, with examples."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from textlrp.results.spans import Span
 if TYPE_CHECKING:
     from textlrp.results.explanation import Explanation
 
-#: How many words a list of words has.
+#: The length of a list of words.
 WORDS = 12
 
-_AROUND = 56  # characters of a sentence to show on each side of a word
+_AROUND = 56  # characters of the sentence shown on each side of a word
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A place where a word stands: the words before and behind it in its sentence."""
+    """An occurrence of a word, with the words before and after it in its sentence."""
 
     document: str
     before: str
@@ -35,14 +35,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Word:
-    """A word, written in any case, in all explanations of one target.
+    """A word, in upper or lower case, in all explanations of one target.
 
     Attributes:
-        text: how it is written most often.
+        text: its most frequent spelling.
         total: the sum of its relevances, in logit units.
         count: how often it occurs.
         documents: in how many documents.
-        examples: where its relevance is most like the list that it is in: highest, or lowest.
+        examples: the occurrences of highest relevance, or of lowest in the list against the target.
     """
 
     text: str
@@ -59,11 +59,11 @@ class Word:
 
 @dataclass(frozen=True)
 class Words:
-    """The words that speak most for a target, and against it.
+    """The strongest words for a target, and against it.
 
     Attributes:
-        target, contrast: what was explained.
-        documents: in how many documents.
+        target, contrast: the explained labels.
+        documents: the number of documents.
         total: the words with the highest total relevance.
         mean: those with the highest mean relevance, of all that occur at least :attr:`least` times.
         against: those with the lowest total relevance.
@@ -79,7 +79,7 @@ class Words:
 
 
 class _Place(NamedTuple):
-    """Where a word stands: its relevance, the number of the record, that of the word, and what is around it."""
+    """An occurrence of a word: its relevance, the number of its document, its number there, and its context."""
 
     relevance: float
     document: int
@@ -89,7 +89,7 @@ class _Place(NamedTuple):
 
 @dataclass(slots=True)
 class _Tally:
-    """What is known of a word so far."""
+    """The occurrences of a word so far."""
 
     total: array[float] = field(default_factory=lambda: array("d"))
     written: Counter[str] = field(default_factory=Counter)
@@ -101,7 +101,7 @@ class _Tally:
     def add(self, word: Span, document: int, number: int) -> None:
         self.total.append(word.relevance)
         self.written[word.text] += 1
-        if document != self.last:  # they come in their order
+        if document != self.last:  # documents come in order
             self.documents, self.last = self.documents + 1, document
         place = _Place(word.relevance, document, number)
         if len(self.highest) < 2 or word.relevance > self.highest[-1].relevance:
@@ -111,23 +111,23 @@ class _Tally:
 
 
 def _best(places: list[_Place], sign: int) -> list[_Place]:
-    """Two places of different documents, those of the most relevance (sign -1) or the least (1)."""
+    """Return two places in different documents, those of the highest relevance (sign -1) or the lowest (1)."""
     kept: list[_Place] = []
-    for place in sorted(places, key=lambda each: (sign * each.relevance, each.document, each.number)):
+    for place in sorted(places, key=lambda place: (sign * place.relevance, place.document, place.number)):
         if all(place.document != other.document for other in kept):
             kept.append(place)
     return kept[:2]
 
 
 class Tallies:
-    """The words of all explanations of one target, taken in one after the other."""
+    """The words of all explanations of one target, added one after the other."""
 
     def __init__(self) -> None:
         self._documents = 0
         self._words: dict[str, _Tally] = {}
 
     def add(self, identity: str, e: Explanation, document: int) -> None:
-        """Take in the explanation of a document, given its id and its number; numbers rise."""
+        """Add the explanation of a document, given its id and its number; numbers rise."""
         self._documents += 1
         touched = {}
         for number, word in enumerate(e.words):
@@ -135,7 +135,7 @@ class Tallies:
                 folded = word.text.casefold()
                 touched[folded] = self._words.setdefault(folded, _Tally())
                 touched[folded].add(word, document, number)
-        # The text is not kept: what is shown of it is taken now, of the places that are among the best so far.
+        # The text is not kept, so the context of the best places so far is taken now.
         ranges = _ranges(e)
         for tally in touched.values():
             for places in (tally.highest, tally.lowest):
@@ -145,18 +145,20 @@ class Tallies:
 
     def finish(self, target: str, contrast: str | None) -> Words:
         """Return the words of the target."""
-        own, documents = self._words, self._documents
+        tallies, documents = self._words, self._documents
         least = next(count for limit, count in ((10, 1), (100, 2), (1000, 3), (math.inf, 5)) if documents < limit)
-        totals = {word: math.fsum(tally.total) for word, tally in own.items()}
+        totals = {word: math.fsum(tally.total) for word, tally in tallies.items()}
 
         def listed(words: Iterable[str], sign: int) -> tuple[Word, ...]:
-            return tuple(_word(own[word], totals[word], sign) for word in list(words)[:WORDS])
+            return tuple(_word(tallies[word], totals[word], sign) for word in list(words)[:WORDS])
 
         def mean(word: str) -> float:
-            return totals[word] / len(own[word].total)
+            return totals[word] / len(tallies[word].total)
 
-        by_total = sorted(own, key=lambda word: (-totals[word], word))
-        by_mean = sorted((word for word in own if len(own[word].total) >= least), key=lambda word: (-mean(word), word))
+        by_total = sorted(tallies, key=lambda word: (-totals[word], word))
+        by_mean = sorted(
+            (word for word in tallies if len(tallies[word].total) >= least), key=lambda word: (-mean(word), word)
+        )
         return Words(
             target,
             contrast,
@@ -176,29 +178,29 @@ def _word(tally: _Tally, total: float, sign: int) -> Word:
 
 
 def _ranges(e: Explanation) -> list[tuple[int, int]]:
-    """Return for each word which words its sentence has: the first, and the one behind the last."""
-    found = [(i, i + 1) for i in range(len(e.words))]
+    """Return for each word the half-open range of the words in its sentence."""
+    ranges = [(i, i + 1) for i in range(len(e.words))]
     for source, _, _ in e.texts:
-        own = [i for i, word in enumerate(e.words) if word.source == source]
-        starts = [e.words[i].start for i in own]
+        of_source = [i for i, word in enumerate(e.words) if word.source == source]
+        starts = [e.words[i].start for i in of_source]
         for sentence in e.sentences:
             if sentence.source == source:
-                within = own[bisect_left(starts, sentence.start) : bisect_left(starts, sentence.end)]
+                within = of_source[bisect_left(starts, sentence.start) : bisect_left(starts, sentence.end)]
                 for i in within:
-                    found[i] = (within[0], within[-1] + 1)
-    return found
+                    ranges[i] = (within[0], within[-1] + 1)
+    return ranges
 
 
 def _example(identity: str, words: Sequence[Span], ranges: Sequence[tuple[int, int]], number: int) -> Example:
-    word, (first, behind) = words[number], ranges[number]
-    # One more than fit are looked at, to see that some are left out: each has a character or more.
+    word, (first, end) = words[number], ranges[number]
+    # A word has at least one character. One word more than can fit shows whether words are left out.
     before = [w.text for w in reversed(words[max(first, number - _AROUND - 1) : number])]
-    after = [w.text for w in words[number + 1 : min(behind, number + _AROUND + 2)]]
+    after = [w.text for w in words[number + 1 : min(end, number + _AROUND + 2)]]
     return Example(identity, _near(before, False), word.text, _near(after, True), word.relevance)
 
 
 def _near(words: Sequence[str], after: bool) -> str:
-    """Join the words next to a place, nearest first, up to a length; where some are left out, a dot-dot-dot says so."""
+    """Join the words next to a place, nearest first, up to a length, with an ellipsis if some are left out."""
     taken: list[str] = []
     for word in words:
         if sum(map(len, taken)) + len(word) > _AROUND:

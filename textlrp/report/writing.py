@@ -1,4 +1,4 @@
-"""Many explanations as one report: a page to read, to search and to mark, or an index with pages."""
+"""Writes many explanations as one report: a page to read, search and annotate, or an index with pages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from textlrp.report.summary import LABELS, ReportSummary, Summarizer
 from textlrp.results.explanation import Explanation
 from textlrp.results.saved import sealed_page
 
-#: The most documents in a file, and the most bytes of data; of more, the report is an index and several pages.
+#: The most documents in a file, and the most bytes of data; a larger report is an index with several pages.
 PAGE_DOCUMENTS = 10_000
 PAGE_SIZE = 20_000_000
 
@@ -44,18 +44,17 @@ def write_report(
     page_size: int = PAGE_SIZE,
     check: Callable[[Sequence[Path]], None] | None = None,
 ) -> list[Path]:
-    """Write a report: one HTML file that needs nothing else, or where it is large, an index and pages beside it.
+    """Write a report: one HTML file that needs no others, or for a large one, an index and pages beside it.
 
     Args:
-        records: the documents with their explanations, gone through once and not kept; those that could not be
-            explained may be among them.
+        records: the documents with their explanations, iterated once and not kept; failures may be among them.
         path: the file; the pages of ``report.html`` are ``report-001.html``, ``report-002.html``, ...
-        title: what stands above it; default: "Report".
-        blind: whether the model's view of a document is hidden until its reader has marked it.
-        failures: more documents that could not be explained; they are listed, too.
+        title: the heading; default: "Report".
+        blind: whether the model's view of a document is hidden until the reader has marked it.
+        failures: more documents that could not be explained, to list.
         page_documents: the most documents in a file.
         page_size: the most bytes of data in a file.
-        check: is given the files before the first one is written; what it raises ends the work.
+        check: called with the files before the first one is written; it can raise to stop.
 
     Returns:
         The files written, the one to open first.
@@ -77,7 +76,7 @@ def write_report(
     data, failures = builder.finish(), [*failed, *failures]
     parts = pages_of(data, page_documents, page_size)
     head = {"title": encodable(title or "Report"), "blind": blind}
-    made = "; ".join(each for each in made_with if each)
+    made = "; ".join(filter(None, made_with))
     common: dict[str, Any] = {"made": made, "title": title or "Report", "blind": blind, "data": data}
     summary = summarizer.finish()
     names = [_name(path, number_, len(parts)) for number_ in range(1, len(parts) + 1)] if len(parts) > 1 else []
@@ -102,7 +101,7 @@ def write_report(
             yield path.with_name(name), _html(data.page(rows, **head, page=values), **common, page=page)
         ids = [[row[0] for row in rows] for rows in parts]
         inside = {**data.head(), **head, "pages": names, "ids": ids}
-        # The index comes last: it is whole only when all its pages are there.
+        # The index comes last, so that it exists only with all its pages.
         yield path, _html(inside, **common, summary=summary, failures=failures, links=links)
 
     write_together(pages())
@@ -151,7 +150,7 @@ def _html(
 
 
 def _made_with(e: Explanation) -> str:
-    """What somebody needs to know who wants to make the explanation again."""
+    """Return the rules, revision and versions needed to make the explanation again."""
     return ", ".join(
         [
             *([f"rules {e.rules}"] if e.rules else []),
@@ -178,7 +177,7 @@ def _links(parts: Sequence[Sequence[Row]], names: Sequence[str]) -> list[dict[st
 
 
 def _address(name: str) -> str:
-    """A file beside the page, as a relative address: a colon in its name is no scheme."""
+    """Return the relative address of a file beside the page; ``./`` keeps a colon in its name from being a scheme."""
     return f"./{quote(encodable(name))}"
 
 
@@ -186,12 +185,12 @@ def _permalink(identity: str) -> str:
     return "#" + urlencode({"doc": encodable(identity)})
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _shade(count: int, of: int) -> int:
-    """The step of gray from 0 to 5 behind a share in a table."""
+    """Return the step of gray, 0 to 5, behind a share in a table."""
     return math.ceil(5 * count / of) if of else 0
 
 

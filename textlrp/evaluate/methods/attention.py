@@ -25,7 +25,7 @@ def rollout(passes: Passes, seed: int) -> list[float]:
     ``A = (W + I) / 2`` in each layer, with the mean ``W`` of its heads, and the layers multiplied.
 
     Raises:
-        ModelError: some of the layers have no attention, so there is no way through all of them.
+        ModelError: some layers have no attention, so rollout cannot pass through all of them.
     """
     layers, query = _attentions(passes)
     config = getattr(passes.model, "config", None)
@@ -42,19 +42,19 @@ def rollout(passes: Passes, seed: int) -> list[float]:
 
 
 def _attentions(passes: Passes) -> tuple[list[Tensor], Tensor]:
-    """Return each layer's attention, mean over the heads, ``[sequence, sequence]``, and how much of what is read.
+    """Return each layer's attention, mean over the heads, ``[sequence, sequence]``, and how much each position is read.
 
-    The second is ``[sequence]`` and adds up to one: the share of each position of the last hidden state, by the norm of
-    the logit's gradient there. Where a classifier reads one position (the first, or the last), all is there; where it
-    takes the mean of them, all have a share. The gradient goes through the head alone, and is not counted.
+    The shares are ``[sequence]`` and add up to one: that of a position is the norm of the logit's gradient at its last
+    hidden state. If a classifier reads one position (the first, or the last), its share is 1; if it takes their mean,
+    all have a share. The gradient passes only through the head, and is not counted as a pass.
 
     Raises:
-        ModelError: the model tells no attention weights, or not those of one text by itself.
+        ModelError: the model returns no attention weights, or not those of one text by itself.
     """
     name = type(passes.model).__name__
     if getattr(getattr(passes.model, "config", None), "is_encoder_decoder", False):
         raise ModelError(
-            f"{name} has an encoder and a decoder, and attention in three places: no single one of them says where the "
+            f"{name} has an encoder and a decoder, and attention in three places: none of them alone says where the "
             f"classifier looks"
         )
     with passes.running() as inputs:
@@ -65,9 +65,9 @@ def _attentions(passes: Passes) -> tuple[list[Tensor], Tensor]:
         passes.found(logits[0])
         states = getattr(output, "hidden_states", None) or ()
         query = _read(passes, logits, [state for state in states if isinstance(state, Tensor)])
-        found = getattr(output, "attentions", None) or ()
+        attentions = getattr(output, "attentions", None) or ()
         length = inputs["input_ids"].shape[1]
-        layers = [layer for layer in found if layer is not None]
+        layers = [layer for layer in attentions if layer is not None]
         if not layers:
             raise ModelError(f"{name} has no attention weights to show: it returns none with output_attentions=True")
         odd = [layer for layer in layers if not _square(layer, length)]
@@ -85,13 +85,13 @@ def _square(layer: Any, length: int) -> bool:
 
 
 def _read(passes: Passes, logits: Tensor, states: list[Tensor]) -> Tensor | None:
-    """Return how much of what the classifier reads comes from each position of the last hidden state, ``[sequence]``.
+    """Return the share of each position of the last hidden state that the classifier reads, ``[sequence]``.
 
-    None where the model does not return a hidden state, by position, that its logits are computed from.
+    None if the model returns no hidden state, by position, that its logits are computed from.
     """
     length = len(passes.encoding.input_ids)
     explained = passes.explained(logits).sum()
-    for state in reversed(states[-2:]):  # a model can note its last state before or behind its last norm
+    for state in reversed(states[-2:]):  # the last state is recorded before or after the last norm
         if not state.requires_grad or tuple(state.shape[:2]) != (1, length):
             continue
         (gradient,) = torch.autograd.grad(explained, state, retain_graph=True, allow_unused=True)
@@ -102,7 +102,7 @@ def _read(passes: Passes, logits: Tensor, states: list[Tensor]) -> Tensor | None
 
 
 def attend_eagerly(model: nn.Module) -> None:
-    """Let a working copy compute attention step by step, as its weights can only be had then."""
+    """Let a working copy compute attention eagerly, as only then it returns weights."""
     configs: dict[int, Any] = {}
 
     def collect(config: Any) -> None:

@@ -1,4 +1,4 @@
-"""The methods that rules are compared with, by name, and what can be said behind a name. It needs no torch."""
+"""The methods that rules are compared with, by name, and the options behind a name. Needs no torch."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 from textlrp.errors import InputError
 
-#: What a token can be replaced by; the default is the first that the tokenizer has a token for.
+#: The replacements of a token; the default is the first that the tokenizer has a token for.
 REPLACEMENTS = ("mask", "pad", "delete")
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method and what can be said of it behind its name, as in ``"integrated-gradients:50:zero"``.
+    """A method and the options behind its name, as in ``"integrated-gradients:50:zero"``.
 
     Attributes:
-        module: where it lives; what needs torch is loaded when it is first asked for.
+        module: its module, which needs torch and is imported on first use.
         function: ``function(passes, seed, ...)`` returns the score of each id.
-        count: the default of the number that it takes, or None for no number.
-        counted: what that number counts.
-        choices: the words that it takes, of which it takes one.
-        most: the largest number that it takes: more changes nothing that can be told, and takes days.
-        extra: the package that it needs, which is an extra of textlrp, or empty.
+        count: the default of its number, or None if it takes none.
+        counted: the unit of that number.
+        choices: the words that it takes, one at a time.
+        most: the largest number: more would take days, and change nothing visible.
+        extra: the package that it needs, an extra of textlrp, or empty.
     """
 
     module: str
@@ -53,20 +53,20 @@ METHODS = {
 }
 
 
-def read_options(name: str, method: Method, said: Sequence[str]) -> tuple[Any, ...]:
-    """Return what a method is given behind passes and seed: its number and its word, those that it takes.
+def read_options(name: str, method: Method, options: Sequence[str]) -> tuple[Any, ...]:
+    """Return the arguments of a method after passes and seed: its number and its word, if it takes them.
 
     Raises:
-        InputError: it does not take what was said.
+        InputError: the method does not take the options.
     """
     takes = [f"a number of {method.counted}"] if method.count is not None else []
     takes += [f"one of {', '.join(method.choices)}"] if method.choices else []
     takes_number = method.count is not None
-    numbers = [part.lstrip("0") for part in said if takes_number and part.isascii() and part.isdecimal()]
-    words = [part for part in said if part in method.choices]
-    if len(numbers) + len(words) < len(said) or len(numbers) > 1 or len(words) > 1 or "" in numbers:
-        raise InputError(f"{name} takes {' and '.join(takes) or 'no options'}, not {':'.join(said)!r}")
+    numbers = [part.lstrip("0") for part in options if takes_number and part.isascii() and part.isdecimal()]
+    words = [part for part in options if part in method.choices]
+    if len(numbers) + len(words) < len(options) or len(numbers) > 1 or len(words) > 1 or "" in numbers:
+        raise InputError(f"{name} takes {' and '.join(takes) or 'no options'}, not {':'.join(options)!r}")
     if numbers and (len(numbers[0]) > len(str(method.most)) or int(numbers[0]) > method.most):
         raise InputError(f"{name} takes up to {method.most:,} {method.counted}, not {numbers[0][:20]}")
-    given: list[Any] = [*map(int, numbers), method.count][:1] if method.count is not None else []
-    return (*given, *([*words, None][:1] if method.choices else []))
+    number: list[Any] = [*map(int, numbers), method.count][:1] if method.count is not None else []
+    return (*number, *([*words, None][:1] if method.choices else []))

@@ -1,7 +1,7 @@
 """Gradients of a logit by the embeddings of the tokens.
 
-The rows that the model looks up for its ``input_ids`` are made leaves of the graph where its table returns them.
-An encoder-decoder looks its ids up twice; both belong to the same token, and are added.
+The embedding rows that the model looks up for its ``input_ids`` become leaves of the graph. An encoder-decoder looks
+its ids up twice; the scores of both lookups are added.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from textlrp.explain.embedding_tables import word_tables
 from textlrp.lrp import operations, token_tracking
 
 
-class Looked(NamedTuple):
-    """One lookup.
+class Lookup(NamedTuple):
+    """One lookup of ids in an embedding table.
 
     Attributes:
         module: the table.
-        ids: ``[batch, sequence]``, or the other way round.
-        rows: the leaf, ``[batch, sequence, width]`` or the other way round.
-        whole: what the table returned, of the same shape.
+        ids: ``[batch, sequence]``, or transposed.
+        rows: the leaf, ``[batch, sequence, width]``, or transposed.
+        whole: the rows that the table returned, of the same shape.
     """
 
     module: nn.Module
@@ -37,63 +37,62 @@ class Looked(NamedTuple):
     whole: Tensor
 
 
-#: Returns the rows to go on with, given the number of the lookup, the table, its ids and its rows.
+#: Returns the rows to use, given the number of the lookup, the table, its ids and its rows.
 Change = Callable[[int, nn.Module, Tensor, Tensor], Tensor]
 
 
 @contextmanager
-def lookups(model: nn.Module, change: Change | None = None) -> Iterator[list[Looked]]:
-    """Make what a model looks up for its input ids leaves of the graph, in the order of the lookups.
+def lookups(model: nn.Module, change: Change | None = None) -> Iterator[list[Lookup]]:
+    """Make the rows that a model looks up for its input ids leaves of the graph, listed in the order of the lookups.
 
     Raises:
-        ModelError: the model does not say which module looks its ids up, or does something else with it.
+        ModelError: the model does not name the module that looks its ids up, or uses it in another way.
     """
-    own = word_tables(model)
-    if not own:
+    tables = word_tables(model)
+    if not tables:
         raise ModelError(
-            f"{type(model).__name__} has no get_input_embeddings() that tells its table of input ids, so it has no "
+            f"{type(model).__name__} has no get_input_embeddings() that returns its table of input ids, so it has no "
             f"gradient by a token"
         )
-    found: list[Looked] = []
+    looked_up: list[Lookup] = []
 
     def make_leaf(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Tensor:
         ids = next((x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)), None)
         if not isinstance(output, Tensor) or ids is None or output.shape[:-1] != ids.shape or output.dim() != 3:
-            raise ModelError(f"the embedding table {type(module).__name__} returns other things than a row for each id")
+            raise ModelError(f"the embedding table {type(module).__name__} does not return a row for each id")
         whole = output.detach()
-        rows = whole if change is None else change(len(found), module, ids, whole)
+        rows = whole if change is None else change(len(looked_up), module, ids, whole)
         leaf = rows.detach().requires_grad_(torch.is_grad_enabled())
-        found.append(Looked(module, ids, leaf, whole))
+        looked_up.append(Lookup(module, ids, leaf, whole))
         return leaf.clone()  # some models scale it in place
 
-    hooks = [module.register_forward_hook(make_leaf, with_kwargs=True) for module in own]
+    hooks = [module.register_forward_hook(make_leaf, with_kwargs=True) for module in tables]
     try:
-        yield found
+        yield looked_up
     finally:
         for hook in hooks:
             hook.remove()
-    if not found:
+    if not looked_up:
         raise ModelError(
             f"{type(model).__name__} does not call the table that get_input_embeddings() names, so it has no gradient "
             f"by a token"
         )
 
 
-def origins(passes: Passes, inputs: dict[str, Tensor], found: list[Looked]) -> list[Tensor]:
-    """Return for each lookup of one text the index of the id that each row belongs to, flat, or -1 for none.
+def origins(passes: Passes, inputs: dict[str, Tensor], looked_up: list[Lookup]) -> list[Tensor]:
+    """Return for each lookup of one text the index of the id of each row, flat, or -1 for none.
 
-    A lookup of anything but the ids as they were given (a decoder's are shifted) is traced in a plain pass, which
-    counts.
+    Lookups of other ids than the input ids (a decoder shifts them) are traced in a plain pass, which is counted.
     """
     ids = inputs["input_ids"]
-    if all(torch.equal(looked.ids, ids) for looked in found):
-        return [torch.arange(ids.shape[1], device=ids.device)] * len(found)
+    if all(torch.equal(lookup.ids, ids) for lookup in looked_up):
+        return [torch.arange(ids.shape[1], device=ids.device)] * len(looked_up)
     traced: list[Tensor] = []
 
-    def note(_: int, module: nn.Module, looked: Tensor, rows: Tensor) -> Tensor:
+    def note(_: int, module: nn.Module, row_ids: Tensor, rows: Tensor) -> Tensor:
         with torch._C.DisableTorchFunction():
-            known = token_tracking.origin(looked)
-            traced.append((torch.full_like(looked, -1) if known is None else known).flatten())
+            known = token_tracking.origin(row_ids)
+            traced.append((torch.full_like(row_ids, -1) if known is None else known).flatten())
         return rows
 
     with torch.no_grad(), lookups(passes.model, note), _Following():
@@ -102,7 +101,7 @@ def origins(passes: Passes, inputs: dict[str, Tensor], found: list[Looked]) -> l
 
 
 class _Following(TorchFunctionMode):
-    """Keeps track of where integers came from while a model runs."""
+    """Tracks which input ids integers come from while a model runs."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -114,11 +113,11 @@ class _Following(TorchFunctionMode):
 
 
 def gradient_norm(passes: Passes, seed: int) -> list[float]:
-    """Return the Euclidean norm of the gradient by each token's embedding: no sign, only how much it matters."""
+    """Return the Euclidean norm of the gradient by each token's embedding, which has no sign."""
     with passes.running() as inputs:
-        found, gradients = _gradients(passes, inputs)
-        total = torch.zeros(inputs["input_ids"].shape[1], found[0].rows.shape[-1], dtype=torch.float64)
-        for origin, gradient in zip(origins(passes, inputs, found), gradients, strict=True):
+        looked_up, gradients = _gradients(passes, inputs)
+        total = torch.zeros(inputs["input_ids"].shape[1], looked_up[0].rows.shape[-1], dtype=torch.float64)
+        for origin, gradient in zip(origins(passes, inputs, looked_up), gradients, strict=True):
             total += _credited(origin, gradient.double().flatten(0, 1).cpu(), total.shape[0])
     norms: list[float] = total.norm(dim=-1).tolist()
     return norms
@@ -127,19 +126,19 @@ def gradient_norm(passes: Passes, seed: int) -> list[float]:
 def gradient_x_input(passes: Passes, seed: int) -> list[float]:
     """Return the gradient by each token's embedding times the embedding (Shrikumar et al. 2016; Denil et al. 2014)."""
     with passes.running() as inputs:
-        found, gradients = _gradients(passes, inputs)
+        looked_up, gradients = _gradients(passes, inputs)
         products = [
-            (looked.rows.detach().double() * gradient.double()).sum(-1).flatten().cpu()
-            for looked, gradient in zip(found, gradients, strict=True)
+            (lookup.rows.detach().double() * gradient.double()).sum(-1).flatten().cpu()
+            for lookup, gradient in zip(looked_up, gradients, strict=True)
         ]
-        return summed(passes, origins(passes, inputs, found), products)
+        return summed(passes, origins(passes, inputs, looked_up), products)
 
 
 def integrated_gradients(passes: Passes, seed: int, steps: int, reference: str | None) -> list[float]:
     """Return integrated gradients (Sundararajan et al. 2017) from a reference to the text, by Gauss-Legendre.
 
     In the reference, each token is the mask or the padding token, or its embedding is zero; special tokens stay, and
-    get zero. The scores add up to what the logit gains from the reference to the text, as far as the steps reach.
+    get zero. The scores add up to the logit's gain from the reference to the text, up to the error of the steps.
     """
     kind, replaced = passes.replacement(reference, ("mask", "zero"))
     points, weights = numpy.polynomial.legendre.leggauss(steps)
@@ -148,15 +147,15 @@ def integrated_gradients(passes: Passes, seed: int, steps: int, reference: str |
     together = passes.reads_batches
     with passes.running() as inputs:
         ids = inputs["input_ids"]
-        found, origin, differences = way(passes, inputs, kind, replaced)
+        looked_up, origin, differences = way(passes, inputs, kind, replaced)
         totals = [torch.zeros_like(difference, dtype=torch.float64) for difference in differences]
-        # Rows can be shared out only where the texts of a batch come first.
-        together &= ids.shape[1] > 1 and all(looked.ids.shape[0] == 1 for looked in found)
+        # Steps share a batch only if its first dimension is that of texts.
+        together &= ids.shape[1] > 1 and all(lookup.ids.shape[0] == 1 for lookup in looked_up)
         size = max(1, min(ROWS, IDS_BACK // ids.shape[1])) if together else 1
         for chosen in torch.arange(steps).split(size):
             back, share = (x[chosen].to(ids.device)[:, None, None] for x in (1 - along, shares))
 
-            def change(number: int, module: nn.Module, looked: Tensor, rows: Tensor, back: Tensor = back) -> Tensor:
+            def change(number: int, module: nn.Module, row_ids: Tensor, rows: Tensor, back: Tensor = back) -> Tensor:
                 return rows - back.to(rows.dtype) * differences[number]
 
             rows = {key: value.expand(len(chosen), -1) for key, value in inputs.items()}
@@ -173,56 +172,56 @@ def integrated_gradients(passes: Passes, seed: int, steps: int, reference: str |
 
 def way(
     passes: Passes, inputs: dict[str, Tensor], kind: str, replaced: int | None
-) -> tuple[list[Looked], list[Tensor], list[Tensor]]:
-    """Run the model once, and return its lookups, where their rows belong, and how far each is from its reference."""
-    with torch.no_grad(), lookups(passes.model) as found:
+) -> tuple[list[Lookup], list[Tensor], list[Tensor]]:
+    """Run the model once, and return its lookups, the ids of their rows, and the rows less their references."""
+    with torch.no_grad(), lookups(passes.model) as looked_up:
         passes.found(passes.ran(passes.model(**inputs))[0])
-    origin = origins(passes, inputs, found)
+    origin = origins(passes, inputs, looked_up)
     fixed = torch.tensor(passes.encoding.special, device=inputs["input_ids"].device)
-    pairs = zip(found, origin, strict=True)
-    return found, origin, [_difference(looked, at, fixed, kind, replaced) for looked, at in pairs]
+    pairs = zip(looked_up, origin, strict=True)
+    return looked_up, origin, [_difference(lookup, at, fixed, kind, replaced) for lookup, at in pairs]
 
 
-def _difference(looked: Looked, origin: Tensor, fixed: Tensor, kind: str, replaced: int | None) -> Tensor:
-    """Return the rows of a text less those of its reference, of the shape of its rows."""
-    moves = ((origin >= 0) & ~fixed[origin.clamp_min(0)]).view(*looked.ids.shape, 1)
-    reference = torch.zeros_like(looked.whole)
+def _difference(lookup: Lookup, origin: Tensor, fixed: Tensor, kind: str, replaced: int | None) -> Tensor:
+    """Return the rows of a text less those of its reference."""
+    moves = ((origin >= 0) & ~fixed[origin.clamp_min(0)]).view(*lookup.ids.shape, 1)
+    reference = torch.zeros_like(lookup.whole)
     if kind != "zero":
-        reference = looked.module.forward(torch.full_like(looked.ids, int(replaced or 0))).detach()
-    return (looked.whole - reference) * moves
+        reference = lookup.module.forward(torch.full_like(lookup.ids, int(replaced or 0))).detach()
+    return (lookup.whole - reference) * moves
 
 
 def _gradients(
     passes: Passes, inputs: dict[str, Tensor], change: Change | None = None
-) -> tuple[list[Looked], tuple[Tensor, ...]]:
-    """Run the model forward and back, and return what it looked up, and the gradients of its rows."""
+) -> tuple[list[Lookup], tuple[Tensor, ...]]:
+    """Run the model forward and back, and return its lookups and the gradients of their rows."""
     batch = inputs["input_ids"].shape[0]
-    with lookups(passes.model, change) as found:
+    with lookups(passes.model, change) as looked_up:
         logits = passes.ran(passes.model(**inputs), batch, back=True)
     if change is None:
         passes.found(logits[0])
-    return found, row_gradients(passes.model, passes.explained(logits).sum(), found)
+    return looked_up, row_gradients(passes.model, passes.explained(logits).sum(), looked_up)
 
 
-def row_gradients(model: nn.Module, explained: Tensor, found: list[Looked]) -> tuple[Tensor, ...]:
-    """Return the gradient of a sum of logits by the rows of each lookup, of the shape of the rows.
+def row_gradients(model: nn.Module, explained: Tensor, looked_up: list[Lookup]) -> tuple[Tensor, ...]:
+    """Return the gradient of a sum of logits by the rows of each lookup, in the shape of the rows.
 
     Raises:
-        ModelError: the logits do not depend on them.
+        ModelError: the logits do not depend on the rows.
     """
     if not explained.requires_grad:
         raise ModelError(
             f"the logits of {type(model).__name__} do not depend on the table that get_input_embeddings() names, so "
             f"they have no gradient by a token"
         )
-    return torch.autograd.grad(explained, [looked.rows for looked in found], materialize_grads=True)
+    return torch.autograd.grad(explained, [lookup.rows for lookup in looked_up], materialize_grads=True)
 
 
 def _credited(origin: Tensor, values: Tensor, count: int) -> Tensor:
-    """Return values by the ids that they belong to, ``[count, ...]``; those of no id are left out."""
+    """Return the sum of values for each id, ``[count, ...]``; values without an id are left out."""
     origin = origin.cpu()
-    own = origin >= 0
-    return torch.zeros(count, *values.shape[1:], dtype=values.dtype).index_add(0, origin[own], values[own])
+    known = origin >= 0
+    return torch.zeros(count, *values.shape[1:], dtype=values.dtype).index_add(0, origin[known], values[known])
 
 
 def summed(passes: Passes, origin: list[Tensor], products: list[Tensor]) -> list[float]:

@@ -1,4 +1,4 @@
-"""A text, a label, and passes of the plain model, each of which is counted."""
+"""Counted passes of the plain model for a text and a label."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ if TYPE_CHECKING:
 
     from textlrp.explain.explainer import Explainer
 
-#: The most texts in a batch, and the most ids in one that is passed back, too.
+#: The most texts in a batch, and the most ids in a batch with a backward pass.
 ROWS, IDS_BACK = 32, 2048
 
 _FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
-#: Whether a model reads a text among others as it reads it alone: found out once, and no part of a method's cost.
+#: Whether a model gives a text the same logits in a batch: measured once, and not counted as cost.
 _reads_batches: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 class Passes:
-    """What a method asks of a model about one text and one label.
+    """The passes of a model that a method needs for one text and one label.
 
     Args:
-        explainer: whose model it is.
+        explainer: the model and its tokenizer.
         text: the document.
         text_pair: the second text of a pair, or None.
         target: a label by name or index, or None for the predicted one.
-        contrast: the label that it is set against, or None.
+        contrast: the label that it is compared with, or None.
 
     Attributes:
         encoding: the text as the model reads it.
         model: the classifier.
-        words: the indices of the ids that stand for something in the text: what is no special token.
-        forwards: what was asked for so far, in forward passes of one text.
-        aside: the seconds that were spent on what is no part of the method's cost.
+        words: the indices of the ids that are not special tokens.
+        forwards: the passes so far, in forward passes of one text.
+        aside: seconds that do not count as the method's cost.
 
     Raises:
         InputError: the text or a label cannot be used as given.
@@ -80,18 +80,18 @@ class Passes:
         self.forwards = self.aside = 0.0
         self._logits: Tensor | None = None
 
-    # -- what is explained ---------------------------------------------------------------------------------------
+    # -- the explained logit -------------------------------------------------------------------------------------
 
     @property
     def logits(self) -> Tensor:
-        """The logits of the whole text, ``[outputs]``: one pass, where no other pass had them."""
+        """The logits of the whole text, ``[outputs]``: one pass, unless another pass returned them."""
         if self._logits is None:
             self.found(self._run([self.encoding])[0])
         assert self._logits is not None
         return self._logits
 
     def found(self, logits: Tensor) -> None:
-        """Take the logits of the whole text, ``[outputs]``, from a pass that a method made anyway."""
+        """Take the logits of the whole text, ``[outputs]``, from a pass of a method."""
         self._logits = logits.detach().double().cpu()
 
     @lazy
@@ -100,7 +100,7 @@ class Passes:
         return self._choice.pick(self.head, self.logits)
 
     def explained(self, logits: Tensor) -> Tensor:
-        """Return the explained quantity of each row of logits ``[rows, outputs]``."""
+        """Return the explained logit or difference for each row of logits ``[rows, outputs]``."""
         weights = self.head.weights(self.pick, logits.shape[-1])
         return (logits * torch.tensor(weights, dtype=logits.dtype, device=logits.device)).sum(-1)
 
@@ -128,7 +128,7 @@ class Passes:
 
     @property
     def reads_batches(self) -> bool:
-        """Whether the model reads a text in a batch as it reads it alone; some share it out among their experts."""
+        """Whether the model gives a text the same logits in a batch; mixtures of experts may not."""
         if self.model not in _reads_batches:
             start = time.perf_counter()
             backward = self.encoding.take(range(len(self.encoding.input_ids)))
@@ -142,13 +142,13 @@ class Passes:
 
     @contextmanager
     def running(self) -> Iterator[dict[str, Tensor]]:
-        """Let :attr:`model` be a frozen copy in evaluation mode, for passes that a method makes itself.
+        """Make :attr:`model` a frozen copy in evaluation mode, for passes of the method itself.
 
         Yields:
             The model's inputs.
 
         Raises:
-            ModelError: the model fails: some cannot be passed back in evaluation mode, say.
+            ModelError: the model fails; some cannot run backward in evaluation mode.
         """
         inputs = self.classifier.inputs(self.classifier.pad([self.encoding]))
         with undisturbed(self.classifier.model, SEED) as parts, torch.enable_grad():
@@ -157,42 +157,42 @@ class Passes:
                 yield inputs
             except LRPError:
                 raise
-            except _FAILURES as error:  # whatever a model may raise, on its way up or back
+            except _FAILURES as error:  # a model may raise any of these, forward or backward
                 name = type(self.model).__name__
                 raise ModelError(f"{name} fails where a method looks into it: {said(error)}") from error
             finally:
                 self.model = self.classifier.model
 
     def ran(self, output: Any, batch: int = 1, *, back: bool = False) -> Tensor:
-        """Count a pass that a method made itself, and return its logits, ``[batch, outputs]``."""
+        """Count a pass of the method itself, and return its logits, ``[batch, outputs]``."""
         self.forwards += batch * (3 if back else 1)
         return logits_of(output, batch)
 
     # -- texts without some of their tokens ----------------------------------------------------------------------
 
-    def replacement(self, asked: str | None, choices: Sequence[str] = REPLACEMENTS) -> tuple[str, int | None]:
-        """Return what tokens are replaced by, and its id: what was asked for, or the first that can be had.
+    def replacement(self, requested: str | None, choices: Sequence[str] = REPLACEMENTS) -> tuple[str, int | None]:
+        """Return the replacement of tokens and its id: the requested one, or the first that the tokenizer has.
 
         Raises:
             InputError: the tokenizer has no such token.
         """
         tokenizer = self.classifier.tokenizer
-        for kind in (asked,) if asked else choices:
+        for kind in (requested,) if requested else choices:
             if kind not in ("mask", "pad"):
                 return kind, None
-            known = getattr(tokenizer, f"{kind}_token_id", None)
-            if known is not None:
-                return kind, int(known)
+            token_id = getattr(tokenizer, f"{kind}_token_id", None)
+            if token_id is not None:
+                return kind, int(token_id)
         raise InputError(
-            f"{type(tokenizer).__name__} has no {asked} token to put in the place of others; take one of "
-            f"{', '.join(choice for choice in choices if choice != asked)}"
+            f"{type(tokenizer).__name__} has no {requested} token to put in the place of others; take one of "
+            f"{', '.join(choice for choice in choices if choice != requested)}"
         )
 
     def without(self, indices: Iterable[int], kind: str, replaced: int | None) -> Encoding:
         """Return the text with some of its tokens replaced by an id, or left out.
 
         Raises:
-            InputError: nothing is left of it.
+            InputError: no id is left.
         """
         gone = set(indices)
         count = len(self.encoding.input_ids)
@@ -211,7 +211,7 @@ class Passes:
     # -- results -------------------------------------------------------------------------------------------------
 
     def at_words(self, values: Sequence[float]) -> list[float]:
-        """Return the score of each id, given those of the words; special tokens get zero."""
+        """Return the scores of all ids, given those of :attr:`words`; special tokens get zero."""
         scores = [0.0] * len(self.encoding.input_ids)
         for i, value in zip(self.words, values, strict=True):
             scores[i] = value
@@ -221,7 +221,7 @@ class Passes:
         """Return the scores of all ids as an attribution.
 
         Raises:
-            NonFiniteError: a NaN or an infinity is among them.
+            NonFiniteError: a score is NaN or infinite.
         """
         logit = self.logit
         if not all(map(math.isfinite, (logit, *scores))):
@@ -244,12 +244,12 @@ class Passes:
         )
 
     def seed(self, seed: int) -> int:
-        """Return a seed for this text: another one for each text, the same for the same text and seed."""
-        said = repr((seed, *self._texts)).encode("utf-8", "surrogatepass")
-        return int.from_bytes(hashlib.sha256(said).digest()[:8], "big") >> 1
+        """Return a seed for this text: different for each text, the same for the same text and seed."""
+        key = repr((seed, *self._texts)).encode("utf-8", "surrogatepass")
+        return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1
 
 
 def random(passes: Passes, seed: int) -> list[float]:
-    """Return scores between -1 and 1 that mean nothing; special tokens get zero."""
+    """Return random scores between -1 and 1; special tokens get zero."""
     generator = numpy.random.default_rng(passes.seed(seed))
     return passes.at_words(generator.uniform(-1, 1, len(passes.words)).tolist())

@@ -1,11 +1,11 @@
 """Multipliers of relevance propagation at points between a reference and the text.
 
-Integrated gradients average the plain gradient on the way from a reference to the text, and need many points for it.
-The multipliers of the preset ``ln-lrp``, which hold the spread of norms constant, change far less on that way: one or
-two points, in the middle of equal parts, give about what twenty points of the gradient give (and in small models two of
-the gradient's come close, see ``docs/evaluation.md``). The scores are ``(x - reference) c`` with the mean multiplier
-``c``. They add up to no logit, as the books of each point close at that point: this is a way to score tokens, and no
-set of rules.
+Integrated gradients average the plain gradient on the path from a reference to the text, and need many points for it.
+The multipliers of the preset ``ln-lrp``, which holds the spread of norms constant, change far less on that path: one or
+two points, in the middle of equal parts, give about the same as twenty of the gradient (and in small models two of the
+gradient come close, see ``docs/evaluation.md``). The scores are ``(x - reference) c`` with the mean multiplier ``c``.
+They do not add up to a logit, as the ledger of each point balances only at that point: this is a way to score tokens,
+not a set of rules.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def lrp_path(passes: Passes, seed: int, points: int, reference: str | None) -> l
     kind, replaced = passes.replacement(reference, ("mask", "zero"))
     with passes.running() as inputs:
         _, origin, differences = way(passes, inputs, kind, replaced)
-        totals = [torch.zeros_like(each, dtype=torch.float64) for each in differences]
+        totals = [torch.zeros_like(difference, dtype=torch.float64) for difference in differences]
         weights = torch.tensor(
             passes.head.weights(passes.pick, passes.logits.shape[0]), device=inputs["input_ids"].device
         )
@@ -39,7 +39,8 @@ def lrp_path(passes: Passes, seed: int, points: int, reference: str | None) -> l
             for total, c in zip(totals, _multipliers(passes, inputs, weights, differences, back), strict=True):
                 total += c.double() / points
         products = [
-            (each.double() * total).sum(-1).flatten().cpu() for each, total in zip(differences, totals, strict=True)
+            (difference.double() * total).sum(-1).flatten().cpu()
+            for difference, total in zip(differences, totals, strict=True)
         ]
         return summed(passes, origin, products)
 
@@ -47,18 +48,18 @@ def lrp_path(passes: Passes, seed: int, points: int, reference: str | None) -> l
 def _multipliers(
     passes: Passes, inputs: dict[str, Tensor], weights: Tensor, differences: list[Tensor], back: float
 ) -> list[Tensor]:
-    """Return the multiplier at each lookup, with all of them moved back towards the reference."""
-    found = [torch.zeros_like(each) for each in differences]
+    """Return the multiplier of each lookup at a point between the text (``back`` 0) and the reference (1)."""
+    multipliers = [torch.zeros_like(difference) for difference in differences]
     runs = 0
 
     def move(module: nn.Module, args: object, output: Tensor) -> Tensor:
         nonlocal runs
-        which = runs % len(differences)
+        lookup = runs % len(differences)
         runs += 1
-        moved = output - back * differences[which].to(output.dtype)
+        moved = output - back * differences[lookup].to(output.dtype)
 
         def note(c: Tensor) -> None:
-            found[which] = c.detach()
+            multipliers[lookup] = c.detach()
 
         with torch._C.DisableTorchFunction():
             if moved.requires_grad:
@@ -67,10 +68,10 @@ def _multipliers(
 
     hooks = [module.register_forward_hook(move) for module in word_tables(passes.model)]
     try:
-        given: dict[str, Any] = inputs
-        propagate(passes.model, weights, PRESETS["ln-lrp"], **given)
+        arguments: dict[str, Any] = inputs
+        propagate(passes.model, weights, PRESETS["ln-lrp"], **arguments)
     finally:
         for hook in hooks:
             hook.remove()
     passes.forwards += 3
-    return found
+    return multipliers

@@ -1,7 +1,7 @@
-"""What becomes of a logit when tokens are taken away: one at a time, or in samples by captum.
+"""Methods that remove tokens and watch the logit: one token at a time, or samples by captum.
 
-All work on ids: a token is replaced by the mask or the padding token, or left out; nothing is decoded and tokenized
-again. Special tokens of the tokenizer stay.
+All work on ids: a token is replaced by the mask or the padding token, or left out; texts are not decoded and tokenized
+again. Special tokens stay.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LIME_WIDTH, LIME_PENALTY = 25.0, 1.0
 
 
 def occlusion(passes: Passes, seed: int, replacement: str | None) -> list[float]:
-    """Return what the logit loses when a token is taken away, one token at a time."""
+    """Return the fall of the logit as each token alone is removed."""
     kind, replaced = passes.replacement(replacement)
     texts = [passes.without([i], kind, replaced) for i in passes.words]
     logit = passes.logit
@@ -33,8 +33,8 @@ def occlusion(passes: Passes, seed: int, replacement: str | None) -> list[float]
 def lime(passes: Passes, seed: int, samples: int, replacement: str | None) -> list[float]:
     """Return the weights of a linear model of the logit around the text (Ribeiro et al. 2016), by captum.
 
-    Each sample takes each token away with probability one half. Samples count by
-    ``sqrt(exp(-d^2 / 25^2))`` with the cosine distance ``d`` times 100; the linear model has a ridge penalty of 1.
+    Each sample removes each token with probability one half, and has the weight ``sqrt(exp(-d^2 / 25^2))``, ``d`` the
+    cosine distance times 100; the linear model has a ridge penalty of 1.
     """
     attr: Any = importlib.import_module("captum.attr")  # it has no types
     words = len(passes.words)
@@ -53,23 +53,23 @@ def lime(passes: Passes, seed: int, samples: int, replacement: str | None) -> li
 def shapley(passes: Passes, seed: int, permutations: int, replacement: str | None) -> list[float]:
     """Return sampled Shapley values of the tokens (Castro et al. 2009), by captum.
 
-    They add up to the logit less that of the text without any of its tokens.
+    They add up to the logit minus that of the text without its tokens.
     """
     attr: Any = importlib.import_module("captum.attr")  # it has no types
     words = len(passes.words)
     method = attr.ShapleyValueSampling(_kept(passes, replacement))
     with drawing_apart(passes.seed(seed)):
-        found = method.attribute(
+        values = method.attribute(
             torch.ones(1, words, dtype=torch.float64),
             baselines=torch.zeros(1, words, dtype=torch.float64),
             n_samples=permutations,
             perturbations_per_eval=ROWS,
         )
-    return passes.at_words(found[0].tolist())
+    return passes.at_words(values[0].tolist())
 
 
 class Ridge:
-    """A linear model with an intercept, fit by weighted least squares with a penalty on its weights, as captum asks."""
+    """A linear model with an intercept, fit by weighted least squares with a ridge penalty, as captum needs it."""
 
     def __init__(self, penalty: float) -> None:
         self._penalty = penalty
@@ -95,12 +95,12 @@ def _similarity(original: Tensor, perturbed: Tensor, kept: Tensor, **options: An
 
 
 def _kept(passes: Passes, replacement: str | None) -> Callable[[Tensor], Tensor]:
-    """Return the explained logit as a function of which tokens are there, ``[rows, words]`` of ones and zeros."""
+    """Return a function from the tokens that are kept, ``[rows, words]`` of ones and zeros, to the explained logits."""
     kind, replaced = passes.replacement(replacement)
 
     def value(kept: Tensor) -> Tensor:
         texts = [
-            passes.without([i for i, there in zip(passes.words, row, strict=True) if not there], kind, replaced)
+            passes.without([i for i, stays in zip(passes.words, row, strict=True) if not stays], kind, replaced)
             for row in kept.bool().tolist()
         ]
         return torch.tensor(passes.values(texts), dtype=torch.float64)

@@ -10,8 +10,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "textlrp"
 
 #: From low to high; a room imports those before it.
-ROOMS = """errors basics rules results render text guard lrp explain data evaluate check report annotate export serve
-commands cli""".split()
+ROOMS = """errors basics rule_json rules results render text guard lrp explain data evaluate check report annotate
+export serve commands cli""".split()
 
 #: The one import that goes up: results show themselves.
 LATE = ("textlrp.results.rendering", "textlrp.render.explanations")

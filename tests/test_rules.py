@@ -143,7 +143,7 @@ def test_json_may_leave_out_and_abbreviate():
         ('{"mask": "plain"}', "rules have linear, .* and overrides, and no mask"),
         ('{"overrides": []}', "overrides is an object from patterns of module paths to rules, not "),
         ('{"overrides": {"a": "x"}}', "rules are an object with linear, "),
-        ("{", "the text given is no JSON"),
+        ("{", "the text given is not JSON"),
     ],
 )
 def test_json_that_holds_no_rules_is_said_so(written, message):

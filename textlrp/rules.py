@@ -9,7 +9,6 @@ part. A denominator ``d`` is stabilized as ``d + eps sign(d)``; the stabilizer's
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import json
 import math
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from textlrp import rule_json
 from textlrp.basics.files import read_json, write_whole
 from textlrp.basics.options import as_real, brief
 from textlrp.errors import InputError
@@ -319,14 +319,7 @@ class Rules:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the rules as JSON-ready values."""
-        values: dict[str, Any] = {}
-        for kind, known in CATALOG.items():
-            rule = getattr(self, kind)
-            name = next((name for name, rule_class in known.items() if rule_class is type(rule)), None)
-            values[kind] = {"own": type(rule).__name__} if name is None else {"rule": name, **dataclasses.asdict(rule)}
-        if self.overrides:
-            values["overrides"] = {pattern: rules.to_dict() for pattern, rules in self.overrides}
-        return values
+        return rule_json.to_values(self, CATALOG)
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return the rules as JSON, and write them to ``path`` if one is given."""
@@ -346,28 +339,8 @@ class Rules:
         Raises:
             InputError: a kind, a rule or one of its numbers is unknown.
         """
-        if not isinstance(values, Mapping):
-            raise InputError(f"rules are an object with {', '.join(CATALOG)} and overrides, not {brief(values)}")
-        unknown = sorted(str(key) for key in values if key not in (*CATALOG, "overrides"))
-        if unknown:
-            raise InputError(f"rules have {', '.join(CATALOG)} and overrides, and no {', '.join(unknown)}")
-        chosen: dict[str, Any] = {}
-        for kind in CATALOG.keys() & values.keys():
-            described = values[kind]
-            options = dict(described) if isinstance(described, Mapping) else {"rule": described}
-            if kind == "linear" and options.keys() == {"own"}:
-                chosen[kind] = _own_rule(options["own"], own or {})
-                continue
-            name = options.pop("rule", None)
-            if not isinstance(name, str) or name not in CATALOG[kind]:
-                raise InputError(f"{kind} has no rule {brief(name)}: it has {', '.join(CATALOG[kind])}")
-            try:
-                chosen[kind] = CATALOG[kind][name](**options)
-            except TypeError:
-                raise InputError(f"the rule {name!r} does not take {', '.join(map(str, options))}") from None
-        overrides = values.get("overrides", {})
-        if not isinstance(overrides, Mapping):
-            raise InputError(f"overrides is an object from patterns of module paths to rules, not {overrides!r}")
+        chosen = rule_json.read_rules(values, CATALOG, own or {})
+        overrides = rule_json.read_overrides(values)
         return cls(**chosen, overrides={pattern: cls.from_dict(rules, own) for pattern, rules in overrides.items()})
 
     @classmethod
@@ -392,16 +365,6 @@ def _is_own(rule: object) -> bool:
 def _shown(rule: object) -> str:
     """Return the repr of a rule; an object's default repr holds an address, which changes with each run."""
     return f"{type(rule).__name__}()" if type(rule).__repr__ is object.__repr__ else repr(rule)
-
-
-def _own_rule(name: object, own: Mapping[str, LinearRule]) -> LinearRule:
-    if not isinstance(name, str) or name not in own:
-        listed = f", not only {', '.join(map(repr, own))}" if own else ""
-        raise InputError(
-            f"linear is a rule of one's own, {brief(name)}, which a file cannot hold: read the rules in Python with "
-            f"Rules.from_json(..., own={{{brief(name)}: rule}}){listed}"
-        )
-    return own[name]
 
 
 #: Sets of rules by name. ``attnlrp``: Achtibat et al. 2024. ``cp-lrp``: Ali et al. 2022, attention weights and norms

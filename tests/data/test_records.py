@@ -105,15 +105,15 @@ GOOD = json.dumps(Record("a", (explained("x"),)).to_dict())
 @pytest.mark.parametrize(
     ("second", "says"),
     [
-        (b"{", ", line 2 is no JSON: "),
+        (b"{", ", line 2 is not JSON: "),
         (b"[1]", ", line 2: a record or an explanation was expected"),
         (b'{"text": "\xe9"}', ", line 2 is not UTF-8: byte 10 (0xe9) is wrong"),
-        (b"[" * 100_000, ", line 2 is no JSON: "),
+        (b"[" * 100_000, ", line 2 is not JSON: "),
         (GOOD.encode(), ", line 2: the id 'a' is that of "),
         (b'{"text": "x"}', ", line 2: this has format none, and this version of textlrp reads explanations of format"),
         (b'{"explanations": [], "format": 9}', ", line 2: this has format 9, and this version of textlrp reads record"),
         (b'{"format": 1, "id": "b", "explanations": []}', ", line 2: document 'b' has no explanation"),
-        (b'{"format": 1, "id": 7, "explanations": []}', ", line 2: this is no record saved by textlrp: 'id' must be a"),
+        (b'{"format": 1, "id": 7, "explanations": []}', ", line 2: this is not a record by textlrp: 'id' must be a"),
         (b'{"format": 1, "id": "b", "explanations": [3]}', "'explanations' must be a list of objects"),
         (b'{"format": 1, "id": "b", "explanations": [], "rationales": [3]}', "'rationales' must be a list of"),
         (b'{"format": 1, "id": "b", "explanations": [{}]}', ", line 2: this has format none"),
@@ -137,7 +137,7 @@ def test_a_bad_file_is_named(tmp_path: Path) -> None:
     for name, says in {
         "gone.json": "cannot read '{path}': No such file",
         "empty.jsonl": "there is no explanation in '{path}'",
-        "pretty.json": "'{path}' is no JSON: ",
+        "pretty.json": "'{path}' is not JSON: ",
         "folder": "the folder '{path}' has no file that ends in .json or .jsonl",
         "nu\0l": "cannot read ",
     }.items():

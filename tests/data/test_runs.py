@@ -146,9 +146,9 @@ def test_what_is_no_such_run_is_left_alone(tmp_path: Path) -> None:
         "old.jsonl": "holds no run that says what made it, so it cannot go on: name another file, or add --force",
         "notes.txt": "holds no run that says what made it",
         "brace": "holds no run that says what made it",
-        "later.jsonl": "line 1: this is no run of format 1, which this version of textlrp reads",
-        "bare.jsonl": "line 1: this is no run by textlrp, or it was changed: it does not say what made it",
-        "broken.jsonl": "line 1 is no JSON",
+        "later.jsonl": "line 1: this is not a run of format 1, which this version of textlrp reads",
+        "bare.jsonl": "line 1: this is not a run by textlrp, or it was changed: its origin is missing",
+        "broken.jsonl": "line 1 is not JSON",
     }.items():
         before = (tmp_path / name).read_bytes()
         with pytest.raises(InputError) as caught:
@@ -159,7 +159,7 @@ def test_what_is_no_such_run_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="line 1: this is a run of format 2"):
         read_run(tmp_path / "later.jsonl")
     (tmp_path / "bad.jsonl").write_text('{"format": 1, "id": "a", "failure": 3}\n')
-    with pytest.raises(InputError, match="line 1: this is no document saved by textlrp"):
+    with pytest.raises(InputError, match="line 1: this is not a document by textlrp"):
         read_run(tmp_path / "bad.jsonl")
 
 

@@ -107,10 +107,10 @@ def test_what_is_no_explanation_is_said_so(changed: dict[str, Any], message: str
     ("content", "message"),
     [
         (b"[1]", "a JSON object was expected"),
-        (b"{", "is no JSON"),
+        (b"{", "is not JSON"),
         (b"{}", "this has format none"),
         (b"\xff{}", "is not UTF-8: byte 0 cannot be read"),
-        (b"[" * 100_000, "is no JSON"),
+        (b"[" * 100_000, "is not JSON"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_said_so(content: bytes, message: str, tmp_path: Path) -> None:

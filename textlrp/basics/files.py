@@ -45,7 +45,7 @@ def read_json(source: str | Path) -> Any:
     """Return what JSON text, or the file at a path, holds.
 
     Raises:
-        InputError: the file is missing, is not UTF-8, or is no JSON.
+        InputError: the file is missing, is not UTF-8, or is not JSON.
     """
     if not isinstance(source, (str, os.PathLike)):
         raise InputError(f"a path or JSON text was expected, not {brief(source)}")
@@ -62,7 +62,7 @@ def read_json(source: str | Path) -> Any:
     try:
         return json.loads(written)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{place} is no JSON: {error}") from None
+        raise InputError(f"{place} is not JSON: {error}") from None
 
 
 def write_whole(path: str | Path, content: Content) -> None:

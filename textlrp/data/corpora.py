@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import gzip
 import json
 import os
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from textlrp.basics import readable
 from textlrp.basics.options import brief
+from textlrp.data.text_lines import GZIP_ERRORS, text_lines
 from textlrp.errors import CorpusError
 
 _SUFFIXES = (".jsonl", ".jsonl.gz")
@@ -29,12 +27,12 @@ class Document:
     Attributes:
         id: unique within its corpus.
         text: the text as it was written.
-        label: the one class that its author gave it, or ``None`` where nobody did.
+        label: the one class that its author gave it, or ``None``.
         rationales: half-open character ranges of ``text``, the reasons for the label; in reading order, never
             overlapping.
-        domain: what the text is about, or ``None``.
-        tags: what is special about it (``negation``, ``irony``, ...).
-        labels: every class that applies, where several may; empty where only ``label`` is given.
+        domain: the topic of the text, or ``None``.
+        tags: its peculiarities (``negation``, ``irony``, ...).
+        labels: every class that applies, if several may; empty if only ``label`` is given.
         language: the language of the text, as a BCP 47 tag (``en``, ``pt-BR``), or ``None``.
     """
 
@@ -55,7 +53,7 @@ class Corpus:
     Attributes:
         name: the bundled name, or the file's name without its suffix.
         documents: at least one; every id is unique.
-        card: who wrote the corpus, how, and its limits, as Markdown; empty for a file of your own.
+        card: the authors of the corpus, their method and its limits, as Markdown; empty for a file of your own.
     """
 
     name: str
@@ -85,8 +83,8 @@ def load(name_or_path: str | Path) -> Corpus:
 
     A file has one JSON object a line, in UTF-8, with the keys ``id``, ``text``, ``label`` (a string or null) and
     ``rationales`` (a list of ``[start, end)`` character ranges of the text), and optionally ``domain``, ``tags``,
-    ``labels`` (a list of different strings; ``label`` may be left out where it is there) and ``language``. Other keys
-    and blank lines are ignored.
+    ``labels`` (a list of different strings; then ``label`` may be absent) and ``language``. Other keys and blank lines
+    are ignored.
 
     Returns:
         The corpus, with its documents in the order of the file and the ranges of each in reading order.
@@ -109,12 +107,12 @@ def load(name_or_path: str | Path) -> Corpus:
     if isinstance(name_or_path, Path) or os.path.dirname(name_or_path) or os.path.exists(name_or_path):
         raise CorpusError(f"{path} cannot be read as a corpus: give a file that ends in {' or '.join(_SUFFIXES)}.")
     nearest = difflib.get_close_matches(name_or_path.lower(), known, n=1)
-    meant = f"{nearest[0]!r} if you meant that" if nearest else f"one of those or the path of a {_SUFFIXES[0]} file"
-    raise CorpusError(f"No corpus is called {name_or_path!r} (bundled: {', '.join(known) or 'none'}); write {meant}.")
+    hint = f"{nearest[0]!r} if you meant that" if nearest else f"one of those or the path of a {_SUFFIXES[0]} file"
+    raise CorpusError(f"No corpus is called {name_or_path!r} (bundled: {', '.join(known) or 'none'}); write {hint}.")
 
 
 def _bundled() -> Path:
-    """The corpora's folder: inside the package in a wheel, next to it in a source checkout."""
+    """Return the corpora's folder: inside the package in a wheel, next to it in a source checkout."""
     package = Path(__file__).resolve().parents[1]
     packaged = package / "_corpora"
     return packaged if packaged.is_dir() else package.parent / "corpora"
@@ -122,36 +120,35 @@ def _bundled() -> Path:
 
 def _read(path: Path) -> tuple[Document, ...]:
     documents: list[Document] = []
-    lines: dict[str, int] = {}  # where each id was first seen
-    # Split bytes at \n alone: str.splitlines would also cut at U+2028 and its kin, which JSON allows inside a string.
-    for number, raw in enumerate(_contents(path).split(b"\n"), 1):
-        where = f"{path}, line {number}"
-        try:
-            line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip(" \t\r")
-        except UnicodeDecodeError as error:
-            problem = f"byte {error.start + 1} of the line ({raw[error.start]:#04x}) is not UTF-8"
-            raise CorpusError(f"{where}: {problem}; save the file as UTF-8.") from error
-        if not line:
+    numbers: dict[str, int] = {}  # the line of each id
+    for number, line in _lines(path):
+        written = line.strip(" \t\r\n")
+        if not written:
             continue
-        document = _document(line, where)
-        if document.id in lines:
+        where = f"{path}, line {number}"
+        document = _document(written, where)
+        if document.id in numbers:
             where = f"{where}, document {document.id!r}"
-            raise CorpusError(f"{where}: line {lines[document.id]} has the same id; give each its own.")
-        lines[document.id] = number
+            raise CorpusError(f"{where}: line {numbers[document.id]} has the same id; give each its own.")
+        numbers[document.id] = number
         documents.append(document)
     if not documents:
         raise CorpusError(f"{path} has no documents; write one JSON object a line.")
     return tuple(documents)
 
 
-def _contents(path: Path) -> bytes:
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield each line with its number and its line end."""
+    number = 0
     try:
-        readable.check(path)
-        contents = path.read_bytes()
-        return gzip.decompress(contents) if path.name.lower().endswith(".gz") else contents
+        for number, line in text_lines(path):
+            yield number, line
     except FileNotFoundError as error:
         raise CorpusError(f"There is no file {path}; check the path.") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except UnicodeDecodeError as error:
+        problem = f"byte {error.start + 1} of the line ({error.object[error.start]:#04x}) is not UTF-8"
+        raise CorpusError(f"{path}, line {number + 1}: {problem}; save the file as UTF-8.") from error
+    except GZIP_ERRORS as error:
         raise CorpusError(f"{path} is not a whole gzip file ({error}); compress it again.") from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise CorpusError(f"{path} cannot be read: {getattr(error, 'strerror', error)}; give another file.") from error
@@ -216,7 +213,7 @@ def _rationales(spans: Any, length: int, where: str) -> tuple[tuple[int, int], .
     if not isinstance(spans, list):
         raise CorpusError(f"{where}: 'rationales' is {_shown(spans)}; make it a list of [start, end] pairs.")
     for span in spans:
-        # bool is an int to Python, but true is no offset
+        # bool is a subclass of int, but true is not an offset
         if not (isinstance(span, list) and len(span) == 2 and all(type(offset) is int for offset in span)):
             raise CorpusError(f"{where}: the rationale {_shown(span)} is not [start, end]; write two integers.")
         if not 0 <= span[0] < span[1] <= length:
@@ -230,6 +227,6 @@ def _rationales(spans: Any, length: int, where: str) -> tuple[tuple[int, int], .
 
 
 def _shown(value: Any) -> str:
-    """The value as its JSON, cut to what fits into a sentence."""
+    """Return a value as JSON, cut to fit into a sentence."""
     shown = json.dumps(value)
     return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -1,4 +1,4 @@
-"""Sets of documents, with the labels that the data gives them: what an evaluation or a run works on."""
+"""Sets of documents, with the labels that the data gives them: the input of an evaluation or a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DocumentSet:
     """Documents under a name.
 
     Attributes:
-        name: how tables call it.
+        name: its name in tables.
         documents: at least one; every id is unique.
         labels: for each document the labels that the data gives it, by its id: none, one or several.
     """
@@ -40,21 +40,21 @@ class DocumentSet:
         return fingerprint([[d.id, d.text, d.text_pair, self.labels[d.id], d.rationales] for d in self.documents])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a plan says of it."""
+        """Return the facts that a plan records."""
         return {
             "name": self.name,
             "fingerprint": self.fingerprint,
             "documents": len(self.documents),
             "labeled": sum(bool(labels) for labels in self.labels.values()),
-            "marked": sum(bool(each.rationales) for each in self.documents),
+            "marked": sum(bool(document.rationales) for document in self.documents),
         }
 
     def right(self, known: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """Return the labels of each document as a model calls them (:func:`textlrp.data.documents.match_labels`).
+        """Return the labels of each document by the model's names (:func:`textlrp.data.documents.match_labels`).
 
-        Where none of the corpus is one of the model's, there are none: it says nothing of the model.
+        If the corpus and the model have no label in common, the result is empty.
         """
-        listed = [label for each in self.documents for label in self.labels[each.id]]
+        listed = [label for document in self.documents for label in self.labels[document.id]]
         names = dict(zip(listed, match_labels(listed, known), strict=True))
         if not set(names.values()) & set(known):
             return {}
@@ -73,13 +73,14 @@ def read_document_sets(
 
     Args:
         names: bundled corpora, files, folders or data sets as :func:`textlrp.data.documents.read_documents` takes them,
-            each with ``:`` and a split behind it if it has several.
-        text, label: columns, as there; without a column ``label``, a document may have several, in a column ``labels``.
-        limit: how many documents to take of each at most: drawn by the seed, as files are often sorted.
-        seed: what they are drawn by.
+            each followed by ``:`` and a split if it has several.
+        text, label: columns, as there; without a column ``label``, a column ``labels`` may hold several labels for a
+            document.
+        limit: the most documents to take of each source: a random sample, since files are often sorted.
+        seed: the seed of that sample.
 
     Raises:
-        InputError: one cannot be read, or is named twice.
+        InputError: a source cannot be read, or is named twice.
     """
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise InputError(f"what is read is a list of names, not {options.brief(names)}")
@@ -87,18 +88,18 @@ def read_document_sets(
     if limit is not None:
         limit = options.whole(limit, "limit is a number of documents, 1 or more", 1)
     seed = options.whole(seed, "seed is a whole number, 0 or more", 0)
-    parted = [_parted(name) for name in names]
-    sources = list(dict.fromkeys(source for source, _ in parted))
-    called = dict(zip(sources, short_names(sources, "corpus"), strict=True))
-    found = []
-    for source, split in parted:
+    pairs = [_source_and_split(name) for name in names]
+    sources = list(dict.fromkeys(source for source, _ in pairs))
+    short = dict(zip(sources, short_names(sources, "corpus"), strict=True))
+    sets = []
+    for source, split in pairs:
         documents, labels = _read(source, split, text, label)
         if limit is not None and limit < len(documents):
-            drawn = random.Random(f"documents {seed}").sample(range(len(documents)), limit)
-            documents = [documents[i] for i in sorted(drawn)]
-        own = {each.id: labels[each.id] for each in documents}
-        found.append(DocumentSet(called[source] + (f":{split}" if split else ""), tuple(documents), own))
-    return tuple(found)
+            places = random.Random(f"documents {seed}").sample(range(len(documents)), limit)
+            documents = [documents[i] for i in sorted(places)]
+        drawn_labels = {document.id: labels[document.id] for document in documents}
+        sets.append(DocumentSet(short[source] + (f":{split}" if split else ""), tuple(documents), drawn_labels))
+    return tuple(sets)
 
 
 def _read(
@@ -108,25 +109,25 @@ def _read(
     several: list[tuple[str, ...]] | None = None
     if label is None:
         rows = read_rows(source, split)
-        given = [values.get(_LABELS) for _, values in rows.rows]
-        # Where there is one label, too, it is what people marked the words for.
+        lists = [values.get(_LABELS) for _, values in rows.rows]
+        # A column of single labels goes first: people marked the words for these.
         single = any(values.get("label") is not None for _, values in rows.rows)
-        if not single and any(isinstance(each, (list, tuple)) and each for each in given):
+        if not single and any(isinstance(labels, (list, tuple)) and labels for labels in lists):
             names = rows.classes.get(_LABELS)
-            several = [tuple(_name(each, names) for each in labels or ()) for labels in given]
+            several = [tuple(_name(value, names) for value in labels or ()) for labels in lists]
             label = ""
     documents = read_documents(source, text=text, label=label, split=split)
     if several is not None:
-        return documents, {each.id: labels for each, labels in zip(documents, several, strict=True)}
-    return documents, {each.id: () if each.label is None else (each.label,) for each in documents}
+        return documents, {document.id: labels for document, labels in zip(documents, several, strict=True)}
+    return documents, {document.id: () if document.label is None else (document.label,) for document in documents}
 
 
 def _name(label: Any, names: Sequence[str] | None) -> str:
     return names[label] if names is not None and isinstance(label, int) and 0 <= label < len(names) else str(label)
 
 
-def _parted(name: str) -> tuple[str, str | None]:
-    """Part ``FILE:SPLIT``; a colon in the name of a file, or of a data set on the hub, is part of that name."""
+def _source_and_split(name: str) -> tuple[str, str | None]:
+    """Split ``FILE:SPLIT``; a colon in the name of a file, or of a data set on the hub, is part of that name."""
     source, colon, split = name.rpartition(":")
-    there = colon and split and not os.path.exists(name) and (source in corpora.names() or os.path.exists(source))
-    return (source, split) if there else (name, None)
+    parts = colon and split and not os.path.exists(name) and (source in corpora.names() or os.path.exists(source))
+    return (source, split) if parts else (name, None)

@@ -1,4 +1,4 @@
-"""Documents to explain, from a table: which column is the text, which the label, the id, the marked reasons."""
+"""Documents to explain, from a table: the columns of the text, the label, the id and the marked reasons."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ID, _RATIONALES = "id", "rationales"
 
 @dataclass(frozen=True)
 class InputDocument:
-    """A document as the data gives it.
+    """A document of a table.
 
     Attributes:
         id: unique in its source.
@@ -54,24 +54,23 @@ def read_documents(
     Args:
         source: a file, a folder, a bundled corpus or a name on the hub, as :func:`textlrp.data.tables.read_rows` takes
             them.
-        text: the column of the text. Default: the first of ``text``, ``sentence``, ``review``, ... that there is.
+        text: the column of the text. Default: the first existing one of ``text``, ``sentence``, ``review``, ...
         pair: the column of the second text. Default: the usual companion of the text's column (``premise`` and
-            ``hypothesis``), if both are there and ``text`` is not given.
+            ``hypothesis``), if both exist and ``text`` is not given.
         label: the column of the right label; an empty name reads none. Default: ``label``, ``labels``, ``class``,
-            ``category`` or ``sentiment``, if it is there. A class by number is given by its name where the data knows
-            it; a list of one label is that label; null and blank mean that there is none.
-        id: the column of the id. Default: ``id`` if there is one, or else the number of the row, from 1.
-        limit: how many documents to read at most.
+            ``category`` or ``sentiment``, if it exists. A class number becomes its name if the data has names; a list
+            of one label is that label; null and blank mean that there is none.
+        id: the column of the id. Default: ``id`` if it exists, or else the number of the row, from 1.
+        limit: the most documents to read.
         split: the split of a data set, or the value of the column ``split``.
 
     Returns:
         The documents, at least one, in order. A column ``rationales`` (lists of ``[start, end]`` characters of the
-        text) is read too; a range without a character, whose end is at its start or before it, marks nothing (ERASER's
-        movie reviews have some).
+        text) is read too; a range whose end is not behind its start marks nothing (ERASER's movie reviews have some).
 
     Raises:
-        InputError: something is missing or cannot be read, a text is blank, or two documents have the same id. The
-            sentence names the line or row: no document is left out silently.
+        InputError: a value is missing or unreadable, a text is blank, or two documents have the same id. The sentence
+            names the line or row: no document is skipped silently.
     """
     if limit is not None:
         limit = options.whole(limit, "limit is a number of documents, 1 or more", 1)
@@ -97,25 +96,27 @@ def read_documents(
 
 
 def match_labels(given: Iterable[str | None], known: Sequence[str]) -> list[str | None]:
-    """Return labels as a model calls them, where data calls them by number or in another case.
+    """Return labels by the model's names, if the data has numbers or another case.
 
     Data often has 0 and 1 where the model has names. If no label of the data is one of the model's, and all of them are
-    such in another case, or else are numbers of the model's labels, they are given those names; otherwise they stay.
+    in another case, or else are numbers of the model's labels, they get the model's names; otherwise they stay.
 
     Args:
         given: the labels of the data; None stays None.
         known: the model's labels, in the order of its outputs.
     """
-    listed = list(given)
-    found = {label for label in listed if label is not None}
+    labels = list(given)
+    distinct = {label for label in labels if label is not None}
     folded = {label.casefold(): label for label in known}
-    if found & set(known):
-        return listed
-    if len(folded) == len(known) and all(label.casefold() in folded for label in found):
-        names = {label: folded[label.casefold()] for label in found}
+    if distinct & set(known):
+        return labels
+    if len(folded) == len(known) and all(label.casefold() in folded for label in distinct):
+        names = {label: folded[label.casefold()] for label in distinct}
     else:
         names = {str(number): label for number, label in enumerate(known)}
-    return [None if each is None else names[each] for each in listed] if found <= names.keys() else listed
+    if not distinct <= names.keys():
+        return labels
+    return [None if label is None else names[label] for label in labels]
 
 
 def _text_columns(rows: Rows, text: str | None, pair: str | None) -> tuple[str, str | None]:
@@ -127,12 +128,13 @@ def _text_columns(rows: Rows, text: str | None, pair: str | None) -> tuple[str, 
     return chosen, _chosen(rows, pair, (), "--pair")
 
 
-def _chosen(rows: Rows, given: str | None, usual: Sequence[str], option: str) -> str | None:
-    if given is not None:
-        if options.text(given, "a column is chosen by its name") not in rows.columns:
-            raise InputError(f"{rows.name} has no column {given!r}: choose another with {option}; {_listed(rows)}")
-        return given
-    by_name = {column.lower(): column for column in reversed(rows.columns)}
+def _chosen(rows: Rows, column: str | None, usual: Sequence[str], option: str) -> str | None:
+    """Return the column that the user chose, or else the first usual one."""
+    if column is not None:
+        if options.text(column, "a column is chosen by its name") not in rows.columns:
+            raise InputError(f"{rows.name} has no column {column!r}: choose another with {option}; {_listed(rows)}")
+        return column
+    by_name = {name.lower(): name for name in reversed(rows.columns)}
     return next((by_name[name] for name in usual if name in by_name), None)
 
 
@@ -144,10 +146,10 @@ def _listed(rows: Rows) -> str:
 
 def _text(value: Any, column: str, place: str) -> str:
     if value is not None and not isinstance(value, str):
-        raise InputError(f"{place}: {column!r} is {_shown(value)}, which is no text; choose a column of texts")
+        raise InputError(f"{place}: {column!r} is {_shown(value)}, not a text; choose a column of texts")
     if value is None or not value.strip():
-        what = "missing" if value is None else "blank"
-        raise InputError(f"{place}: {column!r} is {what}, and a document needs a text; remove the row or fill it in")
+        fault = "missing" if value is None else "blank"
+        raise InputError(f"{place}: {column!r} is {fault}, and a document needs a text; remove the row or fill it in")
     return value
 
 
@@ -169,11 +171,11 @@ def _label(value: Any, column: str, classes: Mapping[str, Sequence[str]], place:
         names = classes.get(column)
         if names is None:
             return str(value)
-        # -1 is how data sets say that a label is withheld.
+        # Data sets write -1 for a label that they withhold.
         return None if value == -1 else names[value] if 0 <= value < len(names) else str(value)
-    if isinstance(value, float):  # a column of whole numbers with gaps is one of floats in a table
+    if isinstance(value, float):  # tables turn a column of whole numbers with gaps into floats
         return str(int(value)) if value.is_integer() else str(value)
-    raise InputError(f"{place}: {column!r} is {_shown(value)}, which is no label; choose another column with --label")
+    raise InputError(f"{place}: {column!r} is {_shown(value)}, not a label; choose another column with --label")
 
 
 def _id(value: Any, column: str, place: str) -> str:
@@ -210,6 +212,6 @@ def _is_empty(span: tuple[Any, ...], length: int) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """The value, cut to what fits into a sentence."""
+    """Return a value, cut to fit into a sentence."""
     shown = "null" if value is None else repr(value)
     return shown if len(shown) <= 60 else shown[:57] + "..."

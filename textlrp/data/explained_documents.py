@@ -1,4 +1,4 @@
-"""The documents of a table with their explanations, one by one, and kept in a run as they come."""
+"""The documents of a table with their explanations, one by one, each saved in a run at once."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from textlrp.explain.explainer import Explainer
 from textlrp.explain.progress import ProgressBar
 from textlrp.results.explanation import Explanation
 
-#: The explanations of a document, that of the predicted label first, or why there are none.
-Found = tuple[Explanation, ...] | LRPError
+#: The explanations of a document, the predicted label's first, or the reason why it has none.
+Outcome = tuple[Explanation, ...] | LRPError
 
 
 def origin(
     explainer: Explainer, documents: Sequence[InputDocument], targets: Sequence[str], options: Mapping[str, Any]
 ) -> Origin:
-    """Return what says whether a run can go on: the model and the documents by fingerprints, and the options."""
+    """Return the origin of a run: fingerprints of the model and of the documents, and the options."""
     labels = {document.id: () if document.label is None else (document.label,) for document in documents}
-    about = DocumentSet("", tuple(documents), labels).to_dict()
-    del about["name"]  # wherever the table lies now
-    asked = {"target": list(targets), **options, "rules": options["rules"].name}
-    return Origin(model_facts(explainer.name, explainer), about, asked)
+    facts = DocumentSet("", tuple(documents), labels).to_dict()
+    del facts["name"]  # a table may be moved
+    settings = {"target": list(targets), **options, "rules": options["rules"].name}
+    return Origin(model_facts(explainer.name, explainer), facts, settings)
 
 
 def explain_documents(
@@ -37,32 +37,32 @@ def explain_documents(
     options: Mapping[str, Any],
     run: Run | None,
 ) -> Iterator[Record | Failure]:
-    """Yield documents with their explanations, or why they have none.
+    """Yield documents with their explanations, or with the reason why they have none.
 
     Args:
-        explainer: what explains them.
-        documents: with unique ids.
-        targets: the labels to explain, or ``"all"``; none for the predicted one.
-        options: those of :meth:`textlrp.Explainer.explain` that are the same for all.
-        run: what it has is given out first and not explained again, not even what had no explanation; what is new is
-            kept there before it is given out.
+        explainer: the model.
+        documents: documents with unique ids.
+        targets: the labels to explain, or ``"all"``; empty for the predicted one.
+        options: options of :meth:`textlrp.Explainer.explain` for all documents.
+        run: documents that it holds, failures included, come first and are not explained again; new ones are saved in
+            it before they are yielded.
 
     Raises:
-        InputError: none of the documents can be explained; said when all are through.
-        LRPError: a document cannot be kept.
+        InputError: at the end, if none of the documents can be explained.
+        LRPError: a document cannot be saved.
     """
     done: set[str] = set()
     explained, reason = False, ""
-    for each in _each(explainer, documents, targets, options, run, done):
-        explained |= isinstance(each, Record)
-        reason = reason or (each.reason if isinstance(each, Failure) else "")
-        yield each
+    for outcome in _outcomes(explainer, documents, targets, options, run, done):
+        explained |= isinstance(outcome, Record)
+        reason = reason or (outcome.reason if isinstance(outcome, Failure) else "")
+        yield outcome
     if not explained:
-        what = "the document cannot" if len(documents) == 1 else f"none of the {len(documents):,} documents can"
-        raise InputError(f"{what} be explained: {reason}")
+        subject = "the document cannot" if len(documents) == 1 else f"none of the {len(documents):,} documents can"
+        raise InputError(f"{subject} be explained: {reason}")
 
 
-def _each(
+def _outcomes(
     explainer: Explainer,
     documents: Sequence[InputDocument],
     targets: Sequence[str],
@@ -77,41 +77,41 @@ def _each(
     labels: dict[str, str | None] = {}
     with ProgressBar("explaining", len(documents), True) as bar:
         bar.advance(len(documents) - len(rest))
-        for document, found in zip(rest, _explanations(explainer, rest, targets, options), strict=True):
-            if not labels and isinstance(found, tuple) and found:
-                # Data often has 0 and 1 where the model has names. All the labels say so, whatever is done already.
-                named = match_labels([each.label for each in documents], list(found[0].logits))
-                labels = {each.id: label for each, label in zip(documents, named, strict=True)}
-            made = _made(document, found, labels)
+        for document, outcome in zip(rest, _explanations(explainer, rest, targets, options), strict=True):
+            if not labels and isinstance(outcome, tuple) and outcome:
+                # Only the labels of all documents, done or not, tell whether they are numbers of the model's labels.
+                named = match_labels([document.label for document in documents], list(outcome[0].logits))
+                labels = {document.id: label for document, label in zip(documents, named, strict=True)}
+            result = _result(document, outcome, labels)
             if run is not None:
-                run.add(made)
-            yield made
+                run.add(result)
+            yield result
             bar.advance()
 
 
 def _explanations(
     explainer: Explainer, documents: Sequence[InputDocument], targets: Sequence[str], options: Mapping[str, Any]
-) -> Iterator[Found]:
+) -> Iterator[Outcome]:
     if len(targets) <= 1 and "all" not in targets:
-        texts = ((each.text, each.text_pair) if each.text_pair is not None else each.text for each in documents)
+        texts = (d.text if d.text_pair is None else (d.text, d.text_pair) for d in documents)
         target = targets[0] if targets else None
-        for found in explainer.explain_stream(texts, target=target, errors="return", **options):
-            yield found if isinstance(found, LRPError) else (found,)
+        for outcome in explainer.explain_stream(texts, target=target, errors="return", **options):
+            yield outcome if isinstance(outcome, LRPError) else (outcome,)
         return
-    asked: Any = "all" if "all" in targets else list(dict.fromkeys(targets))
+    labels: Any = "all" if "all" in targets else list(dict.fromkeys(targets))
     for document in documents:
         try:
-            several = explainer.explain_targets(document.text, document.text_pair, targets=asked, **options)
+            several = explainer.explain_targets(document.text, document.text_pair, targets=labels, **options)
         except LRPError as error:
             yield error
         else:
             yield tuple(sorted(several.values(), key=lambda e: e.target != e.predicted))
 
 
-def _made(document: InputDocument, found: Found, labels: Mapping[str, str | None]) -> Record | Failure:
+def _result(document: InputDocument, outcome: Outcome, labels: Mapping[str, str | None]) -> Record | Failure:
     try:
-        if isinstance(found, LRPError):
-            raise found
-        return Record(document.id, found, labels.get(document.id), document.rationales)
+        if isinstance(outcome, LRPError):
+            raise outcome
+        return Record(document.id, outcome, labels.get(document.id), document.rationales)
     except LRPError as error:
         return Failure(document.id, str(error))

@@ -1,4 +1,4 @@
-"""Fingerprints of data, models and rules: two runs with the same ones can be compared. It needs no torch to import."""
+"""Fingerprints of data, models and rules: runs with equal ones can be compared. Its import needs no torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _canonical(value: Any) -> bytes:
 
 
 def model_facts(name: str, explainer: Explainer) -> dict[str, Any]:
-    """Return what a plan says of a model: its name, kind, size, labels and fingerprint."""
+    """Return the facts of a model that a plan records: its name, architecture, size, labels and fingerprint."""
     from textlrp.explain.explainer import DEMO_NAME
 
     parameters = dict(explainer.model.named_parameters())
@@ -34,13 +34,13 @@ def model_facts(name: str, explainer: Explainer) -> dict[str, Any]:
         "name": name,
         "built_in": explainer.name == DEMO_NAME,
         "architecture": type(explainer.model).__name__,
-        "parameters": sum(each.numel() for each in parameters.values()),
+        "parameters": sum(parameter.numel() for parameter in parameters.values()),
         "labels": outputs,
         "fingerprint": model_fingerprint(explainer),
     }
 
 
-#: What a config says of the place and the library that a model was loaded from, and not of the model.
+#: Entries of a config on the place and the library that a model was loaded from, not on the model.
 _PLACES = ("_name_or_path", "_commit_hash", "transformers_version", "torch_dtype", "dtype")
 
 
@@ -61,18 +61,18 @@ def model_fingerprint(explainer: Explainer) -> str:
 
 
 def rules_fingerprints(methods: Iterable[str]) -> dict[str, str]:
-    """Return the SHA-256 of each file of rules among some methods, by the method.
+    """Return the SHA-256 of the file of each method ``rules:FILE``, by method.
 
     Raises:
         InputError: a file cannot be read.
     """
-    found = {}
+    fingerprints = {}
     for method in methods:
         kind, colon, path = method.partition(":")
         if kind == "rules" and colon:
             try:
                 readable.check(path)
-                found[method] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+                fingerprints[method] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
             except (OSError, ValueError) as error:
                 raise InputError(f"cannot read {path!r}: {getattr(error, 'strerror', None) or error}") from None
-    return found
+    return fingerprints

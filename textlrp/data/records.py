@@ -1,4 +1,4 @@
-"""A document with its explanations: what reports, exports and annotations work on, and how a run of them is kept."""
+"""Documents with their explanations, the input of reports, exports and annotations, and the files that hold them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from textlrp.results.saved import DIGEST, check_digest, check_format, digest, is
 #: The format of records, of failures and of the first line of a run.
 FORMAT = 1
 
-#: What the first line of a run says that knows what made it (:mod:`textlrp.data.runs`).
+#: The beginning of the first line of a run (:mod:`textlrp.data.runs`).
 HEADER = {"textlrp": "run", "format": FORMAT}
 _SUFFIXES = (".json", ".jsonl")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
@@ -28,11 +28,11 @@ _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Record:
-    """One document and why it was classified as it was.
+    """A document with its explanations.
 
     Attributes:
         id: unique in its run.
-        explanations: one for each target that was asked for; all of the same text.
+        explanations: one for each requested target; all of the same text.
         label: the right label as the data gives it, or None.
         rationales: half-open character ranges of :attr:`text` that the data marks as reasons; in reading order, never
             overlapping.
@@ -98,21 +98,21 @@ class Record:
         """Rebuild a record from :meth:`to_dict`.
 
         Raises:
-            InputError: the values are no record, not one that this version reads, or one that was changed.
+            InputError: the values are not a record, are of another format, or were changed.
         """
         check_format(values, FORMAT, "record")
         identity, label = values.get("id"), values.get("label")
         explanations, rationales = values.get("explanations"), values.get("rationales")
         rationales = [] if rationales is None else rationales
         if not isinstance(identity, str) or not (label is None or isinstance(label, str)):
-            raise InputError("this is no record saved by textlrp: 'id' must be a string, and 'label' a string or null")
-        if not isinstance(explanations, list) or not all(isinstance(each, dict) for each in explanations):
-            raise InputError("this is no record saved by textlrp: 'explanations' must be a list of objects")
+            raise InputError("this is not a record by textlrp: 'id' must be a string, and 'label' a string or null")
+        if not isinstance(explanations, list) or not all(isinstance(saved, dict) for saved in explanations):
+            raise InputError("this is not a record by textlrp: 'explanations' must be a list of objects")
         if not isinstance(rationales, list) or not all(isinstance(span, list) for span in rationales):
-            raise InputError("this is no record saved by textlrp: 'rationales' must be a list of [start, end]")
+            raise InputError("this is not a record by textlrp: 'rationales' must be a list of [start, end]")
         record = cls(
             identity,
-            tuple(Explanation.from_dict(each) for each in explanations),
+            tuple(map(Explanation.from_dict, explanations)),
             label,
             tuple(tuple(span) for span in rationales),
         )
@@ -121,12 +121,12 @@ class Record:
 
 
 def _by_digests(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a record with its explanations as their digests, so that none of these is made twice."""
-    return {**values, "explanations": [each.get(DIGEST, each) for each in values["explanations"]]}
+    """Return the values of a record with the digests of its explanations, so that none is computed twice."""
+    return {**values, "explanations": [saved.get(DIGEST, saved) for saved in values["explanations"]]}
 
 
 def _offsets(span: Any) -> Any:
-    """Return a character range with numbers of NumPy or torch as Python's; what is none is left to be refused."""
+    """Return a character range with numbers of NumPy or torch as Python's; other values stay, and are refused later."""
     if not isinstance(span, Iterable) or isinstance(span, str):
         return (span,)
     return tuple(offset if (whole := options.as_whole(offset)) is None else whole for offset in span)
@@ -137,8 +137,8 @@ class Failure:
     """A document that has no explanation.
 
     Attributes:
-        id: the document's.
-        reason: one sentence that says why.
+        id: the id of the document.
+        reason: the reason in one sentence.
     """
 
     id: str
@@ -153,11 +153,11 @@ def check_rationales(spans: Iterable[tuple[int, ...]], text: str, whose: str) ->
     """Check that character ranges lie in a text, in reading order and without overlap.
 
     Raises:
-        InputError: they do not; ``whose`` says in the sentence whose ranges they are.
+        InputError: they do not; the sentence begins with ``whose``, such as ``"document 'a'"``.
     """
     listed = list(spans)
     for span in listed:
-        # bool is an int to Python, but True is no offset
+        # bool is a subclass of int, but True is not an offset
         if len(span) != 2 or not all(type(offset) is int for offset in span) or not 0 <= span[0] < span[1] <= len(text):
             raise InputError(
                 f"{whose} has the rationale {options.brief(list(span))}, and its text has {len(text)} characters: give "
@@ -171,10 +171,10 @@ def check_rationales(spans: Iterable[tuple[int, ...]], text: str, whose: str) ->
             )
 
 
-def to_line(kept: Record | Failure) -> str:
-    """Return the line of a run that a document is kept as, without the newline."""
-    line = json.dumps(kept.to_dict(), ensure_ascii=False, allow_nan=False)
-    # UTF-8 cannot hold half of a surrogate pair, and JSON can spell it.
+def to_line(document: Record | Failure) -> str:
+    """Return a document as a line of a run, without the newline."""
+    line = json.dumps(document.to_dict(), ensure_ascii=False, allow_nan=False)
+    # UTF-8 cannot encode half of a surrogate pair, and JSON can escape it.
     return _HALF_PAIR.sub(lambda half: f"\\u{ord(half.group()):04x}", line)
 
 
@@ -197,65 +197,65 @@ def write_run(path: str | Path, records: Iterable[Record | Failure]) -> None:
 
 
 def read_run(path: str | Path) -> list[Record]:
-    """Read what :func:`write_run` wrote, saved explanations, or a folder of such files.
+    """Read a run that :func:`write_run` wrote, saved explanations, or a folder of such files.
 
     Args:
         path: JSON lines of records or of explanations; a JSON file of one (``textlrp explain --format json -o``); or a
-            folder, of which the files ``*.json`` and ``*.jsonl`` are read, sorted by name. A bare explanation is called
-            by its file's name without suffix, with ``-`` and its line where the file has lines.
+            folder, whose files ``*.json`` and ``*.jsonl`` are read, sorted by name. The id of a bare explanation is the
+            name of its file without suffix, followed by ``-`` and its line if the file has lines.
 
     Returns:
         The records, at least one, in the order of the files and lines. Documents without an explanation are left out.
 
     Raises:
-        InputError: something cannot be read (the sentence names file and line), is empty, or an id occurs twice.
+        InputError: a file cannot be read (the sentence names file and line) or is empty, or an id occurs twice.
     """
-    return [each for each in iterate_run(path) if isinstance(each, Record)]
+    return [document for document in iterate_run(path) if isinstance(document, Record)]
 
 
 def iterate_run(path: str | Path) -> Iterator[Record | Failure]:
-    """Yield what :func:`read_run` reads, one document at a time, and those that have no explanation.
+    """Yield the documents that :func:`read_run` reads, one at a time, and failures too.
 
     Raises:
-        InputError: as there, once what is before it has been given out.
+        InputError: as there, after the documents before the fault.
     """
     explained = False
-    for each in read_kept(path):
-        explained |= isinstance(each, Record)
-        yield each
+    for document in read_kept(path):
+        explained |= isinstance(document, Record)
+        yield document
     if not explained:
         raise InputError(f"there is no explanation in {str(path)!r}: explain some texts first")
 
 
 def read_kept(path: str | Path) -> Iterator[Record | Failure]:
-    """Yield what :func:`iterate_run` yields; there may be none.
+    """Yield the documents of :func:`iterate_run`; none of them needs to have an explanation.
 
     Raises:
-        InputError: something cannot be read, or an id occurs twice.
+        InputError: a file cannot be read, or an id occurs twice.
     """
     places: dict[str, str] = {}
     for file in _files(Path(path)):
-        for where, each in _read_file(file):
-            if each.id in places:
-                raise InputError(f"{where}: the id {each.id!r} is that of {places[each.id]} too; give each its own")
-            places[each.id] = where
-            yield each
+        for where, document in _read_file(file):
+            if (id := document.id) in places:
+                raise InputError(f"{where}: the id {id!r} is that of {places[id]} too; give each its own")
+            places[id] = where
+            yield document
 
 
 def _files(path: Path) -> list[Path]:
     try:
         if not path.is_dir():
             return [path]
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES and file.is_file())
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES and file.is_file())
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise InputError(f"cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}") from None
-    if not found:
+    if not files:
         raise InputError(f"the folder {str(path)!r} has no file that ends in {' or '.join(_SUFFIXES)}")
-    return found
+    return files
 
 
 def _read_file(path: Path) -> Iterator[tuple[str, Record | Failure]]:
-    """Yield the documents of a file, each with the place where it stands."""
+    """Yield the documents of a file, each with its place."""
     name, first, single = repr(str(path)), True, False
     for number, line, whole, last in _filled(path):
         if first and not _whole_object(line):  # one object over several lines
@@ -263,23 +263,23 @@ def _read_file(path: Path) -> Iterator[tuple[str, Record | Failure]]:
             return
         single, first = first and last, False
         if last and not whole and not _whole_object(line):
-            return  # what a process died over
-        if _header(line, f"{name}, line {number}"):
+            return  # a process died while it wrote this line
+        if _is_header(line, f"{name}, line {number}"):
             continue
         where = f"{name}, line {number}"
         yield where, _kept(line, where, path.stem if single else f"{path.stem}-{number}")
 
 
 def _filled(path: Path) -> Iterator[tuple[int, bytes, bool, bool]]:
-    """Yield the lines that are not blank: number, line, whether it ends in a newline, whether it is the last."""
+    """Yield each line that is not blank: its number, the line, whether it ends in a newline, whether it is the last."""
     waiting: tuple[int, bytes, bool] | None = None
     for number, line, whole in read_lines(path):
-        found = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-        if not found.strip():
+        content = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        if not content.strip():
             continue
         if waiting is not None:
             yield *waiting, False
-        waiting = number, found, whole
+        waiting = number, content, whole
     if waiting is not None:
         yield *waiting, True
 
@@ -288,8 +288,8 @@ def _joined(path: Path) -> bytes:
     return b"\n".join(line for _, line, _ in read_lines(path)).removeprefix(b"\xef\xbb\xbf")
 
 
-def _header(line: bytes, where: str) -> bool:
-    """Whether a line says what made a run, and is no document of it."""
+def _is_header(line: bytes, where: str) -> bool:
+    """Return whether a line is the origin of a run, not a document of it."""
     if not line.startswith(b'{"textlrp"'):
         return False
     try:
@@ -323,7 +323,7 @@ def _kept(written: bytes, where: str, identity: str) -> Record | Failure:
     except UnicodeDecodeError as error:
         raise InputError(f"{where} is not UTF-8: byte {error.start} ({written[error.start]:#04x}) is wrong") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is no JSON: {error}") from None
+        raise InputError(f"{where} is not JSON: {error}") from None
     if not isinstance(values, dict):
         raise InputError(f"{where}: a record or an explanation was expected, an object saved by textlrp")
     try:
@@ -339,6 +339,6 @@ def _kept(written: bytes, where: str, identity: str) -> Record | Failure:
 def _failure(values: Mapping[str, Any]) -> Failure:
     identity, reason = values.get("id"), values["failure"]
     if not is_format(values.get("format"), FORMAT) or not isinstance(identity, str) or not isinstance(reason, str):
-        raise InputError("this is no document saved by textlrp: 'id' and 'failure' must be strings")
+        raise InputError("this is not a document by textlrp: 'id' and 'failure' must be strings")
     check_digest(values, "record")
     return Failure(identity, reason)

@@ -1,7 +1,7 @@
-"""A run of many documents that is kept as it comes, knows what made it, and goes on where it was stopped.
+"""A run of many documents: each is saved at once, and a stopped run continues if its origin is the same.
 
-The first line of its file says what made it: the model by its fingerprint, the documents by theirs, the options. Each
-line behind it is a document with its explanations, or with the reason why it has none (:mod:`textlrp.data.records`). It
+The first line of its file is the origin: fingerprints of the model and of the documents, and the options. Each further
+line is a document with its explanations, or with the reason why it has none (:mod:`textlrp.data.records`). This module
 needs no torch.
 """
 
@@ -24,12 +24,12 @@ _START = b'{"textlrp": "run"'  # the first bytes of every header
 
 @dataclass(frozen=True)
 class Origin:
-    """What a run is made from; two runs of one origin have the same explanations, but for rounding.
+    """The origin of a run; two runs of one origin have the same explanations, up to rounding.
 
     Attributes:
-        model: what is known of the model: ``name``, ``fingerprint``, ...
-        documents: the same of the documents: ``documents`` (how many), ``fingerprint``, ...
-        options: how they are explained, by the name of the option; None for the default.
+        model: facts of the model: ``name``, ``fingerprint``, ...
+        documents: facts of the documents: ``documents`` (their number), ``fingerprint``, ...
+        options: the options of the explanations by name; None for the default.
     """
 
     model: Mapping[str, Any]
@@ -46,33 +46,32 @@ class Origin:
         """Rebuild an origin from :meth:`to_dict`.
 
         Raises:
-            InputError: the values are none that this version reads.
+            InputError: the values are not an origin, or of another format.
         """
-        said = isinstance(values, dict) and values.get("textlrp") == HEADER["textlrp"]
-        if not said or not is_format(values.get("format"), FORMAT):
-            raise InputError(f"this is no run of format {HEADER['format']}, which this version of textlrp reads")
+        is_run = isinstance(values, dict) and values.get("textlrp") == HEADER["textlrp"]
+        if not is_run or not is_format(values.get("format"), FORMAT):
+            raise InputError(f"this is not a run of format {HEADER['format']}, which this version of textlrp reads")
         fields = {key: values.get(key) for key in ("model", "documents", "options")}
-        if not all(isinstance(each, dict) for each in fields.values()):
-            raise InputError("this is no run by textlrp, or it was changed: it does not say what made it")
+        if not all(isinstance(facts, dict) for facts in fields.values()):
+            raise InputError("this is not a run by textlrp, or it was changed: its origin is missing")
         check_digest(values, "first line")
         return cls(**fields)
 
     def differences(self, asked: Origin) -> list[str]:
-        """Say what is asked for and was not when the run was begun."""
-        found = []
+        """Return a phrase for each difference to the origin that is asked for now."""
+        phrases = []
         if self.model.get("fingerprint") != asked.model.get("fingerprint"):
             then, now = self.model.get("name"), asked.model.get("name")
-            found.append(f"the model {now!r} is not what it was" if then == now else f"model: {then} then, {now} now")
+            phrases.append(f"the model {now!r} is not what it was" if then == now else f"model: {then} then, {now} now")
         if self.documents.get("fingerprint") != asked.documents.get("fingerprint"):
-            then, now = (each.documents.get("documents") for each in (self, asked))
-            found.append(
-                "the documents are not what they were" + (f": {then:,} then, {now:,} now" if then != now else "")
-            )
+            then, now = (origin.documents.get("documents") for origin in (self, asked))
+            counts = f": {then:,} then, {now:,} now" if then != now else ""
+            phrases.append(f"the documents are not what they were{counts}")
         for name in {**self.options, **asked.options}:
             then, now = self.options.get(name), asked.options.get(name)
             if then != now:
-                found.append(f"{name}: {_shown(then)} then, {_shown(now)} now")
-        return found
+                phrases.append(f"{name}: {_shown(then)} then, {_shown(now)} now")
+        return phrases
 
 
 class Run:
@@ -80,12 +79,12 @@ class Run:
 
     Args:
         path: the file; a device or a pipe is written to, and never read.
-        origin: what the run is made from.
-        anew: whether what the file holds is removed.
+        origin: the model, the documents and the options.
+        anew: whether to clear the file first.
 
     Raises:
-        InputError: the file holds something else, or a run of another origin (the sentence says what differs), or
-            another process is writing to it.
+        InputError: the file is not a run, is a run of another origin (the sentence names the differences), or another
+            process is writing to it.
         LRPError: it cannot be written.
     """
 
@@ -111,39 +110,39 @@ class Run:
         self._lines.__exit__(kind, error, trace)
 
     def kept(self) -> Iterator[Record | Failure]:
-        """Yield the documents that were there when the run was opened, one by one."""
+        """Yield the documents that the file held when the run was opened, one by one."""
         if self._lines.regular:
             yield from read_kept(self.path)
 
     def add(self, document: Record | Failure) -> None:
-        """Keep a document; when this returns, it survives the end of the process.
+        """Save a document; when this returns, the document survives the end of the process.
 
         Raises:
-            LRPError: it cannot be written; what was kept before stays.
+            LRPError: it cannot be written; the documents before it stay.
         """
         self._lines.add(to_line(document))
 
     def _goes_on(self) -> bool:
-        """Whether the file holds a part of this run, all of whose lines are whole from now on; else it can be begun."""
+        """Return whether the file holds a part of this run, after cutting off a torn last line."""
         if not self._lines.regular:
             return False
         _, first, whole = next(read_lines(self.path), (1, b"", False))
         if not whole and (first.startswith(_START) or _START.startswith(first)):
-            return False  # there is nothing, or a process died over the first line
+            return False  # the file is empty, or a process died while it wrote the first line
         if not first.startswith(_START):
             raise InputError(
                 f"{str(self.path)!r} holds no run that says what made it, so it cannot go on: name another file, or "
                 f"add --force to replace it"
             )
-        found = self._differences(first)
+        differences = self._differences(first)
         self._lines.cut()
-        if not found:
+        if not differences:
             return True
-        if not any(isinstance(each, Record) for each in read_kept(self.path)):
+        if not any(isinstance(document, Record) for document in read_kept(self.path)):
             return False  # there is nothing to lose
         raise InputError(
-            f"{str(self.path)!r} holds a run with other options or data ({'; '.join(found)}): run it as it was begun, "
-            f"name another file, or add --force to begin anew"
+            f"{str(self.path)!r} holds a run with other options or data ({'; '.join(differences)}): run it as it was "
+            f"begun, name another file, or add --force to begin anew"
         )
 
     def _differences(self, header: bytes) -> list[str]:
@@ -152,11 +151,11 @@ class Run:
         except InputError as error:
             raise InputError(f"{str(self.path)!r}, line 1: {error}") from None
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{str(self.path)!r}, line 1 is no JSON: {error}") from None
+            raise InputError(f"{str(self.path)!r}, line 1 is not JSON: {error}") from None
 
 
 def _shown(value: Any) -> str:
-    """Return an option as a user gives it; several labels stand next to each other."""
+    """Return an option as a user writes it, with several labels side by side."""
     if isinstance(value, list):
         return " ".join(map(str, value)) or "the default"
     return "the default" if value is None else str(value)

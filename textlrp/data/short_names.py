@@ -1,4 +1,4 @@
-"""How tables call files, folders, models and methods."""
+"""Short names of files, folders, models and methods, for tables."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from textlrp.data import corpora
 from textlrp.errors import InputError
 
 
-def short_names(given: Sequence[str], what: str) -> tuple[str, ...]:
-    """Return how tables call files and folders: without where they are, as long as that tells them apart.
+def short_names(names: Sequence[str], kind: str) -> tuple[str, ...]:
+    """Return the names of files and folders without their paths, unless two would become equal.
 
     Raises:
-        InputError: one is given twice.
+        InputError: a name is given twice; the sentence calls it a ``kind``.
     """
-    twice = next((name for i, name in enumerate(given) if name in given[:i]), None)
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
-        raise InputError(f"the {what} {twice!r} is given twice: name each once")
-    short = [_short(name) for name in given]
-    return tuple(short if len(set(short)) == len(short) else given)
+        raise InputError(f"the {kind} {twice!r} is given twice: name each once")
+    short = [_short(name) for name in names]
+    return tuple(short if len(set(short)) == len(short) else names)
 
 
 def _short(name: str) -> str:
     if name in corpora.names() or not os.path.exists(name):
-        return name  # a name that is bundled, or one on the hub
+        return name  # a bundled name, or a name on the hub
     short = os.path.basename(os.path.abspath(name))
     for suffix in (".gz", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt"):
         short = short.removesuffix(suffix) or short
@@ -32,7 +32,7 @@ def _short(name: str) -> str:
 
 
 def method_names(methods: Sequence[str]) -> tuple[str, ...]:
-    """Return how tables call methods: files of rules by their names alone.
+    """Return the names of methods, with files of rules by their short names.
 
     Raises:
         InputError: a method is given twice.

@@ -1,15 +1,13 @@
-"""Rows of a table as people keep them: CSV, JSON, Parquet, plain text, data sets in a folder or on the hub.
+"""Rows of tables: CSV, JSON, Parquet, plain text, data sets in a folder or on the hub.
 
-The csv module of Python reads CSV: it invents no types and no missing values, and knows the line of every fault.
+Python's csv module reads CSV: it invents no types and no missing values, and knows the line of every fault.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
 import json
 import re
-import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,13 +17,13 @@ from typing import Any, TypeAlias
 
 from textlrp.basics import options, readable
 from textlrp.data import corpora
+from textlrp.data.text_lines import GZIP_ERRORS, text_lines
 from textlrp.errors import InputError, first_line
 
-#: Where a row stands ("line 7"), and its values by column.
+#: The place of a row ("line 7"), and its values by column.
 Row: TypeAlias = tuple[str, Mapping[str, Any]]
 
-_BOM = b"\xef\xbb\xbf"
-_LONGEST_FIELD = 2**31 - 1  # more does not fit into a C long everywhere
+_LONGEST_FIELD = 2**31 - 1  # the largest C long of some platforms
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
 
 
@@ -34,10 +32,10 @@ class Rows:
     """A table, as far as it was read.
 
     Attributes:
-        name: how a sentence calls it.
+        name: its name in messages.
         columns: the names of the columns.
-        rows: the rows in order, each with the place where it stands.
-        classes: the names of the classes of the columns that number them.
+        rows: the rows in order, each with its place.
+        classes: for each column of class numbers, the names of the classes.
     """
 
     name: str
@@ -53,12 +51,12 @@ def read_rows(source: str, split: str | None = None, limit: int | None = None) -
         source: a bundled name; a path that ends in ``.csv``, ``.tsv``, ``.jsonl``, ``.json`` or ``.txt`` (each also
             with ``.gz``) or ``.parquet``; a folder that ``datasets`` saved; or a name on the hub, with ``:`` and its
             configuration if it has several. A CSV file may have semicolons or tabs instead of commas. Every value of
-            a CSV file is a string, an empty one included.
+            a CSV file is a string, maybe an empty one.
         split: the split of a data set, or the value of the column ``split``.
-        limit: how many rows to read at most; nothing behind them is looked at.
+        limit: the most rows to read; later rows are not looked at.
 
     Raises:
-        InputError: there is no such thing, or something in it cannot be read; the sentence names the line.
+        InputError: the source does not exist, or a part of it cannot be read; the sentence names the line.
     """
     if limit is not None:
         limit = options.whole(limit, "limit is a number of rows, 1 or more", 1)
@@ -69,12 +67,12 @@ def read_rows(source: str, split: str | None = None, limit: int | None = None) -
     source = str(source)
     if source in corpora.names():
         documents = corpora.load(source).documents
-        listed = ((f"document {each.id!r}", {key: getattr(each, key) for key in each.__slots__}) for each in documents)
-        return _taken(repr(source), (), listed, split, limit)
+        rows = ((f"document {d.id!r}", {key: getattr(d, key) for key in d.__slots__}) for d in documents)
+        return _taken(repr(source), (), rows, split, limit)
     path = Path(source)
     try:
         is_folder, is_there = path.is_dir(), path.exists()
-    except (OSError, ValueError) as error:  # a whole text, too long for a name; a NUL
+    except (OSError, ValueError) as error:  # a text, which is too long for a name; a NUL
         raise InputError(f"cannot read {source[:60]!r}: {getattr(error, 'strerror', None) or error}") from None
     if is_folder:
         return _saved(path, split, limit)
@@ -100,14 +98,14 @@ def _taken(
     limit: int | None,
     classes: Mapping[str, Sequence[str]] | None = None,
 ) -> Rows:
-    """Take the rows of a split up to the limit; columns that are not known beforehand are those of the rows."""
-    with closing(_closable(rows)) as every:
-        wanted = every if split is None else _only(every, split, name)
+    """Return the rows of a split up to the limit; without ``columns``, the rows tell them."""
+    with closing(_closable(rows)) as all_rows:
+        wanted = all_rows if split is None else _only(all_rows, split, name)
         taken = tuple(islice(wanted, limit))
     if not taken and split is None:
         raise InputError(f"{name} has no rows: there is nothing to read")
-    found = tuple(columns) or tuple(dict.fromkeys(key for _, values in taken for key in values))
-    return Rows(name, found, taken, classes or {})
+    names = tuple(columns) or tuple(dict.fromkeys(key for _, values in taken for key in values))
+    return Rows(name, names, taken, classes or {})
 
 
 def _closable(rows: Iterator[Row]) -> Generator[Row, None, None]:
@@ -115,36 +113,32 @@ def _closable(rows: Iterator[Row]) -> Generator[Row, None, None]:
 
 
 def _only(rows: Iterable[Row], split: str, name: str) -> Iterator[Row]:
-    found: dict[str, None] = {}
+    splits: dict[str, None] = {}
     for where, values in rows:
         if "split" not in values:
             raise InputError(f"{name}, {where}: there is no column 'split', so --split cannot choose {split!r}")
-        found[str(values["split"])] = None
+        splits[str(values["split"])] = None
         if str(values["split"]) == split:
             yield where, values
-    if split not in found:
-        raise InputError(f"{name} has no rows of the split {split!r}; its splits: {', '.join(found) or 'none'}")
+    if split not in splits:
+        raise InputError(f"{name} has no rows of the split {split!r}; its splits: {', '.join(splits) or 'none'}")
 
 
 # Text files
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield each line with its number, cut at newlines alone, and keep what ends it."""
-    name = repr(str(path))
-    number = 0
+    """Yield each line with its number and its line end."""
+    name, number = repr(str(path)), 0
     try:
-        readable.check(path)
-        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
-            for number, raw in enumerate(file, 1):
-                line = raw.removeprefix(_BOM) if number == 1 else raw
-                yield number, line.decode()
+        for number, line in text_lines(path):
+            yield number, line
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{name}, line {number} is not UTF-8: its byte {error.start + 1} ({error.object[error.start]:#04x}) cannot "
-            f"be read; save the file as UTF-8"
+            f"{name}, line {number + 1} is not UTF-8: its byte {error.start + 1} ({error.object[error.start]:#04x}) "
+            f"cannot be read; save the file as UTF-8"
         ) from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except GZIP_ERRORS as error:
         raise InputError(f"{name} is not a whole gzip file ({error}): compress it again") from None
     except OSError as error:
         raise InputError(f"cannot read {name}: {error.strerror or error}") from None
@@ -169,7 +163,7 @@ def _csv(path: Path, delimiter: str = ",") -> tuple[Iterable[str], Iterator[Row]
 
 
 def _records(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
-    """Yield what stands between delimiters, with the line on which it begins; blank lines are passed over."""
+    """Yield the values of each record with the line on which it begins; blank lines are skipped."""
     name, width = repr(str(path)), 0
     before = csv.field_size_limit(_LONGEST_FIELD)
     try:
@@ -218,12 +212,12 @@ def _json(path: Path) -> tuple[Iterable[str], Iterator[Row]]:
     return (), ((where, _object(values, path, where)) for where, values in rows)
 
 
-def _parsed(written: str, path: Path, number: int) -> Any:
+def _parsed(text: str, path: Path, number: int) -> Any:
     try:
-        return json.loads(written)
+        return json.loads(text)
     except json.JSONDecodeError as error:
         line = number + error.lineno - 1
-        raise InputError(f"{str(path)!r}, line {line} is no JSON: {error.msg} at column {error.colno}") from None
+        raise InputError(f"{str(path)!r}, line {line} is not JSON: {error.msg} at column {error.colno}") from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets nested as deep
         raise InputError(f"{str(path)!r}, line {number}: JSON that cannot be read ({error})") from None
 
@@ -246,7 +240,7 @@ _READERS: dict[str, Callable[[Path], tuple[Iterable[str], Iterator[Row]]]] = {
 }
 _PARQUET = ".parquet"
 
-#: What ends like this is meant to be a file, and no data set on the hub.
+#: A source that ends like this is meant to be a file, not a data set on the hub.
 _FILES = (*_READERS, _PARQUET, ".arrow", ".feather", ".html", ".md", ".ods", ".pdf", ".xls", ".xlsx", ".xml", ".zip")
 
 
@@ -268,14 +262,14 @@ def _parquet(path: Path, split: str | None, limit: int | None) -> Rows:
             values = (row for batch in file.iter_batches(batch_size=size) for row in batch.to_pylist())
             rows = ((f"row {number}", row) for number, row in enumerate(values, 1))
             return _taken(repr(str(path)), schema.names, rows, split, limit, classes)
-    except InputError:  # a ValueError, which says what is wrong
+    except InputError:  # a ValueError with a message of its own
         raise
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise InputError(f"cannot read {str(path)!r} as Parquet: {_reason(error)}") from None
 
 
 def _written_names(feature: Any) -> list[str] | None:
-    """The names of a ClassLabel, or of a list of them, as ``datasets`` writes features into a file."""
+    """Return the names of a ClassLabel, or of a list of them, as ``datasets`` writes features into a file."""
     if not isinstance(feature, dict):
         return None
     return feature.get("names") if feature.get("_type") == "ClassLabel" else _written_names(feature.get("feature"))
@@ -285,14 +279,14 @@ def _saved(path: Path, split: str | None, limit: int | None) -> Rows:
     import datasets
 
     try:
-        found = datasets.load_from_disk(str(path))
+        loaded = datasets.load_from_disk(str(path))
     except FileNotFoundError:
         raise InputError(
             f"the folder {str(path)!r} holds no data set saved by datasets' save_to_disk: give one of its files"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot read the data set in {str(path)!r}: {_reason(error)}") from None
-    return _data_set(found, repr(str(path)), split, limit)
+    return _data_set(loaded, repr(str(path)), split, limit)
 
 
 def _from_hub(source: str, split: str | None, limit: int | None) -> Rows:
@@ -300,10 +294,10 @@ def _from_hub(source: str, split: str | None, limit: int | None) -> Rows:
 
     name, _, configuration = source.partition(":")
     try:
-        # With a limit, no more is downloaded than is read.
-        found = datasets.load_dataset(name, configuration or None, streaming=limit is not None)
-        return _data_set(found, repr(source), split, limit)
-    except InputError:  # a ValueError, which says what is wrong
+        # With a limit, streaming downloads only the rows that are read.
+        loaded = datasets.load_dataset(name, configuration or None, streaming=limit is not None)
+        return _data_set(loaded, repr(source), split, limit)
+    except InputError:  # a ValueError with a message of its own
         raise
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         near = f", nor a bundled corpus (those are {', '.join(corpora.names())})" if "/" not in source else ""
@@ -312,16 +306,16 @@ def _from_hub(source: str, split: str | None, limit: int | None) -> Rows:
         ) from None
 
 
-def _data_set(found: Any, name: str, split: str | None, limit: int | None) -> Rows:
-    if isinstance(found, dict):  # a DatasetDict
-        if split is None and len(found) != 1:
-            raise InputError(f"{name} has the splits {', '.join(found)}: choose one with --split")
-        if split is not None and split not in found:
-            raise InputError(f"{name} has no split {split!r}; its splits: {', '.join(found)}")
-        found, split = found[split if split is not None else next(iter(found))], None
-    features = found.features or {}
+def _data_set(loaded: Any, name: str, split: str | None, limit: int | None) -> Rows:
+    if isinstance(loaded, dict):  # a DatasetDict
+        if split is None and len(loaded) != 1:
+            raise InputError(f"{name} has the splits {', '.join(loaded)}: choose one with --split")
+        if split is not None and split not in loaded:
+            raise InputError(f"{name} has no split {split!r}; its splits: {', '.join(loaded)}")
+        loaded, split = loaded[split if split is not None else next(iter(loaded))], None
+    features = loaded.features or {}
     classes = {column: names for column, feature in features.items() if (names := _names(feature))}
-    rows = ((f"row {number}", values) for number, values in enumerate(found, 1))
+    rows = ((f"row {number}", values) for number, values in enumerate(loaded, 1))
     return _taken(name, features, rows, split, limit, classes)
 
 

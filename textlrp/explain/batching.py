@@ -117,10 +117,14 @@ class Engine:
     into the padding, they look for another padding id than the tokenizer's, or their experts are shared out among the
     texts. One text of a batch is classified alone to notice that; from then on only texts of the same length share a
     batch, or none do. Where the first batches have passed, padded ones among them, only some of the others are tried.
+
+    Attributes:
+        classifier: the model and its tokenizer.
+        head: the outputs of the model.
     """
 
     def __init__(self, classifier: Classifier, head: Head) -> None:
-        self._classifier, self._head = classifier, head
+        self.classifier, self.head = classifier, head
         self._pads = getattr(classifier.tokenizer, "pad_token_id", None) is not None
         self._takes_batches = True
         self._passed = {True: 0, False: 0}  # how many batches with and without padding have passed
@@ -162,8 +166,8 @@ class Engine:
     def _logits(self, windows: Sequence[_Window]) -> Tensor:
         """Return the logits of the plain model, ``[windows, outputs]``, of windows together or else one by one."""
         try:
-            batch = self._classifier.pad([window.encoding for window in windows])
-            return self._classifier.logits(batch).double().cpu()
+            batch = self.classifier.pad([window.encoding for window in windows])
+            return self.classifier.logits(batch).double().cpu()
         except Exception:  # a decoder without a padding token, say, takes one text at a time
             if len(windows) == 1:
                 raise
@@ -184,13 +188,13 @@ class Engine:
             for window in windows:
                 self._explain([window], asked)
             return
-        if len(windows) > 1 and not self._classifier.fits([window.encoding for window in windows]):
+        if len(windows) > 1 and not self.classifier.fits([window.encoding for window in windows]):
             self._halve(windows, asked)
             return
         raised: Exception | None = None
         fits = False
         try:
-            batch = self._classifier.pad([window.encoding for window in windows])
+            batch = self.classifier.pad([window.encoding for window in windows])
             fits = self._propagate(windows, batch, asked)
         except Exception as error:  # whatever a model raises, the other documents are not lost
             raised = error
@@ -221,7 +225,7 @@ class Engine:
 
     def _propagate(self, windows: Sequence[_Window], batch: Batch, asked: _Asked) -> bool:
         """Explain a batch and note what comes out; return False, and note nothing, where it changes the logits."""
-        head = self._head
+        head = self.head
 
         def targets(logits: Tensor) -> list[Tensor]:
             picked = [window.document.pick(row) for window, row in zip(windows, logits, strict=True)]
@@ -230,10 +234,10 @@ class Engine:
                 for picks in zip(*picked, strict=True)
             ]
 
-        passes = self._classifier.propagate(batch, targets, asked.rules, asked.layers)
+        passes = self.classifier.propagate(batch, targets, asked.rules, asked.layers)
         if passes and len(windows) > 1 and self._is_due(windows):
             encodings = [window.encoding for window in windows]
-            if not self._classifier.reads_alike(encodings, passes[0].logits):
+            if not self.classifier.reads_alike(encodings, passes[0].logits):
                 return False
         if not passes:
             for window in windows:

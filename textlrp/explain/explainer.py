@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Iterable, Sequence, Sized
+from collections.abc import Generator, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from textlrp.basics import options
-from textlrp.errors import BatchError, LRPError, ModelError
-from textlrp.explain import inputs, loading, streaming
+from textlrp.errors import ModelError
+from textlrp.explain import inputs, loading, many_texts
 from textlrp.explain.assembly import Provenance, explanations
-from textlrp.explain.batching import Engine, PendingDocument
+from textlrp.explain.batching import Engine
 from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import MULTI, RUNNER_UP, Choice, Head, Pick, Several, kind_of
 from textlrp.explain.long_texts import Reading, refuse_stride
+from textlrp.explain.many_texts import BatchOptions
 from textlrp.explain.progress import ProgressBar
 from textlrp.results.explanation import Explanation
 from textlrp.rules import Rules, as_rules
@@ -274,26 +274,9 @@ class Explainer:
             InputError: an option cannot be used as given.
             BatchError: some texts cannot be explained; it names them, and has the explanations of the others.
         """
-        asked = self._asked(rules, long, window, overlap, layers, batch_size, errors, progress)
-        values = list(inputs.column(texts, "texts"))
-        choices = [Choice(label, contrast) for label in inputs.one_each(target, len(values))]
-        for choice in choices:
-            choice.check(self.head)
-        pairs = zip(values, choices, strict=True)
-        read = deque(
-            streaming.read(self.classifier, self.head, value, choice, asked.reading) for value, choice in pairs
-        )
-        failed = {i: document for i, document in enumerate(read) if isinstance(document, LRPError)}
-        if failed and errors == "raise":
-            raise BatchError(failed, len(read))
-        total = sum(1 if isinstance(document, LRPError) else document.steps for document in read)
-        drained = (read.popleft() for _ in values)
-        outcomes = list(self._stream(drained, asked, total, listed=True))
-        failed = {i: outcome for i, outcome in enumerate(outcomes) if isinstance(outcome, LRPError)}
-        if failed and errors == "raise":
-            explained = [None if i in failed else outcome for i, outcome in enumerate(outcomes)]
-            raise BatchError(failed, len(outcomes), explained)
-        return outcomes
+        asked = BatchOptions.checked(rules, long, window, overlap, layers, batch_size, errors, progress)
+        provenance = self._provenance(asked.rules, asked.reading)
+        return many_texts.explain_all(self._engine, texts, target, contrast, asked, provenance)
 
     @refuse_stride
     def explain_stream(
@@ -333,17 +316,9 @@ class Explainer:
                 them is unknown.
             BatchError: later, a text cannot be explained: its index is the one key of ``errors``.
         """
-        asked = self._asked(rules, long, window, overlap, layers, batch_size, errors, progress)
-        values = inputs.column(texts, "texts")
-        if not (target is None or inputs.single(target)):
-            target = inputs.column(target, "target")
-            Choice(None, contrast).check(self.head)
-        else:
-            Choice(target, contrast).check(self.head)  # type: ignore[arg-type]
-        known = isinstance(values, Sized) and asked.reading.long != "windows"  # in one window, each text is a step
-        read = streaming.read_all(self.classifier, self.head, inputs.paired(values, target), contrast, asked.reading)
-        total = len(values) if known else None  # type: ignore[arg-type]
-        return self._stream(read, asked, total, raises=errors == "raise")
+        asked = BatchOptions.checked(rules, long, window, overlap, layers, batch_size, errors, progress)
+        provenance = self._provenance(asked.rules, asked.reading)
+        return many_texts.explain_each(self._engine, texts, target, contrast, asked, provenance)
 
     def __call__(self, text_or_texts: Any, text_pair: str | None = None, **options: Any) -> Any:
         """Explain a text by :meth:`explain`, or several by :meth:`explain_batch`, as a pipeline is called.
@@ -391,61 +366,9 @@ class Explainer:
             self._engine.run([document], rules, 16, bar, layers)
         return explanations(document, self._provenance(rules, reading))
 
-    def _asked(
-        self,
-        rules: Rules | str,
-        long: str,
-        window: int | None,
-        overlap: int | None,
-        layers: bool,
-        batch_size: int,
-        errors: str,
-        progress: bool,
-    ) -> _BatchOptions:
-        """Return the options that many texts are explained by, checked."""
-        options.choice(errors, ("raise", "return"), "errors is 'raise' or 'return'")
-        batch_size = options.whole(batch_size, "batch_size is a number of texts, 1 or more", 1)
-        reading, layers = Reading(long, window, overlap), options.flag(layers, "layers")
-        return _BatchOptions(as_rules(rules), reading, layers, batch_size, options.flag(progress, "progress"))
-
-    def _stream(
-        self,
-        read: Iterable[streaming.Read],
-        asked: _BatchOptions,
-        total: int | None,
-        *,
-        listed: bool = False,
-        raises: bool = False,
-    ) -> Generator[Any, None, None]:
-        with ProgressBar("explaining", total, asked.progress) as bar:
-
-            def run(documents: Sequence[PendingDocument]) -> None:
-                self._engine.run(documents, asked.rules, asked.batch_size, bar, asked.layers)
-
-            yield from streaming.stream(
-                read,
-                run,
-                self._provenance(asked.rules, asked.reading),
-                bar,
-                asked.batch_size,
-                streaming.BATCHES_HELD if listed else streaming.BATCHES,
-                grows=not listed,
-                raises=raises,
-            )
-
     def _pick(self, choice: Choice, logits: Tensor) -> list[Pick]:
         return [choice.pick(self.head, logits)]
 
     def _provenance(self, rules: Rules, reading: Reading) -> Provenance:
         """Return what an explanation says about how it was made."""
         return Provenance(self.head, self.name, self.revision, rules.name, reading.asked())
-
-
-class _BatchOptions(NamedTuple):
-    """The options that many texts are explained by."""
-
-    rules: Rules
-    reading: Reading
-    layers: bool
-    batch_size: int
-    progress: bool

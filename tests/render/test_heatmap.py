@@ -72,7 +72,7 @@ def test_the_terminal_shows_what_each_layer_holds_and_the_map() -> None:
     assert "[CLS]                   +   +   +" in shown
     assert "bad␛[31m               --  --  --" in shown
     assert "好好                    +   +   +" in shown
-    assert shown[-1] == "Each layer has a scale of its own, up to its strongest word."
+    assert shown[-1] == "Each layer has its own scale, which ends at its strongest word."
     assert "\x1b" not in "".join(shown)
 
 

@@ -147,7 +147,7 @@ def test_each_label_is_given_its_part() -> None:
         ("b", "70.0\u00a0%", "chosen, contrast", "+2.00"),
         ("a", "+1.00", "explained", ""),
     ]
-    assert 'The model chose <bdi class="name">b</bdi>. This sets' in e.to_html()
+    assert 'The model chose <bdi class="name">b</bdi>. This explains the difference between' in e.to_html()
 
 
 def test_the_ledger_adds_up_before_the_eyes() -> None:

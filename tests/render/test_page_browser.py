@@ -30,7 +30,7 @@ def every_color() -> Explanation:
     """All steps of the scale in one text, and a part that was not read."""
     weights = [*range(-10, 0), *range(1, 11), 0]
     text = " ".join(f"word{weight}" for weight in weights)
-    unread = text + " and what was left out"
+    unread = text + 20 * " and the rest"
     logits = {f"label {i}": float(i) for i in range(12)}
     probabilities = dict.fromkeys(logits, 1 / 12)
     return explanation(

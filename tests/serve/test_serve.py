@@ -20,7 +20,7 @@ from textlrp.render.page_parts import BUILT_IN
 from textlrp.results.explanation import Explanation
 from textlrp.serve import page as serve_page
 from textlrp.serve import server
-from textlrp.serve.worker import SUPERSEDED, Desk, Job
+from textlrp.serve.worker import SUPERSEDED, Job, JobQueue
 
 TOKEN = "t0ken-of-this-run"
 HOST = "127.0.0.1:8000"
@@ -29,15 +29,15 @@ testclient = pytest.importorskip("starlette.testclient", reason="needs starlette
 
 
 @pytest.fixture
-def room() -> Iterator[server.Room]:
-    room = server.Room(served_models.MODELS)
-    yield room
-    room.desk.close()
+def state() -> Iterator[server.ServerState]:
+    state = server.ServerState(served_models.MODELS)
+    yield state
+    state.jobs.close()
 
 
 @pytest.fixture
-def client(room: server.Room) -> Any:
-    return testclient.TestClient(server.application(room, TOKEN, 8000), base_url=f"http://{HOST}")
+def client(state: server.ServerState) -> Any:
+    return testclient.TestClient(server.application(state, TOKEN, 8000), base_url=f"http://{HOST}")
 
 
 def ask(client: Any, status: int = 200, headers: dict[str, str] | None = None, **question: Any) -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ def test_without_the_token_there_is_nothing(client: Any, query: str) -> None:
     for path in ("/", "/explain", "/explanation.json", "/nothing"):
         response = client.get(path + query)
         assert response.status_code == 403
-        assert response.text == ("This address lacks the token: open the address that textlrp serve printed, whole.\n")
+        assert response.text == ("This address has no token: open the whole address that textlrp serve printed.\n")
     assert client.post("/explain" + query, json={"text": "x"}).status_code == 403
 
 
@@ -72,7 +72,7 @@ def test_without_the_token_there_is_nothing(client: Any, query: str) -> None:
 def test_another_name_is_refused(client: Any, host: str) -> None:
     response = client.get(f"/?token={TOKEN}", headers={"Host": host})
     assert response.status_code == 421
-    assert response.text.startswith("This server is called 127.0.0.1:8000 or localhost:8000: ")
+    assert response.text.startswith("This server is named 127.0.0.1:8000 or localhost:8000: ")
 
 
 def test_both_of_its_names_are_known(client: Any) -> None:
@@ -94,7 +94,7 @@ def test_both_of_its_names_are_known(client: Any) -> None:
 def test_another_page_is_refused(client: Any, headers: dict[str, str]) -> None:
     response = client.post("/explain", json={"text": "x"}, headers={"Authorization": f"Bearer {TOKEN}", **headers})
     assert response.status_code == 403
-    assert response.text == "This request comes from another page: only the page of textlrp serve may ask.\n"
+    assert response.text == "This request comes from another page, and only the page of textlrp serve is answered.\n"
     assert "access-control-allow-origin" not in response.headers
 
 
@@ -204,7 +204,7 @@ def test_a_question_that_no_page_asks_is_refused(client: Any, question: dict[str
 def test_a_body_that_is_no_question_is_refused(client: Any, body: bytes) -> None:
     response = client.post("/explain", content=body, headers={"Authorization": f"Bearer {TOKEN}"})
     assert response.status_code == 400
-    assert response.json()["error"].startswith("this request is no JSON")
+    assert re.match("this request is not (JSON:|a JSON object)", response.json()["error"])
 
 
 def test_a_text_may_be_long_but_not_too_long(client: Any) -> None:
@@ -248,7 +248,7 @@ def test_what_is_saved_is_what_was_shown(client: Any) -> None:
 def test_what_is_gone_is_a_sentence(client: Any, number: str) -> None:
     response = client.get("/explanation.json", params={"number": number, "token": TOKEN})
     assert response.status_code == 404
-    assert response.text == "This explanation is gone: explain the text again, then save it.\n"
+    assert response.text == "This explanation is no longer kept: explain the text again, then save it.\n"
 
 
 def test_only_the_latest_are_kept(client: Any) -> None:
@@ -291,12 +291,12 @@ class Answers:
 
 
 def test_a_newer_job_replaces_the_waiting_one_and_stops_the_one_at_work() -> None:
-    desk, answers = Desk(), Answers()
-    desk.submit(answers.job("a", "first", wait=True))
+    jobs, answers = JobQueue(), Answers()
+    jobs.submit(answers.job("a", "first", wait=True))
     assert answers.working.wait(20)
-    desk.submit(answers.job("b", "other page"))
-    desk.submit(answers.job("a", "second"))
-    desk.submit(answers.job("a", "third"))
+    jobs.submit(answers.job("b", "other page"))
+    jobs.submit(answers.job("a", "second"))
+    jobs.submit(answers.job("a", "third"))
     answers.go.set()
     assert answers.last(4) == {
         "first": SUPERSEDED,
@@ -306,18 +306,18 @@ def test_a_newer_job_replaces_the_waiting_one_and_stops_the_one_at_work() -> Non
     }
     assert answers.told["first"] == [{"done": 1, "total": 3}, SUPERSEDED]
     assert answers.told["third"] == [{"done": 1, "total": 3}, {"done": 3, "total": 3}, {"name": "third"}]
-    desk.close()
+    jobs.close()
 
 
 def test_a_closed_desk_drops_what_waits() -> None:
-    desk, answers = Desk(), Answers()
-    desk.submit(answers.job("a", "first", wait=True))
+    jobs, answers = JobQueue(), Answers()
+    jobs.submit(answers.job("a", "first", wait=True))
     assert answers.working.wait(20)
-    desk.submit(answers.job("b", "second"))
+    jobs.submit(answers.job("b", "second"))
     answers.go.set()
-    desk.close()
+    jobs.close()
     assert answers.last(2)["second"] == SUPERSEDED
-    assert not any(thread.name == "textlrp-desk" and thread.is_alive() for thread in threading.enumerate())
+    assert not any(thread.name == "textlrp-jobs" and thread.is_alive() for thread in threading.enumerate())
 
 
 def test_steps_are_watched_inside_the_block_alone() -> None:

@@ -196,11 +196,11 @@ def test_a_server_that_is_gone_is_a_sentence(browser: Browser) -> None:
         process.wait(20)
         page.fill("#text", "hello")
         page.wait_for_selector("#error:not([hidden])")
-        assert page.inner_text("#error") == "The server does not answer: was textlrp serve stopped?"
+        assert page.inner_text("#error") == "The server does not answer. Is textlrp serve still running?"
 
 
 def test_nothing_can_be_learned_without_the_token(browser: Browser, address: str) -> None:
     with opened(browser, address.partition("?")[0]) as (page, _):
         assert page.inner_text("body").strip() == (
-            "This address lacks the token: open the address that textlrp serve printed, whole."
+            "This address has no token: open the whole address that textlrp serve printed."
         )

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from textlrp.serve.worker import SUPERSEDED, Desk, Job
+from textlrp.serve.worker import SUPERSEDED, Job, JobQueue
 
 pytest.importorskip("uvicorn", reason="needs uvicorn (pip install 'textlrp[serve]')")
 
@@ -203,7 +203,7 @@ def test_the_queue_is_bounded_and_a_page_keeps_its_place() -> None:
         status, body = server.ask(server.question("x", "third"))
         assert (status, json.loads(body)) == (
             503,
-            {"error": "too many texts wait to be explained: try again in a moment"},
+            {"error": "too many texts are waiting to be explained: try again in a moment"},
         )
         status, body = server.ask(server.question("x", "second"))  # in the place of its older question
         assert (status, "html" in body) == (200, True)
@@ -211,18 +211,18 @@ def test_the_queue_is_bounded_and_a_page_keeps_its_place() -> None:
         assert "html" in answer(asking["first"])[1]
 
 
-def test_a_desk_that_is_full_says_so() -> None:
+def test_a_full_queue_refuses_jobs() -> None:
     told: dict[str, list[Any]] = {}
-    desk = Desk(places=2)
+    jobs = JobQueue(places=2)
 
     def job(page: str) -> Job:
         return Job(page, lambda: time.sleep(0.3) or {"name": page}, told.setdefault(page, []).append)  # type: ignore[func-returns-value]
 
     first = job("a")
-    assert desk.submit(first)
+    assert jobs.submit(first)
     time.sleep(0.1)
-    assert [desk.submit(job(page)) for page in "bcdb"] == [True, True, False, True]
-    desk.close()
+    assert [jobs.submit(job(page)) for page in "bcdb"] == [True, True, False, True]
+    jobs.close()
     assert told["d"] == []
     assert told["c"] == [SUPERSEDED]
 

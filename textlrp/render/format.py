@@ -1,4 +1,4 @@
-"""Numbers, names and texts as people read them, in a terminal and on a page."""
+"""Formats numbers, names and texts for people, in a terminal and on a page."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from textlrp.basics.characters import printable
 if TYPE_CHECKING:
     from textlrp.results.ledger import Ledger
 
-#: From here on, it is said how far off the words are.
+#: The smallest inexactness of the words that is reported.
 _WORTH_SAYING = 0.01
 _FINER = {"float16": "float32", "bfloat16": "float32", "float32": "float64"}
 
 
 def percent(share: float) -> str:
-    """Return a share of 1 as a percentage; only 0 and 1 themselves are written 0 and 100."""
+    """Return a share of 1 as a percentage; only exactly 0 and 1 are written as 0 and 100."""
     hundredths = 100 * share
     if 0 < hundredths < 0.1:
         return "<0.1 %"
@@ -26,7 +26,7 @@ def percent(share: float) -> str:
 
 
 def signed(value: float, scale: float | None = None) -> str:
-    """Return a number with its sign, three digits of the largest number of its ``scale`` (default: of itself)."""
+    """Return a number with its sign, rounded to three digits of ``scale`` (default: of the number itself)."""
     size = abs(value) if scale is None else scale
     if size == 0:
         return "0"
@@ -39,8 +39,8 @@ def signed(value: float, scale: float | None = None) -> str:
 def number(value: float, scale: float | None = None) -> str:
     """Return a number with its sign and the digits of its scale (:func:`signed`), as pages show it.
 
-    Small ones keep one digit, and what is less than a thousandth of the scale is ``≈ 0``: readers of a page need not
-    know what 4e-04 means.
+    Small numbers keep one digit, and those below a thousandth of the scale are ``≈ 0``, so that readers of a page meet
+    no powers of ten.
     """
     if not value:
         return "0"
@@ -53,7 +53,7 @@ def number(value: float, scale: float | None = None) -> str:
 
 
 def exactness(books: Ledger) -> str:
-    """Return a sentence on how exact the words of an explanation are; empty where they are exact."""
+    """Return a sentence on how exact the relevances of the words are; empty if they are exact."""
     off, dtype = books.exactness, books.precision
     if off < _WORTH_SAYING:
         return ""
@@ -65,7 +65,7 @@ def exactness(books: Ledger) -> str:
 
 
 def named(name: str) -> str:
-    """Return a label or a model's name on one line, cut where it is very long."""
+    """Return the name of a label or a model on one line, cut if it is very long."""
     line = printable(name, "\n\t").replace("\n", " ").replace("\t", " ")
     return line if len(line) <= 60 else line[:57] + "..."
 
@@ -73,8 +73,8 @@ def named(name: str) -> str:
 def shown(text: str) -> str:
     """Return a text as a page shows it: control characters are replaced by their pictures, newlines and tabs stay.
 
-    What turns the direction of writing stays, too: pages isolate what comes from elsewhere. :func:`printable` is for
-    terminals.
+    Characters that change the direction of writing stay, since pages isolate foreign text. Terminals need
+    :func:`printable`.
     """
     text = text.replace("\r\n", "\n")
     return "".join(char if char.isprintable() else _picture(char) for char in text)

@@ -1,4 +1,4 @@
-"""The view between the layers, for every renderer: a map of layers x words, and what each layer holds of the logit."""
+"""The view between the layers, for every renderer: a map of layers x words, and each layer's part of the logit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from textlrp.results.layers import Layer
 
 
-# What words hold less of than this, as a share of the strongest special token, is nothing to be colored.
+# Words below this share of the strongest special token are not colored.
 _NOTHING = 0.01
 
 
@@ -40,11 +40,11 @@ class Heatmap:
 
     Attributes:
         layers: the layers whose positions are the tokens of the text; the others cannot be shown by words.
-        names: what to call them, without what their paths have in common.
-        strongest: the largest absolute relevance of a word at each layer: colors are relative to it, and those of
-            special tokens, which often hold most of the logit, end there.
+        names: their names: the paths without the part that all of them share.
+        strongest: the largest absolute relevance of a word at each layer, where the colors end. Special tokens often
+            hold more.
         rows: the words.
-        left_out: how many words are not among the rows, because others are stronger at every layer.
+        left_out: the number of words that are left out because others are stronger at every layer.
     """
 
     layers: tuple[Layer, ...]
@@ -63,14 +63,14 @@ class Heatmap:
 
 @dataclass(frozen=True)
 class Holding:
-    """What a layer holds of the logit.
+    """A layer's part of the logit.
 
     Attributes:
-        name: what to call the layer.
+        name: the name of the layer.
         held: the relevance in its hidden state.
         around: the relevance that goes around it.
-        posted: what was posted above it, to biases, norms, the softmax and so on.
-        shares: the part of each path through the block, 0 to 1; empty where that is not known.
+        posted: the relevance that was posted above it, to biases, norms, the softmax and so on.
+        shares: the share of each path through the block, 0 to 1; empty if it is not known.
         head: the strongest head of the block, counted from 1, with its relevance, or None.
     """
 
@@ -88,7 +88,7 @@ def heatmap(e: Explanation, by: str = "word", most: int | None = None) -> Heatma
     Args:
         e: the explanation.
         by: ``"word"``, ``"token"`` or ``"sentence"``.
-        most: how many rows to keep, those that are strong at any layer; default: all.
+        most: the number of rows to keep, those that are strong at any layer; default: all.
 
     Raises:
         InputError: ``by`` is no unit, or ``most`` no number.
@@ -102,7 +102,7 @@ def heatmap(e: Explanation, by: str = "word", most: int | None = None) -> Heatma
         if layer.aligned
     )
     columns = [e.layer_units(layer, by) for layer in layers]
-    # Special tokens stand where the model reads them: in front of the text, or behind it.
+    # Special tokens are shown where the model reads them, before or after the text.
     first = next((i for i, span in enumerate(e.tokens) if not span.special), len(e.tokens))
     specials = [
         Row(span.piece or span.text, True, tuple(layer.relevance[i] for layer in layers))
@@ -117,10 +117,10 @@ def heatmap(e: Explanation, by: str = "word", most: int | None = None) -> Heatma
     ]
     rows = [*specials[:before], *units, *specials[before:]]
     strongest = tuple(_strongest(rows, i) for i in range(len(layers)))
-    found = Heatmap(layers, names, strongest, tuple(rows))
+    whole = Heatmap(layers, names, strongest, tuple(rows))
     if most is None or len(rows) <= most:
-        return found
-    peaks = [max(map(abs, found.weights(row)), default=0.0) for row in rows]
+        return whole
+    peaks = [max(map(abs, whole.weights(row)), default=0.0) for row in rows]
     kept = sorted(sorted(range(len(rows)), key=lambda i: -peaks[i])[:most])
     return Heatmap(layers, names, strongest, tuple(rows[i] for i in kept), len(rows) - most)
 
@@ -132,8 +132,8 @@ def _strongest(rows: Sequence[Row], layer: int) -> float:
 
 
 def holdings(e: Explanation) -> list[Holding]:
-    """Return what each layer holds of the logit, from the embeddings up: the conservation curve."""
-    found = []
+    """Return each layer's part of the logit, from the embeddings up."""
+    listed = []
     for name, layer in zip(short_names([layer.name for layer in e.layers]), e.layers, strict=True):
         books = layer.ledger
         held = books[TOKENS] + books[SPECIAL_TOKENS]
@@ -142,12 +142,12 @@ def holdings(e: Explanation) -> list[Holding]:
         heads = [value for values in layer.heads.values() for value in values]
         strong = max(range(len(heads)), key=lambda i: abs(heads[i])) if heads else None
         head = None if strong is None else (strong + 1, heads[strong])
-        found.append(Holding(name, held, around, posted, layer.shares if layer.paths else {}, head))
-    return found
+        listed.append(Holding(name, held, around, posted, layer.shares if layer.paths else {}, head))
+    return listed
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Return module paths without the modules that hold all of them; names that are no paths stay."""
+    """Return module paths without the modules that they have in common; other names stay as they are."""
     paths = [name.split(".") for name in names]
     blocks = [path for path in paths if len(path) > 1]
     common = 0

@@ -1,4 +1,4 @@
-"""What every page is made with: its colors, its policy, and templates that escape whatever they are given."""
+"""Colors, Content-Security-Policy and templates of all pages; the templates escape everything."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ DARK = (
     "--for:#f0953a;--against:#6fa3f5;--total:#a3a6ad"
 )
 
-# Where a name may break: behind these.
+# A name may break after each of these parts.
 _PARTS = re.compile(r"[^_/.:-]+[_/.:-]*|[_/.:-]+")
 
 
 def themes() -> str:
-    """Return the colors of a page: as the system has it, or as ``<html data-theme>`` says; paper is always light."""
+    """Return the colors of a page: those of the system or of ``<html data-theme>``; paper is always light."""
     return (
         f":root{{{LIGHT}}}\n"
         f"@media screen and (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{DARK}}}}}\n"
@@ -37,7 +37,7 @@ def themes() -> str:
 
 
 def policy(sheet: str, *scripts: str) -> str:
-    """Return the Content-Security-Policy of a page that has these inline blocks and takes nothing from anywhere."""
+    """Return the Content-Security-Policy of a page that has these inline blocks and loads nothing."""
     script_source = f"script-src {' '.join(map(_digest, scripts))}; " if scripts else ""
     return (
         f"default-src 'none'; style-src {_digest(sheet)}; {script_source}img-src data:; base-uri 'none'; "
@@ -51,29 +51,29 @@ def _digest(block: str) -> str:
 
 @cache
 def environment() -> Environment:
-    """Return what fills in the templates: everything is escaped, and nothing may be missing."""
+    """Return the environment of the templates: it escapes everything, and a missing value is an error."""
     made = Environment(
         loader=PackageLoader("textlrp.render", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        # Whatever a template shows has no control characters and no halves of characters, which UTF-8 cannot hold.
+        # Replace control characters, and halves of surrogate pairs, which UTF-8 cannot hold.
         finalize=lambda value: shown(value) if type(value) is str else value,
     )
     made.filters["breakable"] = breakable
-    # A window's title stands beside those of other pages, and no markup isolates it.
+    # No markup can isolate a window's title.
     made.filters["printable"] = lambda title: type(title)(printable(title))
     return made
 
 
 def source(name: str) -> str:
-    """Return a file of the folder ``templates`` as it is."""
+    """Return the content of a file of the folder ``templates``."""
     made = environment()
     assert made.loader is not None
     return made.loader.get_source(made, name)[0]
 
 
 def breakable(name: str) -> Markup:
-    """Return a name as HTML that breaks a line where its parts end, as in ``owner/model_of-something``."""
+    """Return a name as HTML that may break after each of its parts, as in ``owner/model_of-something``."""
     return Markup("<wbr>").join(_PARTS.findall(shown(name)))

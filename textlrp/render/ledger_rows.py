@@ -1,4 +1,4 @@
-"""What each row of a ledger means, in a sentence for readers who know nothing of gradients."""
+"""A sentence on each row of a ledger, for readers who do not know gradients."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Mapping
 
 from textlrp.results import ledger
 
-#: By heading; every heading of a ledger has one.
+#: The sentence of each heading.
 MEANINGS: Mapping[str, str] = {
-    ledger.TOKENS: "The text itself. This is the part that the colors show.",
-    ledger.SPECIAL_TOKENS: "Marks that the model puts around every text, such as [CLS] and [SEP].",
-    ledger.POSITIONS: "Where in the text something stands, whatever the words are.",
-    ledger.TOKEN_TYPES: "Whether something stands in the first text or in the second.",
-    ledger.BIASES: "What the model adds whatever it reads: its leaning.",
-    ledger.NORMS: "What the model adds whenever it brings its numbers to a common scale.",
+    ledger.TOKENS: "The words of the text. This is the part that the colors show.",
+    ledger.SPECIAL_TOKENS: "Tokens that the model puts around every text, such as [CLS] and [SEP].",
+    ledger.POSITIONS: "The places in the text, whatever words stand there.",
+    ledger.TOKEN_TYPES: "Whether a word stands in the first text or in the second.",
+    ledger.BIASES: "Numbers that the model adds for every text: its leaning.",
+    ledger.NORMS: "Numbers that the model adds each time it brings its values to a common scale.",
     ledger.CONSTANTS: "Fixed numbers in the model's arithmetic that no word can change.",
-    ledger.SOFTMAX: "What comes from how the model spreads its attention and cannot be credited to single words.",
-    ledger.PRODUCTS: "What comes from words acting together and cannot be credited to one of them.",
-    ledger.MASKED: "What flows through parts of the model that were left out of this explanation on request.",
-    ledger.OTHER_PATHS: "What goes around this layer by other ways through the model.",
-    ledger.STABILIZER: "What was set aside to keep divisions by numbers near zero stable.",
-    ledger.RESIDUE: "What the rows above leave over: rounding. Zero means that nothing is missing.",
+    ledger.SOFTMAX: "A part that comes from how the model spreads its attention, and belongs to no single word.",
+    ledger.PRODUCTS: "A part that comes from words acting together, and belongs to none of them alone.",
+    ledger.MASKED: "Relevance through parts of the model that were left out of this explanation on request.",
+    ledger.OTHER_PATHS: "Relevance that goes around this layer on other paths through the model.",
+    ledger.STABILIZER: "A part that was set aside to keep divisions by numbers near zero stable.",
+    ledger.RESIDUE: "The score minus the rows above: rounding. Zero means that nothing is missing.",
 }

@@ -1,4 +1,4 @@
-"""One explanation as HTML: a page of its own, or a fragment for notebooks. No script, nothing from outside."""
+"""One explanation as HTML: a page of its own, or a fragment for notebooks. It has no script and loads nothing."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from textlrp.results.graphemes import direction, whole_units
 if TYPE_CHECKING:
     from textlrp.results.explanation import Explanation
 
-_LABELS = 10  # labels that are listed openly
+_LABELS = 10  # labels that are shown without opening a list
 
-# How notebooks and pages of documentation say that they are dark: JupyterLab, VS Code, Colab, Sphinx, Quarto, marimo.
+# Selectors of dark notebooks and dark pages of documentation: JupyterLab, VS Code, Colab, Sphinx, Quarto, marimo.
 _DARK_HOSTS = (
     "body[data-jp-theme-light=false]",
     "body.vscode-dark",
@@ -37,12 +37,12 @@ def page(explanation: Explanation, by: str = "word") -> str:
 
 
 def fragment(explanation: Explanation, by: str = "word", *, styled: bool = True) -> str:
-    """Return an explanation as one element for a notebook, whose theme it follows and whose rest it leaves be.
+    """Return an explanation as one element for a notebook; it follows the notebook's theme and changes nothing else.
 
     Args:
-        explanation: what to show.
-        by: what its text is colored by.
-        styled: whether the styles come with it; a page that has them already needs them no more.
+        explanation: the explanation.
+        by: the unit that is colored: ``"token"``, ``"word"`` or ``"sentence"``.
+        styled: whether the styles are included; a page that already has them needs none.
     """
     dark = f"{html.DARK};{palette.css_variables(dark=True)}"
     hosts = ",".join(f"{host} .textlrp" for host in _DARK_HOSTS)
@@ -62,35 +62,37 @@ def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
     shown_by = {
         source: whole_units(text, tuple(span for span in units if span.source == source)) for source, text, _ in e.texts
     }
-    every = [span for spans in shown_by.values() for span in spans]
-    strongest = max((abs(span.relevance) for span in every), default=0.0)
+    strongest = max((abs(span.relevance) for spans in shown_by.values() for span in spans), default=0.0)
     titles = ("",) if e.text_pair is None else ("First text", "Second text")
-    filled = html.environment().get_template(template)
-    return filled.render(
-        e=e,
-        by=by,
-        share=parts.share(e, e.predicted),
-        target_share=parts.share(e, e.target),
-        strongest=(number(-strongest, strongest), number(strongest, strongest)),
-        threshold=number(palette.THRESHOLD * strongest, strongest).lstrip("+"),
-        swatches=[palette.css_class(step / palette.STEPS) for step in range(-palette.STEPS, palette.STEPS + 1)],
-        passages=[
-            parts.Passage(
-                title,
-                direction(text),
-                parts.notice(text, cut),
-                parts.pieces(text, shown_by[source], strongest, cut, e),
-            )
-            for title, (source, text, cut) in zip(titles, e.texts, strict=True)
-        ],
-        most=parts.most(shown_by, strongest),
-        listed=parts.listed(shown_by, strongest),
-        ledger=parts.ledger_rows(e.ledger),
-        rounded=exactness(e.ledger),
-        labels=parts.label_rows(e),
-        openly=_LABELS,
-        facts=parts.facts(e, by),
-        command=parts.command(e, by),
-        layers=layers(e, by),
-        **more,
+    return (
+        html.environment()
+        .get_template(template)
+        .render(
+            e=e,
+            by=by,
+            share=parts.share(e, e.predicted),
+            target_share=parts.share(e, e.target),
+            strongest=(number(-strongest, strongest), number(strongest, strongest)),
+            threshold=number(palette.THRESHOLD * strongest, strongest).lstrip("+"),
+            swatches=[palette.css_class(step / palette.STEPS) for step in range(-palette.STEPS, palette.STEPS + 1)],
+            passages=[
+                parts.Passage(
+                    title,
+                    direction(text),
+                    parts.notice(text, cut),
+                    parts.pieces(text, shown_by[source], strongest, cut, e),
+                )
+                for title, (source, text, cut) in zip(titles, e.texts, strict=True)
+            ],
+            most=parts.most(shown_by, strongest),
+            listed=parts.listed(shown_by, strongest),
+            ledger=parts.ledger_rows(e.ledger),
+            rounded=exactness(e.ledger),
+            labels=parts.label_rows(e),
+            openly=_LABELS,
+            facts=parts.facts(e, by),
+            command=parts.command(e, by),
+            layers=layers(e, by),
+            **more,
+        )
     )

@@ -1,4 +1,4 @@
-"""What happens between the layers, ready for its template: a curve, a table, and maps of words and heads."""
+"""Prepares the view between the layers for its template: a curve, a table, and maps of words and heads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 580.0, 22.0, 140.0  # of the curve
 
 
 class Curve(NamedTuple):
-    """A line through what each layer holds, in a drawing of 600 by 170."""
+    """A line through the relevance that each layer holds, in a drawing of 600 by 170."""
 
     points: str
     marks: list[tuple[float, float, str]]
@@ -41,7 +41,7 @@ class Holds(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column of a map: its number, and the path that it stands for."""
+    """A column of a map: its number, and the path of its module."""
 
     tick: str
     path: str
@@ -63,20 +63,20 @@ class MapRow(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """A map; its cells are as wide as its columns leave room for."""
+    """A map of cells."""
 
     columns: list[Column]
     rows: list[MapRow]
 
     @property
     def width(self) -> str:
-        """The class of the width of its cells."""
+        """The CSS class of the cells' width: the more columns, the narrower."""
         count = len(self.columns)
         return "" if count <= 16 else "narrow" if count <= 32 else "thin"
 
 
 class Layers(NamedTuple):
-    """All that the section on layers shows."""
+    """The content of the section on layers."""
 
     curve: Curve
     table: list[Holds]
@@ -88,28 +88,29 @@ class Layers(NamedTuple):
 
 
 def layers(e: Explanation, by: str) -> Layers | None:
-    """Return what the section on layers shows, or None where the explanation has no layers."""
+    """Return the content of the section on layers, or None if the explanation has no layers."""
     if not e.layers:
         return None
     held = holdings(e)
-    scale = max([abs(e.logit), *(abs(value) for each in held for value in (each.held, each.posted, each.around))])
+    values = [value for holding in held for value in (holding.held, holding.posted, holding.around)]
+    scale = max(map(abs, [e.logit, *values]))
     table = [
         Holds(
-            each.name,
+            holding.name,
             layer.name,
-            number(each.held, scale),
-            number(each.posted, scale),
-            number(each.around, scale),
-            [f"{100 * each.shares[path]:.0f} %" if path in each.shares else "" for path in _PATHS],
+            number(holding.held, scale),
+            number(holding.posted, scale),
+            number(holding.around, scale),
+            [f"{100 * holding.shares[path]:.0f} %" if path in holding.shares else "" for path in _PATHS],
         )
-        for each, layer in zip(held, e.layers, strict=True)
+        for holding, layer in zip(held, e.layers, strict=True)
     ]
     words, left_out = _words(e, by)
     heads, strongest = _heads(e)
     return Layers(
-        _curve([each.held for each in held], e.logit),
+        _curve([holding.held for holding in held], e.logit),
         table,
-        any(each.around for each in held),
+        any(holding.around for holding in held),
         words,
         left_out,
         heads,
@@ -133,21 +134,21 @@ def _curve(held: list[float], logit: float) -> Curve:
 
 
 def _words(e: Explanation, by: str) -> tuple[Grid, int]:
-    found = heatmap(e, by, _MOST)
+    words = heatmap(e, by, _MOST)
     numbers = {layer.name: i for i, layer in enumerate(e.layers)}
-    columns = [Column(str(numbers[layer.name]), layer.name) for layer in found.layers]
+    columns = [Column(str(numbers[layer.name]), layer.name) for layer in words.layers]
     rows = [
         MapRow(
             excerpt(row.text),
             row.special,
             [
                 Cell(palette.css_class(weight), number(value, most))
-                for weight, value, most in zip(found.weights(row), row.relevance, found.strongest, strict=True)
+                for weight, value, most in zip(words.weights(row), row.relevance, words.strongest, strict=True)
             ],
         )
-        for row in found.rows
+        for row in words.rows
     ]
-    return Grid(columns, rows if columns else []), found.left_out
+    return Grid(columns, rows if columns else []), words.left_out
 
 
 def _heads(e: Explanation) -> tuple[Grid, float]:

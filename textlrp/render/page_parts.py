@@ -1,4 +1,4 @@
-"""The parts of an explanation's page, ready for its template: pieces of text, rows with bars, and what repeats it."""
+"""Prepares an explanation for its template: pieces of text, rows with bars, facts, and the command that repeats it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXCERPT = 120  # characters of a sentence in a list
 
 
 class Piece(NamedTuple):
-    """A stretch of text with the class of its color and what a pointer is told; both empty where it has none."""
+    """A stretch of text, the class of its color, and its hint for a pointer; both are empty if it has no color."""
 
     text: str
     css: str = ""
@@ -35,7 +35,7 @@ class Piece(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """A bar in a chart that is 200 wide, with the place of its zero."""
+    """A bar in a chart of width 200: its start, width and color, and the position of zero."""
 
     x: float
     width: float
@@ -44,7 +44,7 @@ class Bar(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of a table with a bar: what it is called, its number, a sentence on it, and the number in full."""
+    """A row of a table with a bar: its name, its number, a note, and the number in full."""
 
     name: str
     value: str
@@ -54,7 +54,7 @@ class Row(NamedTuple):
 
 
 class Passage(NamedTuple):
-    """A text as it is shown: a title where there are two, where it begins, what was not read, and its pieces."""
+    """A text as it is shown: a title if there are two texts, its direction, a notice if it was cut, and its pieces."""
 
     title: str
     direction: str
@@ -74,39 +74,39 @@ class Unit(NamedTuple):
 def pieces(
     text: str, spans: Sequence[Span], strongest: float, truncated: tuple[int, int] | None, e: Explanation
 ) -> list[Piece]:
-    """Return the whole text in pieces: what is colored alone, what was not read alone, and the rest between them."""
+    """Return the whole text in pieces: colored spans, parts that were not read, and the rest between them."""
     start, end = read_range(text, truncated)
-    found: list[Piece] = []
+    shown: list[Piece] = []
     at = 0
     if start > 0:
-        found.append(Piece(text[:start], "unread start"))
+        shown.append(Piece(text[:start], "unread start"))
         at = start
     for span in spans:
         css = palette.css_class(span.relevance / strongest) if strongest else ""
-        # A character that was cut through is colored for the part of it that was read.
+        # If the cut goes through a character, only the part that was read is colored.
         begin, stop = max(at, span.start), min(max(end, at), span.end)
         if not css or begin >= stop:
             continue
         if begin > at:
-            found.append(Piece(text[at:begin]))
-        found.append(Piece(text[begin:stop], css, f"{number(span.relevance, strongest)} {side(e, span.relevance)}"))
+            shown.append(Piece(text[at:begin]))
+        shown.append(Piece(text[begin:stop], css, f"{number(span.relevance, strongest)} {side(e, span.relevance)}"))
         at = stop
     if end > at:
-        found.append(Piece(text[at:end]))
+        shown.append(Piece(text[at:end]))
     if end < len(text):
-        found.append(Piece(text[end:], "unread end"))
-    return found
+        shown.append(Piece(text[end:], "unread end"))
+    return shown
 
 
 def side(e: Explanation, relevance: float) -> str:
-    """Say what a relevance speaks for."""
+    """Say which label a relevance speaks for, or against."""
     if relevance >= 0:
         return f"for {e.target}"
     return f"against {e.target}" if e.contrast is None else f"for {e.contrast}"
 
 
 def notice(text: str, truncated: tuple[int, int] | None) -> str:
-    """Say how much of a text the model read, or nothing where it read all of it."""
+    """Say how much of a text the model read; empty if it read all of it."""
     if truncated is None:
         return ""
     start, end = read_range(text, truncated)
@@ -120,7 +120,7 @@ def notice(text: str, truncated: tuple[int, int] | None) -> str:
 
 
 def most(shown_by: dict[str, tuple[Span, ...]], strongest: float) -> tuple[list[Row], list[Row]]:
-    """Return what spoke most for the label, and what spoke most against it."""
+    """Return the strongest spans for the label, and the strongest against it."""
     lists = []
     spans = [span for spans in shown_by.values() for span in spans]
     for sign in (1, -1):
@@ -136,19 +136,19 @@ def most(shown_by: dict[str, tuple[Span, ...]], strongest: float) -> tuple[list[
 
 
 def listed(shown_by: dict[str, tuple[Span, ...]], strongest: float) -> tuple[list[Unit], int, str]:
-    """Return the strongest of all words, how many others there are, and what those add up to."""
-    every = [(span, count) for count, spans in enumerate(shown_by.values(), 1) for span in spans if span.relevance]
-    every.sort(key=lambda pair: -abs(pair[0].relevance))
+    """Return the strongest of all words, the number of the others, and the sum of the others."""
+    ranked = [(span, count) for count, spans in enumerate(shown_by.values(), 1) for span in spans if span.relevance]
+    ranked.sort(key=lambda pair: -abs(pair[0].relevance))
     rows = [
         Unit(excerpt(span.text), number(span.relevance, strongest), count, span.start)
-        for span, count in every[:_LISTED]
+        for span, count in ranked[:_LISTED]
     ]
-    rest = every[_LISTED:]
+    rest = ranked[_LISTED:]
     return rows, len(rest), number(math.fsum(span.relevance for span, _ in rest), strongest)
 
 
 def excerpt(text: str) -> str:
-    """Return a word or a sentence on one line, cut where it is long; white space alone is named."""
+    """Return a word or a sentence on one line, cut if it is long; white space alone gets a name."""
     line = " ".join(text.split())
     if not line:
         return "(line break)" if "\n" in text or "\r" in text else "(space)"
@@ -156,7 +156,7 @@ def excerpt(text: str) -> str:
 
 
 def bar(value: float, low: float, high: float, sign: float | None = None) -> Bar:
-    """Return the bar of a value on an axis from ``low`` to ``high``, which holds 0; ``sign`` gives it its color."""
+    """Return the bar of a value on an axis from ``low`` to ``high``, which includes 0; ``sign`` decides its color."""
     width = (high - low) or 1.0
     start, end = sorted((0.0, value))
     color = "total" if sign == 0 else "for" if (value if sign is None else sign) >= 0 else "against"
@@ -169,19 +169,19 @@ def bar(value: float, low: float, high: float, sign: float | None = None) -> Bar
 
 
 def ledger_rows(books: Ledger) -> list[Row]:
-    """Return the rows of a ledger that hold something, the residue, and the score that they add up to."""
+    """Return the rows of a ledger that are not 0, the residue, and the score that they add up to."""
     rows = {heading: value for heading, value in books.items() if value != 0 or heading == RESIDUE}
     values = (books.logit, *rows.values())
     low, high, scale = min(0.0, *values), max(0.0, *values), max(map(abs, values))
-    found = [
+    listed = [
         Row(heading, number(value, scale), bar(value, low, high), MEANINGS[heading], f"{value:.6g}")
         for heading, value in rows.items()
     ]
-    return [*found, Row("score", number(books.logit, scale), bar(books.logit, low, high, 0), "", f"{books.logit:.6g}")]
+    return [*listed, Row("score", number(books.logit, scale), bar(books.logit, low, high, 0), "", f"{books.logit:.6g}")]
 
 
 def label_rows(e: Explanation) -> list[Row]:
-    """Return every label with its probability, or its logit where there are none, the highest first."""
+    """Return every label with its probability (or logit, if there are no probabilities), the highest first."""
     scale = max(map(abs, e.logits.values()), default=0.0)
     low, high = min(0.0, *e.logits.values()), max(0.0, *e.logits.values())
     roles = {"chosen": e.predicted, "explained": e.target, "contrast": e.contrast}
@@ -198,10 +198,10 @@ def label_rows(e: Explanation) -> list[Row]:
 
 
 def facts(e: Explanation, by: str) -> list[tuple[str, str]]:
-    """Return what somebody needs to know who wants to repeat an explanation."""
+    """Return the names and values that are needed to repeat an explanation."""
     score = f"logit of {printable(e.target)}"
     score += f" minus logit of {printable(e.contrast)}" if e.contrast is not None else ""
-    found = [
+    listed = [
         ("Model", e.model or "not recorded"),
         ("Revision", e.revision),
         ("Score explained", score),
@@ -211,11 +211,11 @@ def facts(e: Explanation, by: str) -> list[tuple[str, str]]:
         ("Shown by", by),
         ("Versions", ", ".join(f"{name} {version}" for name, version in e.versions.items())),
     ]
-    return [(name, value) for name, value in found if value]
+    return [(name, value) for name, value in listed if value]
 
 
 def command(e: Explanation, by: str) -> tuple[str, ...]:
-    """Return the command that repeats an explanation, given the text in a file, in parts: an option each."""
+    """Return the command that explains the text again, from a file; each part is an option."""
     reading = {**({"long": "windows"} if e.windows > 1 else {}), **e.reading}
     options = [
         ("--model", e.model if e.model not in ("", BUILT_IN) else None),
@@ -235,9 +235,9 @@ def command(e: Explanation, by: str) -> tuple[str, ...]:
 
 
 def share(e: Explanation, label: str) -> str:
-    """Return a label's probability, or nothing where there is none."""
+    """Return a label's probability as a percentage; empty if there is none."""
     return _percent(e.probabilities[label]) if label in e.probabilities else ""
 
 
 def _percent(share: float) -> str:
-    return percent(share).replace(" ", "\u00a0")  # a number keeps its sign on its line
+    return percent(share).replace(" ", "\u00a0")  # a line never breaks before the %

@@ -1,4 +1,4 @@
-"""Weight to color, for every renderer: orange speaks for the label, blue against it.
+"""Weights to colors, for every renderer: orange speaks for the label, blue against it.
 
 Orange and blue stay apart for every common kind of color blindness, unlike red and green.
 """
@@ -37,15 +37,15 @@ _PAPER = {False: Color(255, 255, 255), True: Color(24, 24, 27)}
 _FOR = {False: Color(240, 130, 20), True: Color(245, 150, 50)}
 _AGAINST = {False: Color(70, 130, 220), True: Color(80, 145, 240)}
 
-#: Weights of a smaller size are left uncolored: noise should not catch the eye.
+#: Smaller weights get no color, so that noise does not catch the eye.
 THRESHOLD = 0.05
 
-#: Weights from this size on are marked as strong where there are few colors or none.
+#: From this size on, weights are marked as strong if there are few colors or none.
 STRONG = 0.5
 
 
 def background(weight: float, dark: bool = False) -> Color | None:
-    """Return the color behind a span of relative weight -1 to 1, or None where it is left uncolored."""
+    """Return the color behind a span of relative weight -1 to 1, or None if it gets no color."""
     if not abs(weight) >= THRESHOLD:
         return None
     end = (_FOR if weight > 0 else _AGAINST)[dark]
@@ -60,12 +60,12 @@ def contrast(one: Color, other: Color) -> float:
 
 
 def ink(behind: Color) -> Color:
-    """Return black or white, whichever reads better on a background; the ratio is 4.5 or more on every color here."""
+    """Return black or white, the one with more contrast; on every color of this module it is 4.5 or more."""
     return max((BLACK, WHITE), key=lambda color: contrast(color, behind))
 
 
 def ansi(weight: float) -> str:
-    """Return a style for terminals of 16 colors: the hue tells the sign, a line below the strength.
+    """Return a style for terminals of 16 colors: the hue shows the sign, an underline the strength.
 
     Black on bright yellow and bright white on blue keep 4.5:1 in the usual palettes. Plain yellow is brown in some and
     pale in others, and bold black is often shown as gray.
@@ -77,20 +77,20 @@ def ansi(weight: float) -> str:
 
 
 def marks(weight: float) -> tuple[str, str]:
-    """Return what to write before and after a span where there is no color."""
+    """Return the marks to write before and after a span if there are no colors."""
     if not abs(weight) >= THRESHOLD:
         return "", ""
     sign = "+" if weight > 0 else "-"
     return f"[{sign * (2 if abs(weight) >= STRONG else 1)}", "]"
 
 
-#: How many steps of color a page has on each side of the scale.
+#: The number of color steps on each side of the scale of a page.
 STEPS = 10
 
 
 def css_class(weight: float) -> str:
     """Return the class of a span of relative weight -1 to 1 on a page: ``p1`` to ``p10`` for the label, ``n1`` to
-    ``n10`` against it, or nothing where it is left uncolored."""
+    ``n10`` against it, or nothing if it gets no color."""
     if not abs(weight) >= THRESHOLD:
         return ""
     return f"{'p' if weight > 0 else 'n'}{math.ceil(min(1.0, abs(weight)) * STEPS)}"
@@ -99,7 +99,7 @@ def css_class(weight: float) -> str:
 def stylesheet() -> str:
     """Return the CSS of the classes of :func:`css_class`: light, dark and printed.
 
-    A page is dark where the system is, or where ``<html data-theme="dark">`` or ``"light"`` says so; paper is light.
+    A page is dark if the system is, unless ``<html data-theme>`` says otherwise. Paper is light.
     """
     light, dark = css_variables(), css_variables(dark=True)
     return f""":root{{{light}}}
@@ -111,23 +111,23 @@ def stylesheet() -> str:
 
 def css_variables(dark: bool = False) -> str:
     """Return the colors and inks of all classes as CSS variables, ``--p1`` and ``--p1-ink`` and so on."""
-    found = []
+    variables = []
     for name, weight in _classes():
         behind = background(weight, dark)
         assert behind is not None
-        found.append(f"--{name}:{behind.hex};--{name}-ink:{ink(behind).hex}")
-    return ";".join(found)
+        variables.append(f"--{name}:{behind.hex};--{name}-ink:{ink(behind).hex}")
+    return ";".join(variables)
 
 
 def css_rules(within: str = "") -> str:
-    """Return the rules that color the classes by the variables, for elements inside of a selector or anywhere."""
+    """Return the CSS rules that color the classes by the variables, inside of a selector or everywhere."""
     before = f"{within} " if within else ""
     rules = [f"{before}.{name}{{background-color:var(--{name});color:var(--{name}-ink)}}" for name, _ in _classes()]
     against = ",".join(f"{before}.{name}" for name, weight in _classes() if weight < 0)
-    # Colors alone do not reach everyone, nor a printer without them.
+    # An underline helps readers who do not see the colors, and printers without colors.
     rules.append(f"{against}{{text-decoration:underline dotted 1px;text-underline-offset:0.2em}}")
     every = ",".join(f"{before}.{name}" for name, _ in _classes())
-    # Printers leave backgrounds out, and high-contrast modes replace them, where they are not told that colors matter.
+    # Otherwise printers leave backgrounds out, and high-contrast modes replace them.
     rules.append(f"{every}{{-webkit-print-color-adjust:exact;print-color-adjust:exact;forced-color-adjust:none}}")
     return "\n".join(rules)
 

@@ -1,4 +1,4 @@
-"""Tables for the terminal, all alike: a line below the headings and no frame."""
+"""Tables for the terminal: a line below the headings and no frame."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 
 def rich_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], title: str = "") -> Table:
-    """Return a rich table, its first column aligned to the left and the others, which hold numbers, to the right."""
+    """Return a rich table; the first column is aligned to the left, the others, which hold numbers, to the right."""
     made = Table(
         box=box.SIMPLE_HEAD,
         title=Text(title, style="bold") if title else None,

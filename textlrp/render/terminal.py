@@ -1,6 +1,6 @@
-"""Spans and ledger to rich: colors where the terminal has them, marks where it has none.
+"""Shows an explanation with rich: in colors if the terminal has them, else with marks.
 
-What goes around the text is ASCII, so that it reaches every terminal and every pipe.
+Everything around the text is ASCII, so that it works in every terminal and every pipe.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from textlrp.results.spans import Span, read_range
 if TYPE_CHECKING:
     from textlrp.results.explanation import Explanation
 
-_TITLE = 11  # columns of the words "relevance" and "ledger", so that what follows is aligned
+_TITLE = 11  # columns for the words "relevance" and "ledger", so that the lines after them are aligned
 
 
 def render(explanation: Explanation, by: str = "word") -> View:
@@ -42,7 +42,7 @@ class View:
         self._units = explanation.units(by)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # Nothing is wrapped where nobody wants it (a pipe, a file): then tabs stay tabs, too.
+        # Pipes and files get long lines, and tabs stay tabs there.
         width = None if options.no_wrap else options.max_width
         lines = _lines(self._explanation, self._units, console, width)
         if self._explanation.layers:
@@ -81,7 +81,7 @@ def _lines(e: Explanation, units: tuple[Span, ...], console: Console, width: int
 
 
 def verdict(e: Explanation) -> Text:
-    """Return the predicted label with its probability, and what is explained, by which rules, of which model."""
+    """Return the predicted label with its probability, the explained logit, the rules and the model."""
     line = Text(named(e.predicted), style="bold")
     if e.predicted in e.probabilities:
         line.append(f" {percent(e.probabilities[e.predicted])}")
@@ -104,9 +104,9 @@ def colored_text(
 
     Args:
         text: the whole text.
-        spans: what to color, in reading order, as :func:`whole_units` returns them.
+        spans: the spans to color, in reading order, as :func:`whole_units` returns them.
         strongest: the relevance at the end of the color scale.
-        console: what it is written to.
+        console: the console to write to.
         within: the characters ``[start, end)`` to show; default: all.
     """
     at, stop = within or (0, len(text))
@@ -122,7 +122,7 @@ def colored_text(
             _append(line, printed, start, end, style(weight, console))
         else:
             marks = palette.marks(weight)
-            if start > at or marks != marked:  # pieces of a word that have the same mark share their brackets
+            if start > at or marks != marked:  # neighboring pieces with the same mark share their brackets
                 line.append(marked[1])
                 _append(line, printed, at, start)
                 line.append(marks[0])
@@ -135,13 +135,13 @@ def colored_text(
 
 
 def _append(line: Text, printed: Printable, start: int, end: int, style: Style | None = None) -> None:
-    """Append characters of a text, dim what stands for one that cannot be shown."""
+    """Append characters of a text; replacements of characters that cannot be shown are dim."""
     for piece, replaced in printed.pieces(start, end):
         line.append(piece, (style or Style()) + Style(dim=True) if replaced else style)
 
 
 def legend(e: Explanation, strongest: float, console: Console) -> Text:
-    """Return the scale with its ends as numbers."""
+    """Return the color scale with numbers at its ends."""
     line = Text("relevance".ljust(_TITLE), style="dim")
     low = f"for {named(e.contrast)}" if e.contrast is not None else f"against {named(e.target)}"
     high = f"for {named(e.target)}"
@@ -162,9 +162,9 @@ def legend(e: Explanation, strongest: float, console: Console) -> Text:
 
 
 def ledger_line(books: Ledger, width: int | None = None) -> Text:
-    """Return the ledger in one line: the logit and the rows that add up to it, of which empty ones are left out.
+    """Return the ledger in one line: the logit and the rows that are not 0, which add up to it.
 
-    Where ``width`` is too little for all, the smallest rows but the tokens are shown as one, ``others``.
+    If ``width`` is too small for all rows, the smallest ones except the tokens are added up as ``others``.
     """
     rows = {heading: value for heading, value in books.items() if heading != RESIDUE and value != 0}
     scale = max((abs(value) for value in (books.logit, *rows.values())), default=0.0)

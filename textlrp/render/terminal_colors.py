@@ -12,7 +12,7 @@ from textlrp.render import palette
 
 
 def has_colors(console: Console) -> bool:
-    """Whether a console shows colors: no pipe, no dumb terminal, no ``NO_COLOR``."""
+    """Return whether a console shows colors: not in a pipe, in a dumb terminal or with ``NO_COLOR``."""
     return console.color_system is not None and not console.no_color
 
 
@@ -31,9 +31,10 @@ def style(weight: float, console: Console) -> Style:
 
 
 def on_dark() -> bool:
-    """Whether the terminal's background is dark.
+    """Return whether the terminal's background is dark.
 
-    ``TEXTLRP_BACKGROUND`` (``light`` or ``dark``) says so, or else the terminal itself in ``COLORFGBG``; most are.
+    ``TEXTLRP_BACKGROUND`` (``light`` or ``dark``) decides, or else ``COLORFGBG``, which some terminals set. Without
+    either it is dark, as most terminals are.
     """
     said = os.environ.get("TEXTLRP_BACKGROUND", "").lower()
     if said in ("light", "dark"):

@@ -1,4 +1,4 @@
-"""The view between the layers in the terminal: what each layer holds of the logit, and a map of layers x words."""
+"""The view between the layers in the terminal: each layer's part of the logit, and a map of layers x words."""
 
 from __future__ import annotations
 
@@ -26,47 +26,47 @@ _PATHS = ("residual", "attention", "feed-forward")
 def layer_lines(e: Explanation, by: str, console: Console, width: int | None) -> Iterator[Text]:
     """Yield the lines that show the layers of an explanation, from the embeddings up."""
     held = holdings(e)
-    scale = max((abs(each.held) for each in held), default=0.0)
+    scale = max((abs(holding.held) for holding in held), default=0.0)
     yield Text()
     yield from _table(held, scale, width)
-    found = heatmap(e, by, _MOST)
-    if found.layers:
+    words = heatmap(e, by, _MOST)
+    if words.layers:
         yield Text()
-        yield from _map(found, [layer.name for layer in e.layers], console, width)
+        yield from _map(words, [layer.name for layer in e.layers], console, width)
 
 
 def _table(held: list[Holding], scale: float, width: int | None) -> Iterator[Text]:
-    """Yield a line for each layer: its number, its name, and where the logit is when it is reached."""
-    around = any(each.around for each in held)
+    """Yield a line for each layer: its number, its name, and the part of the logit that it holds."""
+    around = any(holding.around for holding in held)
     titles = ["layer", "holds", "left above", *(["other paths"] if around else []), *_PATHS, "top head"]
     rows = [titles]
-    for i, each in enumerate(held):
-        size = max(scale, abs(each.posted), abs(each.around))
-        row = [f"{i:>2} {printable(each.name)}", signed(each.held, size), signed(each.posted, size)]
-        row += [signed(each.around, size)] if around else []
-        row += [f"{100 * each.shares[path]:.0f} %" if path in each.shares else "" for path in _PATHS]
-        row.append("" if each.head is None else f"{each.head[0]}: {signed(each.head[1], size)}")
+    for i, holding in enumerate(held):
+        size = max(scale, abs(holding.posted), abs(holding.around))
+        row = [f"{i:>2} {printable(holding.name)}", signed(holding.held, size), signed(holding.posted, size)]
+        row += [signed(holding.around, size)] if around else []
+        row += [f"{100 * holding.shares[path]:.0f} %" if path in holding.shares else "" for path in _PATHS]
+        row.append("" if holding.head is None else f"{holding.head[0]}: {signed(holding.head[1], size)}")
         rows.append(row)
     widths = [max(cell_len(row[i]) for row in rows) for i in range(len(titles))]
     while width is not None and len(widths) > 3 and sum(widths) + 2 * (len(widths) - 1) > width:
-        widths.pop()  # the last columns go where the terminal has no room for them
+        widths.pop()  # a narrow terminal shows fewer columns
     for number, row in enumerate(rows):
         cells = [set_cell_size(row[0], widths[0])]
         cells += [" " * (room - cell_len(cell)) + cell for cell, room in zip(row[1:], widths[1:], strict=False)]
         yield Text("  ".join(cells).rstrip(), style="" if number else "dim")
 
 
-def _map(found: Heatmap, names: list[str], console: Console, width: int | None) -> Iterator[Text]:
-    numbers = [names.index(layer.name) for layer in found.layers]
+def _map(words: Heatmap, names: list[str], console: Console, width: int | None) -> Iterator[Text]:
+    numbers = [names.index(layer.name) for layer in words.layers]
     room = (width or 80) - _WORD - 1
     cell = next((size for size in (4, 3, 2) if size * len(numbers) <= room), 1)
     line = Text(set_cell_size("layer", _WORD) + " ", style="dim")
     for number in numbers:
         line.append(f"{number if cell > 1 else number % 10:>{cell}}")
     yield line
-    for row in found.rows:
+    for row in words.rows:
         line = Text(set_cell_size(_short(row.text), _WORD), style="dim" if row.special else "") + Text(" ")
-        for weight in found.weights(row):
+        for weight in words.weights(row):
             if has_colors(console):
                 line.append(" " * cell, style=style(weight, console))
             else:
@@ -74,8 +74,8 @@ def _map(found: Heatmap, names: list[str], console: Console, width: int | None) 
                 line.append(f"{mark if cell > len(mark) - 1 else mark[:1]:>{cell}}")
         line.rstrip() if not has_colors(console) else None
         yield line
-    left = f"{found.left_out:,} more words are weaker at every layer. " if found.left_out else ""
-    yield Text(f"{left}Each layer has a scale of its own, up to its strongest word.", style="dim")
+    left = f"{words.left_out:,} more words are weaker at every layer. " if words.left_out else ""
+    yield Text(f"{left}Each layer has its own scale, which ends at its strongest word.", style="dim")
 
 
 def _short(text: str) -> str:

@@ -1,9 +1,8 @@
-"""A connection to the local server that takes no more than it may.
+"""A connection to the local server, with limits.
 
-uvicorn waits without end for a request that was begun and is not finished, and for a visitor who does not read the
-answer; its own limit of connections shuts everybody out once some of them idle. Here a request has a time limit as a
-whole, so that a byte now and then does not extend it, and a newcomer takes the place of the connection that has been
-without a whole request for the longest.
+uvicorn waits forever for the rest of a request, and for a client that does not read the answer. Its own limit of
+connections shuts out all new clients when some connections are idle. Here a request as a whole has a time limit, which
+slow bytes do not extend, and a new connection takes the place of the oldest idle one.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _HEAD_END = re.compile(rb"\n\r?\n")
 
 
 def protocol(limits: Limits) -> type[asyncio.Protocol]:
-    """Return what uvicorn makes a connection of: a class that knows the limits and the other connections."""
+    """Return the class of uvicorn's connections, which knows the limits and the other connections."""
     connections: list[Connection] = []
 
     class Limited(Connection):
@@ -34,12 +33,12 @@ def protocol(limits: Limits) -> type[asyncio.Protocol]:
 
 
 class Connection(H11Protocol):
-    """A connection that is closed, with an answer where something was asked, when it takes more than it may.
+    """A connection that is closed when it exceeds a limit, with an answer if a request was begun.
 
     Args:
-        limits: what it may take.
-        connections: all that are open, the oldest first; it adds itself.
-        args, options: what uvicorn gives its own class.
+        limits: the limits.
+        connections: all open connections, the oldest first; it adds itself.
+        args, options: the arguments of uvicorn's own class.
     """
 
     def __init__(self, limits: Limits, connections: list[Connection], *args: Any, **options: Any) -> None:
@@ -50,12 +49,12 @@ class Connection(H11Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether no whole request is at work here."""
+        """Whether no complete request is being answered."""
         return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
 
     @property
     def begun(self) -> bool:
-        """Whether a part of a request is here that was not answered."""
+        """Whether a request was begun and not answered."""
         halfway = self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
         return halfway or bool(self.conn.trailing_data[0])
 
@@ -64,7 +63,7 @@ class Connection(H11Protocol):
         self._connections.append(self)
         self._receiving = self.loop.call_later(self._limits.receive, self._too_slow)
         if len(self._connections) > self._limits.connections:
-            oldest = next(each for each in self._connections if each.idle)  # itself, where all others are at work
+            oldest = next(other for other in self._connections if other.idle)  # this one, if all others are busy
             oldest.leave(503, "too many connections are open here: try again in a moment", oldest is self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -104,7 +103,7 @@ class Connection(H11Protocol):
         self.leave(400, "this is no request of HTTP/1.1", True)
 
     def leave(self, status: int, sentence: str, said: bool | None = None) -> None:
-        """Close the connection; say why where a request was begun, or as ``said`` has it."""
+        """Close the connection; answer with a sentence if ``said`` is true, by default if a request was begun."""
         self._forget()
         if self.transport.is_closing():
             return
@@ -117,7 +116,7 @@ class Connection(H11Protocol):
         self.transport.close()
 
     def _head(self, data: bytes) -> int:
-        """How many bytes a request's head has, as far as it is here."""
+        """Return the number of bytes of a request's head that have arrived."""
         read = self.conn.trailing_data[0] + data
         end = _HEAD_END.search(read)
         return end.end() if end else len(read)

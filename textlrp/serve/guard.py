@@ -1,4 +1,4 @@
-"""Who may talk to the local server: its own page, on this machine, by the address and the token that were printed."""
+"""Lets only the server's own page in: on this machine, by the address and the token that were printed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: What every answer says, beside its Content-Security-Policy.
+#: Headers of every answer, beside its Content-Security-Policy.
 HEADERS = {
     "cache-control": "no-store",
     "cross-origin-opener-policy": "same-origin",
@@ -22,20 +22,20 @@ HEADERS = {
     "x-frame-options": "DENY",
 }
 
-#: The policy of what is no page.
+#: The policy of answers that are not pages.
 CLOSED = "default-src 'none'; frame-ancestors 'none'"
 
 
 class Guard:
-    """Lets requests through to an application that have the right host, origin and token; refuses others in a sentence.
+    """Passes on requests that have the right host, origin and token, and refuses all others with a sentence.
 
-    A page elsewhere can make a browser send requests here. It does not know the token; it shows its own Origin; and
-    where it points its own name at this machine (DNS rebinding), it shows that name as the Host.
+    Another page can make a browser send requests here. But it does not know the token; its requests have its own
+    Origin; and if it points its own name at this machine (DNS rebinding), they have that name as the Host.
 
     Args:
         application: the ASGI application behind it.
         token: the secret of this run, as ``?token=`` of an address or as ``Authorization: Bearer``.
-        hosts: the names that this server is called by, with port: ``127.0.0.1:8000``, ``localhost:8000``.
+        hosts: the names of this server, with port: ``127.0.0.1:8000``, ``localhost:8000``.
     """
 
     def __init__(self, application: Application, token: str, hosts: Iterable[str]) -> None:
@@ -69,14 +69,14 @@ class Guard:
             headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         hosts = headers.get("host", [])
         if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
-            return 421, f"this server is called {' or '.join(sorted(self._hosts))}: open the address that it printed"
+            return 421, f"this server is named {' or '.join(sorted(self._hosts))}: open the address that it printed"
         if any(origin not in {f"http://{host}" for host in self._hosts} for origin in headers.get("origin", [])):
-            return 403, "this request comes from another page: only the page of textlrp serve may ask"
-        navigated = headers.get("sec-fetch-mode") == ["navigate"]  # a link to follow, in a notebook, say
+            return 403, "this request comes from another page, and only the page of textlrp serve is answered"
+        navigated = headers.get("sec-fetch-mode") == ["navigate"]  # the user followed a link, in a notebook for example
         if not navigated and not set(headers.get("sec-fetch-site", [])) <= {"same-origin", "none"}:
-            return 403, "this request comes from another page: only the page of textlrp serve may ask"
+            return 403, "this request comes from another page, and only the page of textlrp serve is answered"
         if not self._known(scope, headers):
-            return 403, "this address lacks the token: open the address that textlrp serve printed, whole"
+            return 403, "this address has no token: open the whole address that textlrp serve printed"
         return None
 
     def _known(self, scope: Scope, headers: Mapping[str, list[str]]) -> bool:

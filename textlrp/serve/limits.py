@@ -1,4 +1,4 @@
-"""What a visitor may take of the local server: time, connections, bytes and places in the queue."""
+"""The limits of the local server: time, connections, bytes and waiting texts."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds of a server.
+    """The limits of a server.
 
     Attributes:
-        connections: how many there may be at a time.
-        waiting: how many texts may wait to be explained.
-        receive: seconds that a request may take to arrive, from the first byte of its head to the last of its body;
-            that of a new connection, from its beginning.
-        idle: seconds that a connection is kept after an answer.
-        send: seconds that an answer waits for a visitor who takes nothing of it.
+        connections: the most connections at a time.
+        waiting: the most texts that wait to be explained.
+        receive: the seconds in which a request must arrive, from its first byte to its last; on a new connection, they
+            begin with the connection.
+        idle: the seconds that a connection is kept after an answer.
+        send: the seconds that an answer waits for a client that reads nothing of it.
         head: the most bytes of a request's line and headers together.
     """
 

@@ -15,14 +15,14 @@ from textlrp.render.page_parts import BUILT_IN
 from textlrp.results.explanation import Explanation
 from textlrp.rules import PRESETS
 
-#: What the page shows where the built-in classifier is the model.
+#: The text that the page shows with the built-in classifier.
 EXAMPLE = "A wonderful cast and a moving story.\nBut the ending is dull, and the jokes are never funny."
 
 _UNSAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
 class Named(Protocol):
-    """What the page needs to know of a model."""
+    """A model, as far as the page shows it."""
 
     @property
     def name(self) -> str: ...
@@ -55,7 +55,7 @@ def page(models: Sequence[Named]) -> tuple[str, str]:
 
 
 def summary(explanation: Explanation) -> str:
-    """Return what a screen reader says of an explanation."""
+    """Return the sentence that a screen reader says about an explanation."""
     predicted = explanation.predicted
     said = named(predicted)
     if predicted in explanation.probabilities:

@@ -1,4 +1,4 @@
-"""A local page to type a text into and see the explanation as you go."""
+"""A local page that explains a text as you type it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from textlrp.rules import PRESETS, Rules
 from textlrp.serve import page as serve_page
 from textlrp.serve.guard import Application, Guard
 from textlrp.serve.limits import Limits
-from textlrp.serve.worker import Desk, Job, Message
+from textlrp.serve.worker import Job, JobQueue, Message
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
     from textlrp.explain.explainer import Explainer
 
-#: The only address that is listened at: nobody else on the network may ask.
+#: The server listens at this address alone, so that it cannot be reached from the network.
 HOST = "127.0.0.1"
 
-#: The most bytes of a request.
+#: The most bytes of a request's body.
 LIMIT = 5_000_000
 
-#: How many explanations are kept for download.
+#: The number of explanations that are kept for download.
 KEPT = 20
 
 _MISSING = 'textlrp serve needs starlette and uvicorn: pip install "textlrp[serve]"'
-_BUSY = "too many texts wait to be explained: try again in a moment"
-# Seconds between two looks at whether a page still waits for its answer.
+_BUSY = "too many texts are waiting to be explained: try again in a moment"
+# Seconds between two checks whether a page still waits for its answer.
 _LOOK = 0.5
-# Characters of a page's name, which it makes up.
+# The most characters of the name that a page chooses for itself.
 _NAME = 100
-# Seconds that the end of the server waits for what is at work.
+# Seconds that a stopping server waits for the text that is being explained.
 _PATIENCE = 0.3
 
 
@@ -53,9 +53,10 @@ class Model:
     """A model that the page offers.
 
     Attributes:
-        name: what the page calls it.
-        labels: what it tells apart.
-        explain: takes a text and a text pair, and by name ``target``, ``contrast``, ``rules`` and ``long``.
+        name: its name on the page.
+        labels: its labels.
+        explain: a function of a text and a second text, with the keywords ``target``, ``contrast``, ``rules`` and
+            ``long``.
     """
 
     name: str
@@ -65,18 +66,16 @@ class Model:
     @classmethod
     def of(cls, explainer: Explainer) -> Model:
         """Offer an explainer."""
-        outputs = getattr(explainer.config, "num_labels", None) or 0
-        labels = explainer.head.labels(outputs) if outputs else explainer.head.names or ()
-        return cls(explainer.name, labels, explainer.explain)
+        return cls(explainer.name, explainer.labels, explainer.explain)
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a page asks for.
+    """A request of a page.
 
     Attributes:
-        page: which page asks.
-        model: the model, by its place in the list.
+        page: the name of the page.
+        model: the index of the model.
         by: ``"word"``, ``"token"`` or ``"sentence"``.
         text, pair, target, contrast, rules, long: as in :meth:`textlrp.Explainer.explain`.
     """
@@ -96,15 +95,15 @@ class Question:
         """Read a request's body.
 
         Raises:
-            InputError: something in it cannot be used; the sentence says what.
+            InputError: something in it cannot be used; the message names it.
         """
         try:
             values = json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"this request is no JSON: {error}") from None
+            raise InputError(f"this request is not JSON: {error}") from None
         if not isinstance(values, dict):
-            raise InputError("this request is no JSON object")
-        found = {key: _string(values, key) for key in ("page", "text", "pair", "target", "contrast", "rules")}
+            raise InputError("this request is not a JSON object")
+        texts = {key: _string(values, key) for key in ("page", "text", "pair", "target", "contrast", "rules")}
         model, by, long = values.get("model", 0), values.get("by", "word"), values.get("long", "truncate")
         number = options.as_whole(model)
         if number is None or not 0 <= number < models:
@@ -113,17 +112,17 @@ class Question:
             raise InputError(f"a text is shown by {', '.join(UNITS)}, not by {by!r}")
         if long not in ("truncate", "windows"):
             raise InputError(f"long is truncate or windows, not {long!r}")
-        if len(found["page"] or "") > _NAME:
-            raise InputError(f"page is a name of up to {_NAME} characters, not of {len(found['page'] or ''):,}")
+        if len(texts["page"] or "") > _NAME:
+            raise InputError(f"page is a name of up to {_NAME} characters, not of {len(texts['page'] or ''):,}")
         return cls(
-            found["page"] or "",
+            texts["page"] or "",
             number,
             by,
-            found["text"] or "",
-            found["pair"] or None,
-            found["target"] or None,
-            found["contrast"] or None,
-            (found["rules"] or "attnlrp").strip(),
+            texts["text"] or "",
+            texts["pair"] or None,
+            texts["target"] or None,
+            texts["contrast"] or None,
+            (texts["rules"] or "attnlrp").strip(),
             long,
         )
 
@@ -135,17 +134,17 @@ def _string(values: dict[str, Any], key: str) -> str | None:
     return value
 
 
-class Room:
-    """What one server knows: the models, the desk that explains, and the explanations that can be saved."""
+class ServerState:
+    """The state of one server: its models, its jobs, and the explanations that can be saved."""
 
     def __init__(self, models: Sequence[Model], waiting: int = Limits.waiting) -> None:
         self.models = tuple(models)
-        self.desk = Desk(waiting)
+        self.jobs = JobQueue(waiting)
         self._kept: OrderedDict[int, tuple[Explanation, str]] = OrderedDict()
         self._numbers = itertools.count(1)
 
     def answer(self, question: Question) -> Message:
-        """Explain; called in the desk's thread."""
+        """Explain a text; called in the thread of the jobs."""
         if question.rules.lower().endswith(".json"):  # a page may name rules, not files of this machine
             raise InputError(f"rules are {', '.join(PRESETS)}, epsilon=1e-6 or gamma=0.25 here, not a file")
         explanation = self.models[question.model].explain(
@@ -156,7 +155,7 @@ class Room:
             rules=Rules.parse(question.rules),
             long=question.long,
         )
-        # The page has the styles already, and its policy allows no others.
+        # The page already has the styles, and its policy allows no others.
         html = webpage.fragment(explanation, question.by, styled=False)
         number = next(self._numbers)
         self._kept[number] = (explanation, question.by)
@@ -165,11 +164,11 @@ class Room:
         return {"number": number, "html": html, "summary": serve_page.summary(explanation)}
 
     def kept(self, number: str) -> tuple[Explanation, str] | None:
-        """Return an explanation that was shown, with what it was shown by, or None where it is gone."""
+        """Return an explanation that was shown and the unit that was colored, or None if it is no longer kept."""
         return self._kept.get(int(number)) if number.isascii() and number.isdigit() and len(number) < 12 else None
 
 
-def application(room: Room, token: str, port: int) -> Application:
+def application(state: ServerState, token: str, port: int) -> Application:
     """Return the ASGI application of a server at a port.
 
     Raises:
@@ -182,7 +181,7 @@ def application(room: Room, token: str, port: int) -> Application:
     except ImportError:
         raise InputError(_MISSING) from None
 
-    page, policy = serve_page.page(room.models)
+    page, policy = serve_page.page(state.models)
 
     async def show(request: Request) -> Response:
         headers = {"content-security-policy": policy, "content-type": "text/html; charset=utf-8"}
@@ -193,23 +192,23 @@ def application(room: Room, token: str, port: int) -> Application:
         if body is None:
             return JSONResponse({"error": f"the text is too long: a request may have {LIMIT:,} bytes"}, 413)
         try:
-            question = Question.of(body, len(room.models))
+            question = Question.of(body, len(state.models))
         except InputError as error:
             return JSONResponse({"error": str(error)}, 400)
-        job, messages = _asked(room, question)
-        if not room.desk.submit(job):
+        job, messages = _asked(state, question)
+        if not state.jobs.submit(job):
             return JSONResponse({"error": _BUSY}, 503, {"retry-after": "1"})
         lines = _lines(request, job, messages)
-        await anext(lines)  # once it has begun, its end stops the job, whatever becomes of the answer
+        await anext(lines)  # start the generator: only then does closing it stop the job, also if the client leaves
         return StreamingResponse(lines, media_type="application/x-ndjson")
 
     def saved(request: Request, kind: str, media: str) -> Response:
-        kept = room.kept(request.query_params.get("number", ""))
+        kept = state.kept(request.query_params.get("number", ""))
         if kept is None:
-            return PlainTextResponse("This explanation is gone: explain the text again, then save it.\n", 404)
+            return PlainTextResponse("This explanation is no longer kept: explain the text again, then save it.\n", 404)
         content = kept[0].to_json() if kind == "json" else webpage.page(*kept)
         named = {"content-disposition": f'attachment; filename="explanation.{kind}"'}
-        # UTF-8 cannot hold half of a surrogate pair, and JSON spells it as Python does.
+        # UTF-8 cannot hold half of a surrogate pair; JSON writes it with the same escape as Python.
         return Response(content.encode("utf-8", "backslashreplace"), headers=named, media_type=media)
 
     async def save_json(request: Request) -> Response:
@@ -233,7 +232,7 @@ def application(room: Room, token: str, port: int) -> Application:
 
 
 async def _body(request: Request) -> bytes | None:
-    """Return a request's body, or None where it is too large; a little over is read, so that the answer is."""
+    """Return a request's body, or None if it is too large; some more is read, so that the client gets the answer."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
@@ -244,8 +243,8 @@ async def _body(request: Request) -> bytes | None:
     return b"".join(parts) if size <= LIMIT else None
 
 
-def _asked(room: Room, question: Question) -> tuple[Job, asyncio.Queue[Message]]:
-    """Return a job that answers a question, and the queue of what it tells."""
+def _asked(state: ServerState, question: Question) -> tuple[Job, asyncio.Queue[Message]]:
+    """Return a job that answers a question, and the queue of its messages."""
     loop, messages = asyncio.get_running_loop(), asyncio.Queue[Message]()
 
     def tell(message: Message) -> None:
@@ -254,13 +253,13 @@ def _asked(room: Room, question: Question) -> tuple[Job, asyncio.Queue[Message]]
         except RuntimeError:
             job.stop()  # the server has ended
 
-    job = Job(question.page, lambda: room.answer(question), tell)
+    job = Job(question.page, lambda: state.answer(question), tell)
     return job, messages
 
 
 async def _lines(request: Request, job: Job, messages: asyncio.Queue[Message]) -> AsyncIterator[bytes]:
-    """Yield nothing once, then JSON lines: progress, and last the explanation, an error, or that a newer request took
-    its place."""
+    """Yield empty bytes once, then JSON lines: progress, and last the explanation, an error, or a note that a newer
+    request took its place."""
     try:
         yield b""
         while True:
@@ -278,13 +277,13 @@ async def _lines(request: Request, job: Job, messages: asyncio.Queue[Message]) -
 
 
 def bind(port: int) -> socket.socket:
-    """Return a socket of this machine alone that listens at a port; 0 is any free one.
+    """Return a socket that listens at a port of this machine alone; 0 is any free port.
 
     Raises:
-        InputError: the port is in use, or is none.
+        InputError: the port is in use, or it is not a port.
     """
     port = options.whole(port, "--port is 1 to 65535, or 0 for any free one", 0, 65535)
-    # With the protocol named, asyncio turns Nagle's algorithm off, which would hold each answer back for 40 ms.
+    # If the protocol is named, asyncio turns off Nagle's algorithm, which would delay each answer by 40 ms.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.bind((HOST, port))
@@ -302,10 +301,10 @@ def run(
     """Serve until Ctrl-C.
 
     Args:
-        models: what the page offers; the first is chosen.
-        listening: what :func:`bind` returned.
-        started: is told the page's address, with its token.
-        limits: what visitors may take.
+        models: the models on the page; the first one is selected.
+        listening: the socket of :func:`bind`.
+        started: is called with the page's address and token.
+        limits: the limits of clients.
 
     Raises:
         InputError: starlette or uvicorn is not installed.
@@ -319,12 +318,12 @@ def run(
     limits = limits or Limits()
     port = listening.getsockname()[1]
     token = secrets.token_urlsafe()
-    room = Room(models, limits.waiting)
-    bounds: dict[str, Any] = {"timeout_keep_alive": limits.idle}  # seconds of any kind, which uvicorn does not say
+    state = ServerState(models, limits.waiting)
+    bounds: dict[str, Any] = {"timeout_keep_alive": limits.idle}  # uvicorn's annotation says int, but a float works
     try:
-        # Nothing is logged: an address in a log would be a token in a log.
+        # Nothing is logged, since the addresses contain the token.
         config = uvicorn.Config(
-            application(room, token, port),
+            application(state, token, port),
             log_config=None,
             log_level="critical",
             access_log=False,
@@ -341,12 +340,12 @@ def run(
     except KeyboardInterrupt:
         pass
     finally:
-        room.desk.close(_PATIENCE)
+        state.jobs.close(_PATIENCE)
         listening.close()
 
 
 def check() -> None:
-    """Fail early, before a model is loaded, where what serves is not installed.
+    """Raise an error early, before a model is loaded, if starlette or uvicorn is not installed.
 
     Raises:
         InputError: starlette or uvicorn is missing.

@@ -1,4 +1,4 @@
-"""One thread that explains, one text at a time, for pages that ask again with every word typed."""
+"""One thread that explains one text at a time, for pages that ask again with every word that is typed."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from textlrp.errors import LRPError, said
 from textlrp.explain.progress import watched
 from textlrp.serve.limits import Limits
 
-#: What a job tells: progress as ``{"done": 1, "total": 4}``, then one last message.
+#: A message of a job: progress as ``{"done": 1, "total": 4}``, or its last message.
 Message = Mapping[str, Any]
 
-#: The last message of a job that a newer one of the same page took the place of.
+#: The last message of a job that a newer job of the same page replaced.
 SUPERSEDED: Message = {"superseded": True}
 
 
 class Stopped(BaseException):
-    """Ends the work on a job that nobody waits for; no error, so that nothing on the way catches it as one."""
+    """Ends the work on a job that no page waits for; not an ``Exception``, so that no code on the way catches it."""
 
 
 class Job:
-    """Something to explain.
+    """A text to explain.
 
     Args:
-        page: the page that asks; it has one job at a time.
-        work: returns the last message, in the desk's thread.
-        tell: takes messages, in any thread; the last one has no ``"done"``.
+        page: the page that asks; a page has one job at a time.
+        work: returns the last message; called in the thread of the jobs.
+        tell: is called with each message, in any thread; the last message has no ``"done"``.
     """
 
     def __init__(self, page: str, work: Callable[[], Message], tell: Callable[[Message], None]) -> None:
@@ -35,7 +35,7 @@ class Job:
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """Let the work end at its next step."""
+        """End the work at its next step."""
         self._stopped.set()
 
     def drop(self) -> None:
@@ -43,7 +43,7 @@ class Job:
         self._tell(SUPERSEDED)
 
     def run(self) -> None:
-        """Do the work and tell what comes out, an error as a sentence."""
+        """Do the work and tell its result, or an error as a sentence."""
         last = SUPERSEDED
         try:
             with watched(self._step):
@@ -53,7 +53,7 @@ class Job:
             pass
         except LRPError as error:
             last = {"error": str(error)}
-        except Exception as error:  # whatever a model raises, the page says it and the server goes on
+        except Exception as error:  # the page shows any error of a model, and the server goes on
             last = {"error": f"the model fails on this text: {said(error)}"}
         self._tell(last)
 
@@ -63,11 +63,11 @@ class Job:
         self._tell({"done": done, "total": total})
 
 
-class Desk:
-    """Takes jobs and does them in turn; a newer job of a page replaces its older one, waiting or at work.
+class JobQueue:
+    """Does jobs in turn; a newer job of a page replaces its older one, whether that waits or runs.
 
     Args:
-        places: how many jobs may wait.
+        places: the most jobs that wait.
     """
 
     def __init__(self, places: int = Limits.waiting) -> None:
@@ -76,11 +76,11 @@ class Desk:
         self._waiting: dict[str, Job] = {}
         self._running: Job | None = None
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="textlrp-desk", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="textlrp-jobs", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> bool:
-        """Queue a job behind those of other pages; return whether there was a place for it."""
+        """Queue a job behind those of other pages; return False if the queue is full."""
         with self._changed:
             if len(self._waiting) >= self._places and job.page not in self._waiting:
                 return False
@@ -94,7 +94,7 @@ class Desk:
         return True
 
     def close(self, patience: float = 5.0) -> None:
-        """Stop what is at work, drop what waits, and wait some seconds for the thread to end."""
+        """Stop the running job, drop the waiting ones, and wait up to ``patience`` seconds for the thread to end."""
         with self._changed:
             self._closed = True
             dropped = list(self._waiting.values())

@@ -1,4 +1,4 @@
-// One document: what the model said, the text in its colors, and what the annotator says.
+// One document: the model's answer, the text in its colors, and the annotator's marks.
 const View = { by: "word", view: "first", threshold: 0.05, needles: [] };
 
 const Paint = (() => {
@@ -63,7 +63,7 @@ const Paint = (() => {
         }
       }
     });
-    // With dir=auto, a browser finds the direction anew for each element that comes in: a long text takes seconds.
+    // With dir=auto, a browser finds the direction again for each element that is added: a long text takes seconds.
     block.removeAttribute("dir");
     block.replaceChildren(
       ...runs.map(run => {
@@ -75,7 +75,7 @@ const Paint = (() => {
     block.setAttribute("dir", "auto");
   };
 
-  /** The strongest words in one sentence, for those who do not see colors. */
+  /** The strongest words in one sentence, for readers who do not see colors. */
   const words = (doc, found) => {
     const shown = [];
     let number = 0;
@@ -95,7 +95,7 @@ const Paint = (() => {
 })();
 
 const Card = (() => {
-  const BUTTONS = 6; // labels up to this number are buttons, more are a list
+  const BUTTONS = 6; // up to so many labels are buttons; more are a list
   const VERDICTS = [["agree", "Agree"], ["disagree", "Disagree"], ["unsure", "Unsure"]];
 
   const toggle = (text, press, extra = {}) =>
@@ -107,7 +107,7 @@ const Card = (() => {
     const said = make("p", { class: "said" });
     const follow = event => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-      event.preventDefault(); // the address keeps what is listed
+      event.preventDefault(); // the address keeps the filters
       Filter.at(doc.id);
       List.go(index);
     };
@@ -203,7 +203,7 @@ const Card = (() => {
       const parts = [];
       if (hidden) parts.push(make("span", { class: "quiet" }, "The model\u2019s view is hidden until you have marked."));
       else {
-        // A model without probabilities gives a number.
+        // A model without probabilities gives a score.
         const score = found && found.target === doc.predicted && found.contrast === null ? ` ${Numbers.signed(found.logit)}` : "";
         const sure = doc.confidence === null ? score : ` ${Numbers.percent(doc.confidence)}`;
         parts.push(make("span", { class: "predicted" }, label(doc.predicted), sure));

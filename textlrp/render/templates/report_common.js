@@ -1,4 +1,4 @@
-// What the index and the pages have in common: the name, the progress, files of marks.
+// Shared by the index and the pages: the annotator's name, the progress, files of marks.
 const Say = (() => {
   let timer = 0;
   const aloud = text => {
@@ -50,7 +50,7 @@ const Name = (() => {
   return { open };
 })();
 
-/** Do something that needs the annotator's name; it is asked for where it is not known. */
+/** Do something that needs the annotator's name; ask for the name if it is not known. */
 const named = call => (Marks.name ? call() : Name.open(call));
 
 const Progress = (() => {
@@ -78,7 +78,7 @@ const Progress = (() => {
     if (byId("blind-note")) byId("blind-note").hidden = !secret;
   };
   let waiting = 0;
-  /** Once for many changes in a row. */
+  /** Tell listeners once for many changes in a row. */
   const soon = () => {
     clearTimeout(waiting);
     waiting = setTimeout(show, 0);
@@ -86,7 +86,7 @@ const Progress = (() => {
   return { show, soon };
 })();
 
-/** Connect what every page has. */
+/** Connect the buttons that every page has. */
 const connect = () => {
   byId("app").hidden = false;
   byId("download").addEventListener("click", Transfer.download);

@@ -1,9 +1,9 @@
-// Which documents are listed, in which order: the form, the address, and the list say the same.
+// Which documents are listed, and in which order; the form, the address and the list always agree.
 const Search = (() => {
   const name = "found";
   const supported = typeof Highlight === "function" && CSS.highlights;
 
-  /** What to look for: words, or phrases in quotes; all must be there. */
+  /** The words and quoted phrases of a search; a document must have all of them. */
   const needles = text =>
     [...text.normalize("NFC").toLowerCase().matchAll(/"([^"]+)"?|(\S+)/g)].map(found => found[1] ?? found[2]);
 
@@ -12,7 +12,7 @@ const Search = (() => {
     return sought.every(needle => text.includes(needle));
   };
 
-  /** Show what was looked for in a block of text, without changing its elements. */
+  /** Highlight the words of the search in a block of text, without changing its elements. */
   const highlight = block => {
     if (!supported || !View.needles.length) return;
     const walker = document.createTreeWalker(block, NodeFilter.SHOW_TEXT);
@@ -48,12 +48,12 @@ const Search = (() => {
 const Filter = (() => {
   const form = byId("filter");
   const fields = form.elements;
-  // What each field is where nothing is chosen; only what differs stands in the address.
+  // The default of each field; the address holds only the fields that differ.
   const DEFAULTS = {
     find: "", predicted: "", given: "", outcome: "", from: "0", to: "100", marks: "", sort: "order",
     by: "word", view: "first", threshold: "5",
   };
-  const MODEL = ["predicted", "given", "outcome", "from", "to"]; // not to be seen while the model's view is hidden
+  const MODEL = ["predicted", "given", "outcome", "from", "to"]; // hidden while the model's view is hidden
   const values = { ...DEFAULTS };
   let wanted = null; // the document that the address names
 
@@ -79,7 +79,7 @@ const Filter = (() => {
     if (!labeled) fields.sort.querySelector("[value=wrong]").remove();
   };
 
-  /** What is secret in a blind report cannot be filtered or sorted by. */
+  /** In a blind report, the model's answers cannot be filtered or sorted by. */
   const guard = () => {
     const on = secret();
     form.classList.toggle("secret", on);
@@ -147,7 +147,7 @@ const Filter = (() => {
     try {
       history.replaceState(null, "", written ? `#${written}` : location.pathname + location.search);
     } catch {
-      // Some browsers allow no change of a local file's address: then it stays.
+      // Some browsers do not let a page change the address of a local file: then it stays.
     }
   };
 
@@ -164,7 +164,7 @@ const Filter = (() => {
     byId("nothing").hidden = List.count > 0;
   };
 
-  /** List what the values say. */
+  /** List the documents that the values select. */
   const apply = () => {
     Mode.leave();
     guard();
@@ -222,7 +222,7 @@ const Filter = (() => {
     return field.type === "search" || (value.trim() !== "" && Number(value) >= 0 && Number(value) <= 100);
   };
 
-  /** Read the address; what it says wrongly is left as it is by default. */
+  /** Read the address; a value that does not fit is replaced by the default. */
   const read = () => {
     const parameters = new URLSearchParams(location.hash.slice(1));
     for (const name of Object.keys(DEFAULTS)) {
@@ -243,7 +243,7 @@ const Filter = (() => {
 
   return {
     prepare, read, apply, clear, guard, secret,
-    /** Note which document is looked at, so that the address can be sent to others. */
+    /** Put the current document into the address, so that it can be sent to others. */
     at: id => {
       wanted = id;
       address();

@@ -1,4 +1,4 @@
-// The index of a report of several pages leads to the page of a document.
+// The index of a report of several pages: an address with a document leads to its page.
 const goTo = () => {
   const wanted = new URLSearchParams(location.hash.slice(1)).get("doc");
   if (wanted === null) return;

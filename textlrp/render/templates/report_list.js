@@ -1,17 +1,17 @@
-// The documents that are listed: ten thousand are laid out in chunks, and only those near the view have contents.
+// The list of documents. Ten thousand are laid out in chunks, and only those near the view have contents.
 const List = (() => {
   const SIZE = 16;
   const PRINTED = 1000;
-  const WHOLE = 160; // so many documents are always there: the browser's own search finds them, too
+  const WHOLE = 160; // up to so many documents always have contents, so that the browser's own search finds them
   const root = byId("documents");
   const note = byId("print-note");
   let order = [];
   let chunks = [];
   let observer = null;
   let current = null;
-  const cards = new Map(); // by document index, of what has contents
+  const cards = new Map(); // by document index, of the documents that have contents
 
-  /** A guess of a card's height, so that the scroll bar tells the truth before all cards have been seen. */
+  /** Estimate a card's height, so that the scroll bar is right before all cards have been seen. */
   const guess = (index, width) => Math.ceil(Data.length(index) / Math.max(20, width / 8.4)) * 27 + 158;
 
   const members = chunk => order.slice(chunk.number * SIZE, (chunk.number + 1) * SIZE);
@@ -33,7 +33,7 @@ const List = (() => {
       if (index === current) card.select(true);
     });
     chunk.element.style.height = "";
-    // Other browsers keep the reader's place by themselves when something above the view grows.
+    // Other browsers keep the reader's place when something above the view grows.
     if (before.bottom < 0 && !CSS.supports("overflow-anchor", "auto")) {
       window.scrollBy(0, chunk.element.getBoundingClientRect().height - before.height);
     }
@@ -86,7 +86,7 @@ const List = (() => {
     if (current !== null) cards.get(current)?.select(true);
   };
 
-  /** Bring a document into view and make it the current one; false where it is not listed. */
+  /** Bring a document into view and make it the current one; return false if it is not listed. */
   const go = (index, focus = true, block = "start") => {
     const place = order.indexOf(index);
     if (place < 0) return false;
@@ -99,10 +99,10 @@ const List = (() => {
     return true;
   };
 
-  /** What covers the top of the view: on a narrow one, only the first row of the bar. */
+  /** The part of the bar that covers the top of the view: on a narrow screen, only its first row. */
   const bar = () => (getComputedStyle(byId("bar")).display === "contents" ? byId("bar").firstElementChild : byId("bar"));
 
-  /** The listed document that is nearest below the toolbar, for keys pressed before one was chosen. */
+  /** The first listed document below the bar, for keys that are pressed before a document is chosen. */
   const first = () => {
     const top = bar().getBoundingClientRect().bottom - 4;
     for (const index of order) {
@@ -112,7 +112,7 @@ const List = (() => {
     return order[0] ?? null;
   };
 
-  /** Go to the next document (by 1), the one before (by -1), or the next for which `wanted` holds. */
+  /** Go to the next document (1) or the previous one (-1), or to the next for which `wanted` holds. */
   const move = (by, wanted = () => true) => {
     const here = current === null ? -1 : order.indexOf(current);
     if (here < 0) {

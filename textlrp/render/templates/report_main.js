@@ -1,4 +1,4 @@
-// What happens on a press of a button or a key.
+// Buttons and keys, and the start of the page.
 const Actions = (() => {
   const change = (index, patch, group = null) => named(() => Marks.change(Data.columns.id[index], patch, group));
 
@@ -96,7 +96,7 @@ const Keys = (() => {
   });
 })();
 
-// What is scrolled to must not lie under the bar.
+// A document that is scrolled to must not lie under the bar.
 const sizes = new ResizeObserver(() => {
   const height = List.bar().getBoundingClientRect().height;
   document.documentElement.style.setProperty("--bar-height", `${Math.ceil(height) + 4}px`);
@@ -111,7 +111,8 @@ Marks.listen(id => {
   if (id === null) List.refresh();
   else List.card(Data.places.get(id))?.update();
 });
-byId("app").hidden = false; // heights are guessed from the width that there is
+byId("given-note").hidden = !Data.columns.rationales.some(spans => spans.length);
+byId("app").hidden = false; // before the list is filled: it estimates heights from the width
 Filter.prepare();
 Filter.read();
 window.addEventListener("hashchange", Filter.read);

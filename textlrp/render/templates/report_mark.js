@@ -37,7 +37,7 @@ const Spans = (() => {
     Actions.change(index, { rationales: source ? [...others, ...own] : [...own, ...others] });
   };
 
-  /** Widen a range of units to whole words; null where there is none in it. */
+  /** Widen a range of UTF-16 units to whole words; null if there is no word in it. */
   const snap = (index, source, [start, end]) => {
     const pieces = List.card(index).pieces[source].filter(piece => !piece.blank && piece.start < end && piece.end > start);
     return pieces.length ? [pieces[0].start, pieces.at(-1).end] : null;
@@ -65,7 +65,7 @@ const Spans = (() => {
     List.card(index).element.focus({ preventScroll: true });
   };
 
-  /** Mark the words of a range, or take the mark off where all are marked. */
+  /** Mark the words of a range, or remove the mark if all of them are marked. */
   const flip = (index, source, range) => {
     const whole = snap(index, source, range);
     if (!whole) return;
@@ -82,13 +82,13 @@ const Selected = (() => {
   const unmark = make("button", { type: "button", on: { click: () => finish(Spans.drop) } }, "Remove mark");
   let chosen = null;
   float.append(mark, unmark);
-  // A press on the button must not take the selection away before the click.
+  // Pressing the button must not clear the selection before the click.
   float.addEventListener("pointerdown", event => event.preventDefault());
   float.addEventListener("mousedown", event => event.preventDefault());
 
   const blockOf = node => (node.nodeType === Node.ELEMENT_NODE ? node : node.parentElement)?.closest(".text") ?? null;
 
-  /** How many UTF-16 units of a block's text stand before a place in it. */
+  /** Count the UTF-16 units of a block's text before a position in it. */
   const unit = (block, node, offset) => {
     const range = document.createRange();
     range.selectNodeContents(block);
@@ -122,7 +122,7 @@ const Selected = (() => {
     named(() => call(index, source, range));
   };
 
-  /** The words of the text that are selected, if it is one text. */
+  /** The selected words, if the selection is within one text. */
   const look = () => {
     const selection = window.getSelection();
     if (!selection.rangeCount || selection.isCollapsed) return null;
@@ -183,7 +183,7 @@ const Selected = (() => {
   });
   window.addEventListener("scroll", () => float.hidden || hide(), { passive: true });
 
-  /** Mark what is selected; false where nothing is. */
+  /** Mark the selected words; return false if nothing is selected. */
   const take = () => {
     const found = look();
     if (!found) return false;
@@ -198,14 +198,14 @@ const Selected = (() => {
 const Mode = (() => {
   let active = null;
   let source = 0;
-  let here = 0; // the piece that the cursor is on
-  let anchor = 0; // where a range of words began
+  let here = 0; // the piece with the cursor
+  let anchor = 0; // the piece where a range of words began
 
   const blockOf = () => List.card(active).blocks[source];
   const pieces = () => List.card(active).pieces[source];
   const span = () => [Math.min(anchor, here), Math.max(anchor, here)];
 
-  /** Show which words the keys have reached. */
+  /** Show the cursor and the range of words. */
   const point = () => {
     const [from, to] = span();
     List.card(active)?.blocks.forEach((block, which) => {
@@ -271,7 +271,7 @@ const Mode = (() => {
     return here;
   };
 
-  /** The word above (by -1) or below (by 1), as the lines are laid out. */
+  /** The word above (-1) or below (1), as the lines are laid out. */
   const line = by => {
     const spans = [...blockOf().querySelectorAll("[data-piece]")];
     const from = spans.find(each => Number(each.dataset.piece) === here)?.getBoundingClientRect();
@@ -320,7 +320,7 @@ const Mode = (() => {
     return true;
   };
 
-  /** A tap on a word marks it, a second one takes the mark off; with Shift, all from the last word to this one. */
+  /** A tap on a word marks it, and a second tap removes the mark; with Shift, it marks all words from the last one on. */
   const tap = (index, where, unit, event) => {
     source = where;
     const own = pieces();

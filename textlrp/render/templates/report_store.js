@@ -1,7 +1,7 @@
 // Marks are saved at every change, under the report's id, the annotator's name and the document's id: one key for each
 // document, so that two tabs do not overwrite each other, and the last change of a document wins.
 const Storage = (() => {
-  const unsaved = new Map(); // what could not be saved lives as long as the page
+  const unsaved = new Map(); // marks that could not be saved last as long as the page
   let reason = "";
 
   const attempt = (call, otherwise) => {
@@ -44,7 +44,7 @@ const Storage = (() => {
     return true;
   }, false);
 
-  /** Why changes are not kept, or nothing where they are. */
+  /** Say why changes are not kept, or nothing if they are. */
   const trouble = () => (unsaved.size || !available ? reason : "");
 
   return { read, write, keys, trouble, unsaved: () => unsaved.size };
@@ -155,7 +155,7 @@ const Marks = (() => {
     tell(null);
   };
 
-  /** Give all marks to another name; where both have marked a document, the later change stays. */
+  /** Move all marks to another name; if both have marked a document, the later change stays. */
   const rename = who => {
     const old = name;
     const mine = kept(old);
@@ -171,7 +171,7 @@ const Marks = (() => {
     tell(null);
   };
 
-  /** Keep a mark from a file under its own annotator's name, unless a later one is there. */
+  /** Keep a mark from a file under its annotator's name, unless a later mark is there. */
   const receive = (who, id, value) => {
     const there = state(Storage.read(key(who, id)));
     if (there && (there.changed || "").slice(0, 19) >= (value.changed || "").slice(0, 19)) return false;

@@ -17,14 +17,14 @@ const byId = id => document.getElementById(id);
 const Text = (() => {
   const astral = /[\ud800-\udbff][\udc00-\udfff]/;
 
-  /** How many UTF-16 units the first `count` code points after the unit `from` have, as the unit where they end. */
+  /** The UTF-16 unit where the first `count` code points after the unit `from` end. */
   const forward = (text, from, count) => {
     let at = from;
     for (let i = 0; i < count; i++) at += text.codePointAt(at) > 0xffff ? 2 : 1;
     return at;
   };
 
-  /** How many code points there are before a UTF-16 unit. */
+  /** Count the code points before a UTF-16 unit. */
   const points = (text, unit) => {
     if (!astral.test(text)) return unit;
     let count = 0;
@@ -35,7 +35,7 @@ const Text = (() => {
   /** The UTF-16 unit at which a code point begins. */
   const units = (text, point) => (astral.test(text) ? forward(text, 0, point) : point);
 
-  /** What is shown in place of characters that cannot be seen: as many UTF-16 units, so that offsets stay. */
+  /** Replace characters that cannot be seen by as many UTF-16 units, so that offsets stay. */
   const visible = text =>
     text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]|\r(?!\n)/g, char => {
       const code = char.charCodeAt(0);
@@ -66,10 +66,10 @@ const Text = (() => {
     return found;
   };
 
-  // Letters of scripts that are written from right to left, and what directs the writing.
+  // Letters of scripts that are written from right to left, and characters that set the direction.
   const turning = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
 
-  /** A name inside a sentence, of which it turns nothing: what directs the writing is shown, and the name is isolated. */
+  /** A name inside a sentence: characters that set the direction are shown, and the name is isolated. */
   const named = name => {
     if (!turning.test(name)) return visible(name);
     const shown = visible(name).replace(/[\u202a-\u202e\u2066-\u2069]/g, char => `\\u${char.charCodeAt(0).toString(16)}`);
@@ -86,7 +86,7 @@ const Data = (() => {
   const places = new Map(ids.map((id, i) => [id, i]));
   const lowered = [];
 
-  /** What a document is, without what was explained. */
+  /** A document without its explanations. */
   const of = i => ({
     index: i,
     id: ids[i],
@@ -97,7 +97,7 @@ const Data = (() => {
     rationales: columns.rationales[i],
   });
 
-  /** The explanation of a document in a view: "first" (that of the predicted label, if it was explained), or a number. */
+  /** The explanation of a document in a view: "first" (the predicted label's, if it was explained), or a number. */
   const explained = (i, view) => {
     const rows = columns.explained[i];
     const row =

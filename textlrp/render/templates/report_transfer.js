@@ -1,8 +1,8 @@
-// Marks leave the browser as JSON lines, and come back in.
+// Downloads marks as JSON lines, and reads such files.
 const Transfer = (() => {
   const VERDICTS = ["agree", "disagree", "unsure"];
 
-  /** All marks of the annotator in the form of the download, in the order of the documents. */
+  /** All marks of the annotator as they are downloaded, in the order of the documents. */
   const lines = () => {
     const place = id => Data.places.get(id) ?? Infinity;
     const sorted = Marks.all().sort(([a], [b]) => place(a) - place(b) || (a < b ? -1 : 1));
@@ -34,7 +34,7 @@ const Transfer = (() => {
     setTimeout(() => URL.revokeObjectURL(address), 10000);
   };
 
-  /** Why a line cannot be used, or nothing. */
+  /** Say why a line cannot be used, or nothing. */
   const complaint = mark => {
     if (typeof mark !== "object" || mark === null || mark.textlrp !== "annotation") return "is no mark";
     if (mark.format !== 1) return "has a format that this page does not read";
@@ -64,7 +64,7 @@ const Transfer = (() => {
     return "";
   };
 
-  /** Take marks from the text of a download; returns sentences that say what became of them. */
+  /** Take in the marks of a downloaded file; return sentences that say what was done. */
   const take = written => {
     const said = [];
     const counts = new Map();

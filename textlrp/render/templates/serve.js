@@ -2,14 +2,14 @@
 (() => {
   const PAUSE = 400; // milliseconds without a key before the text is explained
   const PATIENCE = 300; // milliseconds before a bar appears
-  const LIMIT = 5000000; // bytes of a request, as the server has it
+  const LIMIT = 5000000; // bytes of a request; the server has the same limit
 
   const at = (id) => document.getElementById(id);
   const data = JSON.parse(at("textlrp-data").textContent);
   const token = new URLSearchParams(location.search).get("token") || "";
   const page = crypto.randomUUID();
-  let latest = 0; // the number of the last request: answers to others are stale
-  let asked = ""; // its body
+  let latest = 0; // the number of the last request; answers to earlier ones are dropped
+  let asked = ""; // the body of the last request
   let controller = null;
   let pause = 0;
   let patience = 0;
@@ -79,10 +79,10 @@
   }
 
   function present(answer) {
-    // The server writes this markup and escapes every text in it; the page's policy runs no script but this one.
+    // The server writes this markup and escapes every text in it; the policy of the page allows no other script.
     const made = new DOMParser().parseFromString(answer.html, "text/html").querySelector(".textlrp");
-    const open = [...at("result").querySelectorAll("details")].map((each) => each.open);
-    made.querySelectorAll("details").forEach((each, i) => { each.open = open[i] === true; });
+    const open = [...at("result").querySelectorAll("details")].map((details) => details.open);
+    made.querySelectorAll("details").forEach((details, i) => { details.open = open[i] === true; });
     at("result").replaceChildren(document.adoptNode(made));
     for (const kind of ["json", "html"]) {
       at(kind).href = `/explanation.${kind}?number=${answer.number}&token=${encodeURIComponent(token)}`;
@@ -149,7 +149,7 @@
       else fail((await response.text()).trim());
     } catch (error) {
       if (number !== latest || error.name === "AbortError") return;
-      fail("The server does not answer: was textlrp serve stopped?");
+      fail("The server does not answer. Is textlrp serve still running?");
     }
     if (number === latest) busy(false);
   }

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from textlrp.errors import InputError, LRPError, ModelError, fails, said
 from textlrp.explain import memory, tokenizer_fit
 from textlrp.guard.model_guard import contained, undisturbed
-from textlrp.lrp.propagation import Options, run
-from textlrp.lrp.request import Targets, logits_of, precision_of
+from textlrp.lrp.propagation import run
+from textlrp.lrp.request import Options, Targets, logits_of, precision_of
 from textlrp.lrp.result import Propagation
 from textlrp.rules import Rules
 from textlrp.text.encoding import Batch, Encoding, encode, pad

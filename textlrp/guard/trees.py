@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -47,10 +47,14 @@ def carriers(args: Any, kwargs: dict[str, Any] | None = None) -> list[Tensor]:
 
 def carries(args: Any, kwargs: dict[str, Any] | None = None) -> bool:
     """Return whether any tensor among the arguments carries relevance."""
-    for value in args:
-        if isinstance(value, Tensor):
-            if value.requires_grad:
-                return True
-        elif isinstance(value, (list, tuple)) and carries(value):
-            return True
-    return bool(kwargs) and carries(tuple(kwargs.values()))  # type: ignore[union-attr]
+    return bool(carriers(args, kwargs))
+
+
+def detached(value: Any) -> Any:
+    """Return nested arguments with every tensor detached."""
+    return replace(value, Tensor.detach)
+
+
+def bind(names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call by their names, given the names of the positional ones."""
+    return dict(zip(names, args, strict=False)) | kwargs

@@ -68,7 +68,7 @@ def explained(request: Request) -> tuple[Propagation, ...] | None:
     Raises:
         LRPError: no plan works; the error is that of the last one.
     """
-    plan = Plan(request.checkpointing, scales=_SCALES if request.precision == "float16" else (1.0,))
+    plan = Plan(bool(request.options.checkpointing), scales=_SCALES if request.precision == "float16" else (1.0,))
     while True:
         try:
             return _attempt(request, plan)
@@ -94,7 +94,7 @@ def _next_plan(plan: Plan, failure: Exception) -> Plan | None:
 
 
 def _interception(request: Request, plan: Plan, observers: tuple[Observer, ...] = ()) -> Interception:
-    parts, rules = request.parts, request.rules
+    parts, rules = request.parts, request.options.rules
     double = request.precision == "float64"
     observers = (
         ComposedActivations(parts.modules),
@@ -109,7 +109,7 @@ def _interception(request: Request, plan: Plan, observers: tuple[Observer, ...] 
         torch.float64 if double else torch.float32,
         request.draws,
         fused=plan.fused,
-        whole_gates=plan.whole_gates and not request.observes,
+        whole_gates=plan.whole_gates and not request.options.observes,
         observers=observers,
     )
     context.scale = plan.scales[0]
@@ -120,8 +120,9 @@ def _interception(request: Request, plan: Plan, observers: tuple[Observer, ...] 
 
 def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
     model, model_inputs, batch = request.parts.model, request.model_inputs, request.input_ids.shape[0]
-    capture = Capture(model, request.capture, request.keep) if request.capture or request.keep else None
-    hidden = HiddenStates(model) if request.layers else None
+    options = request.options
+    capture = Capture(model, options.capture, options.keep) if options.capture or options.keep else None
+    hidden = HiddenStates(model) if options.layers else None
     interception = _interception(request, plan, tuple(o for o in (capture, hidden) if o is not None))
     context = interception.context
     propagations: list[Propagation] = []
@@ -278,7 +279,7 @@ def _close(
     """Add up the relevance of the ids and the postings: for each target, one ledger for each document."""
     logits, rounding = logits.detach(), _rounding(request, context)
     arrived = arrived.reshape(-1, *request.input_ids.shape)
-    padding, special_tokens_mask = request.padding(), request.special_tokens_mask
+    padding, special_tokens_mask = request.padding(), request.options.special_tokens_mask
     relevance, excluded = arrived, padding
     if padding is not None:
         rows[SPECIAL_TOKENS] = rows.get(SPECIAL_TOKENS, 0) + (arrived * padding).sum(-1)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from textlrp.guard.randomness import draws
+from textlrp.guard.trees import bind
 from textlrp.lrp import operations
 from textlrp.lrp.context import Context
 from textlrp.lrp.postings import Postings
@@ -142,8 +143,8 @@ def scaled_dot_product_attention(context: Context, func: Any, args: Any, kwargs:
     return context.attended(_attention(context, func, args, kwargs))
 
 
-def _attention(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:
-    named = dict(zip(_ARGUMENTS, args, strict=False)) | kwargs
+def _attention(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
+    named = bind(_ARGUMENTS, args, kwargs)
     if draws(func, args, kwargs):
         raise context.unsupported(f"{operations.name(func)} with dropout in evaluation mode")
     q, k, v, mask = named["query"], named["key"], named["value"], named.get("attn_mask")
@@ -155,15 +156,15 @@ def _attention(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:
     if isinstance(context.rules.softmax, Frozen):
         context.count(func, "frozen")
         if not v.requires_grad:
-            return _kernel(func, q.detach(), k.detach(), v, options)
+            return func(q.detach(), k.detach(), v, **options)
         q, k, mask = q.detach(), k.detach(), None if mask is None else mask.detach()
-        y = _kernel(func, q, k, v.detach(), options | {"attn_mask": mask})
+        y = func(q, k, v.detach(), **options | {"attn_mask": mask})
         causal = bool(named.get("is_causal", False))
         out: Tensor = FrozenAttention.apply(v, y, q, k, mask, causal, scale)
         return out
     if not weights_carry:
         context.count(func, "plain gradient")
-        return _kernel(func, q, k, v, options)
+        return func(q, k, v, **options)
     rule = context.rules.product
     by_steps = not isinstance(context.rules.softmax, Taylor) or isinstance(rule, Frozen)
     if not by_steps:
@@ -181,13 +182,8 @@ def _attention(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:
     carry = ((q.requires_grad, of_qk), (k.requires_grad, of_qk), (True, of_v))
     parts = tuple(AttentionPart(posts, *rest) for posts, rest in carry)
     q, k, v = AttentionInputs.apply(q, k, v, context.root, parts, context.postings)
-    out = _kernel(func, q, k, v, options)
+    out = func(q, k, v, **options)
     context.mark_product(out, (q, k, v))
-    return out
-
-
-def _kernel(func: Any, q: Tensor, k: Tensor, v: Tensor, options: dict[str, Any]) -> Tensor:
-    out: Tensor = func(q, k, v, **options)
     return out
 
 

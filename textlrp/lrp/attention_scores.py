@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-#: Scores of at most this value were set by a mask.
-_MASKED = -1e4
+from textlrp.lrp.surrogate import MASKED
 
 
 class ScoreSizes:
@@ -33,7 +32,7 @@ class ScoreSizes:
     def record(self, scores: Tensor, dim: int) -> None:
         """Record scores before a softmax: the weights of a row depend most on its largest score."""
         top = scores.detach().amax(dim).float()
-        self._keep(torch.where(top > _MASKED, top, 0.0).nan_to_num(posinf=0.0).abs())
+        self._keep(torch.where(top > MASKED, top, 0.0).nan_to_num(posinf=0.0).abs())
 
     def _lengths(self, x: Tensor) -> Tensor:
         rows = x.shape[0] if x.dim() > 2 and x.shape[0] % self._batch == 0 else 1

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from textlrp.guard.trees import bind
 from textlrp.lrp import token_tracking
 from textlrp.lrp.context import Context
 
@@ -15,7 +16,7 @@ def winner(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """The larger or smaller of two tensors, or of the entries of one."""
     y = func(*args, **kwargs)
     context.count(func, "plain gradient")
-    named = dict(zip(("input", "other"), args, strict=False)) | kwargs
+    named = bind(("input", "other"), args, kwargs)
     if not isinstance(named.get("other"), Tensor):  # max and min of one tensor, along a dimension
         return y
     for value, other in ((named["input"], named["other"]), (named["other"], named["input"])):

@@ -95,7 +95,7 @@ class Context:
         whole_gates: bool = True,
         observers: tuple[Observer, ...] = (),
     ) -> None:
-        self.parts, self.model, self.draws = parts, parts.model, draws
+        self.parts, self.draws = parts, draws
         self.fused, self.whole_gates, self.observers = fused, whole_gates, observers
         self.postings = Postings(input_ids.shape[0], dtype)
         self.root = torch.zeros((), dtype=dtype, device=input_ids.device, requires_grad=True)
@@ -145,7 +145,7 @@ class Context:
 
     def innermost_module(self) -> tuple[str, nn.Module] | None:
         """Return the innermost module of the model on the call stack, with its path, or None if none is running."""
-        names = {id(module): name for name, module in self.model.named_modules()}
+        names = {id(module): name for name, module in self.parts.model.named_modules()}
         frame: Any = sys._getframe(1)
         while frame is not None:
             owner = frame.f_locals.get("self")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from textlrp.errors import UnsupportedOperationError
 from textlrp.guard.trees import tensors
@@ -50,14 +50,12 @@ def non_finite(model: nn.Module, inputs: dict[str, Any]) -> str:
     hooks = []
 
     def finite(values: Any) -> bool:
-        items = values if isinstance(values, (list, tuple)) else [values]
-        return all(bool(torch.isfinite(x).all()) for x in items if isinstance(x, Tensor) and x.is_floating_point())
+        return all(bool(torch.isfinite(x).all()) for x in tensors(values) if x.is_floating_point())
 
     for name, module in model.named_modules():
 
         def note(module: nn.Module, args: Any, output: Any, name: str = name) -> None:
-            values = list(output.values()) if isinstance(output, dict) else output
-            if not first and not finite(values):
+            if not first and not finite(output):
                 first.append(f"{name or 'the model'} ({type(module).__name__})")
 
         hooks.append(module.register_forward_hook(note))

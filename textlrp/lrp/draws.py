@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from textlrp.guard.trees import replace
+from textlrp.guard.trees import detached
 from textlrp.lrp import operations
 from textlrp.lrp.context import Context
 from textlrp.lrp.writes import overwrite
@@ -20,7 +19,7 @@ def sample(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     if operations.is_in_place(func) and args[0].requires_grad:
         drawn = context.draw(func, (torch.empty_like(args[0]), *args[1:]), kwargs)
         return overwrite(context, args[0], drawn, ledger.CONSTANTS)
-    return context.draw(func, replace(args, Tensor.detach), replace(kwargs, Tensor.detach))
+    return context.draw(func, detached(args), detached(kwargs))
 
 
 def dropout(context: Context, func: Any, args: Any, kwargs: Any) -> Any:

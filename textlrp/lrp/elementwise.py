@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from textlrp.guard.trees import carries, tensors
+from textlrp.guard.trees import bind, carries, tensors
 from textlrp.lrp import norms, operations
 from textlrp.lrp.context import Context
 from textlrp.lrp.postings import Postings
@@ -181,7 +181,9 @@ def nonlinearity(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         return identity(context, x, y, 0.0, 1.0, name)
     if stem in ("clamp", "clip", "clamp_min", "clamp_max") and any(b.numel() > 1 for b in tensors((rest, options))):
         return _clamp(context, func, x, y, rest, options)
-    at_zero, slope = anchor(function, x, None if carries_tensor(rest, options) else (func, rest, *options.items()))
+    # A tensor among the arguments can change, so what is found with it is not remembered.
+    key = None if any(True for _ in tensors((rest, options))) else (func, rest, *options.items())
+    at_zero, slope = anchor(function, x, key)
     if at_zero is None:
         raise context.unsupported(f"{name}, which has no finite value at zero,")
     out = identity(context, x, y, at_zero, slope, func)
@@ -190,14 +192,9 @@ def nonlinearity(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     return out
 
 
-def carries_tensor(args: Any, kwargs: Any) -> bool:
-    """Return whether a tensor is among some arguments."""
-    return any(True for _ in tensors((args, kwargs)))
-
-
 def _clamp(context: Context, func: Any, x: Tensor, y: Tensor, args: Any, kwargs: Any) -> Tensor:
     """A clamp between tensors: a value within the bounds passes, a bound that wins is a constant."""
-    named = dict(zip(("min", "max"), args, strict=False)) | kwargs
+    named = bind(("min", "max"), args, kwargs)
     low, high = (
         y.new_tensor(end) if bound is None else bound
         for bound, end in ((named.get("min"), -torch.inf), (named.get("max"), torch.inf))

@@ -16,6 +16,7 @@ from torch.nn import Parameter
 
 from textlrp.errors import InputError
 from textlrp.guard import torch_internals
+from textlrp.guard.trees import bind
 from textlrp.lrp import operations, token_tracking
 from textlrp.lrp.context import Context
 from textlrp.lrp.linear_rules import Apply, Redistribution
@@ -78,7 +79,7 @@ def _without_zeros(c: Tensor, weight: Tensor) -> Tensor:
 
 def linear(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:
     """``F.linear``."""
-    named = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
+    named = bind(("input", "weight", "bias"), args, kwargs)
     x, weight = named["input"], named["weight"]
     if isinstance(context.rules.linear, LRP0) and torch.is_grad_enabled() and x.dim() > 1 and type(weight) is Parameter:
         context.count(func, "LRP-0")
@@ -95,7 +96,7 @@ def linear(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:
 
 def convolution(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:
     """A convolution with constant kernels, as a linear map."""
-    named = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
+    named = bind(("input", "weight", "bias"), args, kwargs)
     weight, bias = named["weight"], named.get("bias")
     if any(isinstance(value, Tensor) and value.requires_grad for value in (weight, bias)):
         raise context.unsupported(f"{operations.name(func)} with kernels computed from activations")

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from textlrp.guard.trees import carries
+from textlrp.guard.trees import bind, carries
 from textlrp.lrp import operations, token_tracking
 from textlrp.lrp.context import Context
 from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward
@@ -44,7 +44,7 @@ class Lookup(Surrogate):
 
 def lookup(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """A row of a table for each index: tokens if the indices come from the input ids."""
-    named = dict(zip(_ARGUMENTS[func], args, strict=False)) | kwargs
+    named = bind(_ARGUMENTS[func], args, kwargs)
     index, table = named["input"], named["weight"]
     origin = token_tracking.origin(index)
     if origin is None:
@@ -52,7 +52,7 @@ def lookup(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         if carries((table,)):
             context.count(func, "plain gradient")
         else:
-            token_tracking.mark_heading(out, token_tracking.table_heading(context.model, table))
+            token_tracking.mark_heading(out, token_tracking.table_heading(context.parts.model, table))
         return out
     name = operations.name(func)
     if carries((table,)):

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from textlrp.guard.trees import bind
 from textlrp.lrp.attention import scaled_dot_product_attention
 from textlrp.lrp.context import Context
 from textlrp.lrp.linear import linear
@@ -18,7 +19,7 @@ def multi_head_attention(context: Context, func: Any, args: Any, kwargs: Any) ->
     """``F.multi_head_attention_forward``: its projections, and the fused kernel in between."""
     names = tuple(func.__code__.co_varnames[: func.__code__.co_argcount])
     defaults = dict(zip(names[::-1], (func.__defaults__ or ())[::-1], strict=False))
-    named = defaults | dict(zip(names, args, strict=False)) | kwargs
+    named = defaults | bind(names, args, kwargs)
     if named["bias_k"] is not None or named["static_k"] is not None or named["add_zero_attn"]:
         raise context.unsupported("torch.nn.MultiheadAttention with bias_k, static_k or add_zero_attn")
     if named["training"] and named["dropout_p"] > 0:

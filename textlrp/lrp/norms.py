@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from textlrp.guard.trees import carriers, carries, replace
+from textlrp.guard.trees import bind, carriers, carries, detached, replace
 from textlrp.lrp.context import Context
 from textlrp.lrp.postings import Postings
 from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward, stand_in
@@ -126,7 +126,7 @@ def rms_norm(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
 
 def normalize(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """``F.normalize``: ``x / max(|x|, eps)``."""
-    named = dict(zip(("input", "p", "dim", "eps"), args, strict=False)) | kwargs
+    named = bind(("input", "p", "dim", "eps"), args, kwargs)
     x = named.pop("input")
     if isinstance(context.rules.norm, Plain):
         return _plain_norm(context, func, x, named)
@@ -141,11 +141,11 @@ def statistic(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     if isinstance(context.rules.norm, Plain):
         return plain_statistic(context, func, args, kwargs)
     context.count(func, "constant")
-    return func(*replace(args, Tensor.detach), **replace(kwargs, Tensor.detach))
+    return func(*detached(args), **detached(kwargs))
 
 
 def _named(context: Context, names: tuple[str, ...], args: Any, kwargs: Any) -> dict[str, Any]:
-    named: dict[str, Any] = dict(zip(names, args, strict=False)) | kwargs
+    named = bind(names, args, kwargs)
     if carries((named.get("weight"), named.get("bias"))):
         kind = "F.layer_norm" if "bias" in names else "F.rms_norm"
         raise context.unsupported(f"{kind} with weights computed from activations")

@@ -45,7 +45,7 @@ amin topk sort msort kthvalue median cummax cummin max_pool1d max_pool2d max_poo
 adaptive_max_pool2d relu leaky_relu abs absolute __abs__ rrelu real imag view_as_real view_as_complex
 resolve_conj resolve_neg conj conj_physical fft ifft rfft irfft fft2 ifft2 fftn ifftn rfft2 irfft2 rfftn
 irfftn hfft ihfft fftshift ifftshift requires_grad_ retain_grad pin_memory detach data_ptr nan_to_num
-__iter__ __reversed__ unsafe_split native_channel_shuffle channel_shuffle unsqueeze_ squeeze_
+__iter__ __reversed__ native_channel_shuffle channel_shuffle unsqueeze_ squeeze_
 transpose_ t_ swapaxes_ squeeze_copy
 """.split()
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textlrp.guard.trees import carriers, carries, replace
+from textlrp.guard.trees import bind, carriers, carries, detached, replace
 from textlrp.lrp import linear as linear_maps
 from textlrp.lrp import norms, operations
 from textlrp.lrp.context import Context
@@ -138,17 +138,13 @@ def sum_of_product(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """``baddbmm`` and the like: the product and the sum are separated, so that each is given its own rule."""
     if not kwargs and not carries(args[:1]) and linear_maps.is_linear_map(context, func, args[1:]):
         return linear_maps.matmul(context, func, args[1:], args[0])
-    value = func(*replace(args, Tensor.detach), **replace(kwargs, Tensor.detach))
-    base, steps = _summands(context, func, args, kwargs)
-    if carries((base,)) and carries((steps,)):
-        return stand_in(base + steps, value)
-    operands = (steps, base) if carries((steps,)) else (base, steps)
-    return stand_in(additive(context, torch.add, operands, {}), value)
+    value = func(*detached(args), **detached(kwargs))
+    return stand_in(additive(context, torch.add, _summands(context, func, args, kwargs), {}), value)
 
 
 def _summands(context: Context, func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Tensor]:
     """Split ``beta * input + alpha * (a @ b)`` into its two summands."""
-    named = dict(zip(("input", "a", "b"), args, strict=False)) | kwargs
+    named = bind(("input", "a", "b"), args, kwargs)
     a, b = (
         next(named[name] for name in names if name in named)
         for names in (
@@ -175,9 +171,7 @@ def glu(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
 
 def linear(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """``F.linear`` with weights computed from activations: a product, and a sum."""
-    named = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
-    bias = named.get("bias")
+    named = bind(("input", "weight", "bias"), args, kwargs)
     y = product(context, torch.matmul, (named["input"], named["weight"].mT), {})
-    if bias is None:
-        return y
-    return y + bias if bias.requires_grad else additive(context, torch.add, (y, bias), {})
+    bias = named.get("bias")
+    return y if bias is None else additive(context, torch.add, (y, bias), {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from textlrp.guard.randomness import Draws
 from textlrp.lrp.attempt import explained
 from textlrp.lrp.hidden import capture as captures
 from textlrp.lrp.hidden import states
-from textlrp.lrp.request import Request, Target, Targets, several
+from textlrp.lrp.request import Options, Request, Target, Targets, several
 from textlrp.lrp.result import Propagation
 from textlrp.rules import Rules, as_rules
 
@@ -116,53 +116,28 @@ def propagate_targets(
     )
 
 
-@dataclass(frozen=True)
-class Options:
-    """The options of :func:`propagate`, and the seed of the model's random numbers."""
-
-    rules: Rules | str
-    special_tokens_mask: Tensor | None = None
-    capture: Sequence[str] = ()
-    keep: Mapping[str, Any] = field(default_factory=dict)
-    layers: bool = False
-    checkpointing: bool | None = None
-    seed: int | None = None
-
-
 def run(model: nn.Module, targets: Targets, options: Options, model_inputs: dict[str, Any]) -> tuple[Propagation, ...]:
     """Do the work of :func:`propagate_targets`."""
     if not isinstance(model, nn.Module):
         raise ModelError(f"the model must be a torch module, not {brief(model)}")
-    rules, targets = as_rules(options.rules), targets if callable(targets) else several(targets)
+    targets = targets if callable(targets) else several(targets)
+    options = replace(options, rules=as_rules(options.rules))
     _check_inputs(options.special_tokens_mask, model_inputs)
-    if options.checkpointing and (options.capture or options.keep or options.layers):
+    if options.checkpointing and options.observes:
         raise InputError(
             "checkpointing=True drops the activations inside the blocks, which capture=, keep= and layers= need"
         )
-    return contained(partial(_propagate, model, targets, rules, options, model_inputs))
+    return contained(partial(_propagate, model, targets, options, _outside_inference(model_inputs)))
 
 
 def _propagate(
-    model: nn.Module, targets: Targets, rules: Rules, options: Options, model_inputs: dict[str, Any]
+    model: nn.Module, targets: Targets, options: Options, model_inputs: dict[str, Any]
 ) -> tuple[Propagation, ...]:
-    observes, checkpointing = bool(options.capture or options.keep or options.layers), options.checkpointing
-    inputs = _outside_inference(model_inputs)
     with copied(model) as parts:
-        if checkpointing is None:  # activation_checkpointing_enable() of transformers sets it in the modules
-            set_to = any(vars(module).get("gradient_checkpointing") is True for module in parts.modules)
-            checkpointing = set_to and not observes
-        request = Request(
-            parts,
-            Draws(options.seed),
-            targets,
-            rules,
-            options.special_tokens_mask,
-            inputs,
-            options.capture,
-            options.keep,
-            options.layers,
-            checkpointing,
-        )
+        if options.checkpointing is None:  # activation_checkpointing_enable() of transformers sets it in the modules
+            is_set = any(vars(module).get("gradient_checkpointing") is True for module in parts.modules)
+            options = replace(options, checkpointing=is_set and not options.observes)
+        request = Request(parts, Draws(options.seed), targets, options, model_inputs)
         propagations = explained(request)
     if propagations is not None:
         return propagations
@@ -189,7 +164,7 @@ def _joined(alone: tuple[Propagation, ...]) -> Propagation:
     )
 
 
-def _check_inputs(special_tokens_mask: Tensor | None, model_inputs: dict[str, Any]) -> Tensor:
+def _check_inputs(special_tokens_mask: Tensor | None, model_inputs: dict[str, Any]) -> None:
     if model_inputs.get("inputs_embeds") is not None:
         raise InputError("textlrp explains input ids: pass input_ids, not inputs_embeds")
     input_ids = model_inputs.get("input_ids")
@@ -211,7 +186,6 @@ def _check_inputs(special_tokens_mask: Tensor | None, model_inputs: dict[str, An
             raise InputError(
                 f"special_tokens_mask must have the shape of input_ids, {list(input_ids.shape)}, not {actual}"
             )
-    return input_ids
 
 
 def _outside_inference(model_inputs: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from textlrp.errors import InputError, ModelError
 from textlrp.guard.randomness import Draws
 from textlrp.guard.working_copy import Parts
 from textlrp.results.ledger import TOLERANCES
-from textlrp.rules import Rules
 
 #: A label index, one for each document, weights of the logits, or a function from logits to such weights.
 Target = int | Sequence[int] | Tensor | Callable[[Tensor], Tensor] | None
@@ -105,31 +104,40 @@ def logits_of(output: Any, batch: int) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Options:
+    """The options of :func:`textlrp.lrp.propagation.propagate`, and the seed of the model's random numbers."""
+
+    rules: Any  # Rules, or the name of a preset until it is looked up
+    special_tokens_mask: Tensor | None = None
+    capture: Sequence[str] = ()
+    keep: Mapping[str, Any] = field(default_factory=dict)
+    layers: bool = False
+    checkpointing: bool | None = None
+    seed: int | None = None
+
+    @property
+    def observes(self) -> bool:
+        """Whether activations inside the blocks are observed."""
+        return bool(self.capture or self.keep or self.layers)
+
+
+@dataclass(frozen=True)
 class Request:
     """The arguments of :func:`textlrp.lrp.propagation.propagate_targets`, and a working copy of the model.
 
     Attributes:
         parts: the parts of the working copy.
         draws: the source of the model's random numbers.
+        options: the options, with rules and checkpointing as they are used.
         row: the index of a document that is explained alone, and the size of its batch; None for the whole batch.
     """
 
     parts: Parts
     draws: Draws
     targets: Targets
-    rules: Rules
-    special_tokens_mask: Tensor | None
+    options: Options
     model_inputs: dict[str, Any]
-    capture: Sequence[str] = ()
-    keep: Mapping[str, Any] = field(default_factory=dict)
-    layers: bool = False
-    checkpointing: bool = False
     row: tuple[int, int] | None = None
-
-    @property
-    def observes(self) -> bool:
-        """Whether activations inside the blocks are observed."""
-        return bool(self.capture or self.keep or self.layers)
 
     @property
     def input_ids(self) -> Tensor:
@@ -154,8 +162,8 @@ class Request:
             return value if shared else value[i : i + 1]
 
         inputs = {key: part(value) for key, value in self.model_inputs.items()}
-        special = part(self.special_tokens_mask)
-        return replace(self, parts=parts, special_tokens_mask=special, model_inputs=inputs, row=(i, batch))
+        options = replace(self.options, special_tokens_mask=part(self.options.special_tokens_mask))
+        return replace(self, parts=parts, options=options, model_inputs=inputs, row=(i, batch))
 
     def weights(self, logits: Tensor, dtype: torch.dtype) -> list[Tensor]:
         """Return the weight of each logit for each target, ``[batch, labels]``."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textlrp.guard.trees import replace
+from textlrp.guard.trees import detached
 from textlrp.lrp.context import Context
 from textlrp.lrp.postings import Postings
 from textlrp.lrp.surrogate import MASKED, Saved, Surrogate, rule_backward
@@ -75,8 +75,8 @@ def softmax(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     rule = context.rules.softmax
     if isinstance(rule, Frozen):
         context.count(func, "frozen")
-        return func(*replace(args, Tensor.detach), **kwargs)
+        return func(*detached(args), **kwargs)
     context.count(func, "uniform" if isinstance(rule, Uniform) else "Taylor")
-    p = func(*replace(args, Tensor.detach), **replace(kwargs, Tensor.detach))
+    p = func(*detached(args), **detached(kwargs))
     surrogate = UniformSoftmax if isinstance(rule, Uniform) else TaylorSoftmax
     return surrogate.apply(scores, p, dim, context.postings)

@@ -83,7 +83,7 @@ class Capture(Observer):
 
     def _after(self, context: Context, path: str, module: nn.Module, args: Any, output: Any) -> None:
         with torch._C.DisableTorchFunction():
-            y = next(tensors(list(output.values()) if isinstance(output, Mapping) else output), None)
+            y = next(tensors(output), None)
             if y is None or not y.is_floating_point():
                 raise InputError(f"the module {path!r} ({type(module).__name__}) outputs no activations")
             value, postings = y.detach().clone(), context.postings

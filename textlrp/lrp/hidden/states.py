@@ -166,7 +166,7 @@ class HiddenStates(Observer):
             output = forward(*args, **kwargs)
         finally:
             self._depth -= 1
-        y = next((y for y in tensors(_plain(output)) if y.requires_grad and y.is_floating_point()), None)
+        y = next((y for y in tensors(output) if y.requires_grad and y.is_floating_point()), None)
         if self._depth or y is None or not self._is_hidden(y):
             return output
         run = self._runs[block.path] = self._runs.get(block.path, 0) + 1
@@ -321,10 +321,6 @@ def join(alone: Sequence[tuple[HiddenState, ...]]) -> tuple[HiddenState, ...]:
         )
         for parts in zip(*alone, strict=True)
     )
-
-
-def _plain(output: Any) -> Any:
-    return list(output.values()) if isinstance(output, Mapping) else output
 
 
 def _with(output: Any, y: Tensor, copy: Tensor) -> Any:

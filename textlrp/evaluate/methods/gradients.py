@@ -175,7 +175,7 @@ def way(
 ) -> tuple[list[Lookup], list[Tensor], list[Tensor]]:
     """Run the model once, and return its lookups, the ids of their rows, and the rows less their references."""
     with torch.no_grad(), lookups(passes.model) as looked_up:
-        passes.found(passes.ran(passes.model(**inputs))[0])
+        passes.keep_logits(passes.ran(passes.model(**inputs))[0])
     origin = origins(passes, inputs, looked_up)
     fixed = torch.tensor(passes.encoding.special, device=inputs["input_ids"].device)
     pairs = zip(looked_up, origin, strict=True)
@@ -199,7 +199,7 @@ def _gradients(
     with lookups(passes.model, change) as looked_up:
         logits = passes.ran(passes.model(**inputs), batch, back=True)
     if change is None:
-        passes.found(logits[0])
+        passes.keep_logits(logits[0])
     return looked_up, row_gradients(passes.model, passes.explained(logits).sum(), looked_up)
 
 

@@ -6,6 +6,7 @@ import pytest
 from bag_of_words import explainer, scored
 
 from textlrp.evaluate.measures import FAITHFUL, PLAUSIBLE, faithfulness, plausibility, score
+from textlrp.evaluate.perturbation import Perturbed
 
 WEIGHTS = [3.0, 0.0, -2.0]
 
@@ -19,7 +20,7 @@ def test_plausibility_of_a_document() -> None:
 
 
 def test_outputs_are_shared_by_perturbation() -> None:
-    known: dict = {}
+    known: dict[str, Perturbed] = {}
     model = explainer()
     attribution = scored(model, "great film bad", WEIGHTS)
     first, second = (faithfulness(model, attribution, "mask", "token", 0, known) for _ in range(2))

@@ -19,9 +19,9 @@ from textlrp import Explainer, Span
 from textlrp.errors import InputError
 from textlrp.evaluate.plausibility import auprc, marked_words, random_auprc
 from textlrp.evaluate.rationales import (
-    Edited,
+    EditShares,
     Phrase,
-    Signed,
+    SignAgreement,
     agreement,
     ceiling,
     chance,
@@ -130,16 +130,16 @@ def sums(*values: float) -> list[Phrase]:
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ((2.0, 1.0, None, -1.0), Signed(1.0, 1.0, 2, 1)),
-        ((-2.0, None, 1.0), Signed(0.0, 0.0, 1, 1)),
-        ((3.0, 3.0, 3.0, None, 2.0), Signed(0.5, 1.0, 3, 1)),  # all is called positive: no better than chance
-        ((1.0, -1.0, None, -3.0, 0.0), Signed(0.625, 0.75, 2, 2)),  # (1/2 + 3/4) / 2; 3 of 4 pairs
-        ((0.0, None, 0.0), Signed(0.5, 0.5, 1, 1)),
-        ((1.0, None), Signed(None, None, 1, 0)),
-        ((None, 1.0), Signed(None, None, 0, 1)),
+        ((2.0, 1.0, None, -1.0), SignAgreement(1.0, 1.0, 2, 1)),
+        ((-2.0, None, 1.0), SignAgreement(0.0, 0.0, 1, 1)),
+        ((3.0, 3.0, 3.0, None, 2.0), SignAgreement(0.5, 1.0, 3, 1)),  # all is called positive: no better than chance
+        ((1.0, -1.0, None, -3.0, 0.0), SignAgreement(0.625, 0.75, 2, 2)),  # (1/2 + 3/4) / 2; 3 of 4 pairs
+        ((0.0, None, 0.0), SignAgreement(0.5, 0.5, 1, 1)),
+        ((1.0, None), SignAgreement(None, None, 1, 0)),
+        ((None, 1.0), SignAgreement(None, None, 0, 1)),
     ],
 )
-def test_signed_agreement_by_hand(values: Any, expected: Signed) -> None:
+def test_signed_agreement_by_hand(values: Any, expected: SignAgreement) -> None:
     assert signed(sums(*values)) == expected
 
 
@@ -245,13 +245,13 @@ def test_what_is_not_edited_stands_in_both_texts_in_order(one: list[str], other:
 
 def test_counterfactual_shares_by_hand() -> None:
     e = scored("A dull film, not great.", [0.5, 3, -1, -0.5, 1], "NEG")
-    assert counterfactual(e, "A moving film, and great.") == Edited(3.5 / 6, 3 / 4.5, 2 / 5, 2, 5)
-    assert counterfactual(scored("A dull film", []), "A fine film") == Edited(None, None, 1 / 3, 1, 3)
-    assert counterfactual(scored("A dull film", [-1, -2, -3]), "A fine film") == Edited(2 / 6, None, 1 / 3, 1, 3)
+    assert counterfactual(e, "A moving film, and great.") == EditShares(3.5 / 6, 3 / 4.5, 2 / 5, 2, 5)
+    assert counterfactual(scored("A dull film", []), "A fine film") == EditShares(None, None, 1 / 3, 1, 3)
+    assert counterfactual(scored("A dull film", [-1, -2, -3]), "A fine film") == EditShares(2 / 6, None, 1 / 3, 1, 3)
     assert counterfactual(e, "A dull film, not great, never.") is None
     assert counterfactual(e, "Wow!") is None
     short = replace(scored("A dull film", [1, 3, 1]), text="A dull film, not great.", truncated=(11, 23))
-    assert counterfactual(short, "A fine film, so great.") == Edited(0.6, 0.6, 1 / 3, 1, 3)
+    assert counterfactual(short, "A fine film, so great.") == EditShares(0.6, 0.6, 1 / 3, 1, 3)
 
 
 def rows(name: str, count: int) -> list[dict[str, Any]]:

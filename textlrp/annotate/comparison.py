@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textlrp.annotate.annotations import VERDICTS, Annotation
-from textlrp.annotate.document import MarkedDocument, Plausibility, Scored, mean
+from textlrp.annotate.document import MarkedDocument, ModelScores, Plausibility, mean
 from textlrp.basics import extras
 from textlrp.basics.files import write_whole
 from textlrp.evaluate import agreement
@@ -268,7 +268,7 @@ def _people(marked: Iterable[MarkedDocument]) -> Plausibility | None:
     return Plausibility(sum(token) / len(token), sum(iou) / len(iou), None) if scores else None
 
 
-def _row(against: str | None, scored: Iterable[Scored | None], left_out: int) -> ModelRow:
+def _row(against: str | None, scored: Iterable[ModelScores | None], left_out: int) -> ModelRow:
     scores = [score for score in scored if score is not None]
     return ModelRow(
         against,

@@ -39,7 +39,7 @@ def mean(scores: Sequence[Plausibility]) -> Plausibility:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ModelScores:
     """The agreement of the model with the marked words of a document.
 
     Attributes:
@@ -76,7 +76,7 @@ class MarkedDocument:
         self._breaks = (sum(span.source == TEXT for span in self.words),)
         self.votes: dict[str, Votes] = {}
         self.fitting: dict[str, Votes] = {}
-        self.scores: dict[str, Scored] = {}
+        self.scores: dict[str, ModelScores] = {}
         blind = True
         for annotation in annotations:
             vote = plausibility.marked_words(self.words, [(m.start, m.end, m.source) for m in annotation.rationales])
@@ -93,12 +93,12 @@ class MarkedDocument:
         self.divided = len(self.fitting) > 1 and self.majority is None
 
     @property
-    def everyone(self) -> Scored | None:
+    def everyone(self) -> ModelScores | None:
         """The model against each annotator in :attr:`fitting`, as means; None without any."""
         if not self.scores:
             return None
         scores = self.scores.values()
-        return Scored(
+        return ModelScores(
             mean([score.model for score in scores]),
             mean([score.chance for score in scores]),
             all(score.blind for score in scores),
@@ -116,11 +116,11 @@ class MarkedDocument:
         """Return :meth:`pair` for all pairs of some annotators who both marked words."""
         return [score for pair in combinations(names, 2) if (score := self.pair(*pair)) is not None]
 
-    def _scored(self, vote: Votes, blind: bool) -> Scored:
+    def _scored(self, vote: Votes, blind: bool) -> ModelScores:
         relevances = [span.relevance for span in self.words]
         chosen = plausibility.chosen_words(relevances, sum(vote))
         marked = plausibility.runs(vote, self._breaks)
-        return Scored(
+        return ModelScores(
             Plausibility(
                 plausibility.token_f1(chosen, vote),
                 plausibility.iou_f1(plausibility.runs(chosen, self._breaks), marked),

@@ -68,7 +68,7 @@ FAITHFUL = (
 PLAUSIBLE = (
     Measure("auprc", "AUPRC", True, "area under precision and recall of the marked words, by falling relevance"),
     Measure("token_f1", "token F1", True, "of as many words of the highest relevance as are marked"),
-    Measure("iou_f1", "IOU F1", True, "of their stretches, found where they overlap by half or more"),
+    Measure("iou_f1", "IOU F1", True, "of their spans, which match if they overlap by half or more"),
     Measure("pointing", "pointing", True, "how often the most relevant word is a marked one"),
 )
 

@@ -72,7 +72,7 @@ class Phrase(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Signed:
+class SignAgreement:
     """The agreement of the sign of relevance with people's ratings.
 
     Attributes:
@@ -135,7 +135,7 @@ def phrases(
     return tuple(rated)
 
 
-def signed(rated: Sequence[Phrase]) -> Signed:
+def signed(rated: Sequence[Phrase]) -> SignAgreement:
     """Return the agreement of the sign of relevance with people's ratings, over the phrases of one or more texts.
 
     ``balanced accuracy = (P(R > 0 | positive) + P(R < 0 | negative)) / 2`` (Brodersen et al. 2010, "The Balanced
@@ -146,15 +146,15 @@ def signed(rated: Sequence[Phrase]) -> Signed:
     high = [phrase.relevance for phrase in rated if phrase.positive]
     low = sorted(phrase.relevance for phrase in rated if not phrase.positive)
     if not high or not low:
-        return Signed(None, None, len(high), len(low))
+        return SignAgreement(None, None, len(high), len(low))
     right = math.fsum((r > 0) + 0.5 * (r == 0) for r in high) / len(high)
     wrong = math.fsum((r < 0) + 0.5 * (r == 0) for r in low) / len(low)
     below = sum(bisect_left(low, r) + bisect_right(low, r) for r in high) / 2
-    return Signed((right + wrong) / 2, below / (len(high) * len(low)), len(high), len(low))
+    return SignAgreement((right + wrong) / 2, below / (len(high) * len(low)), len(high), len(low))
 
 
 @dataclass(frozen=True)
-class Marked:
+class MarkAgreement:
     """The agreement of words with the marks of several annotators, by :mod:`textlrp.evaluate.plausibility`.
 
     Attributes:
@@ -175,7 +175,7 @@ class Marked:
 
 def agreement(
     relevances: Sequence[float], votes: Sequence[Sequence[bool]], breaks: Sequence[int] = ()
-) -> Marked | None:
+) -> MarkAgreement | None:
     """Return the mean agreement of relevance with each annotator.
 
     Args:
@@ -200,7 +200,7 @@ def agreement(
     )
 
 
-def ceiling(votes: Sequence[Sequence[bool]], breaks: Sequence[int] = ()) -> Marked | None:
+def ceiling(votes: Sequence[Sequence[bool]], breaks: Sequence[int] = ()) -> MarkAgreement | None:
     """Return the mean agreement of each annotator with the others: the most to expect of a method.
 
     Token F1 and IOU F1 are means over all pairs of annotators who marked a word, marks against marks. AUPRC and
@@ -220,10 +220,10 @@ def ceiling(votes: Sequence[Sequence[bool]], breaks: Sequence[int] = ()) -> Mark
     for i, marked in enumerate(marking):
         others = [float(sum(column)) for column in zip(*marking[:i], *marking[i + 1 :], strict=True)]
         ranked.append((auprc(others, marked), pointing(others, marked)))
-    return Marked(len(marking), *_means(pairs), *_means(ranked))
+    return MarkAgreement(len(marking), *_means(pairs), *_means(ranked))
 
 
-def chance(votes: Sequence[Sequence[bool]], breaks: Sequence[int] = ()) -> Marked | None:
+def chance(votes: Sequence[Sequence[bool]], breaks: Sequence[int] = ()) -> MarkAgreement | None:
     """Return the expected :func:`agreement` of random relevance; None if no annotator marked a word."""
     return _mean(
         [
@@ -240,7 +240,7 @@ def chance(votes: Sequence[Sequence[bool]], breaks: Sequence[int] = ()) -> Marke
 
 
 @dataclass(frozen=True)
-class Edited:
+class EditShares:
     """The share of a text's relevance on the words that people edited to change its label.
 
     Attributes:
@@ -270,7 +270,7 @@ def edits(text: str, other: str) -> tuple[tuple[int, int], ...]:
     return tuple(ranges[i] for kind, start, end, _, _ in changes if kind != "equal" for i in range(start, end))
 
 
-def counterfactual(attribution: Attribution | Explanation, other: str) -> Edited | None:
+def counterfactual(attribution: Attribution | Explanation, other: str) -> EditShares | None:
     """Return the share of relevance on the words that people edited to change the label of a text.
 
     Compare both shares with ``chance``: if half of the words were edited, they prove little. For a corpus, take the
@@ -292,7 +292,7 @@ def counterfactual(attribution: Attribution | Explanation, other: str) -> Edited
     if not any(marked) or all(marked):
         return None
     relevances = [word.relevance for word in counted]
-    return Edited(
+    return EditShares(
         _share([abs(r) for r in relevances], marked),
         _share([max(0.0, r) for r in relevances], marked),
         sum(marked) / len(marked),
@@ -310,8 +310,8 @@ def _against(one: Sequence[bool], other: Sequence[bool], breaks: Sequence[int]) 
     return token_f1(one, other), iou_f1(runs(one, breaks), runs(other, breaks))
 
 
-def _mean(rows: Sequence[tuple[float, float, float, float]]) -> Marked | None:
-    return Marked(len(rows), *_means(rows)) if rows else None
+def _mean(rows: Sequence[tuple[float, float, float, float]]) -> MarkAgreement | None:
+    return MarkAgreement(len(rows), *_means(rows)) if rows else None
 
 
 def _means(rows: Sequence[Sequence[float]]) -> list[float]:

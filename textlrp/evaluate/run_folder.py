@@ -221,11 +221,11 @@ def _difference(name: str, kept: Any, asked: Any) -> str:
     if name in ("models", "corpora"):
         before, now = ({entry["name"]: entry for entry in side} for side in (kept, asked))
         if list(before) == list(now):
-            what = {"models": "the model", "corpora": "the corpus"}[name]
+            kind = {"models": "the model", "corpora": "the corpus"}[name]
             changed = next(key for key in before if before[key] != now[key])
             counts = [side[changed].get("documents") for side in (before, now)]
             more = f": {counts[0]:,} documents then, {counts[1]:,} now" if counts[0] != counts[1] else ""
-            return f"{what} {changed!r} is not what it was{more}"
+            return f"{kind} {changed!r} is not what it was{more}"
         kept, asked = list(before), list(now)
     if isinstance(kept, Mapping):
         key = next(key for key in {**kept, **asked} if kept.get(key) != asked.get(key))

@@ -62,7 +62,7 @@ def _attentions(passes: Passes) -> tuple[list[Tensor], Tensor]:
         with lookups(passes.model):
             output = passes.model(**inputs, output_attentions=True, output_hidden_states=True, return_dict=True)
         logits = passes.ran(output)
-        passes.found(logits[0])
+        passes.keep_logits(logits[0])
         states = getattr(output, "hidden_states", None) or ()
         query = _read(passes, logits, [state for state in states if isinstance(state, Tensor)])
         attentions = getattr(output, "attentions", None) or ()

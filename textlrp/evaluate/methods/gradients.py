@@ -21,7 +21,7 @@ from textlrp.explain.embedding_tables import word_tables
 from textlrp.lrp import operations, token_tracking
 
 
-class Lookup(NamedTuple):
+class EmbeddingLookup(NamedTuple):
     """One lookup of ids in an embedding table.
 
     Attributes:
@@ -42,7 +42,7 @@ Change = Callable[[int, nn.Module, Tensor, Tensor], Tensor]
 
 
 @contextmanager
-def lookups(model: nn.Module, change: Change | None = None) -> Iterator[list[Lookup]]:
+def lookups(model: nn.Module, change: Change | None = None) -> Iterator[list[EmbeddingLookup]]:
     """Make the rows that a model looks up for its input ids leaves of the graph, listed in the order of the lookups.
 
     Raises:
@@ -54,7 +54,7 @@ def lookups(model: nn.Module, change: Change | None = None) -> Iterator[list[Loo
             f"{type(model).__name__} has no get_input_embeddings() that returns its table of input ids, so it has no "
             f"gradient by a token"
         )
-    looked_up: list[Lookup] = []
+    looked_up: list[EmbeddingLookup] = []
 
     def make_leaf(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Tensor:
         ids = next((x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)), None)
@@ -63,7 +63,7 @@ def lookups(model: nn.Module, change: Change | None = None) -> Iterator[list[Loo
         whole = output.detach()
         rows = whole if change is None else change(len(looked_up), module, ids, whole)
         leaf = rows.detach().requires_grad_(torch.is_grad_enabled())
-        looked_up.append(Lookup(module, ids, leaf, whole))
+        looked_up.append(EmbeddingLookup(module, ids, leaf, whole))
         return leaf.clone()  # some models scale it in place
 
     hooks = [module.register_forward_hook(make_leaf, with_kwargs=True) for module in tables]
@@ -79,7 +79,7 @@ def lookups(model: nn.Module, change: Change | None = None) -> Iterator[list[Loo
         )
 
 
-def origins(passes: Passes, inputs: dict[str, Tensor], looked_up: list[Lookup]) -> list[Tensor]:
+def origins(passes: Passes, inputs: dict[str, Tensor], looked_up: list[EmbeddingLookup]) -> list[Tensor]:
     """Return for each lookup of one text the index of the id of each row, flat, or -1 for none.
 
     Lookups of other ids than the input ids (a decoder shifts them) are traced in a plain pass, which is counted.
@@ -172,17 +172,17 @@ def integrated_gradients(passes: Passes, seed: int, steps: int, reference: str |
 
 def way(
     passes: Passes, inputs: dict[str, Tensor], kind: str, replaced: int | None
-) -> tuple[list[Lookup], list[Tensor], list[Tensor]]:
+) -> tuple[list[EmbeddingLookup], list[Tensor], list[Tensor]]:
     """Run the model once, and return its lookups, the ids of their rows, and the rows less their references."""
     with torch.no_grad(), lookups(passes.model) as looked_up:
-        passes.found(passes.ran(passes.model(**inputs))[0])
+        passes.keep_logits(passes.ran(passes.model(**inputs))[0])
     origin = origins(passes, inputs, looked_up)
     fixed = torch.tensor(passes.encoding.special, device=inputs["input_ids"].device)
     pairs = zip(looked_up, origin, strict=True)
     return looked_up, origin, [_difference(lookup, at, fixed, kind, replaced) for lookup, at in pairs]
 
 
-def _difference(lookup: Lookup, origin: Tensor, fixed: Tensor, kind: str, replaced: int | None) -> Tensor:
+def _difference(lookup: EmbeddingLookup, origin: Tensor, fixed: Tensor, kind: str, replaced: int | None) -> Tensor:
     """Return the rows of a text less those of its reference."""
     moves = ((origin >= 0) & ~fixed[origin.clamp_min(0)]).view(*lookup.ids.shape, 1)
     reference = torch.zeros_like(lookup.whole)
@@ -193,17 +193,17 @@ def _difference(lookup: Lookup, origin: Tensor, fixed: Tensor, kind: str, replac
 
 def _gradients(
     passes: Passes, inputs: dict[str, Tensor], change: Change | None = None
-) -> tuple[list[Lookup], tuple[Tensor, ...]]:
+) -> tuple[list[EmbeddingLookup], tuple[Tensor, ...]]:
     """Run the model forward and back, and return its lookups and the gradients of their rows."""
     batch = inputs["input_ids"].shape[0]
     with lookups(passes.model, change) as looked_up:
         logits = passes.ran(passes.model(**inputs), batch, back=True)
     if change is None:
-        passes.found(logits[0])
+        passes.keep_logits(logits[0])
     return looked_up, row_gradients(passes.model, passes.explained(logits).sum(), looked_up)
 
 
-def row_gradients(model: nn.Module, explained: Tensor, looked_up: list[Lookup]) -> tuple[Tensor, ...]:
+def row_gradients(model: nn.Module, explained: Tensor, looked_up: list[EmbeddingLookup]) -> tuple[Tensor, ...]:
     """Return the gradient of a sum of logits by the rows of each lookup, in the shape of the rows.
 
     Raises:

@@ -86,12 +86,12 @@ class Passes:
     def logits(self) -> Tensor:
         """The logits of the whole text, ``[outputs]``: one pass, unless another pass returned them."""
         if self._logits is None:
-            self.found(self._run([self.encoding])[0])
+            self.keep_logits(self._run([self.encoding])[0])
         assert self._logits is not None
         return self._logits
 
-    def found(self, logits: Tensor) -> None:
-        """Take the logits of the whole text, ``[outputs]``, from a pass of a method."""
+    def keep_logits(self, logits: Tensor) -> None:
+        """Keep the logits of the whole text, ``[outputs]``, from a pass of a method."""
         self._logits = logits.detach().double().cpu()
 
     @lazy

@@ -137,7 +137,10 @@ def main(line: Sequence[str] | None = None) -> None:
         rows += found
         missing.remove(name)
         if options.output is not None:  # after each part: a run takes long, and may be stopped
-            options.output.write_text(markdown(rows, missing, options), encoding="utf-8")
+            # A section written by hand, of what a comparison of two versions found, stays.
+            before = options.output.read_text(encoding="utf-8") if options.output.exists() else ""
+            by_hand = "".join(before.partition("\n## Fast paths")[1:])
+            options.output.write_text(markdown(rows, missing, options) + by_hand, encoding="utf-8")
     console.print(table(rows))
     console.print(summary(rows), highlight=False)
     if failed:

@@ -1,4 +1,4 @@
-"""What people see: colors and marks between whole characters, a layout that stays, and no commands from the text."""
+"""The terminal: colors and marks between whole characters, a fixed layout, and no commands from the text."""
 
 from __future__ import annotations
 

@@ -177,6 +177,14 @@ def test_what_was_not_read_is_not_shown_as_read() -> None:
     assert left.index("NOT READ") < left.index("this")
 
 
+@pytest.mark.parametrize("color", ["standard", "256", "truecolor"])
+@pytest.mark.parametrize("width", [56, 60, 80])
+def test_the_legend_stays_on_one_line(width: int, color: str) -> None:
+    lines = SEQUENCE.sub("", printed(explanation("good film"), color, width=width)).splitlines()
+    (legend,) = (line for line in lines if line.startswith("relevance"))
+    assert legend.endswith("for POS +2.00")
+
+
 @pytest.mark.parametrize("width", [70, 80, 100])
 def test_the_ledger_stays_on_one_line_and_small_rows_make_room(width: int) -> None:
     headings = ("tokens", "special tokens", "positions", "token types", "biases", "norms", "constants", "softmax")

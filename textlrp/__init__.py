@@ -1,4 +1,4 @@
-"""Which words made a text classifier decide: relevance propagation for any Hugging Face model, with balanced books."""
+"""Which words made a text classifier decide: relevance propagation for any Hugging Face model, with a ledger that balances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What turns the direction of writing stays in its own element on every page, and turns nothing beside it."""
+"""On every page, characters that change the direction of writing affect their own element alone."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ _LOOSE = """name => {
 
 
 def loose(page: Page) -> list[str]:
-    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
     assert NAME[-6:-1] in page.content()  # "evil": it is there
-    found: list[str] = page.evaluate(_LOOSE, NAME)
-    return found
+    loose: list[str] = page.evaluate(_LOOSE, NAME)
+    return loose
 
 
 def hostile(text: str = f"good {NAME} film") -> Any:
@@ -130,18 +130,18 @@ def test_an_evaluation(browser: Browser, tmp_path: Path) -> None:
         rules=dict.fromkeys(methods, "f" * 64),
         machine={"device": NAME, "threads": 2},
     )
-    found = [
+    marked = [
         replace(
-            each,
-            method=renamed[each.method],
+            result,
+            method=renamed[result.method],
             model=NAME,
             corpus=NAME,
-            document=f"{NAME}{each.document}",
-            failures=dict.fromkeys(each.failures, NAME),
+            document=f"{NAME}{result.document}",
+            failures=dict.fromkeys(result.failures, NAME),
         )
-        for each in results()
+        for result in results()
     ]
-    html = evaluation_page(summarize(planned, found))
+    html = evaluation_page(summarize(planned, marked))
     with opened(browser, saved(tmp_path / "evaluation.html", html)) as (page, seen):
         assert loose(page) == []
     assert seen.nothing

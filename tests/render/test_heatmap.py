@@ -23,11 +23,11 @@ def lines(e: Explanation, width: int = 80, color: str | None = None, by: str = "
 
 
 def test_rows_are_words_in_reading_order_between_their_special_tokens() -> None:
-    found = heatmap(explanation())
-    assert found.names == ("embeddings", "layer 0", "layer 1")
-    assert [row.text for row in found.rows] == ["[CLS]", "Not", "bad", "\x1b", "[", "31m", "好好", "at", "all", "[SEP]"]
-    assert found.strongest == (2.0 * found.strongest[1] / 0.5, found.strongest[1], found.strongest[1])
-    weights = [weight for row in found.rows for weight in found.weights(row)]
+    words = heatmap(explanation())
+    assert words.names == ("embeddings", "layer 0", "layer 1")
+    assert [row.text for row in words.rows] == ["[CLS]", "Not", "bad", "\x1b", "[", "31m", "好好", "at", "all", "[SEP]"]
+    assert words.strongest == (2.0 * words.strongest[1] / 0.5, words.strongest[1], words.strongest[1])
+    weights = [weight for row in words.rows for weight in words.weights(row)]
     assert max(map(abs, weights)) == 1.0
     tokens = heatmap(explanation(), by="token")
     assert [row.text for row in tokens.rows] == ["[CLS]", *WORDS, "[SEP]"]
@@ -36,24 +36,24 @@ def test_rows_are_words_in_reading_order_between_their_special_tokens() -> None:
 
 
 def test_the_weakest_words_are_left_out_where_there_are_many() -> None:
-    found = heatmap(explanation(), by="token", most=3)
-    assert [row.text for row in found.rows] == ["[CLS]", "Not", "bad\x1b[31m"]
-    assert found.left_out == 4
-    assert found.strongest == (4.0, 1.0, 1.0)
+    words = heatmap(explanation(), by="token", most=3)
+    assert [row.text for row in words.rows] == ["[CLS]", "Not", "bad\x1b[31m"]
+    assert words.left_out == 4
+    assert words.strongest == (4.0, 1.0, 1.0)
 
 
 def test_layers_of_other_positions_are_left_out_of_the_map() -> None:
     e = explanation()
     pooled = replace(e.layers[1], name="bert.pooled", relevance=(1.0,), aligned=False)
-    found = heatmap(replace(e, layers=(e.layers[0], pooled, e.layers[2])))
-    assert found.names == ("embeddings", "encoder.layer.1")
-    assert [each.name for each in holdings(replace(e, layers=(*e.layers, pooled)))][-1] == "pooled"
+    words = heatmap(replace(e, layers=(e.layers[0], pooled, e.layers[2])))
+    assert words.names == ("embeddings", "encoder.layer.1")
+    assert [holding.name for holding in holdings(replace(e, layers=(*e.layers, pooled)))][-1] == "pooled"
 
 
 def test_what_a_layer_holds_adds_up_to_the_logit() -> None:
-    for each, layer in zip(holdings(explanation()), explanation().layers, strict=True):
-        assert each.held + each.around + each.posted == pytest.approx(2.0)
-        assert each.held == pytest.approx(layer.total)
+    for holding, layer in zip(holdings(explanation()), explanation().layers, strict=True):
+        assert holding.held + holding.around + holding.posted == pytest.approx(2.0)
+        assert holding.held == pytest.approx(layer.total)
     first, second, _ = holdings(explanation())
     assert first.head is None
     assert second.head == (2, -0.4)

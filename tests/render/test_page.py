@@ -1,4 +1,4 @@
-"""A page is written right, byte for byte, whatever is in it; what a browser makes of it is tested in its own module."""
+"""The bytes of a page, for every kind of explanation; test_page_browser.py tests how a browser shows it."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class Parts(HTMLParser):
 
 def text_of(e: Explanation, by: str = "word") -> str:
     """What stands in the page's text, as it is written."""
-    found = re.search(r'<div class="text" dir="...">(.*?)</div>', e.to_html(by=by), re.DOTALL)
-    assert found is not None
-    return found[1]
+    text = re.search(r'<div class="text" dir="...">(.*?)</div>', e.to_html(by=by), re.DOTALL)
+    assert text is not None
+    return text[1]
 
 
 def test_the_text_is_colored_by_word_relative_to_the_strongest() -> None:
@@ -202,12 +202,12 @@ def test_right_to_left_texts_begin_on_the_right_and_cursive_words_stay_whole() -
 def test_hostile_strings_become_nothing_but_text() -> None:
     assert len(hostile_strings.STRINGS) >= 200
     plain = Parts(explanation("film", contrast="NEG").to_html())
-    for each in hostile_strings.STRINGS:
-        e = explanation(each, target=each, predicted=each, contrast="NEG", model=each, logits={each: 1.0, "NEG": 0.0})
+    for name in hostile_strings.STRINGS:
+        e = explanation(name, target=name, predicted=name, contrast="NEG", model=name, logits={name: 1.0, "NEG": 0.0})
         for written in (e.to_html(), e._repr_html_()):
             written.encode()
             parts = Parts(written)
-            assert parts.texts == [shown(each)]
+            assert parts.texts == [shown(name)]
             assert parts.tags <= plain.tags | {"div", "wbr"}
             assert parts.attributes <= plain.attributes
 

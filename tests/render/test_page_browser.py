@@ -1,4 +1,4 @@
-"""What Chromium makes of a page: it shows the text as typed, runs nothing, and can be read by everyone."""
+"""A page in Chromium: it shows the text as typed, runs nothing, and everyone can read it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("width", [360, 1400])
 def test_everyone_can_read_it(browser: Browser, place: Path, width: int, dark: bool) -> None:
     with opened(browser, place, width=width, dark=dark) as (page, seen):
-        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+        page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
         assert complaints(page) == []
         assert not scrolls_sideways(page)
         colored = contrasts(page, ".text span")
@@ -147,11 +147,11 @@ def test_hostile_strings_are_shown_as_typed_and_run_nothing(browser: Browser, tm
         seen = watch(page, path.as_uri())
         for group in batched(hostile_strings.STRINGS, 20):
             text, first = "\n".join(group), group[0]
-            logits = {each: -float(i) for i, each in enumerate(group)}
+            logits = {string: -float(i) for i, string in enumerate(group)}
             explanation(text, size=3, target=first, predicted=first, logits=logits, model=text).to_html(path)
             page.goto(path.as_uri())
             texts = page.evaluate("[...document.querySelectorAll('.labels .name')].map(e => e.textContent)")
-            assert texts == [shown(each) for each in group]
+            assert texts == [shown(string) for string in group]
             texts = page.evaluate(
                 "['h1 .name', '.text', '.facts .name'].map(e => document.querySelector(e).textContent)"
             )
@@ -165,13 +165,13 @@ def test_hostile_strings_run_nothing_in_a_notebook_either(browser: Browser, tmp_
     """A notebook has no policy that would stop them, and shows many explanations."""
     path = tmp_path / "notebook.html"
     fragments = [
-        explanation(each, size=3, target=each, predicted=each, contrast=each, model=each)._repr_html_()
-        for each in hostile_strings.STRINGS
+        explanation(string, size=3, target=string, predicted=string, contrast=string, model=string)._repr_html_()
+        for string in hostile_strings.STRINGS
     ]
     path.write_text(f"<!doctype html><meta charset=utf-8><title>n</title>{''.join(fragments)}", encoding="utf-8")
     with opened(browser, path) as (page, seen):
-        texts = page.evaluate("[...document.querySelectorAll('.textlrp .text')].map(each => each.textContent)")
-        assert texts == [shown(each) for each in hostile_strings.STRINGS]
+        texts = page.evaluate("[...document.querySelectorAll('.textlrp .text')].map(text => text.textContent)")
+        assert texts == [shown(string) for string in hostile_strings.STRINGS]
         assert page.title() == "n"
         page.mouse.move(300, 200)
         page.keyboard.press("Tab")
@@ -197,9 +197,9 @@ def test_a_notebook_s_theme_is_followed_and_its_page_left_alone(
     with opened(browser, path, width=600, dark=not dark) as (page, seen):
         assert color_of(page, ".textlrp .p10") == rgb(palette.background(1.0, dark=dark))
         assert color_of(page, "p.p10") == "rgba(0, 0, 0, 0)"
-        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+        page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
         assert complaints(page) == []
-        assert [found for found in contrasts(page, ".textlrp *") if found[1] < 4.5] == []
+        assert [(name, ratio) for name, ratio in contrasts(page, ".textlrp *") if ratio < 4.5] == []
         assert not scrolls_sideways(page)
     assert seen.nothing
 

@@ -18,29 +18,29 @@ if TYPE_CHECKING:
 
 
 def test_the_curve_runs_from_the_embeddings_to_the_logit() -> None:
-    found = layers(explanation(), "token")
-    assert found is not None
+    shown = layers(explanation(), "token")
+    assert shown is not None
     # From -0.4 at the bottom to the logit, 2.0, at the top.
-    assert found.curve.points == "52.0,140.0 316.0,125.25 580.0,125.25"
-    assert (found.curve.zero, found.curve.logit, found.curve.whole) == (120.33, 22.0, "+2.00")
-    assert [mark[2] for mark in found.curve.marks] == ["0", "1", "2"]
+    assert shown.curve.points == "52.0,140.0 316.0,125.25 580.0,125.25"
+    assert (shown.curve.zero, shown.curve.logit, shown.curve.whole) == (120.33, 22.0, "+2.00")
+    assert [mark[2] for mark in shown.curve.marks] == ["0", "1", "2"]
 
 
 def test_the_table_and_the_maps_have_the_numbers() -> None:
-    found = layers(explanation(), "token")
-    assert found is not None
-    assert not found.around
-    first, second, _ = found.table
+    shown = layers(explanation(), "token")
+    assert shown is not None
+    assert not shown.around
+    first, second, _ = shown.table
     assert (first.name, first.held, first.posted, first.shares) == ("embeddings", "−0.40", "+2.40", ["", "", ""])
     assert (second.name, second.path) == ("layer 0", "bert.encoder.layer.0")
     assert second.shares == ["60 %", "30 %", "10 %"]
-    assert [column.tick for column in found.words.columns] == ["0", "1", "2"]
-    rows = {row.name: [cell.css for cell in row.cells] for row in found.words.rows}
+    assert [column.tick for column in shown.words.columns] == ["0", "1", "2"]
+    rows = {row.name: [cell.css for cell in row.cells] for row in shown.words.rows}
     assert rows["Not"] == ["p5"] * 3
     assert rows["at"] == [""] * 3
-    assert [row.name for row in found.words.rows if row.muted] == ["[CLS]", "[SEP]"]
-    assert [[cell.value for cell in row.cells] for row in found.heads.rows] == [["+0.100", "−0.400"]] * 2
-    assert [[cell.css for cell in row.cells] for row in found.heads.rows] == [["p3", "n10"]] * 2
+    assert [row.name for row in shown.words.rows if row.muted] == ["[CLS]", "[SEP]"]
+    assert [[cell.value for cell in row.cells] for row in shown.heads.rows] == [["+0.100", "−0.400"]] * 2
+    assert [[cell.css for cell in row.cells] for row in shown.heads.rows] == [["p3", "n10"]] * 2
 
 
 def test_no_layers_no_section() -> None:

@@ -1,4 +1,4 @@
-"""Colors can be read, and told apart, by everyone: on light and dark, with 16 colors and with none."""
+"""Everyone can read the colors and tell them apart: on light and dark, with 16 colors and with none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people see: colors and marks between whole characters, a layout that stays, and no commands from the text."""
+"""The terminal: colors and marks between whole characters, a fixed layout, and no commands from the text."""
 
 from __future__ import annotations
 
@@ -175,6 +175,14 @@ def test_what_was_not_read_is_not_shown_as_read() -> None:
     assert "! NOT READ: characters 9 to 1,310 of 1,310 (99.3 %): the text is longer than the model reads." in written
     left = printed(explanation(text, [0.0] * 999, size=20, truncated=(0, len(text) - 5)), wrap=False)
     assert left.index("NOT READ") < left.index("this")
+
+
+@pytest.mark.parametrize("color", ["standard", "256", "truecolor"])
+@pytest.mark.parametrize("width", [56, 60, 80])
+def test_the_legend_stays_on_one_line(width: int, color: str) -> None:
+    lines = SEQUENCE.sub("", printed(explanation("good film"), color, width=width)).splitlines()
+    (legend,) = (line for line in lines if line.startswith("relevance"))
+    assert legend.endswith("for POS +2.00")
 
 
 @pytest.mark.parametrize("width", [70, 80, 100])

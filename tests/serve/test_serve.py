@@ -1,4 +1,4 @@
-"""The local server: who may ask, what it answers, what it refuses, and that one thread explains for all pages."""
+"""The local server: its guard, its answers and refusals, and the one thread that explains for all pages."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def ask(client: Any, status: int = 200, headers: dict[str, str] | None = None, *
     return [json.loads(line) for line in response.text.splitlines()]
 
 
-# Who may ask
+# The guard
 
 
 @pytest.mark.parametrize(
@@ -253,8 +253,8 @@ def test_what_is_gone_is_a_sentence(client: Any, number: str) -> None:
 
 def test_only_the_latest_are_kept(client: Any) -> None:
     numbers = [ask(client)[-1]["number"] for _ in range(server.KEPT + 1)]
-    found = [client.get(f"/explanation.json?number={n}&token={TOKEN}").status_code for n in numbers]
-    assert found == [404] + [200] * server.KEPT
+    statuses = [client.get(f"/explanation.json?number={n}&token={TOKEN}").status_code for n in numbers]
+    assert statuses == [404] + [200] * server.KEPT
 
 
 # One thread for all

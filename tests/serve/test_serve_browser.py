@@ -83,10 +83,10 @@ def test_the_built_in_classifier_as_you_type(browser: Browser, tmp_path: Path) -
         assert (process.returncode, out, error) == (0, "", "Ctrl-C ends it.\n")
 
 
-#: Types each text under each label, and returns what the text, the label and the title then are.
+#: Types each text under each label, and returns the text, the label and the title that are shown.
 _TYPE_ALL = """async texts => {
   const at = id => document.getElementById(id);
-  const found = [];
+  const answers = [];
   for (const [index, text] of texts) {
     at("target").selectedIndex = index;
     at("text").value = text;
@@ -94,9 +94,9 @@ _TYPE_ALL = """async texts => {
     at("form").requestSubmit();
     while (at("json").getAttribute("href") === before) await new Promise(go => setTimeout(go, 2));
     const shown = selector => document.querySelector(`#result ${selector}`).textContent;
-    found.push([at("text").value, shown(".text"), shown(".title .name"), document.title]);
+    answers.push([at("text").value, shown(".text"), shown(".title .name"), document.title]);
   }
-  return found;
+  return answers;
 }"""
 
 
@@ -104,8 +104,8 @@ def test_hostile_strings_are_text(browser: Browser, address: str) -> None:
     given = [(i + 1, text) for i, text in enumerate(served_models.LABELS) if text.strip()]
     assert len(given) > 200
     with opened(browser, address) as (page, seen):
-        found = page.evaluate(_TYPE_ALL, given)
-        for (_, text), (typed, explained, label, title) in zip(given, found, strict=True):
+        shown_texts = page.evaluate(_TYPE_ALL, given)
+        for (_, text), (typed, explained, label, title) in zip(given, shown_texts, strict=True):
             assert typed == text.replace("\r\n", "\n").replace("\r", "\n")
             assert (explained, label, title) == (shown(typed), shown(text), "textlrp")
         page.evaluate("document.getElementById('options').open = true")
@@ -123,7 +123,7 @@ def test_the_page_is_accessible_and_fits(browser: Browser, address: str, width: 
     with opened(browser, address, width=width, dark=dark) as (page, seen):
         assert complaints(page) == []
         explain(page, "good بد word " + "long" * 60)
-        page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
         page.fill("#pair", "a second text")
         page.wait_for_selector("text=Second text >> nth=1")
         assert complaints(page) == []

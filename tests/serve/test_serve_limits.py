@@ -1,4 +1,4 @@
-"""What one visitor may take of the local server, over real connections: nobody shuts the others out."""
+"""The limits of the local server, over real connections: no client can shut out the others."""
 
 from __future__ import annotations
 
@@ -231,8 +231,8 @@ def test_ctrl_c_ends_it_with_open_connections_and_an_explanation_at_work() -> No
     with serving(receive=60, idle=60) as server, ExitStack() as stack:
         sent = ["", "GET / HT", server.page(), server.question("stuck", "a"), server.question("x", "b", model=1)]
         sent.append(f"POST /explain?{server.query} HTTP/1.1\r\n{server.host}Content-Length: 99\r\n\r\n{{")
-        for each in sent:
-            stack.enter_context(server.connect()).sendall(each.encode())
+        for request in sent:
+            stack.enter_context(server.connect()).sendall(request.encode())
         time.sleep(0.5)
         began = time.monotonic()
         server.process.send_signal(signal.SIGINT)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.style import Style
 from rich.text import Text
@@ -73,7 +74,7 @@ def _lines(e: Explanation, units: tuple[Span, ...], console: Console, width: int
         if truncated is not None and start == 0:
             yield cut_notice(text, truncated)
     yield Text()
-    yield legend(e, strongest, console)
+    yield legend(e, strongest, console, width)
     yield ledger_line(e.ledger, width)
     rounded = exactness(e.ledger)
     if rounded:
@@ -140,8 +141,8 @@ def _append(line: Text, printed: Printable, start: int, end: int, style: Style |
         line.append(piece, (style or Style()) + Style(dim=True) if replaced else style)
 
 
-def legend(e: Explanation, strongest: float, console: Console) -> Text:
-    """Return the color scale with numbers at its ends."""
+def legend(e: Explanation, strongest: float, console: Console, width: int | None = None) -> Text:
+    """Return the color scale with numbers at its ends; it has fewer steps where ``width`` is small."""
     line = Text("relevance".ljust(_TITLE), style="dim")
     low = f"for {named(e.contrast)}" if e.contrast is not None else f"against {named(e.target)}"
     high = f"for {named(e.target)}"
@@ -153,11 +154,14 @@ def legend(e: Explanation, strongest: float, console: Console) -> Text:
         line.append(f"{signed(-strongest)} {low} {steps} {high} {signed(strongest)}", style=plain)
         return line
     line.append(f"{signed(-strongest)} {low} ", style=plain)
+    end = f" {high} {signed(strongest)}"
     few = console.color_system in ("standard", "windows")
-    weights = [-1.0, -0.25, 0.0, 0.25, 1.0] if few else [i / 10 for i in range(-10, 11)]
+    is_narrow = width is not None and line.cell_len + 2 * palette.STEPS + 1 + cell_len(end) > width
+    each_side = palette.STEPS // 2 if is_narrow else palette.STEPS
+    weights = [-1.0, -0.25, 0.0, 0.25, 1.0] if few else [i / each_side for i in range(-each_side, each_side + 1)]
     for weight in weights:
-        line.append("   " if few else " ", style=plain + style(weight, console))
-    line.append(f" {high} {signed(strongest)}", style=plain)
+        line.append("   " if few and not is_narrow else " ", style=plain + style(weight, console))
+    line.append(end, style=plain)
     return line
 
 

@@ -3,14 +3,14 @@ const View = { by: "word", view: "first", threshold: 0.05, needles: [] };
 
 const Paint = (() => {
   /** Each word's weight from -1 to 1, the unit that it is colored with, and that unit's relevance. */
-  const weigh = found => {
-    const { steps, unit } = found;
+  const weigh = explained => {
+    const { steps, unit } = explained;
     if (View.by === "word") {
       return steps.map((step, word) => ({ weight: step / Data.steps, unit: word, relevance: step * unit }));
     }
     const sums = [];
     const of = [];
-    for (const count of found.sentences.flat()) {
+    for (const count of explained.sentences.flat()) {
       sums.push(0);
       for (let i = 0; i < count; i++) of.push(sums.length - 1);
     }
@@ -76,18 +76,18 @@ const Paint = (() => {
   };
 
   /** The strongest words in one sentence, for readers who do not see colors. */
-  const words = (doc, found) => {
+  const words = (doc, explained) => {
     const shown = [];
     let number = 0;
     doc.texts.forEach((text, source) => {
-      for (const piece of Text.pieces(text, found.words[source], number)) {
-        const step = piece.word < 0 ? 0 : found.steps[piece.word];
+      for (const piece of Text.pieces(text, explained.words[source], number)) {
+        const step = piece.word < 0 ? 0 : explained.steps[piece.word];
         if (Math.abs(step) >= Data.steps * View.threshold && !piece.blank) shown.push([step, text.slice(piece.start, piece.end)]);
       }
-      number += found.words[source].length - 1;
+      number += explained.words[source].length - 1;
     });
     shown.sort((a, b) => Math.abs(b[0]) - Math.abs(a[0]));
-    const named = shown.slice(0, 8).map(([step, word]) => `${word} ${Numbers.signed(step * found.unit)}`);
+    const named = shown.slice(0, 8).map(([step, word]) => `${word} ${Numbers.signed(step * explained.unit)}`);
     return named.length ? `Strongest words: ${named.join(", ")}.` : "";
   };
 
@@ -172,14 +172,14 @@ const Card = (() => {
     const paint = () => {
       const state = Marks.of(doc.id);
       const hidden = Marks.hidden(doc.id);
-      const found = hidden ? null : Data.explained(index, View.view);
-      const weights = found && Paint.weigh(found);
+      const explained = hidden ? null : Data.explained(index, View.view);
+      const weights = explained && Paint.weigh(explained);
       blocks.forEach((block, source) => {
         const text = doc.texts[source];
         const key = source ? "text_pair" : "text";
         let own = pieces[source];
-        if (found && found.words !== Data.columns.words[index]) {
-          own = Text.pieces(text, found.words[source], source ? found.words[0].length - 1 : 0);
+        if (explained && explained.words !== Data.columns.words[index]) {
+          own = Text.pieces(text, explained.words[source], source ? explained.words[0].length - 1 : 0);
         }
         const given = hidden || source ? [] : doc.rationales.map(([start, end]) => ({ start, end, source: key }));
         Paint.draw(block, text, own, {
@@ -191,30 +191,30 @@ const Card = (() => {
         Search.highlight(block);
       });
       if (Mode.active === index) Mode.point();
-      aloud.textContent = found ? Paint.words(doc, found) : "";
+      aloud.textContent = explained ? Paint.words(doc, explained) : "";
       const unread = hidden ? 0 : pieces.flat().filter(piece => piece.word < 0).reduce((sum, piece) => sum + piece.end - piece.start, 0);
       cut.hidden = !unread;
       cut.textContent = unread ? `Not read: ${Numbers.percent(unread / Data.length(index))} of the text, in gray. It is longer than the model reads.` : "";
-      told(found, hidden);
+      told(explained, hidden);
     };
 
-    const told = (found, hidden) => {
+    const told = (explained, hidden) => {
       const label = i => make("bdi", {}, Data.labels[i]);
       const parts = [];
       if (hidden) parts.push(make("span", { class: "quiet" }, "The model\u2019s view is hidden until you have marked."));
       else {
         // A model without probabilities gives a score.
-        const score = found && found.target === doc.predicted && found.contrast === null ? ` ${Numbers.signed(found.logit)}` : "";
+        const score = explained && explained.target === doc.predicted && explained.contrast === null ? ` ${Numbers.signed(explained.logit)}` : "";
         const sure = doc.confidence === null ? score : ` ${Numbers.percent(doc.confidence)}`;
         parts.push(make("span", { class: "predicted" }, label(doc.predicted), sure));
         if (doc.label !== null) {
           const wrong = doc.label !== doc.predicted;
           parts.push(make("span", { class: wrong ? "outcome wrong" : "outcome" }, wrong ? "wrong, given " : "right, given ", label(doc.label)));
         }
-        if (!found) parts.push(make("span", { class: "quiet" }, "not explained for the label chosen above"));
-        else if (found.target !== doc.predicted || found.contrast !== null) {
-          const against = found.contrast === null ? [] : [" against ", label(found.contrast)];
-          parts.push(make("span", { class: "quiet" }, "colors: ", label(found.target), ...against));
+        if (!explained) parts.push(make("span", { class: "quiet" }, "not explained for the label chosen above"));
+        else if (explained.target !== doc.predicted || explained.contrast !== null) {
+          const against = explained.contrast === null ? [] : [" against ", label(explained.contrast)];
+          parts.push(make("span", { class: "quiet" }, "colors: ", label(explained.target), ...against));
         }
       }
       said.replaceChildren(...parts);
@@ -223,11 +223,11 @@ const Card = (() => {
     const update = () => {
       const state = Marks.of(doc.id);
       const hidden = Marks.hidden(doc.id);
-      verdicts.forEach(([each, button]) => {
-        button.setAttribute("aria-pressed", String(state.verdict === each));
-        button.hidden = hidden && each !== "unsure";
+      verdicts.forEach(([choice, button]) => {
+        button.setAttribute("aria-pressed", String(state.verdict === choice));
+        button.hidden = hidden && choice !== "unsure";
       });
-      labels.forEach(([each, button]) => button.setAttribute("aria-pressed", String(state.label === each)));
+      labels.forEach(([choice, button]) => button.setAttribute("aria-pressed", String(state.label === choice)));
       if (chooser) chooser.value = state.label === null ? "" : String(Data.labels.indexOf(state.label));
       if (document.activeElement !== comment) {
         comment.value = state.comment;
@@ -242,7 +242,7 @@ const Card = (() => {
       element.classList.toggle("working", Mode.active === index);
       spans.replaceChildren(...state.rationales.map(span => chip(index, span)));
       spans.hidden = !state.rationales.length;
-      const verdictText = VERDICTS.find(([each]) => each === state.verdict)?.[1];
+      const verdictText = VERDICTS.find(([choice]) => choice === state.verdict)?.[1];
       const labelText = state.label === null ? null : `right label: ${state.label}`;
       printed.textContent = [verdictText, labelText].filter(Boolean).join(", ");
       paint();

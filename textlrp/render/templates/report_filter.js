@@ -5,7 +5,7 @@ const Search = (() => {
 
   /** The words and quoted phrases of a search; a document must have all of them. */
   const needles = text =>
-    [...text.normalize("NFC").toLowerCase().matchAll(/"([^"]+)"?|(\S+)/g)].map(found => found[1] ?? found[2]);
+    [...text.normalize("NFC").toLowerCase().matchAll(/"([^"]+)"?|(\S+)/g)].map(match => match[1] ?? match[2]);
 
   const matches = (index, sought) => {
     const text = Data.searchable(index);
@@ -68,7 +68,7 @@ const Filter = (() => {
     fill(fields.given, used("label"));
     const labeled = Data.columns.label.some(label => label !== null);
     for (const name of ["given", "outcome"]) fields[name].closest("label").hidden = !labeled;
-    const sure = Data.columns.confidence.some(each => each !== null);
+    const sure = Data.columns.confidence.some(confidence => confidence !== null);
     byId("confidence").hidden = !sure;
     const views = Data.views.map(([target, contrast], i) => [
       i, contrast === null ? Data.labels[target] : `${Text.named(Data.labels[target])} against ${Text.named(Data.labels[contrast])}`,
@@ -104,7 +104,7 @@ const Filter = (() => {
       disagree: state => state.verdict === "disagree",
       unsure: state => state.verdict === "unsure",
     }[values.marks];
-    const found = [];
+    const indices = [];
     for (let i = 0; i < Data.count; i++) {
       if (values.predicted !== "" && columns.predicted[i] !== Number(values.predicted)) continue;
       if (values.given !== "" && columns.label[i] !== Number(values.given)) continue;
@@ -114,7 +114,7 @@ const Filter = (() => {
       if (bounded && (sure === null || sure < from || sure > to)) continue;
       if (marks && !marks(Marks.of(columns.id[i]))) continue;
       if (sought.length && !Search.matches(i, sought)) continue;
-      found.push(i);
+      indices.push(i);
     }
     const key = {
       confidence: i => -(columns.confidence[i] ?? -1),
@@ -125,10 +125,10 @@ const Filter = (() => {
       wrong: i => (Data.wrong(i) ? -1 - (columns.confidence[i] ?? 0) : 0),
     }[values.sort];
     if (key) {
-      const keys = new Map(found.map(i => [i, key(i)]));
-      found.sort((a, b) => keys.get(a) - keys.get(b) || a - b);
+      const keys = new Map(indices.map(i => [i, key(i)]));
+      indices.sort((a, b) => keys.get(a) - keys.get(b) || a - b);
     }
-    return found;
+    return indices;
   };
 
   const show = () => {
@@ -217,7 +217,7 @@ const Filter = (() => {
 
   const allowed = (name, value) => {
     const field = fields[name];
-    if (field instanceof RadioNodeList) return [...field].some(each => each.value === value);
+    if (field instanceof RadioNodeList) return [...field].some(button => button.value === value);
     if (field.tagName === "SELECT") return [...field.options].some(option => option.value === value);
     return field.type === "search" || (value.trim() !== "" && Number(value) >= 0 && Number(value) <= 100);
   };

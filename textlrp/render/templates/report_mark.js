@@ -6,13 +6,13 @@ const Spans = (() => {
 
   /** Sort ranges of UTF-16 units, and join those that touch or have only white space between them. */
   const joined = (text, ranges) => {
-    const found = [];
+    const merged = [];
     for (const [start, end] of [...ranges].sort((a, b) => a[0] - b[0])) {
-      const last = found.at(-1);
+      const last = merged.at(-1);
       if (last && (start <= last[1] || !text.slice(last[1], start).trim())) last[1] = Math.max(last[1], end);
-      else found.push([start, end]);
+      else merged.push([start, end]);
     }
-    return found;
+    return merged;
   };
 
   const trimmed = (text, [start, end]) => {
@@ -60,7 +60,7 @@ const Spans = (() => {
   const at = (index, source, unit) => rangesOf(Data.of(index), source).find(([a, b]) => a <= unit && unit < b) || null;
 
   const remove = (index, span) => {
-    const rest = Marks.of(Data.of(index).id).rationales.filter(each => each.start !== span.start || each.source !== span.source);
+    const rest = Marks.of(Data.of(index).id).rationales.filter(other => other.start !== span.start || other.source !== span.source);
     Actions.change(index, { rationales: rest });
     List.card(index).element.focus({ preventScroll: true });
   };
@@ -130,18 +130,18 @@ const Selected = (() => {
     const block = blockOf(range.startContainer);
     if (!block) return null;
     const end = block.contains(range.endContainer) ? unit(block, range.endContainer, range.endOffset) : block.textContent.length;
-    const found = [unit(block, range.startContainer, range.startOffset), end];
-    if (!Spans.snap(Number(block.dataset.document), Number(block.dataset.source), found)) return null;
+    const units = [unit(block, range.startContainer, range.startOffset), end];
+    if (!Spans.snap(Number(block.dataset.document), Number(block.dataset.source), units)) return null;
     const rectangles = range.getClientRects();
-    return { block, range: found, rectangle: rectangles[rectangles.length - 1] || range.getBoundingClientRect() };
+    return { block, range: units, rectangle: rectangles[rectangles.length - 1] || range.getBoundingClientRect() };
   };
 
   let waiting = 0;
   document.addEventListener("selectionchange", () => {
     clearTimeout(waiting);
     waiting = setTimeout(() => {
-      const found = look();
-      if (found) place(found.block, found.range, found.rectangle);
+      const selected = look();
+      if (selected) place(selected.block, selected.range, selected.rectangle);
       else if (!window.getSelection().isCollapsed || !clicked) hide();
       clicked = false;
     }, 120);
@@ -149,11 +149,11 @@ const Selected = (() => {
 
   const caret = event => {
     if (document.caretPositionFromPoint) {
-      const found = document.caretPositionFromPoint(event.clientX, event.clientY);
-      return found && [found.offsetNode, found.offset];
+      const position = document.caretPositionFromPoint(event.clientX, event.clientY);
+      return position && [position.offsetNode, position.offset];
     }
-    const found = document.caretRangeFromPoint?.(event.clientX, event.clientY);
-    return found && [found.startContainer, found.startOffset];
+    const position = document.caretRangeFromPoint?.(event.clientX, event.clientY);
+    return position && [position.startContainer, position.startOffset];
   };
 
   let clicked = false;
@@ -166,9 +166,9 @@ const Selected = (() => {
     if (!window.getSelection().isCollapsed) return;
     const index = Number(block.dataset.document);
     const source = Number(block.dataset.source);
-    const found = caret(event);
-    if (!found || !block.contains(found[0])) return;
-    const at = unit(block, ...found);
+    const position = caret(event);
+    if (!position || !block.contains(position[0])) return;
+    const at = unit(block, ...position);
     if (Mode.active === index) {
       Mode.tap(index, source, at, event);
       return;
@@ -185,9 +185,9 @@ const Selected = (() => {
 
   /** Mark the selected words; return false if nothing is selected. */
   const take = () => {
-    const found = look();
-    if (!found) return false;
-    chosen = { index: Number(found.block.dataset.document), source: Number(found.block.dataset.source), range: found.range };
+    const selected = look();
+    if (!selected) return false;
+    chosen = { index: Number(selected.block.dataset.document), source: Number(selected.block.dataset.source), range: selected.range };
     finish(Spans.add);
     return true;
   };
@@ -274,15 +274,15 @@ const Mode = (() => {
   /** The word above (-1) or below (1), as the lines are laid out. */
   const line = by => {
     const spans = [...blockOf().querySelectorAll("[data-piece]")];
-    const from = spans.find(each => Number(each.dataset.piece) === here)?.getBoundingClientRect();
+    const from = spans.find(word => Number(word.dataset.piece) === here)?.getBoundingClientRect();
     if (!from) return here;
     let best = null;
-    for (const each of spans) {
-      const to = each.getBoundingClientRect();
+    for (const word of spans) {
+      const to = word.getBoundingClientRect();
       const rows = (to.top - from.top) * by;
       if (rows < from.height / 2) continue;
       const far = rows * 20 + Math.abs(to.left + to.width / 2 - from.left - from.width / 2);
-      if (!best || far < best[0]) best = [far, Number(each.dataset.piece)];
+      if (!best || far < best[0]) best = [far, Number(word.dataset.piece)];
     }
     return best ? best[1] : here;
   };
@@ -324,8 +324,8 @@ const Mode = (() => {
   const tap = (index, where, unit, event) => {
     source = where;
     const own = pieces();
-    const found = own.findIndex(piece => piece.start <= unit && unit < piece.end);
-    const hit = found >= 0 && own[found].blank && own[found - 1] && unit === own[found].start ? found - 1 : found < 0 ? own.length - 1 : found;
+    const touched = own.findIndex(piece => piece.start <= unit && unit < piece.end);
+    const hit = touched >= 0 && own[touched].blank && own[touched - 1] && unit === own[touched].start ? touched - 1 : touched < 0 ? own.length - 1 : touched;
     if (!own[hit] || own[hit].blank) return;
     if (!event.shiftKey) anchor = hit;
     here = hit;

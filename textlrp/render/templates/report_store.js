@@ -18,23 +18,23 @@ const Storage = (() => {
 
   const write = (key, value) => {
     unsaved.set(key, value);
-    for (const [each, kept] of unsaved) {
+    for (const [key, kept] of unsaved) {
       const done = attempt(storage => {
-        if (kept === null) storage.removeItem(each);
-        else storage.setItem(each, kept);
+        if (kept === null) storage.removeItem(key);
+        else storage.setItem(key, kept);
         return true;
       }, false);
-      if (done) unsaved.delete(each);
+      if (done) unsaved.delete(key);
     }
   };
 
   const keys = () => {
-    const found = attempt(storage => {
+    const saved = attempt(storage => {
       const names = [];
       for (let i = 0; i < storage.length; i++) names.push(storage.key(i));
       return names;
     }, []);
-    return [...new Set([...found, ...unsaved.keys()])];
+    return [...new Set([...saved, ...unsaved.keys()])];
   };
 
   const probe = JSON.stringify(["textlrp", "probe"]);
@@ -62,8 +62,8 @@ const Marks = (() => {
   let done = [];
   let undone = [];
 
-  const key = (who, id) => JSON.stringify(["textlrp", Data.id, "marks", who, id]);
-  const peekKey = who => JSON.stringify(["textlrp", Data.id, "peeked", who]);
+  const key = (annotator, id) => JSON.stringify(["textlrp", Data.id, "marks", annotator, id]);
+  const peekKey = annotator => JSON.stringify(["textlrp", Data.id, "peeked", annotator]);
   const parsed = (text, otherwise) => {
     try {
       return text === null ? otherwise : JSON.parse(text) ?? otherwise;
@@ -72,32 +72,32 @@ const Marks = (() => {
     }
   };
   const state = text => {
-    const found = parsed(text, null);
-    return found && typeof found === "object" && Array.isArray(found.rationales) ? { ...BLANK, ...found } : null;
+    const value = parsed(text, null);
+    return value && typeof value === "object" && Array.isArray(value.rationales) ? { ...BLANK, ...value } : null;
   };
   const tell = id => listeners.forEach(call => call(id));
 
   /** All marks kept under a name, by document. */
-  const kept = who => {
-    const found = new Map();
-    const start = JSON.stringify(["textlrp", Data.id, "marks", who]).slice(0, -1) + ",";
-    for (const each of Storage.keys()) {
-      if (!each.startsWith(start)) continue;
-      const value = state(Storage.read(each));
-      if (value) found.set(JSON.parse(each)[4], value);
+  const kept = annotator => {
+    const marks = new Map();
+    const start = JSON.stringify(["textlrp", Data.id, "marks", annotator]).slice(0, -1) + ",";
+    for (const stored of Storage.keys()) {
+      if (!stored.startsWith(start)) continue;
+      const value = state(Storage.read(stored));
+      if (value) marks.set(JSON.parse(stored)[4], value);
     }
-    return found;
+    return marks;
   };
 
-  const load = who => {
-    name = who;
+  const load = annotator => {
+    name = annotator;
     states.clear();
     done = [];
     undone = [];
     peeked = false;
-    if (!who) return;
-    for (const [id, value] of kept(who)) states.set(id, value);
-    peeked = Storage.read(peekKey(who)) === "1";
+    if (!annotator) return;
+    for (const [id, value] of kept(annotator)) states.set(id, value);
+    peeked = Storage.read(peekKey(annotator)) === "1";
   };
 
   const of = id => states.get(id) || BLANK;
@@ -147,43 +147,43 @@ const Marks = (() => {
     tell(null);
   };
 
-  const remember = (who, from = null) => Storage.write(NAME, JSON.stringify({ name: who, from }));
+  const remember = (annotator, from = null) => Storage.write(NAME, JSON.stringify({ name: annotator, from }));
 
-  const enter = who => {
-    load(who);
-    remember(who);
+  const enter = annotator => {
+    load(annotator);
+    remember(annotator);
     tell(null);
   };
 
   /** Move all marks to another name; if both have marked a document, the later change stays. */
-  const rename = who => {
+  const rename = annotator => {
     const old = name;
     const mine = kept(old);
-    const theirs = kept(who);
+    const theirs = kept(annotator);
     for (const [id, value] of mine) {
       const other = theirs.get(id);
-      if (!other || (other.changed || "") < (value.changed || "")) Storage.write(key(who, id), JSON.stringify(value));
+      if (!other || (other.changed || "") < (value.changed || "")) Storage.write(key(annotator, id), JSON.stringify(value));
       Storage.write(key(old, id), null);
     }
-    if (peeked) Storage.write(peekKey(who), "1");
-    load(who);
-    remember(who, old);
+    if (peeked) Storage.write(peekKey(annotator), "1");
+    load(annotator);
+    remember(annotator, old);
     tell(null);
   };
 
   /** Keep a mark from a file under its annotator's name, unless a later mark is there. */
-  const receive = (who, id, value) => {
-    const there = state(Storage.read(key(who, id)));
+  const receive = (annotator, id, value) => {
+    const there = state(Storage.read(key(annotator, id)));
     if (there && (there.changed || "").slice(0, 19) >= (value.changed || "").slice(0, 19)) return false;
-    Storage.write(key(who, id), JSON.stringify({ ...BLANK, ...value, revealed: true }));
+    Storage.write(key(annotator, id), JSON.stringify({ ...BLANK, ...value, revealed: true }));
     return true;
   };
 
   window.addEventListener("storage", event => {
     if (event.key === NAME) {
-      const found = parsed(event.newValue, null);
-      if (found && found.from !== null && found.from === name) {
-        load(found.name);
+      const stored = parsed(event.newValue, null);
+      if (stored && stored.from !== null && stored.from === name) {
+        load(stored.name);
         tell(null);
       }
       return;
@@ -201,8 +201,8 @@ const Marks = (() => {
     }
   });
 
-  const found = parsed(Storage.read(NAME), null);
-  load(found && typeof found.name === "string" ? found.name : "");
+  const stored = parsed(Storage.read(NAME), null);
+  load(stored && typeof stored.name === "string" ? stored.name : "");
 
   return {
     of, marked, hidden, change, reveal, peek, enter, rename, kept, receive,

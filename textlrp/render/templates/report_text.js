@@ -47,11 +47,11 @@ const Text = (() => {
    * `start` and `end` count UTF-16 units; `word` is the number of the word in the document, or -1.
    */
   const pieces = (text, lengths, firstWord) => {
-    const found = [];
+    const pieces = [];
     const unread = (from, to) => {
       for (const run of text.slice(from, to).matchAll(/\s+|\S+/gu)) {
         const start = from + run.index;
-        found.push({ start, end: start + run[0].length, word: -1, blank: !run[0].trim() });
+        pieces.push({ start, end: start + run[0].length, word: -1, blank: !run[0].trim() });
       }
     };
     let at = units(text, lengths[0]);
@@ -59,11 +59,11 @@ const Text = (() => {
     const plain = !astral.test(text);
     for (let i = 1; i < lengths.length; i++) {
       const end = plain ? at + lengths[i] : forward(text, at, lengths[i]);
-      found.push({ start: at, end, word: firstWord + i - 1, blank: !text.slice(at, end).trim() });
+      pieces.push({ start: at, end, word: firstWord + i - 1, blank: !text.slice(at, end).trim() });
       at = end;
     }
     unread(at, text.length);
-    return found;
+    return pieces;
   };
 
   // Letters of scripts that are written from right to left, and characters that set the direction.
@@ -102,8 +102,8 @@ const Data = (() => {
     const rows = columns.explained[i];
     const row =
       view === "first"
-        ? rows.find(each => data.views[each[0]][0] === columns.predicted[i]) || rows[0]
-        : rows.find(each => each[0] === view);
+        ? rows.find(row => data.views[row[0]][0] === columns.predicted[i]) || rows[0]
+        : rows.find(row => row[0] === view);
     if (!row) return null;
     const [target, contrast] = data.views[row[0]];
     return {
@@ -120,8 +120,8 @@ const Data = (() => {
 
   /** The strongest word's relevance, for sorting. */
   const strongest = (i, view) => {
-    const found = explained(i, view);
-    return found ? found.unit * data.steps : -1;
+    const explanation = explained(i, view);
+    return explanation ? explanation.unit * data.steps : -1;
   };
 
   const wrong = i => columns.label[i] !== null && columns.label[i] !== columns.predicted[i];

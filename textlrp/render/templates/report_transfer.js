@@ -26,8 +26,8 @@ const Transfer = (() => {
   const download = () => {
     const blob = new Blob([lines().map(line => line + "\n").join("")], { type: "application/jsonl" });
     const address = URL.createObjectURL(blob);
-    const who = Marks.name.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 40) || "annotator";
-    const link = make("a", { href: address, download: `marks-${Data.id.slice(0, 8)}-${who}.jsonl` });
+    const annotator = Marks.name.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 40) || "annotator";
+    const link = make("a", { href: address, download: `marks-${Data.id.slice(0, 8)}-${annotator}.jsonl` });
     document.body.append(link);
     link.click();
     link.remove();
@@ -36,7 +36,7 @@ const Transfer = (() => {
 
   /** Say why a line cannot be used, or nothing. */
   const complaint = mark => {
-    if (typeof mark !== "object" || mark === null || mark.textlrp !== "annotation") return "is no mark";
+    if (typeof mark !== "object" || mark === null || mark.textlrp !== "annotation") return "is not a mark";
     if (mark.format !== 1) return "has a format that this page does not read";
     if (mark.report !== Data.id) return "belongs to another report";
     if (typeof mark.annotator !== "string" || !mark.annotator.trim()) return "has no annotator";
@@ -75,7 +75,7 @@ const Transfer = (() => {
       try {
         mark = JSON.parse(line);
       } catch {
-        bad.push(`line ${i + 1} is no JSON`);
+        bad.push(`line ${i + 1} is not JSON`);
         return;
       }
       const wrong = complaint(mark);
@@ -89,10 +89,10 @@ const Transfer = (() => {
       const [all, used] = counts.get(annotator) || [0, 0];
       counts.set(annotator, [all + 1, used + taken]);
     });
-    for (const [who, [all, used]] of counts) {
+    for (const [annotator, [all, used]] of counts) {
       const rest = all - used;
       said.push(
-        `${Numbers.count(used)} ${used === 1 ? "mark" : "marks"} of ${Text.named(who)} taken` +
+        `${Numbers.count(used)} ${used === 1 ? "mark" : "marks"} of ${Text.named(annotator)} taken` +
           (rest ? `; ${Numbers.count(rest)} left as ${rest === 1 ? "it was" : "they were"}, here as new or newer.` : "."),
       );
     }

@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Which words made a text classifier decide: relevance propagation for any Hugging Face model, with a ledger that balances."""
+=======
+"""Shows which words made a text classifier decide: relevance propagation for Hugging Face models, with a ledger."""
+>>>>>>> words
 
 from __future__ import annotations
 
@@ -38,7 +42,7 @@ __all__ = [
     "rules",
 ]
 
-# Loaded on first use, so that a saved explanation is read and shown without torch.
+# Imported on first use, so that a saved explanation is read and shown without torch.
 _CLASSES = {
     "Explainer": "textlrp.explain.explainer",
     "Propagation": "textlrp.lrp.result",

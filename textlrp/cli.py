@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints; decides nothing."""
+"""The command line: the group of commands, and its error messages."""
 
 from __future__ import annotations
 
@@ -47,26 +47,26 @@ class _Commands(click.Group):
         except OSError as error:
             if error.filename is not None:
                 raise
-            # Standard output or standard error cannot be written to: here --help and --version end, too.
+            # Standard output or standard error cannot be written to, maybe by --help or --version.
             drop(sys.stdout)
-            _complain(f"cannot write what was to be shown: {error.strerror or error}")
+            _complain(f"cannot write the output: {error.strerror or error}")
             sys.exit(1)
 
 
 def _complain(sentence: str) -> None:
     try:
         click.echo(f"Error: {printable(sentence)}", err=True)
-    except OSError:  # nobody can be told, but for the exit status
+    except OSError:  # only the exit status is left to report the error
         drop(sys.stderr)
 
 
 @contextmanager
 def _printed() -> Iterator[None]:
-    """Keep what click repeats of an argument, a file's name perhaps, from commanding the terminal."""
+    """Replace control characters in click's messages, which repeat arguments such as file names."""
     try:
         yield
     except click.ClickException as error:
-        vars(error)["message"] = printable(error.message, "\n")  # which is typed as final
+        vars(error)["message"] = printable(error.message, "\n")  # the attribute is typed as final
         raise
 
 
@@ -89,7 +89,7 @@ for command in (
 
 
 def run() -> None:
-    """Run the command line as a process of its own."""
+    """Run the command line in a process of its own."""
     interrupts.run(main)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 class LRPError(Exception):
     """The base of every exception that textlrp raises.
 
-    They can be copied, and sent from one process to another, with class, message and attributes: Python's own way calls
-    the class with the message alone, which fails where a class takes other arguments.
+    They can be copied, and sent from one process to another, with class, message and attributes. Python's default calls
+    the class with the message alone, which fails for a class with other arguments.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -22,19 +22,19 @@ class InputError(LRPError, ValueError):
 
 
 class FileError(InputError):
-    """A file cannot be written: the disk is full, the name is too long, the folder gives no right to."""
+    """A file cannot be written: the disk is full, the name is too long, the folder is read-only."""
 
 
 class ModelError(LRPError):
-    """A model or tokenizer cannot be loaded, or is no text classifier."""
+    """A model or tokenizer cannot be loaded, or the model is not a text classifier."""
 
 
 class AlignmentError(LRPError):
-    """A tokenizer without offsets produced tokens that cannot be found again in the text."""
+    """A tokenizer without offsets produced tokens that cannot be located in the text."""
 
 
 class UnsupportedOperationError(LRPError):
-    """The model runs an operation that no rule covers, so its relevance cannot be accounted for."""
+    """The model runs an operation that no rule covers."""
 
 
 class UnbalancedLedgerError(LRPError):
@@ -53,9 +53,8 @@ class BatchError(LRPError):
     """Some texts of a batch cannot be explained.
 
     Attributes:
-        errors: by the index of the text, why it is not explained.
-        explanations: one for each text, in order, None where there is none; empty where the texts were found
-            unusable before the model ran.
+        errors: the error of each text that is not explained, by its index.
+        explanations: one for each text, in order, or None; empty if an error was found before the model ran.
     """
 
     def __init__(self, errors: Mapping[int, LRPError], count: int, explanations: Sequence[Any] = ()) -> None:
@@ -69,48 +68,48 @@ class BatchError(LRPError):
         )
 
 
-#: The most characters of what an error of another library says.
-_SAID = 300
+#: The most characters of the message of another library's error.
+_LONGEST = 300
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says that is not blank, or an empty one."""
-    return next((line.strip() for line in _spoken(error).splitlines() if line.strip()), "")
+    """Return the first line of an error's message that is not blank, or an empty one."""
+    return next((line.strip() for line in _message(error).splitlines() if line.strip()), "")
 
 
 def said(error: BaseException) -> str:
-    """Return what another library's error is and says, on one line, cut where it is very long."""
+    """Return the class and the first line of another library's error, cut if they are very long."""
     first = first_line(error)
     whole = f"{type(error).__name__}: {first}" if first else type(error).__name__
-    return whole if len(whole) <= _SAID else whole[: _SAID - 3] + "..."
+    return whole if len(whole) <= _LONGEST else whole[: _LONGEST - 3] + "..."
 
 
 def fails(error: BaseException) -> bool:
-    """Whether an error is a failure, and neither an interrupt nor an end that somebody wants.
+    """Return whether an error is a failure, not an interrupt or an exit.
 
-    A panic of a library that is written in Rust, such as tokenizers, is one; Python does not call it an Exception.
+    A panic of a library that is written in Rust, such as tokenizers, is a failure, but not an Exception to Python.
     """
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
-#: How torch says, in a RuntimeError, that a system or an accelerator gives no more memory.
+#: Phrases of torch's RuntimeErrors when the system or an accelerator runs out of memory.
 _REFUSED = ("not enough memory", "can't allocate memory", "out of memory")
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error says that there was no memory left."""
+    """Return whether an error means that memory ran out."""
     if isinstance(error, RuntimeError):
-        return any(each in _spoken(error) for each in _REFUSED)
+        return any(phrase in _message(error) for phrase in _REFUSED)
     return isinstance(error, MemoryError)
 
 
-def _spoken(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # it is somebody else's, and may fail at that
+    except Exception:  # another library's error may fail here
         return ""
 
 
-def _rebuilt(kind: type[LRPError], args: tuple[Any, ...]) -> LRPError:
-    """Return an error as it was, without calling ``__init__``; its attributes are set by who calls this."""
-    return kind.__new__(kind, *args)
+def _rebuilt(error_class: type[LRPError], args: tuple[Any, ...]) -> LRPError:
+    """Return an error without calling ``__init__``; copy and pickle then set its attributes."""
+    return error_class.__new__(error_class, *args)

@@ -217,7 +217,7 @@ def test_what_cannot_be_written_is_one_sentence(where: Callable[[Path], Any], re
 
 
 def test_several_files_do_not_go_into_one_device(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"cannot write '/dev/null': it is no file, and several are to be written"):
+    with pytest.raises(FileError, match=r"cannot write '/dev/null': it is not a file, and several are to be written"):
         write_together([(tmp_path / "first", "text"), ("/dev/null", "text")])
     assert os.listdir(tmp_path) == []
 

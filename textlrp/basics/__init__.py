@@ -1,4 +1,4 @@
-"""Files, options, characters and versions: small helpers that know nothing of models or explanations.
+"""Files, options, characters and versions: small helpers for any program.
 
 It may import :mod:`textlrp.errors` alone. Start with :mod:`textlrp.basics.files`, which writes files whole or not at
 all.

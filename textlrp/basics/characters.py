@@ -1,18 +1,19 @@
-"""Characters that nobody would see, or that would command the terminal, written so that people see them.
+"""Visible forms of characters that are invisible or that control a terminal.
 
-What a text, a label, a file name or an error holds comes from anywhere. In a terminal and in plain text:
+Texts, labels, file names and errors are untrusted. In a terminal and in plain text:
 
 - control characters are shown by their pictures (U+2400 to U+2421);
-- what is invisible or turns the direction of writing (bidirectional embeddings, overrides and isolates, tags, the soft
-  hyphen, the byte order mark, word joiners, invisible operators, annotation marks, fillers), separators of lines and
-  paragraphs, halves of surrogate pairs, private and unassigned characters are shown as escapes: ``\\u202e``;
-- what a script needs stays: joiners (up to three in a row), one variation selector behind a character, the signs of
-  Arabic, Syriac and Kaithi that enclose numbers and years, the layout of hieroglyphs; and where the text has letters
-  of the script, direction marks (right-to-left scripts), zero-width spaces (scripts without spaces), the Mongolian
-  vowel separator, and the controls of shorthand and of music.
+- characters that are invisible or change the direction of writing (bidirectional embeddings, overrides and isolates,
+  tags, the soft hyphen, the byte order mark, word joiners, invisible operators, annotation marks, fillers), separators
+  of lines and paragraphs, halves of surrogate pairs, private and unassigned characters are shown as escapes:
+  ``\\u202e``;
+- characters that a script needs stay: joiners (up to three in a row), one variation selector behind a character, the
+  signs of Arabic, Syriac and Kaithi that enclose numbers and years, the layout of hieroglyphs; and if the text has
+  letters of the script, direction marks (right-to-left scripts), zero-width spaces (scripts without spaces), the
+  Mongolian vowel separator, and the controls of shorthand and of music.
 
-Pages stand on their own rules (:func:`textlrp.render.format.shown`): a browser keeps what it isolates apart. JSON keeps
-the text as it is.
+Pages have rules of their own (:func:`textlrp.render.format.shown`), since a browser isolates directions. JSON keeps the
+text as it is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-# Format characters that are seen: signs of Arabic, Syriac and Kaithi, and the layout of hieroglyphs.
+# Visible format characters: signs of Arabic, Syriac and Kaithi, and the layout of hieroglyphs.
 _SEEN = r"\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd\U00013430-\U0001343f"
 _JOINERS = r"\u200c\u200d"
 _SELECTORS = r"\ufe00-\ufe0f\U000e0100-\U000e01ef"
@@ -33,7 +34,7 @@ _UNSEEN = (
     rf"|(?<=[{_JOINERS}]{{3}})[{_JOINERS}]|(?<![^\s{_SELECTORS}])[{_SELECTORS}]"
 )
 
-# What stays where the text has what needs it.
+# Characters that stay if the text has a character that needs them.
 _NEEDED = {
     "\u200b": r"[\p{Thai}\p{Lao}\p{Khmr}\p{Mymr}\p{Tibt}\p{Java}\p{Bali}\p{Lana}\p{Tavt}\p{Tale}\p{Talu}]",
     **dict.fromkeys("\u061c\u200e\u200f", r"[\p{Bidi_Class=R}\p{Bidi_Class=AL}--\p{Cf}]"),
@@ -46,37 +47,37 @@ _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 def encodable(text: str) -> str:
-    """Return a text that UTF-8 can hold, as long as before: halves of surrogate pairs become U+FFFD."""
+    """Return a text of the same length that UTF-8 can encode: halves of surrogate pairs become U+FFFD."""
     return _HALF_PAIR.sub("\ufffd", text)
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Return a text with nothing in it that is unseen or commands the terminal, but what is to be kept.
+    """Return a text with visible forms of its invisible and control characters.
 
     Args:
-        text: what comes from anywhere.
-        keep: of the line feed and the tab, which stay.
+        text: any text.
+        keep: the line feed, the tab, or both, which then stay.
     """
     return "".join(piece for piece, _ in Printable(text, keep).pieces(0, len(text)))
 
 
 class Printable:
-    """A text of which pieces are shown: what a script needs is told from the whole.
+    """A text that is shown in pieces: the whole text tells which characters its scripts need.
 
     Args:
         text: the whole text.
-        keep: of the line feed and the tab, which stay.
+        keep: the line feed, the tab, or both, which then stay.
     """
 
     def __init__(self, text: str, keep: str = "\n\t") -> None:
         self._text = text
-        self._found = [] if text.isascii() and text.isprintable() else list(_replacements(text, keep))
-        self._starts = [start for start, _, _ in self._found]
+        self._replaced = [] if text.isascii() and text.isprintable() else list(_replacements(text, keep))
+        self._starts = [start for start, _, _ in self._replaced]
 
     def pieces(self, start: int, end: int) -> Iterator[tuple[str, bool]]:
-        """Yield what to show of the characters ``[start, end)``, and whether a piece stands for a character."""
+        """Yield the pieces to show of the characters ``[start, end)``, each with whether it replaces a character."""
         at = start
-        for first, last, shown in self._found[bisect_left(self._starts, start) : bisect_left(self._starts, end)]:
+        for first, last, shown in self._replaced[bisect_left(self._starts, start) : bisect_left(self._starts, end)]:
             if at < first:
                 yield self._text[at:first], False
             if shown:
@@ -87,7 +88,7 @@ class Printable:
 
 
 def _replacements(text: str, keep: str) -> Iterator[tuple[int, int, str]]:
-    """Yield start, end and replacement of what is not shown as it is."""
+    """Yield start, end and replacement of each character that is not shown as it is."""
     staying = {char for char in _NEEDED if char in text and _compiled(_NEEDED[char]).search(text)}
     for match in _compiled(_UNSEEN).finditer(text):
         char = match.group()
@@ -108,6 +109,6 @@ def _visible(char: str) -> str:
 
 @cache
 def _compiled(pattern: str) -> Any:
-    import regex  # type: ignore[import-untyped]  # late: what says that an option is wrong does without
+    import regex  # type: ignore[import-untyped]  # late: to report a wrong option needs no regex
 
     return regex.compile(pattern, regex.V1)

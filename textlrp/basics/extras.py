@@ -1,4 +1,4 @@
-"""Libraries that only some functions need, which are installed as extras: ``pip install "textlrp[evaluate]"``."""
+"""Libraries for some functions, which are installed as extras: ``pip install "textlrp[evaluate]"``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from textlrp.errors import LRPError
 
-#: What a library is called where it is not called as its module is.
+#: The names of libraries that differ from the names of their modules.
 _NAMES = {"sklearn": "scikit-learn"}
 
 
@@ -18,7 +18,7 @@ def check(library: str, extra: str, use: str) -> None:
     Args:
         library: its module's name.
         extra: the extra of textlrp that contains it.
-        use: what needs it: the beginning of the sentence.
+        use: the function that needs it, as the subject of the message.
 
     Raises:
         LRPError: it is not installed; the sentence says how to install it.
@@ -29,7 +29,7 @@ def check(library: str, extra: str, use: str) -> None:
 
 
 def load(module: str, extra: str, use: str) -> Any:
-    """Return a module of a library, imported when it is first asked for.
+    """Import and return a module of a library.
 
     Raises:
         LRPError: as :func:`check`.

@@ -1,7 +1,7 @@
 """Files that are written whole or not at all, and JSON from a file or from a text.
 
-What is written goes into a *part*, a file or a folder of a name of its own beside the target, which then takes the
-target's name in one step. Whoever reads the target sees what was there before, or all of what is there now.
+Content is written into a *part*, a file or a folder with a name of its own beside the target, which then takes the
+target's name in one step. A reader of the target sees its old content or its new one, never a mixture.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from textlrp.errors import FileError, InputError
 if sys.platform != "win32":
     import fcntl
 
-#: What a file gets: text, which becomes UTF-8, or bytes, or pieces of them.
+#: The content of a file: text, which becomes UTF-8, or bytes, or pieces of them.
 Content: TypeAlias = str | bytes | Iterable[str | bytes]
 
 _PART = re.compile(r"\.textlrp-[0-9a-f]+\.part")
 _FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | sum(getattr(os, f"O_{name}", 0) for name in ("NOFOLLOW", "BINARY"))
 _LOOK = os.O_RDONLY | sum(getattr(os, f"O_{name}", 0) for name in ("NOFOLLOW", "NONBLOCK", "BINARY"))
 
-# Where a part cannot be locked, its age tells whether somebody still writes it.
+# The age in seconds at which a part that cannot be locked counts as abandoned.
 _OLD = 24 * 60 * 60.0
 
-# A descriptor of this process by its name.
+# The name of a descriptor of this process.
 _OPENED = re.compile(r"/dev/(?P<stream>stdout|stderr)|/(?:dev|proc/self)/fd/(?P<number>\d{1,9})")
 
 
 def read_json(source: str | Path) -> Any:
-    """Return what JSON text, or the file at a path, holds.
+    """Return the value of JSON text, or of the JSON file at a path.
 
     Raises:
         InputError: the file is missing, is not UTF-8, or is not JSON.
@@ -66,10 +66,10 @@ def read_json(source: str | Path) -> Any:
 
 
 def write_whole(path: str | Path, content: Content) -> None:
-    """Write a file whole or not at all; a device or a pipe (``/dev/stdout``) is written to as it is.
+    """Write a file whole or not at all; a device or a pipe (``/dev/stdout``) is written to directly.
 
-    A file that is there keeps its mode and, where that is permitted, its owner. A link stays a link, and what it points
-    to is replaced. Any number of threads and processes may write at once, to the same file, too.
+    An existing file keeps its mode and, if permitted, its owner. A link stays a link, and its target is replaced. Any
+    number of threads and processes may write at once, even to the same file.
 
     Raises:
         FileError: the file cannot be written.
@@ -86,13 +86,13 @@ def write_whole(path: str | Path, content: Content) -> None:
 
 
 def write_together(files: Iterable[tuple[str | Path, Content]]) -> None:
-    """Write several files, each as :func:`write_whole` does, and none of them before the content of all is on disk.
+    """Write several files as :func:`write_whole` does, but none before the content of all is on disk.
 
     Args:
         files: paths with their contents. The files appear in this order.
 
     Raises:
-        FileError: one cannot be written, or is a device or a pipe.
+        FileError: a file cannot be written, or is a device or a pipe.
     """
     with ExitStack() as stack:
         staged: dict[str, _StagedPart] = {}
@@ -100,7 +100,7 @@ def write_together(files: Iterable[tuple[str | Path, Content]]) -> None:
         for path, content in files:
             with writing(path):
                 if is_stream(path):
-                    raise OSError(errno.EINVAL, "it is no file, and several are to be written; name a file")
+                    raise OSError(errno.EINVAL, "it is not a file, and several are to be written; name a file")
                 target = _target(path)
                 folder = os.path.dirname(target)
                 if folder not in staged:
@@ -119,10 +119,10 @@ def write_together(files: Iterable[tuple[str | Path, Content]]) -> None:
 
 
 def check_folder(path: str | Path) -> None:
-    """Fail early where :func:`write_folder` could not write.
+    """Check that :func:`write_folder` can write.
 
     Raises:
-        InputError: there is something of that name that is no empty folder, or no folder to put it into.
+        InputError: the path exists and is not an empty folder, or its parent is not a folder.
         FileError: a system call failed.
     """
     with writing(path):
@@ -142,8 +142,8 @@ def write_folder(path: str | Path, files: Iterable[tuple[str, str]]) -> None:
         files: the names of files in it, with their texts.
 
     Raises:
-        InputError: there is something of that name, or no folder to put it into.
-        FileError: it cannot be written.
+        InputError: the path exists and is not an empty folder, or its parent is not a folder.
+        FileError: the folder cannot be written.
     """
     check_folder(path)
     with writing(path):
@@ -164,7 +164,7 @@ def write_folder(path: str | Path, files: Iterable[tuple[str, str]]) -> None:
 
 
 def check_name(path: str | Path) -> None:
-    """Fail where the system takes no such name, whether anything is there or not.
+    """Check that the system accepts a name, whether the file exists or not.
 
     Raises:
         FileError: the name is too long, has a NUL or half of a surrogate pair, or is a link to itself.
@@ -175,35 +175,35 @@ def check_name(path: str | Path) -> None:
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[None]:
-    """Turn what the system says while a file is written into one sentence.
+    """Turn errors of the system while a file is written into one sentence.
 
     Raises:
         FileError: a system call failed, or the name or the text cannot be encoded.
     """
     try:
         yield
-    except InputError:  # a ValueError, which says what is wrong
+    except InputError:  # a ValueError with a message of its own
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name, half of a surrogate pair
         raise FileError(f"cannot write {str(path)!r}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def is_stream(path: str | Path) -> bool:
-    """Whether what is written to a path goes to a device, a pipe or a stream that is open, and replaces nothing."""
+    """Return whether a path is a device, a pipe or an open stream, so that writing to it replaces no file."""
     return _OPENED.fullmatch(str(path)) is not None or (
         os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
     )
 
 
 def _stream(path: str | Path) -> int | None:
-    """Return a descriptor of a device, a pipe or an open stream; None for a file."""
+    """Return a descriptor of a device, a pipe or an open stream, or None for a file."""
     if not is_stream(path):
         return None
     opened = _OPENED.fullmatch(str(path))
     if opened is None:
         return os.open(path, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))
     number = {"stdout": 1, "stderr": 2}.get(opened["stream"] or "", int(opened["number"] or 0))
-    # To open it by its name again would begin at the start of a file that the shell, or someone before, has begun.
+    # Opening it again by its name would start at the beginning of a file that the shell has opened and may have filled.
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
@@ -211,7 +211,7 @@ def _stream(path: str | Path) -> int | None:
 
 
 def _target(path: str | Path) -> str:
-    """Return the file that is to be replaced: a link stays a link."""
+    """Return the file to replace: a link stays a link."""
     target = os.path.realpath(path)
     if os.path.islink(target):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
@@ -242,7 +242,7 @@ def _write(descriptor: int, content: Content) -> None:
 
 
 def _keep(descriptor: int, before: os.stat_result) -> None:
-    """Give a part the mode and, where that is permitted, the owner of what it replaces."""
+    """Give a part the mode and, if permitted, the owner of the file that it replaces."""
     if sys.platform == "win32":
         return
     now = os.fstat(descriptor)
@@ -251,14 +251,14 @@ def _keep(descriptor: int, before: os.stat_result) -> None:
         if (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
             os.fchown(descriptor, before.st_uid, before.st_gid)
     except OSError:
-        # Under another owner, set-id bits would say something else, and so would the rights of the group.
+        # With another owner, set-id bits and the rights of the group would have another meaning.
         mode = mode & 0o707 | (mode & 0o007) << 3
     os.fchmod(descriptor, mode)
 
 
 def _new_file(name: str, target: str) -> int:
-    # What replaces a private file is private from its first byte. A new file gets what the umask and the folder's
-    # default rights give; tempfile would make it private, and to ask for the umask is to change it for all threads.
+    # The replacement of a private file is private from its first byte. A new file gets its mode from the umask and the
+    # folder's default rights; tempfile would make it private, and reading the umask changes it for all threads.
     return os.open(name, _FLAGS, 0o600 if os.path.exists(target) else 0o666)
 
 
@@ -266,16 +266,16 @@ def _new_folder(name: str) -> int:
     os.mkdir(name)
     try:
         return -1 if sys.platform == "win32" else os.open(name, _LOOK)
-    except FileNotFoundError:  # someone who tidied up was faster: another name may have more luck
+    except FileNotFoundError:  # another process has removed it already: try another name
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
 
 
 class _StagedPart:
-    """A file or folder under a name of its own, locked by whoever writes it.
+    """A part, which its writer locks.
 
     Attributes:
-        path: where it is.
-        descriptor: it, opened.
+        path: its path.
+        descriptor: its open descriptor.
     """
 
     def __init__(self, path: str, descriptor: int) -> None:
@@ -289,13 +289,13 @@ class _StagedPart:
         _sync_folder(os.path.dirname(target))
 
     def close(self) -> None:
-        """Give up the lock."""
+        """Release the lock."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
 
     def is_ours(self) -> bool:
-        """Lock it, and return whether it is still there: someone who tidied up may have been faster."""
+        """Lock it, and return whether it still exists: another process may have removed it before the lock."""
         if sys.platform == "win32":
             return True
         with suppress(OSError):  # a file system without locks
@@ -305,19 +305,19 @@ class _StagedPart:
 
 @contextmanager
 def _part(folder: str, create: Callable[[str], int]) -> Iterator[_StagedPart]:
-    """Make a part in a folder; what is left of it at the end is removed."""
+    """Make a part in a folder; if it is still there at the end, it is removed."""
     _tidy(folder)
     part = None
     while part is None:
         path = os.path.join(folder, f".textlrp-{secrets.token_hex(8)}.part")
         try:
-            made = _StagedPart(path, create(path))
+            created = _StagedPart(path, create(path))
         except FileExistsError:
             continue
-        if made.is_ours():
-            part = made
+        if created.is_ours():
+            part = created
         else:
-            made.close()
+            created.close()
     try:
         yield part
     finally:
@@ -325,24 +325,25 @@ def _part(folder: str, create: Callable[[str], int]) -> Iterator[_StagedPart]:
         part.close()
 
 
-# How many writes go by until leftovers are looked for again, by folder: a folder of very many files takes long to read.
-_to_pass: dict[str, int] = {}
-_ENTRIES = 50  # that are read for each write, on average
+# By folder, the number of writes until it is searched for leftovers again: a folder of very many files is slow to read.
+_writes_left: dict[str, int] = {}
+_ENTRIES = 50  # entries to read for each write, on average
 
 
 def _tidy(folder: str) -> None:
     """Remove the parts that killed processes left in a folder."""
-    left = _to_pass.pop(folder, 0)
-    if not left:
+    writes = _writes_left.pop(folder, 0)
+    if not writes:
+        count = 0
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
-                left += 1
+                count += 1
                 if _PART.fullmatch(entry.name):
                     with suppress(OSError):
                         _remove_abandoned(entry.path)
-        left //= _ENTRIES
-    if left > 1:
-        _to_pass[folder] = left - 1
+        writes = count // _ENTRIES
+    if writes > 1:
+        _writes_left[folder] = writes - 1
 
 
 def _remove_abandoned(path: str) -> None:
@@ -357,7 +358,7 @@ def _remove_abandoned(path: str) -> None:
 
 
 def _is_abandoned(descriptor: int) -> bool:
-    """Whether nobody writes a part any more; if so, the descriptor has locked it."""
+    """Return whether no process writes a part any more; if so, the descriptor has locked it."""
     if sys.platform != "win32":
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -378,7 +379,7 @@ def _remove(path: str) -> None:
 
 
 def _is_same(descriptor: int, path: str) -> bool:
-    """Whether a path, links not followed, is what a descriptor has opened."""
+    """Return whether a path, links not followed, is the file of a descriptor."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.lstat(path))
     except OSError:
@@ -386,7 +387,7 @@ def _is_same(descriptor: int, path: str) -> bool:
 
 
 def _sync_folder(folder: str) -> None:
-    """Put a new name on the disk, where a folder can be opened at all: the file is in its place already."""
+    """Write a new name to the disk, if the system can open a folder; the file itself is already in its place."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""JSON for people and for machines: what a text of a hundred thousand words needs of it."""
+"""JSON that people can read and that is fast to write for a text of a hundred thousand words."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Any
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
-#: What would command or turn a terminal, and halves of pairs, which are no UTF-8: JSON has escapes for them.
+#: Characters that control a terminal or change its direction, and halves of surrogate pairs, which UTF-8 cannot encode.
 _ESCAPED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def json_text(values: Mapping[str, Any]) -> str:
-    """Return an object as JSON, with what lists and objects in it hold on a line each.
+    """Return an object as JSON, with each member of its lists and objects on a line.
 
-    That is short where a text has a hundred thousand words, and each of them is written by json's fast encoder, which
-    knows no indents. Lists may be iterators: what they yield is held as text alone. Characters that nobody should have
-    in a terminal are written as escapes.
+    So the file is short, and json's fast encoder, which cannot indent, writes each line. Lists may be iterators: their
+    values are kept as text alone. Characters that control a terminal are written as escapes.
 
     Raises:
-        ValueError: there is a NaN or an infinity in it.
+        ValueError: the object holds a NaN or an infinity.
     """
     pieces = ["{\n"]
     for i, (key, value) in enumerate(values.items()):
         pieces.append(f"{',' + chr(10) if i else ''}  {_ENCODER.encode(key)}: ")
         if isinstance(value, Mapping):
-            _listed(pieces, (f"{_ENCODER.encode(name)}: {_ENCODER.encode(each)}" for name, each in value.items()), "{}")
+            members = (f"{_ENCODER.encode(name)}: {_ENCODER.encode(member)}" for name, member in value.items())
+            _listed(pieces, members, "{}")
         elif isinstance(value, (list, tuple, Iterator)):
             _listed(pieces, map(_ENCODER.encode, value), "[]")
         else:
             pieces.append(_ENCODER.encode(value))
     pieces.append("\n}\n")
-    return _ESCAPED.sub(lambda found: f"\\u{ord(found.group()):04x}", "".join(pieces))
+    return _ESCAPED.sub(lambda match: f"\\u{ord(match.group()):04x}", "".join(pieces))
 
 
 def _listed(pieces: list[str], values: Iterable[str], around: str) -> None:

@@ -1,4 +1,4 @@
-"""Values that are computed when they are first asked for, without a lock."""
+"""Properties that are computed on first use, without a lock."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ T = TypeVar("T")
 class lazy(Generic[T]):
     """A property that is computed once and then kept among the attributes of its object.
 
-    ``functools.cached_property`` of Python 3.11 holds one lock for all objects of a class, and an interrupt between the
-    end of the computation and the release leaves it held, so that every other thread waits forever. Two threads that
-    ask at once may both compute a value here; it is the same.
+    ``functools.cached_property`` of Python 3.11 holds one lock for all objects of a class, and an interrupt just before
+    the release leaves it held, so that every other thread waits forever. Here two threads may both compute the value,
+    which is the same.
     """
 
     def __init__(self, function: Callable[[Any], T]) -> None:

@@ -1,6 +1,6 @@
-"""Files that grow by whole lines: what was written survives the end of the process, however it ends.
+"""Files that grow by whole lines: a written line survives the end of the process, however it ends.
 
-A line is one write, its newline last, so a line without a newline is one that a process died over. It needs no torch.
+A line is one write, its newline last, so a process died while it wrote a line without a newline.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from textlrp.errors import FileError, InputError, LRPError
 if sys.platform != "win32":
     import fcntl
 
-#: What is wrong with a name, and not with the place that it names.
+#: Errors of a name, not of the file system.
 _NAMES = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
-#: What ``fsync`` says of a pipe, a terminal or a device.
+#: Errors of ``fsync`` on a pipe, a terminal or a device.
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EROFS)
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
     """Yield the lines of a file: the number from 1, the line without its newline, and whether it had one.
 
-    Only the last line can lack it: it is torn, or somebody wrote the file by hand.
+    Only the last line can lack it, if it is torn or the file was written by hand.
 
     Raises:
         InputError: the file cannot be read.
@@ -47,23 +47,23 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
 
 
 def cannot_write(place: Path, error: OSError | ValueError) -> LRPError:
-    """Return the error that says why a place cannot be written to: the user's, where it is a matter of the name."""
-    kind = InputError if isinstance(error, ValueError) or error.errno in _NAMES else FileError
-    return kind(f"cannot write {str(place)!r}: {getattr(error, 'strerror', None) or error}")
+    """Return the error for a place that cannot be written to: an InputError if its name is wrong, else a FileError."""
+    error_class = InputError if isinstance(error, ValueError) or error.errno in _NAMES else FileError
+    return error_class(f"cannot write {str(place)!r}: {getattr(error, 'strerror', None) or error}")
 
 
 class Lines:
-    """A file that lines are added to, by one process at a time; used in a ``with`` block.
+    """A file that one process at a time adds lines to; used in a ``with`` block.
 
     Args:
-        path: the file; it is made where there is none.
-        place: what the user calls it: the file, or the folder that it lies in. Default: the file.
-        every: how many seconds may pass until what was added must survive a loss of power. What survives the end of
-            this process, killed or not, is every line that :meth:`add` returned from.
+        path: the file; it is created if it does not exist.
+        place: its name for the user: the file, or its folder. Default: the file.
+        every: after how many seconds added lines must survive a loss of power. Every line that :meth:`add` returned
+            from survives the end of this process, killed or not.
 
     Raises:
-        InputError: the name cannot be a file's, or another process is adding to it.
-        LRPError: it cannot be written, or not be closed.
+        InputError: the name cannot be a file's, or another process is adding to the file.
+        LRPError: the file cannot be written or closed.
     """
 
     def __init__(self, path: Path, place: Path | None = None, every: float = 1.0) -> None:
@@ -98,27 +98,27 @@ class Lines:
             finally:
                 os.close(file)
         except OSError as failed:
-            if error is None:  # what went wrong before says more
+            if error is None:  # an earlier error says more
                 raise cannot_write(self._place, failed) from None
 
     def add(self, line: str) -> None:
         """Add a line, given without its newline.
 
         Raises:
-            LRPError: it cannot be written; what was added before is kept.
+            LRPError: it cannot be written; earlier lines stay.
         """
         written = line.encode() + b"\n"
         size = os.fstat(self._file).st_size
         try:
             done = os.write(self._file, written)
-            while done < len(written):  # a disk that fills up takes a part
+            while done < len(written):  # a disk that is nearly full takes a part
                 done += os.write(self._file, written[done:])
             self._pending = True
             if time.monotonic() - self._synced >= self._every:
                 _sync(self._file)
                 self._synced, self._pending = time.monotonic(), False
         except BaseException as error:
-            with suppress(OSError):  # a device keeps what it got
+            with suppress(OSError):  # a device cannot be cut
                 os.ftruncate(self._file, size)
             if isinstance(error, OSError):
                 raise cannot_write(self._place, error) from None
@@ -126,11 +126,11 @@ class Lines:
 
     @property
     def regular(self) -> bool:
-        """Whether what is added stays there to be read, which it does not in a device or a pipe."""
+        """Whether added lines can be read back, unlike those in a device or a pipe."""
         return stat.S_ISREG(os.fstat(self._file).st_mode)
 
     def cut(self) -> bool:
-        """Cut off a last line without a newline, so that what is added begins a line; return whether there was one."""
+        """Cut off a last line without a newline, and return whether there was one."""
         end = 0
         for _, line, whole in read_lines(self.path) if self.regular else ():
             if not whole:
@@ -140,7 +140,7 @@ class Lines:
         return False
 
     def clear(self) -> None:
-        """Leave nothing in the file."""
+        """Empty the file."""
         if self.regular:
             self._truncate(0)
 
@@ -151,7 +151,7 @@ class Lines:
             raise cannot_write(self._place, error) from None
 
     def _lock(self) -> None:
-        """Keep others out as long as the file is open, and not longer, however this process ends."""
+        """Lock the file for as long as it is open, however this process ends."""
         if sys.platform == "win32":
             return
         try:

@@ -1,7 +1,7 @@
-"""Options: numbers, words and flags are checked in one place, whatever library they come from.
+"""Checks of options: numbers, words and flags, from any library.
 
-A whole number may be an ``int``, a NumPy integer, or a tensor of one; what comes back is an ``int``, as JSON takes it.
-A bool is no number, text is none, and neither are NaN and infinity. This module knows neither NumPy nor torch.
+A whole number may be an ``int``, a NumPy integer, or a tensor of one; the result is an ``int``, for JSON. Bools, texts,
+NaN and infinity are not numbers. This module needs neither NumPy nor torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from textlrp.errors import InputError
 
-#: The largest whole number that every library and file format takes.
+#: The largest whole number that all libraries and file formats accept.
 LARGEST = 2**63 - 1
 
 
@@ -44,12 +44,12 @@ def whole(value: Any, says: str, least: int = -LARGEST, most: int = LARGEST) -> 
     """Return a whole number.
 
     Args:
-        value: what was given.
-        says: the beginning of a sentence that says what is expected, such as ``"top is a number of spans, 1 or more"``.
+        value: the value of an option.
+        says: the beginning of a sentence on the expected value, such as ``"top is a number of spans, 1 or more"``.
         least, most: its limits, included.
 
     Raises:
-        InputError: it is none, or out of range.
+        InputError: the value is not a whole number, or out of range.
     """
     number = as_whole(value)
     if number is None or not least <= number <= most:
@@ -87,30 +87,30 @@ def flag(value: Any, name: str) -> bool:
     """
     try:
         return bool(value)
-    except Exception:  # whatever an object of the user's raises
+    except Exception:  # any error of a user's object
         raise InputError(f"{name} is True or False, not {brief(value)}") from None
 
 
 def plain(values: Any) -> Any:
-    """Return a list or tuple with numbers and arrays of other libraries as Python's own; else what was given."""
+    """Return a list or tuple with numbers and arrays of other libraries as Python's own; else the value itself."""
     if not isinstance(values, (list, tuple)):
         return values
     return [value.tolist() if hasattr(value, "tolist") else value for value in values]
 
 
 def brief(value: object) -> str:
-    """Return a value as a sentence can hold it: on one line, cut where it is long."""
+    """Return a value for a sentence: on one line, cut if it is long."""
     if isinstance(value, int) and abs(value) > LARGEST:
         return f"a number of {len(f'{abs(value):x}') * 4:,} bits"  # str() refuses thousands of digits
     try:
         shown = " ".join(repr(value).split())
-    except Exception:  # whatever an object of the user's raises
+    except Exception:  # any error of a user's object
         shown = f"a {type(value).__name__}"
     return shown if len(shown) <= 120 else f"{shown[:117]}..."
 
 
 def _is_single(value: object) -> bool:
-    """Whether a value is one number and not an array, and no truth value of a library either."""
+    """Return whether a value is a single value, not an array, and not a bool of a library."""
     try:
         return not tuple(getattr(value, "shape", ())) and not str(getattr(value, "dtype", "")).endswith("bool")
     except TypeError:

@@ -1,4 +1,4 @@
-"""What can be read to its end: files, and what the shell hands over; neither pipes by name nor devices."""
+"""Checks that a path can be read to its end: it is a file or a pipe of the shell, not a named pipe or a device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KINDS = (
 
 
 def check(path: str | Path) -> None:
-    """Say what is no file before it is opened; what is not there is found out where it is.
+    """Refuse a path that is not a file before it is opened; a missing file is left to the caller.
 
     Raises:
         OSError: it is a named pipe, a socket or a device.
@@ -32,5 +32,5 @@ def check(path: str | Path) -> None:
         return
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or _HANDED_OVER.fullmatch(str(path)):
         return
-    kind = next((said for test, said in _KINDS if test(mode)), "something else")
+    kind = next((kind for test, kind in _KINDS if test(mode)), "something else")
     raise OSError(errno.EINVAL, f"a file was expected, and this is {kind}")

@@ -179,7 +179,7 @@ class Explainer:
                 stride); default: a quarter of what a window has room for. All windows are equally long, so neighbors
                 may share more.
             layers: whether to look at the hidden states between the blocks, too (``layers`` of the explanation):
-                relevance by layer and token, by attention head and by path, with balanced books at each layer.
+                relevance by layer and token, by attention head and by path, with a balanced ledger at each layer.
             progress: whether to show a bar where it takes more than two seconds in a terminal.
 
         Raises:

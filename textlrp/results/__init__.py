@@ -1,5 +1,5 @@
-"""What textlrp returns, without torch: explanations, spans, ledgers, layers, and how they are saved and checked.
+"""The results of textlrp, without torch: explanations, spans, ledgers and layers, and how they are saved and checked.
 
-It may import errors, basics and rules, and at one place (:mod:`textlrp.results.rendering`) late the renderer of
-:mod:`textlrp.render`. Start with :mod:`textlrp.results.explanation`.
+It may import errors, basics and rules; :mod:`textlrp.results.rendering` alone imports :mod:`textlrp.render`, late.
+Start with :mod:`textlrp.results.explanation`.
 """

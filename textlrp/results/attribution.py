@@ -1,4 +1,4 @@
-"""What a method makes of the tokens of a text: scores, and what they cost. It needs no torch."""
+"""The scores of the tokens of a text by any method, with their cost. It needs no torch."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from textlrp.results.spans import Span
 
 @dataclass(frozen=True)
 class Attribution(Grouped):
-    """How much each token of a text speaks for a label, as a method sees it.
+    """How much each token of a text speaks for a label, according to a method.
 
     Attributes:
-        text: the text as it was given.
+        text: the original text.
         target: the label that the scores are for.
-        contrast: the label that it is set against, or None.
+        contrast: the label that the target is compared with, or None.
         method: the name of the method, such as ``"occlusion"``, ``"integrated-gradients:50"`` or ``"attnlrp"``.
         tokens: one span for each id that the model read, special tokens included; ``relevance`` is the method's score,
             in the method's own unit.
         logit: the explained logit (or difference of logits) of the plain model.
-        forwards: what the scores cost, in forward passes of this one text: a backward pass counts 2, an explanation 3.
-        seconds: how long that took.
+        forwards: the cost in forward passes of this one text: a backward pass counts 2, an explanation 3.
+        seconds: the cost in seconds.
         text_pair: the second text of a pair, or None.
         truncated: the characters ``[start, end)`` of the text that the model did not read, or None.
-        truncated_pair: the same of the second text.
+        truncated_pair: the same for the second text.
     """
 
     text: str

@@ -1,7 +1,7 @@
-"""What a saved explanation says must fit together: its sums, its labels and probabilities, its spans and texts.
+"""Checks that the parts of a saved explanation fit together: sums, labels and probabilities, spans and texts.
 
-Sums of what is written exactly are compared to a few roundings. What a model's dtype rounds is held to the tolerance of
-that dtype, and never to one that only the file knows.
+Sums of numbers that the file holds exactly may differ by a few roundings. Numbers that a model's dtype rounds may
+differ by the tolerance of that dtype, never by one that only the file knows.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from textlrp.results.ledger import SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
 from textlrp.results.saved import SUMMED
 from textlrp.results.spans import Span, gather, read_range
 
-#: How far a probability may be from what its logits make it, relative to it, and by the distance of its logit from the
-#: largest: an exponential makes the rounding of what it is given as many times larger.
+#: The largest relative error of a probability, for each unit of its logit and of the logit's distance from the largest:
+#: an exponential multiplies the rounding of its argument by these.
 EXPONENTIAL = 2.0**-45
 
-#: The smallest number whose roundings are relative to it: below, floats have fewer and fewer digits.
+#: The smallest number whose rounding is relative to it: smaller floats have fewer digits.
 SMALLEST = 2.0**-1000
 
-#: How far the ways through a block may add up to something else than the relevance of its positions: both are sums
-#: over the channels, which cancel, so that this is ten times what the ledger's tolerance is, and no more than this.
+#: The largest difference between the sum of a block's paths and the relevance of its positions, relative to both. Both
+#: are sums over the channels, which cancel, so ten times the ledger's tolerance is allowed, up to this limit.
 PATHS = 1e-3
 
 
@@ -33,10 +33,10 @@ def check(e: Contents, words: Sequence[Span] | None = None, sentences: Sequence[
 
     Args:
         e: the explanation.
-        words, sentences: what the file says of them, or None where it does not.
+        words, sentences: the words and sentences in the file, or None if it has none.
 
     Raises:
-        InputError: something does not hold; the sentence says what, and with which numbers.
+        InputError: two parts do not fit; the sentence names them, and their numbers.
     """
     try:
         _check(e, words, sentences)
@@ -45,10 +45,10 @@ def check(e: Contents, words: Sequence[Span] | None = None, sentences: Sequence[
 
 
 def check_windows(e: Contents) -> None:
-    """Check that an explanation which says how it was read is in windows only where that was asked for.
+    """Check that an explanation in windows was requested with ``long="windows"``.
 
     Raises:
-        InputError: it is not.
+        InputError: it was not.
     """
     if e.windows > 1 and e.reading.get("long") != "windows":
         raise _changed(f"it was read in {e.windows} windows, and windows were not asked for")
@@ -62,28 +62,28 @@ def _check(e: Contents, words: Sequence[Span] | None, sentences: Sequence[Span] 
     ordinary = [span.relevance for span in e.tokens if not span.special]
     _equal(math.fsum(ordinary), e.ledger[TOKENS], ordinary, "the relevances of the tokens", "the ledger's row 'tokens'")
     special = _size(span.relevance for span in e.tokens if span.special)
-    # A decoder's start and padding have a part of the row, too, and are no tokens of the text.
+    # A decoder's start and padding contribute to the row, too, but are not tokens of the text.
     if SPECIAL_TOKENS not in e.ledger and not special <= e.ledger.tolerance * max(e.ledger.scale, special):
         raise _changed(
             f"its special tokens have relevances of {special!r} in all, and the ledger has no row {SPECIAL_TOKENS!r}"
         )
     _check_magnitude(e.ledger, [span.relevance for span in e.tokens], e, "the ledger")
-    for spans, what in ((words, "words"), (sentences, "sentences")):
+    for spans, name in ((words, "words"), (sentences, "sentences")):
         if spans is not None:
-            _check_units(e, spans, what)
+            _check_units(e, spans, name)
     for i, layer in enumerate(e.layers):
         _check_layer(layer, e, f"layers[{i}]")
 
 
 def _check_labels(e: Contents) -> None:
-    for label, what in ((e.target, "target"), (e.contrast, "contrast"), (e.predicted, "predicted label")):
+    for label, name in ((e.target, "target"), (e.contrast, "contrast"), (e.predicted, "predicted label")):
         if label is not None and label not in e.logits:
-            raise _changed(f"its {what} is {label!r}, and it has logits for {', '.join(map(repr, e.logits))}")
+            raise _changed(f"its {name} is {label!r}, and it has logits for {', '.join(map(repr, e.logits))}")
     if e.contrast == e.target:
         raise _changed(f"its target and its contrast are both {e.target!r}")
-    of = [e.logits[e.target]] + ([] if e.contrast is None else [-e.logits[e.contrast]])
-    which = f"the logit of {e.target!r}" + ("" if e.contrast is None else f" less that of {e.contrast!r}")
-    _equal(math.fsum(of), e.logit, of, which, "the explained logit")
+    terms = [e.logits[e.target]] + ([] if e.contrast is None else [-e.logits[e.contrast]])
+    difference = f"the logit of {e.target!r}" + ("" if e.contrast is None else f" less that of {e.contrast!r}")
+    _equal(math.fsum(terms), e.logit, terms, difference, "the explained logit")
     highest = max(e.logits, key=e.logits.__getitem__)
     if e.logits[e.predicted] != e.logits[highest]:
         raise _changed(
@@ -93,7 +93,7 @@ def _check_labels(e: Contents) -> None:
 
 
 def _check_probabilities(e: Contents) -> None:
-    """Check that probabilities are those of labels that exclude each other, or those of labels on their own."""
+    """Check that all probabilities are the softmax of the logits, or that all are their sigmoids."""
     if not e.probabilities:
         return
     if set(e.probabilities) != set(e.logits):
@@ -104,23 +104,23 @@ def _check_probabilities(e: Contents) -> None:
     kinds = {"sigmoid": {label: _sigmoid(logit) for label, logit in e.logits.items()}}
     if len(e.logits) > 1:
         kinds["softmax"] = _softmax(e.logits)
-    others = {kind: _others(e, expected) for kind, expected in kinds.items()}
-    nearest = min(others, key=lambda kind: len(others[kind]))
-    if others[nearest]:
-        label = others[nearest][0]
-        made = " or ".join(f"{expected[label]!r} ({kind})" for kind, expected in kinds.items())
-        raise _changed(f"the probability of {label!r} is {e.probabilities[label]!r}, and its logits make it {made}")
+    wrong = {kind: _wrong_labels(e, expected) for kind, expected in kinds.items()}
+    nearest = min(wrong, key=lambda kind: len(wrong[kind]))
+    if wrong[nearest]:
+        label = wrong[nearest][0]
+        values = " or ".join(f"{expected[label]!r} ({kind})" for kind, expected in kinds.items())
+        raise _changed(f"the probability of {label!r} is {e.probabilities[label]!r}, and its logits make it {values}")
 
 
-def _others(e: Contents, expected: Mapping[str, float]) -> list[str]:
+def _wrong_labels(e: Contents, expected: Mapping[str, float]) -> list[str]:
     """Return the labels whose probability is not the expected one."""
     highest = max(e.logits.values())
-    found = []
+    wrong = []
     for label, value in expected.items():
         room = EXPONENTIAL * (1 + abs(highest - e.logits[label]) + abs(e.logits[label]))
         if not abs(e.probabilities[label] - value) <= room * value + SMALLEST:
-            found.append(label)
-    return found
+            wrong.append(label)
+    return wrong
 
 
 def _sigmoid(logit: float) -> float:
@@ -138,7 +138,7 @@ def _softmax(logits: Mapping[str, float]) -> dict[str, float]:
 def _check_texts(e: Contents) -> None:
     texts = {source: (text, truncated) for source, text, truncated in e.texts}
     if e.text_pair is None and e.truncated_pair is not None:
-        raise _changed("it says what of a second text was not read, and has no second text")
+        raise _changed("it has an unread part of a second text, and no second text")
     before = dict.fromkeys(texts, 0)
     for i, span in enumerate(e.tokens):
         _check_span(span, texts, f"tokens[{i}]")
@@ -157,106 +157,108 @@ def _check_texts(e: Contents) -> None:
             raise _changed(f"characters {start} to {end} were not read, and its text has {len(text)} characters")
 
 
-def _check_span(span: Span, texts: Mapping[str, tuple[str, object]], what: str) -> None:
+def _check_span(span: Span, texts: Mapping[str, tuple[str, object]], where: str) -> None:
     if span.source not in texts:
-        raise _changed(f"{what} is in {span.source!r}, and there is no such text")
+        raise _changed(f"{where} is in {span.source!r}, and there is no such text")
     text = texts[span.source][0]
     if not 0 <= span.start <= span.end or text[span.start : span.end] != span.text:
         raise _changed(f"its text has no {span.text!r} at characters {span.start} to {span.end}")
 
 
-def _check_units(e: Contents, spans: Sequence[Span], what: str) -> None:
-    """Check words or sentences: they tile what was read, and have what their tokens have.
+def _check_units(e: Contents, spans: Sequence[Span], unit: str) -> None:
+    """Check that words or sentences tile the part of the text that was read, with the relevance of their tokens.
 
-    Where a word ends may be seen in another way by another version of Unicode; what lies between is held to the tokens.
+    Their boundaries are taken from the file, since another version of Unicode may have others.
     """
     texts = {source: (text, truncated) for source, text, truncated in e.texts}
     for i, span in enumerate(spans):
-        _check_span(span, texts, f"{what}[{i}]")
+        _check_span(span, texts, f"{unit}[{i}]")
     expected: list[Span] = []
     for source, (text, truncated) in texts.items():
         tokens = [span for span in e.tokens if span.source == source]
         edges = sorted({at for span in spans if span.source == source for at in (span.start, span.end)})
         expected += gather(tokens, text, source, read_range(text, truncated), edges)
-    for i, (span, own) in enumerate(zip(spans, expected, strict=False)):
-        if (span.source, span.start, span.end) != (own.source, own.start, own.end):
+    for i, (span, tile) in enumerate(zip(spans, expected, strict=False)):
+        if (span.source, span.start, span.end) != (tile.source, tile.start, tile.end):
             raise _changed(
-                f"{what}[{i}] is characters {span.start} to {span.end}, and to tile what was read it would be "
-                f"{own.start} to {own.end}"
+                f"{unit}[{i}] is characters {span.start} to {span.end}, and to tile what was read it would be "
+                f"{tile.start} to {tile.end}"
             )
     if len(spans) != len(expected):
-        raise _changed(f"its {len(spans)} {what} do not tile what was read: there would be {len(expected)}")
+        raise _changed(f"its {len(spans)} {unit} do not tile what was read: there would be {len(expected)}")
     size = _size(token.relevance for token in e.tokens)
-    for i, (span, own) in enumerate(zip(spans, expected, strict=True)):
-        if not abs(own.relevance - span.relevance) <= SUMMED * max(size, abs(span.relevance)) + SMALLEST:
+    for i, (span, tile) in enumerate(zip(spans, expected, strict=True)):
+        if not abs(tile.relevance - span.relevance) <= SUMMED * max(size, abs(span.relevance)) + SMALLEST:
             raise _changed(
-                f"the tokens under {what}[{i}] add up to {own.relevance!r}, and its relevance is {span.relevance!r}"
+                f"the tokens under {unit}[{i}] add up to {tile.relevance!r}, and its relevance is {span.relevance!r}"
             )
 
 
-def _check_ledger(books: Ledger, e: Contents, what: str) -> None:
-    """Check that books balance, by a tolerance that is that of a dtype."""
-    if books.tolerance not in TOLERANCES.values():
-        known = ", ".join(f"{value:g} ({name})" for name, value in TOLERANCES.items())
-        raise _changed(f"the tolerance of {what} is {books.tolerance!r}, and textlrp knows {known}")
-    if books.rounding and "16" not in books.precision:
-        raise _changed(f"the rounding of {what} is {books.rounding!r}, which is none in {books.precision}")
-    _equal(books.logit, e.logit, [e.logit], f"the logit of {what}", "the explained logit")
+def _check_ledger(ledger: Ledger, e: Contents, name: str) -> None:
+    """Check that a ledger balances, within the tolerance of a dtype."""
+    if ledger.tolerance not in TOLERANCES.values():
+        known = ", ".join(f"{value:g} ({dtype})" for dtype, value in TOLERANCES.items())
+        raise _changed(f"the tolerance of {name} is {ledger.tolerance!r}, and textlrp knows {known}")
+    if ledger.rounding and "16" not in ledger.precision:
+        raise _changed(f"the rounding of {name} is {ledger.rounding!r}, which is none in {ledger.precision}")
+    _equal(ledger.logit, e.logit, [e.logit], f"the logit of {name}", "the explained logit")
     try:
-        books.check()
+        ledger.check()
     except LRPError as error:
-        raise _changed(f"{what} does not hold: {error}") from None
+        raise _changed(f"{name} does not hold: {error}") from None
 
 
-def _check_magnitude(books: Ledger, relevances: Sequence[float], e: Contents, what: str) -> None:
-    """Check the sum of the absolute relevances, of all tokens or without special ones, as the model's device has it.
+def _check_magnitude(ledger: Ledger, relevances: Sequence[float], e: Contents, name: str) -> None:
+    """Check the sum of the absolute relevances, of all tokens or without special ones, as the device rounded it.
 
-    In windows, it is the mean of the sums of each, which is larger where they cancel.
+    In windows, it is the mean of the windows' sums, which is larger if relevances cancel.
     """
     sizes = [_size(relevances)]
     if len(relevances) == len(e.tokens):
         sizes.append(_size(value for value, span in zip(relevances, e.tokens, strict=True) if not span.special))
-    room = max(books.tolerance, SUMMED) * max([*sizes, books.magnitude])
-    near = min(abs(size - books.magnitude) for size in sizes) <= room
-    larger = e.windows > 1 and books.magnitude >= min(sizes)
-    if books.magnitude and not (near or larger):
+    room = max(ledger.tolerance, SUMMED) * max([*sizes, ledger.magnitude])
+    near = min(abs(size - ledger.magnitude) for size in sizes) <= room
+    larger = e.windows > 1 and ledger.magnitude >= min(sizes)
+    if ledger.magnitude and not (near or larger):
         raise _changed(
-            f"the absolute relevances add up to {sizes[0]!r}, and the magnitude of {what} is {books.magnitude!r}"
+            f"the absolute relevances add up to {sizes[0]!r}, and the magnitude of {name} is {ledger.magnitude!r}"
         )
 
 
-def _check_layer(layer: Layer, e: Contents, what: str) -> None:
-    books, relevances = layer.ledger, layer.relevance
-    _check_ledger(books, e, f"the ledger of {what}")
-    if books.tolerance != e.ledger.tolerance:
+def _check_layer(layer: Layer, e: Contents, where: str) -> None:
+    ledger, relevances = layer.ledger, layer.relevance
+    size = _size(relevances)
+    _check_ledger(ledger, e, f"the ledger of {where}")
+    if ledger.tolerance != e.ledger.tolerance:
         raise _changed(
-            f"the tolerance of {what} is {books.tolerance!r}, and that of the ledger is {e.ledger.tolerance!r}"
+            f"the tolerance of {where} is {ledger.tolerance!r}, and that of the ledger is {e.ledger.tolerance!r}"
         )
     if layer.aligned:
         if len(relevances) != len(e.tokens):
-            raise _changed(f"{what} has {len(relevances)} relevances for {len(e.tokens)} tokens")
-        own = [value for value, span in zip(relevances, e.tokens, strict=True) if not span.special]
-        _equal(math.fsum(own), books[TOKENS], own, f"the relevances of {what}", "the row 'tokens' of its ledger")
-    elif relevances and not abs(layer.total - books[TOKENS]) <= books.tolerance * max(books.scale, _size(relevances)):
+            raise _changed(f"{where} has {len(relevances)} relevances for {len(e.tokens)} tokens")
+        ordinary = [value for value, span in zip(relevances, e.tokens, strict=True) if not span.special]
+        row = "the row 'tokens' of its ledger"
+        _equal(math.fsum(ordinary), ledger[TOKENS], ordinary, f"the relevances of {where}", row)
+    elif relevances and not abs(layer.total - ledger[TOKENS]) <= ledger.tolerance * max(ledger.scale, size):
         raise _changed(
-            f"the relevances of {what} add up to {layer.total!r}, and the row 'tokens' of its ledger is "
-            f"{books[TOKENS]!r}"
+            f"the relevances of {where} add up to {layer.total!r}, and the row 'tokens' of its ledger is "
+            f"{ledger[TOKENS]!r}"
         )
     if relevances:
-        _check_magnitude(books, relevances, e, f"the ledger of {what}")
+        _check_magnitude(ledger, relevances, e, f"the ledger of {where}")
     if relevances and layer.paths:
-        found = math.fsum(layer.paths.values())
-        room = min(PATHS, 10 * books.tolerance) * (_size(relevances) + _size(layer.paths.values()))
-        if not abs(found - layer.total) <= room:
+        total = math.fsum(layer.paths.values())
+        room = min(PATHS, 10 * ledger.tolerance) * (size + _size(layer.paths.values()))
+        if not abs(total - layer.total) <= room:
             raise _changed(
-                f"the paths through {what} add up to {found!r}, and its relevances add up to {layer.total!r}"
+                f"the paths through {where} add up to {total!r}, and its relevances add up to {layer.total!r}"
             )
 
 
-def _equal(found: float, written: float, parts: Sequence[float], what: str, whole: str) -> None:
-    if not abs(found - written) <= SUMMED * max(_size(parts), abs(written)) + SMALLEST:
+def _equal(total: float, written: float, parts: Sequence[float], name: str, whole: str) -> None:
+    if not abs(total - written) <= SUMMED * max(_size(parts), abs(written)) + SMALLEST:
         verb = "add up to" if len(parts) > 1 else "is"
-        raise _changed(f"{what} {verb} {found!r}, and {whole} is {written!r}")
+        raise _changed(f"{name} {verb} {total!r}, and {whole} is {written!r}")
 
 
 def _size(values: Iterable[float]) -> float:

@@ -1,4 +1,4 @@
-"""What an explanation says of a text: its attributes, which :mod:`textlrp.results.explanation` saves and shows."""
+"""The attributes of an explanation, which :mod:`textlrp.results.explanation` saves and shows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Contents(Grouped):
         """Return the spans of the text by ``"token"``, ``"word"`` or ``"sentence"`` with their relevance at a layer.
 
         Raises:
-            InputError: the positions of the layer are not the tokens of the text, or ``by`` is no unit.
+            InputError: the positions of the layer are not the tokens of the text, or ``by`` is another word.
         """
         if not layer.aligned or len(layer.relevance) != len(self.tokens):
             raise InputError(

@@ -1,4 +1,4 @@
-"""The result: frozen, saved and loaded as JSON, shows itself. It needs no torch."""
+"""The explanation of a text: frozen, saved and loaded as JSON, and shown. It needs no torch."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ class Explanation(Contents):
     """Which parts of a text made a classifier decide.
 
     Attributes:
-        text: the text as it was given.
+        text: the original text.
         text_pair: the second text of a pair, or None.
         target: the explained label.
-        contrast: the label that it is set against, or None.
+        contrast: the label that the target is compared with, or None.
         logit: the explained quantity: the target's logit, or its difference to the contrast's.
         logits: each label's logit.
-        probabilities: each label's probability; empty where the model gives none (regression).
+        probabilities: each label's probability; empty if the model has none (regression).
         predicted: the label with the highest logit.
         tokens: one span for each id that the model read, special tokens included; in overlapping windows, ids that
             were read more than once have one span.
-        ledger: where the whole logit went; its rows add up to :attr:`logit`.
+        ledger: the shares of the logit; its rows add up to :attr:`logit`.
         truncated: the characters ``[start, end)`` of the text that the model did not read, or None.
-        truncated_pair: the same of the second text.
-        windows: how many overlapping windows the text was read in; the logits are their mean.
-        revision: the branch, tag or commit of the model, empty where it is not known.
-        reading: what was asked for of ``long``, ``window`` and ``overlap`` beyond the defaults.
+        truncated_pair: the same for the second text.
+        windows: the number of overlapping windows that the text was read in; the logits are their mean.
+        revision: the branch, tag or commit of the model, or empty.
+        reading: the options ``long``, ``window`` and ``overlap`` that were not the defaults.
         rules: the name of the rules.
         model: the name of the model.
         versions: the versions of the libraries that computed it.
-        layers: the hidden states, from the embeddings up, where they were asked for.
+        layers: the hidden states, from the embeddings up, if they were requested.
     """
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,14 +91,14 @@ class Explanation(Contents):
         return written
 
     def to_html(self, path: str | Path | None = None, *, by: str = "word") -> str:
-        """Return the explanation as a page that needs nothing else, and write it to ``path`` if one is given.
+        """Return the explanation as a self-contained page, and write it to ``path`` if one is given.
 
         Args:
-            path: where to write the page, whole or not at all.
-            by: what the text is colored by: ``"token"``, ``"word"`` or ``"sentence"``.
+            path: the file of the page, which is written whole or not at all.
+            by: the unit of the colors: ``"token"``, ``"word"`` or ``"sentence"``.
 
         Raises:
-            InputError: ``by`` is none of them, or the file cannot be written.
+            InputError: ``by`` is another word, or the file cannot be written.
         """
         written = renderer().page(self, by)
         if path is not None:
@@ -109,15 +109,14 @@ class Explanation(Contents):
     def from_dict(cls, values: Mapping[str, Any]) -> Explanation:
         """Rebuild an explanation from :meth:`to_dict`, and check that all of it fits together.
 
-        Sums, probabilities and spans are held to what they follow from (:mod:`textlrp.results.consistency`), and
-        all of it to its digest, if it has one.
+        Sums, probabilities and spans are checked (:mod:`textlrp.results.consistency`), and the digest if there is one.
 
         Raises:
-            InputError: the values are no explanation, not one that this version reads, or one that was changed.
+            InputError: the values are not an explanation, are of another format, or were changed.
         """
         check_format(values, _FORMAT, "explanation")
         fields = Fields(values, "it")
-        # Words and sentences are written for other readers; they follow from the tokens.
+        # Words and sentences follow from the tokens; they are in the file for other programs.
         words, sentences = (_spans(fields, key) if key in fields else None for key in ("words", "sentences"))
         explanation = cls(
             text=fields.text("text"),
@@ -144,7 +143,7 @@ class Explanation(Contents):
             fields.take(key, None)
         fields.end()
         check(explanation, words, sentences)
-        if "reading" in fields:  # which older versions did not write
+        if "reading" in fields:  # older versions did not write it
             check_windows(explanation)
         check_digest(values, "explanation")
         return explanation
@@ -154,11 +153,11 @@ class Explanation(Contents):
         """Rebuild an explanation from JSON text or from the file at a path.
 
         Raises:
-            InputError: the file is missing, or holds no explanation.
+            InputError: the file is missing, or is not an explanation.
         """
         values = read_json(source)
         if not isinstance(values, dict):
-            raise InputError("this is no explanation saved by textlrp: a JSON object was expected")
+            raise InputError("this is not an explanation saved by textlrp: a JSON object was expected")
         return cls.from_dict(values)
 
     def __rich__(self) -> RenderableType:
@@ -177,7 +176,7 @@ def _spans(fields: Fields, key: str) -> tuple[Span, ...]:
 
 
 def _range(fields: Fields, key: str) -> tuple[int, int] | None:
-    """Return characters ``[start, end)``, or None where there are none."""
+    """Return characters ``[start, end)``, or None."""
     if fields.take(key, None) is None:
         return None
     offsets = fields.list(key)
@@ -187,20 +186,20 @@ def _range(fields: Fields, key: str) -> tuple[int, int] | None:
 
 
 def _versions(fields: Fields) -> dict[str, str]:
-    named = Fields(fields.mapping("versions", {}), "versions")
-    return {name: named.text(name) for name in fields.mapping("versions", {})}
+    versions = Fields(fields.mapping("versions", {}), "versions")
+    return {name: versions.text(name) for name in fields.mapping("versions", {})}
 
 
 def _reading(fields: Fields) -> dict[str, str | int]:
-    """Return what was asked for of long texts: a way, and numbers of ids."""
-    asked = Fields(fields.mapping("reading", {}), "reading")
-    found: dict[str, str | int] = {}
+    """Return the options for long texts."""
+    options = Fields(fields.mapping("reading", {}), "reading")
+    reading: dict[str, str | int] = {}
     for key in fields.mapping("reading", {}):
         if key == "long":
-            found[key] = asked.text(key)
+            reading[key] = options.text(key)
         elif key == "window":
-            found[key] = asked.whole(key, 1)
+            reading[key] = options.whole(key, 1)
         elif key == "overlap":
-            found[key] = asked.whole(key, 0)
-    asked.end()
-    return found
+            reading[key] = options.whole(key, 0)
+    options.end()
+    return reading

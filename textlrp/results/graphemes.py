@@ -1,4 +1,4 @@
-"""What of a text can be colored on its own: pieces that no renderer may tear apart."""
+"""The smallest pieces of a text that can be colored one by one: a renderer must not split them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import regex  # type: ignore[import-untyped]
 from textlrp.results.spans import Span, merge_overlaps
 
 _GRAPHEME = regex.compile(r"\X")
-_CURSIVE = regex.compile(  # letters that join hands with their neighbors
+_CURSIVE = regex.compile(  # letters that are joined to their neighbors
     r"(?=\p{L})[\p{Arab}\p{Syrc}\p{Mong}\p{Nkoo}\p{Mand}\p{Mani}\p{Adlm}\p{Phag}\p{Rohg}\p{Sogd}\p{Ougr}\p{Chrs}\u0640]"
 )
 
@@ -17,9 +17,9 @@ _CURSIVE = regex.compile(  # letters that join hands with their neighbors
 def whole_units(text: str, spans: tuple[Span, ...]) -> tuple[Span, ...]:
     """Return spans in reading order that a renderer can color one by one; the total relevance stays.
 
-    Spans of one text that share characters are joined and special tokens left out, as in :func:`merge_overlaps`; then
-    they are widened to what must stay in one piece. A color that begins inside an emoji, or between a letter and its
-    accent, would tear it apart; letters of Arabic and other cursive scripts join hands: their words are colored whole.
+    Spans of one text that share characters are merged and special tokens left out, as in :func:`merge_overlaps`; then
+    they are widened to whole graphemes, since a color that begins inside an emoji, or between a letter and its accent,
+    would split it. In Arabic and other cursive scripts, whose letters are joined, they are widened to whole words.
     """
     edges: list[int] = []
     before = False
@@ -47,9 +47,9 @@ def whole_units(text: str, spans: tuple[Span, ...]) -> tuple[Span, ...]:
 
 
 def direction(text: str) -> str:
-    """Return ``"rtl"`` where a text is written from right to left, else ``"ltr"``: its first letter decides.
+    """Return ``"rtl"`` if a text is written from right to left, else ``"ltr"``: its first letter decides.
 
-    Browsers find that out by themselves (``dir="auto"``), and take minutes for it in a text of many spans.
+    Browsers can do this (``dir="auto"``), but need minutes for a text of many spans.
 
     Source: Unicode Standard Annex #9, rules P2 and P3.
     """

@@ -1,4 +1,4 @@
-"""Scored tokens by word and by sentence: what explanations and other attributions have in common."""
+"""Scored tokens by word and by sentence, for explanations and other attributions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textlrp.errors import InputError
 from textlrp.results import segmentation
 from textlrp.results.spans import TEXT, TEXT_PAIR, Span, gather, read_range
 
-#: What a text can be shown by.
+#: The units that a text can be shown by.
 UNITS = ("token", "word", "sentence")
 
 
@@ -25,27 +25,23 @@ class Grouped:
 
     @lazy
     def words(self) -> tuple[Span, ...]:
-        """What was read as words, one span each, punctuation and white space too (UAX #29); special tokens left out.
+        """One span for each word, punctuation mark and stretch of white space (UAX #29); no special tokens.
 
-        The spans tile what was read, and their relevance adds up to that of the tokens (in an explanation, to the
-        ledger's row ``tokens``).
+        The spans tile the part of the text that was read, and their relevance adds up to that of the tokens (in an
+        explanation, to the ledger's row ``tokens``).
         """
         return self._gathered(segmentation.words)
 
     @lazy
     def sentences(self) -> tuple[Span, ...]:
-        """What was read as sentences, with the white space behind each (UAX #29); special tokens left out.
-
-        The spans tile what was read, and their relevance adds up to that of the tokens (in an explanation, to the
-        ledger's row ``tokens``).
-        """
+        """One span for each sentence, with the white space behind it (UAX #29); otherwise as :attr:`words`."""
         return self._gathered(segmentation.sentences)
 
     def units(self, by: str) -> tuple[Span, ...]:
         """Return the spans of the text by ``"token"``, ``"word"`` or ``"sentence"``.
 
         Raises:
-            InputError: ``by`` is none of them.
+            InputError: ``by`` is another word.
         """
         if not isinstance(by, str) or by not in UNITS:
             raise InputError(f"a text is shown by {', '.join(UNITS)}, not by {brief(by)}")
@@ -55,7 +51,7 @@ class Grouped:
 
     @property
     def texts(self) -> tuple[tuple[str, str, tuple[int, int] | None], ...]:
-        """Each text with what a span calls it (``source``) and what of it was not read: one, or two of a pair."""
+        """The text, or both of a pair: for each its name in spans (``source``), the text, and its unread characters."""
         first = (TEXT, self.text, self.truncated)
         return (first,) if self.text_pair is None else (first, (TEXT_PAIR, self.text_pair, self.truncated_pair))
 

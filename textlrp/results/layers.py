@@ -1,6 +1,6 @@
-"""What was found between the layers, as plain numbers: relevance at the hidden states, with the books of each.
+"""The relevance at the hidden states between the layers, as plain numbers, with a ledger for each.
 
-This module knows nothing of torch, as the explanation that holds it.
+It needs no torch.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from textlrp.results.saved import Fields, plain
 
 @dataclass(frozen=True)
 class Layer:
-    """A hidden state of the model: the embeddings, or what a block puts out.
+    """A hidden state of the model: the embeddings, or the output of a block.
 
     Attributes:
-        name: the path of the block's module; ``embeddings`` for what the first block takes; the path of a list of
-            blocks for what its first block takes, where a model has several (encoder and decoder).
-        relevance: one value for each position, in logit units: for each of the explanation's ``tokens`` where
-            ``aligned``, or for the positions of a model that pools or compresses the text in between.
-        ledger: where the logit is when this state is reached on the way back: ``tokens`` and ``special tokens`` are in
-            its positions, ``other paths`` go around it, and the other rows were posted above it.
-        heads: by the path of the attention's module, the relevance that each head of the block hands on.
-        paths: the sum of the relevance by the way that it takes through the block: ``residual``, ``attention``,
-            ``feed-forward`` (every branch without attention) and ``other`` (shifts of norms); empty for embeddings, and
-            where a block is not built of branches that are added to a stream.
+        name: the path of the block's module; ``embeddings`` for the input of the first block; in a model with several
+            lists of blocks (encoder and decoder), the path of a list for the input of its first block.
+        relevance: one value for each position, in logit units: for each of the explanation's ``tokens`` if ``aligned``,
+            else for the positions of a model that pools or compresses the text in between.
+        ledger: the shares of the logit when the backward pass reaches this state: ``tokens`` and ``special tokens`` are
+            in its positions, ``other paths`` bypass it, and the other rows were posted above it.
+        heads: by the path of the attention's module, the relevance that passes through each head of the block.
+        paths: the sum of the relevance by its path through the block: ``residual``, ``attention``, ``feed-forward``
+            (every branch without attention) and ``other`` (shifts of norms); empty for embeddings, and for a block that
+            is not built of branches that are added to a stream.
         aligned: whether the positions are the explanation's tokens.
     """
 
@@ -42,7 +42,7 @@ class Layer:
 
     @property
     def total(self) -> float:
-        """The relevance in this hidden state, in logit units: what of the logit is still on its way to the tokens."""
+        """The relevance in this hidden state, in logit units."""
         return math.fsum(self.relevance)
 
     @property
@@ -64,10 +64,10 @@ class Layer:
 
     @classmethod
     def from_dict(cls, values: object, where: str = "a layer") -> Layer:
-        """Rebuild a layer from :meth:`to_dict`; sentences call it ``where``.
+        """Rebuild a layer from :meth:`to_dict`; messages call it ``where``.
 
         Raises:
-            InputError: the values are no layer.
+            InputError: the values are not a layer.
         """
         fields = Fields(values, where)
         heads = Fields(fields.mapping("heads"), f"heads of {where}")

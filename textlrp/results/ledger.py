@@ -1,6 +1,6 @@
-"""Where the logit went: one row per heading, and the rows add up to the logit or an error is raised.
+"""The ledger of an explanation: one row per heading, and the rows add up to the logit or an error is raised.
 
-This module knows nothing of torch: a finished explanation is read, shown and saved without it.
+It needs no torch: a finished explanation is read, shown and saved without it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OTHER_PATHS = "other paths"
 STABILIZER = "stabilizer"
 RESIDUE = "residue"
 
-#: Every heading that a rule can post to, in the order in which a ledger is read.
+#: Every heading that a rule can post to, in reading order.
 HEADINGS = (
     TOKENS,
     SPECIAL_TOKENS,
@@ -43,31 +43,31 @@ HEADINGS = (
     STABILIZER,
 )
 
-#: The largest residue that counts as rounding, relative to what the words hold, by the model's dtype.
-#: 16-bit floats round every activation (bfloat16 keeps 8 bits, float16 11), so their books close less tightly.
+#: The largest residue that counts as rounding, relative to the relevance of the words, by the model's dtype.
+#: 16-bit floats round every activation (bfloat16 keeps 8 bits, float16 11), so their ledgers balance less tightly.
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 
-#: How much a single rounding changes a number at most, as a share of it.
+#: The largest relative change of a number by one rounding.
 ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-#: How many roundings of the rows and of the logit may add up to a residue where the words hold little. A document of
-#: 200 ids in 12 layers leaves up to 140 in float32 where activations are huge, 30 elsewhere, and fewer than 16 in 16
-#: bits, whose sums are made in float32.
+#: How many roundings of the rows and of the logit may add up to a residue if the words have little relevance. A
+#: document of 200 ids in 12 layers leaves up to 140 in float32 if activations are huge, else 30, and fewer than 16 in
+#: 16 bits, which are summed in float32.
 _ROUNDINGS = {"float64": 64, "float32": 64, "float16": 16, "bfloat16": 16}
-#: In 16 bits, the largest residue relative to what the words hold: there the roundings of a large row can be more than
-#: all the words, and nothing tells them from a fault.
+#: In 16 bits, the largest residue relative to the relevance of the words: there the roundings of a large row can exceed
+#: all the words, and cannot be told from a fault.
 _MOST = {"float16": 0.25, "bfloat16": 0.25}
 
 
 @dataclass(frozen=True)
 class Ledger(Mapping[str, float]):
-    """A mapping from heading to the part of the logit that went there, in logit units.
+    """A mapping from heading to its part of the logit, in logit units.
 
     Attributes:
-        rows: what each heading received; headings that received nothing are absent.
+        rows: the value of each heading; headings that received nothing are absent.
         logit: the explained logit (or difference of logits) as the forward pass computed it.
         tolerance: the largest share of :attr:`yardstick` that counts as rounding; one of :data:`TOLERANCES`.
-        magnitude: the sum of the absolute relevances of the words; 0 where that is not known.
-        rounding: in 16 bits, how far rounding moves the attention weights, as a share of them; else 0.
+        magnitude: the sum of the absolute relevances of the words; 0 if it is not known.
+        rounding: in 16 bits, the relative change of the attention weights by rounding; else 0.
     """
 
     rows: Mapping[str, float]
@@ -95,17 +95,17 @@ class Ledger(Mapping[str, float]):
 
     @property
     def residue(self) -> float:
-        """What no row accounts for: zero up to rounding in a balanced ledger."""
+        """The logit minus the rows: zero up to rounding in a balanced ledger."""
         return self.logit - math.fsum(self.rows.values())
 
     @property
     def words(self) -> float:
-        """What the words hold: the sum of their absolute relevances, or their row where that is not known."""
+        """The sum of the absolute relevances of the words, or the size of their row if the sum is not known."""
         return max(self.magnitude, abs(self.rows.get(TOKENS, 0.0)))
 
     @property
     def precision(self) -> str:
-        """The dtype that the model computed in, which is the one that the tolerance belongs to."""
+        """The dtype that the model computed in, by the tolerance."""
         return next((name for name, most in TOLERANCES.items() if most >= self.tolerance), "bfloat16")
 
     @property
@@ -115,19 +115,19 @@ class Ledger(Mapping[str, float]):
 
     @property
     def yardstick(self) -> float:
-        """What the residue is measured by: what the words hold, and what rounding leaves of the other rows.
+        """The unit of the residue: the relevance of the words, plus a few roundings of the other rows.
 
-        A large row elsewhere hides nothing. It cannot be avoided that it is rounded, so a few roundings of it count,
-        but not in 16 bits where they are as large as the words themselves.
+        A large row is rounded, too, so a few of its roundings count, but in 16 bits only as long as they do not exceed
+        the words.
         """
         name = self.precision
         rows = math.fsum(abs(value) for value in (self.logit, *self.rows.values()))
-        found = self.words + _ROUNDINGS[name] * ROUNDOFF[name] / TOLERANCES[name] * rows
-        return min(found, _MOST[name] / TOLERANCES[name] * self.words) if name in _MOST else found
+        size = self.words + _ROUNDINGS[name] * ROUNDOFF[name] / TOLERANCES[name] * rows
+        return min(size, _MOST[name] / TOLERANCES[name] * self.words) if name in _MOST else size
 
     @property
     def imbalance(self) -> float:
-        """The residue as a share of :attr:`yardstick`; ``inf`` where a value is not finite."""
+        """The residue as a share of :attr:`yardstick`; ``inf`` if a value is not finite."""
         if not self._is_finite():
             return math.inf
         residue, yardstick = abs(self.residue), self.yardstick
@@ -135,18 +135,18 @@ class Ledger(Mapping[str, float]):
 
     @property
     def exactness(self) -> float:
-        """How far off the relevance of the words is about, as a share of what they hold.
+        """An estimate of the relative error of the words' relevance.
 
-        That is what the residue tells or, in 16 bits, what the sizes of the attention scores do, whichever is more:
-        what was rounded on the way up changes words and logit alike, and leaves no residue. ``inf`` where the words
-        hold nothing, and something is missing.
+        It follows from the residue or, in 16 bits, from the sizes of the attention scores if that is more: rounding in
+        the forward pass changes words and logit alike, and leaves no residue. ``inf`` if the words have no relevance
+        and there is a residue.
         """
         residue, words = abs(self.residue), self.words
         return max(residue / words if words else math.inf if residue else 0.0, self.rounding)
 
     @property
     def balanced(self) -> bool:
-        """Whether the residue is no more than rounding."""
+        """Whether the residue is within the tolerance."""
         return self.imbalance <= self.tolerance
 
     def check(self) -> Ledger:
@@ -173,7 +173,7 @@ class Ledger(Mapping[str, float]):
         return all(math.isfinite(value) for value in (self.logit, self.magnitude, self.rounding, *self.rows.values()))
 
     def to_dict(self) -> dict[str, object]:
-        """Return the ledger as JSON-ready values; what rounding does is left out where there is nothing to say."""
+        """Return the ledger as JSON-ready values, without ``rounding`` if it is 0."""
         return {
             "rows": {heading: plain(value) for heading, value in self.rows.items()},
             "logit": plain(self.logit),
@@ -185,34 +185,32 @@ class Ledger(Mapping[str, float]):
 
     @classmethod
     def from_dict(cls, values: object, where: str = "the ledger") -> Ledger:
-        """Rebuild a ledger from :meth:`to_dict`; sentences call it ``where``.
-
-        The residue follows from the rest; where it was written and does not, one of them was changed.
+        """Rebuild a ledger from :meth:`to_dict`; messages call it ``where``.
 
         Raises:
-            InputError: the values are no ledger.
+            InputError: the values are not a ledger, or the residue in them does not follow from the rest.
         """
         fields = Fields(values, where)
         rows = fields.numbered("rows")
         unknown = next((heading for heading in rows if heading not in HEADINGS), None)
         if unknown is not None:
             raise no_explanation(f"{where} has the row {unknown!r}, and the rows are {', '.join(HEADINGS)}")
-        sizes = {each.name: fields.number(each.name, each.default) for each in dataclasses.fields(cls)[2:]}
-        books = cls(rows, fields.number("logit"), **sizes)
+        sizes = {size.name: fields.number(size.name, size.default) for size in dataclasses.fields(cls)[2:]}
+        ledger = cls(rows, fields.number("logit"), **sizes)
         residue = fields.number("residue", None) if "residue" in fields else None
         fields.end()
-        below = next((name for name, size in sizes.items() if size < 0), None)
-        if below is not None:
-            raise no_explanation(f"{where} has {sizes[below]!r} for {below}, which is never below zero")
-        if residue is not None and not books.leaves(residue):
+        negative = next((name for name, size in sizes.items() if size < 0), None)
+        if negative is not None:
+            raise no_explanation(f"{where} has {sizes[negative]!r} for {negative}, which is never below zero")
+        if residue is not None and not ledger.leaves(residue):
             raise no_explanation(
-                f"the rows of {where} leave {books.residue!r} of its logit {books.logit!r}, and its residue is "
+                f"the rows of {where} leave {ledger.residue!r} of its logit {ledger.logit!r}, and its residue is "
                 f"{residue!r}"
             )
-        return books
+        return ledger
 
     def leaves(self, residue: float) -> bool:
-        """Whether a residue is what the rows leave over, to a few roundings of them."""
+        """Return whether a residue is the ledger's own, up to a few roundings of the rows."""
         return abs(self.residue - residue) <= SUMMED * (math.fsum(map(abs, self.rows.values())) + abs(self.logit))
 
 
@@ -221,11 +219,11 @@ def mean(ledgers: Sequence[Ledger]) -> Ledger:
     if len(ledgers) == 1:
         return ledgers[0]
     count = len(ledgers)
-    headings = [heading for heading in HEADINGS if any(heading in books.rows for books in ledgers)]
+    headings = [heading for heading in HEADINGS if any(heading in ledger.rows for ledger in ledgers)]
     return Ledger(
-        {heading: math.fsum(books.rows.get(heading, 0.0) for books in ledgers) / count for heading in headings},
-        math.fsum(books.logit for books in ledgers) / count,
-        max(books.tolerance for books in ledgers),
-        math.fsum(books.magnitude for books in ledgers) / count,
-        max(books.rounding for books in ledgers),
+        {heading: math.fsum(ledger.rows.get(heading, 0.0) for ledger in ledgers) / count for heading in headings},
+        math.fsum(ledger.logit for ledger in ledgers) / count,
+        max(ledger.tolerance for ledger in ledgers),
+        math.fsum(ledger.magnitude for ledger in ledgers) / count,
+        max(ledger.rounding for ledger in ledgers),
     )

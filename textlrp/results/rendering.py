@@ -1,4 +1,4 @@
-"""How results show themselves: they call a renderer, which is imported here alone, when something is first shown."""
+"""The renderer that results show themselves by: it is imported here alone, when a result is first shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Renderer(Protocol):
     """Shows explanations, their text colored by ``"token"``, ``"word"`` or ``"sentence"``."""
 
     def terminal(self, explanation: Any, by: str = "word") -> RenderableType:
-        """Return what rich prints."""
+        """Return an object that rich prints."""
 
     def page(self, explanation: Any, by: str = "word") -> str:
         """Return a whole HTML page."""

@@ -1,8 +1,7 @@
-"""Values out of a saved file: each is of its kind, none is missing or unknown, and the digest fits; or one error says
-which does not.
+"""Values of a saved file: an error names the one that has the wrong type, is missing or unknown, or a wrong digest.
 
-JSON knows no integers and no kinds of objects, and a number that was changed is a number still: what a file says is
-believed only once all of it fits together (:mod:`textlrp.results.consistency`).
+A changed number is still a number, so a file is trusted only if all of it fits together
+(:mod:`textlrp.results.consistency`).
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from textlrp.errors import InputError, NonFiniteError
 #: The key of the digest of everything else in an object.
 DIGEST = "digest"
 
-#: How far a sum may be from what is written of it, relative to the sum of the absolute values. Files hold numbers as
-#: exactly as Python does, each rounded by 2**-53 at most: this is room for 32 such roundings, in whatever order.
+#: The largest error of a sum in a file, relative to the sum of the absolute values. Files hold numbers as exactly as
+#: Python does, each rounded by 2**-53 at most: this allows 32 such roundings.
 SUMMED = 2.0**-48
 
 _MISSING: Any = object()
@@ -32,12 +31,12 @@ _SEAL = re.compile(r"<!-- digest (.*?) -->\s*\Z")
 
 
 def no_explanation(reason: str) -> InputError:
-    """Return the error for values that no version of textlrp has written like that."""
-    return InputError(f"this is no explanation saved by textlrp, or it was changed: {reason}")
+    """Return the error for values that no version of textlrp has written."""
+    return InputError(f"this is not an explanation saved by textlrp, or it was changed: {reason}")
 
 
 def shown(value: object) -> str:
-    """Return a value as a sentence can hold it: as JSON spells it, cut where it is long."""
+    """Return a value as JSON, cut to fit into a sentence."""
     try:
         written = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
@@ -50,10 +49,10 @@ class Fields:
 
     Args:
         values: the object.
-        where: what a sentence calls it.
+        where: its name in messages.
 
     Raises:
-        InputError: it is no object; every method raises it where a value is missing or of another kind.
+        InputError: it is not an object; every method raises it if a value is missing or of another type.
     """
 
     __slots__ = ("_read", "_values", "_where")
@@ -71,30 +70,28 @@ class Fields:
     def take(self, key: str, default: Any = _MISSING) -> Any:
         """Return a value as it is."""
         self._read.add(key)
-        found = self._values.get(key, default)
-        if found is _MISSING:
+        value = self._values.get(key, default)
+        if value is _MISSING:
             raise no_explanation(f"{self._where} has no {key!r}")
-        return found
+        return value
 
     def text(self, key: str, default: Any = _MISSING) -> Any:
-        """Return a string, or the default where there is none."""
-        found = self.take(key, default)
-        return found if found is default or isinstance(found, str) else self._refuse(key, found, "text")
+        """Return a string, or the default."""
+        value = self.take(key, default)
+        return value if value is default or isinstance(value, str) else self._refuse(key, value, "text")
 
     def flag(self, key: str, default: Any = _MISSING) -> bool:
         """Return True or False."""
-        found = self.take(key, default)
-        return found if isinstance(found, bool) else self._refuse(key, found, "true or false")
+        value = self.take(key, default)
+        return value if isinstance(value, bool) else self._refuse(key, value, "true or false")
 
     def whole(self, key: str, least: int, default: Any = _MISSING) -> int:
         """Return a whole number."""
-        found = self.take(key, default)
-        # bool is an int to Python, but true is no number
-        return (
-            found
-            if type(found) is int and least <= found <= LARGEST
-            else self._refuse(key, found, f"a whole number of {least} or more")
-        )
+        value = self.take(key, default)
+        # bool is a subclass of int, but true is not a number
+        if type(value) is int and least <= value <= LARGEST:
+            return value
+        return self._refuse(key, value, f"a whole number of {least} or more")
 
     def number(self, key: str, default: Any = _MISSING) -> float:
         """Return a finite number."""
@@ -105,26 +102,26 @@ class Fields:
         return tuple(self._number(f"{key}[{i}]", value) for i, value in enumerate(self.list(key, default)))
 
     def list(self, key: str, default: Any = _MISSING) -> Any:
-        """Return a list of anything."""
-        found = self.take(key, default)
-        return found if isinstance(found, (list, tuple)) else self._refuse(key, found, "a list")
+        """Return a list of values of any type."""
+        value = self.take(key, default)
+        return value if isinstance(value, (list, tuple)) else self._refuse(key, value, "a list")
 
     def mapping(self, key: str, default: Any = _MISSING) -> Mapping[str, Any]:
-        """Return an object whose keys are texts, of anything."""
-        found = self.take(key, default)
-        if not isinstance(found, Mapping):
-            self._refuse(key, found, "an object")
-        odd = next((each for each in found if not isinstance(each, str)), None)
+        """Return an object of values of any type; its keys are strings."""
+        value = self.take(key, default)
+        if not isinstance(value, Mapping):
+            self._refuse(key, value, "an object")
+        odd = next((name for name in value if not isinstance(name, str)), None)
         if odd is not None:
             self._refuse(f"the key of {key!r}", odd, "text")
-        return found
+        return value
 
     def numbered(self, key: str) -> dict[str, float]:
         """Return an object of finite numbers."""
         return {name: self._number(f"{key}[{name!r}]", value) for name, value in self.mapping(key).items()}
 
     def end(self) -> None:
-        """Say that nothing else may be there."""
+        """Refuse keys that were not read."""
         unknown = [str(key) for key in self._values if key not in self._read]
         if unknown:
             raise no_explanation(f"{self._where} has {', '.join(map(repr, unknown))}, which this version does not know")
@@ -141,10 +138,10 @@ class Fields:
 
 
 def plain(value: Any) -> Any:
-    """Return a number as JSON takes it: one of NumPy or torch becomes Python's own.
+    """Return a number for JSON: one of NumPy or torch becomes Python's own.
 
     Raises:
-        InputError: it is no number.
+        InputError: the value is not a number.
         NonFiniteError: it is a NaN or an infinity, which JSON cannot hold.
     """
     if type(value) is float:
@@ -162,26 +159,26 @@ def _not_finite() -> NonFiniteError:
 
 
 def is_format(value: object, number: int) -> bool:
-    """Whether a file says that it has the format of that number."""
+    """Return whether the value of a file's key ``format`` is that number."""
     return type(value) is int and value == number  # True is 1 to Python
 
 
-def check_format(values: Any, number: int, what: str) -> None:
-    """Check that a file holds an object, and says that it has the format of that number.
+def check_format(values: Any, number: int, kind: str) -> None:
+    """Check that values are an object of that format.
 
     Raises:
-        InputError: it does not.
+        InputError: they are not.
     """
     if not isinstance(values, Mapping):
-        raise InputError(f"this is no {what} saved by textlrp: an object was expected, not {brief(values)}")
+        raise InputError(f"this is not a textlrp {kind}: an object was expected, not {brief(values)}")
     if not is_format(values.get("format"), number):
-        found = values.get("format", "none")
-        shown = " ".join(found.split()) if isinstance(found, str) else brief(found)
-        raise InputError(f"this has format {shown}, and this version of textlrp reads {what}s of format {number}")
+        other = values.get("format", "none")
+        shown = " ".join(other.split()) if isinstance(other, str) else brief(other)
+        raise InputError(f"this has format {shown}, and this version of textlrp reads {kind}s of format {number}")
 
 
 def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values with their digest behind them.
+    """Return values with their digest at the end.
 
     Raises:
         NonFiniteError: a NaN or an infinity is among them, which JSON cannot hold.
@@ -192,59 +189,59 @@ def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
 def digest(values: Mapping[str, Any]) -> str:
     """Return the SHA-256, in hexadecimal digits, of all values but the digest itself.
 
-    It is that of their JSON with sorted keys, without spaces and in ASCII; a number without a fraction is written as a
-    whole one, so that programs that spell 1.0 as 1 do no harm.
+    It is computed from their JSON with sorted keys, without spaces and in ASCII; a number without a fraction is written
+    as a whole one, so that a program may rewrite 1.0 as 1.
 
     Raises:
         NonFiniteError: a NaN or an infinity is among the values.
     """
-    found = hashlib.sha256()
+    sha = hashlib.sha256()
     try:
         for piece in _pieces({key: value for key, value in values.items() if key != DIGEST}):
-            found.update(piece.encode())
+            sha.update(piece.encode())
     except ValueError:
         raise _not_finite() from None
-    return found.hexdigest()
+    return sha.hexdigest()
 
 
 def _pieces(values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the JSON of an object piece by piece, that of a list in it by its members: a long text has many."""
+    """Yield the JSON of an object piece by piece, and of its lists member by member: a long text has many."""
     yield "{"
     for i, key in enumerate(sorted(values)):
         yield f"{',' if i else ''}{_ENCODER.encode(key)}:"
         if isinstance(values[key], (list, tuple)):
             yield "["
-            for j, each in enumerate(values[key]):
-                yield f"{',' if j else ''}{_ENCODER.encode(_spelled(each))}"
+            for j, member in enumerate(values[key]):
+                yield f"{',' if j else ''}{_ENCODER.encode(_spelled(member))}"
             yield "]"
         else:
             yield _ENCODER.encode(_spelled(values[key]))
     yield "}"
 
 
-def check_digest(values: Mapping[str, Any], what: str) -> None:
+def check_digest(values: Mapping[str, Any], name: str) -> None:
     """Check the digest of values, if they have one.
 
     Raises:
-        InputError: the values were changed after textlrp wrote them, or their digest was.
+        InputError: the values, or their digest, were changed after textlrp wrote them.
     """
-    if DIGEST in values and values[DIGEST] != (found := digest(values)):
+    if DIGEST in values and values[DIGEST] != (expected := digest(values)):
         raise InputError(
-            f"this {what} was changed after textlrp wrote it: its digest is {shown(values[DIGEST])}, and its values "
-            f"have {found[:12]}...; explain the text again, or take the file as it was"
+            f"this {name} was changed after textlrp wrote it: its digest is {shown(values[DIGEST])}, and its values "
+            f"have {expected[:12]}...; explain the text again, or take the file as it was"
         )
 
 
 def _spelled(value: Any) -> Any:
     kind = type(value)
     if kind is float:
-        # -0.0 and 0 are equal, and not the same
+        # -0.0 stays a float: as 0, it would lose its sign
         return int(value) if value.is_integer() and (value or math.copysign(1.0, value) > 0) else value
     if kind is str or kind is int:
         return value
     if kind is dict or isinstance(value, Mapping):
-        return {key: _spelled(each) for key, each in value.items()}
-    return [_spelled(each) for each in value] if isinstance(value, (list, tuple)) else value
+        return {key: _spelled(member) for key, member in value.items()}
+    return [_spelled(member) for member in value] if isinstance(value, (list, tuple)) else value
 
 
 def sealed_page(html: str) -> str:
@@ -253,9 +250,9 @@ def sealed_page(html: str) -> str:
 
 
 def is_as_written(html: str) -> bool:
-    """Whether a page is the one that its digest was made of, or has none; line ends may be other ones."""
-    found = _SEAL.search(html)
-    return found is None or found[1] == _page_digest(html[: found.start()])
+    """Return whether a page fits its digest, or has none; line ends may differ."""
+    seal = _SEAL.search(html)
+    return seal is None or seal[1] == _page_digest(html[: seal.start()])
 
 
 def _page_digest(html: str) -> str:

@@ -1,6 +1,6 @@
-"""Where words and sentences begin: the boundaries of Unicode (UAX #29), as ICU finds them in every script.
+"""The boundaries of words and sentences by Unicode (UAX #29), which ICU finds in every script.
 
-In Thai, Lao, Khmer, Burmese, Chinese and Japanese, which write no spaces, ICU looks words up in its dictionaries.
+In Thai, Lao, Khmer, Burmese, Chinese and Japanese, which write no spaces, ICU looks words up in dictionaries.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import regex  # type: ignore[import-untyped]
 
-# Readers see an address as one word; UAX #29 breaks it at every sign. Only its ASCII part is matched: Chinese or
+# An address is one word to readers; UAX #29 breaks it at every sign. Only its ASCII part is matched: Chinese or
 # Japanese text may follow it without a space.
-# Possessive, so that the time stays linear in texts made to be slow.
+# The quantifiers are possessive, so that the time stays linear in hostile texts.
 _ADDRESS = regex.compile(
     r"(?:(?:https?|ftp)://|(?<![\w.])www\.)[!-~]{1,2000}+|(?<![\w.+-])[\w.+-]++@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++",
     regex.IGNORECASE,
@@ -30,23 +30,20 @@ _ROOT = "root"  # no language: the boundaries must not depend on where textlrp r
 def words(text: str) -> list[int]:
     """Return the word boundaries of a text, 0 and its length included, in characters.
 
-    White space and punctuation stand between boundaries of their own; the address of a page or a mailbox is one word.
+    White space and punctuation have boundaries of their own; the address of a page or a mailbox is one word.
 
     Source: Unicode Standard Annex #29, section 4.
     """
     from icu4py.breakers import WordBreaker
 
-    found = _boundaries(text, WordBreaker)
+    boundaries = _boundaries(text, WordBreaker)
     joined = {at for start, end in _addresses(text) for at in range(start + 1, end)}
-    return [at for at in found if at not in joined] if joined else found
+    return [at for at in boundaries if at not in joined] if joined else boundaries
 
 
 @lru_cache(maxsize=100_000)
 def is_word(text: str) -> bool:
-    """Whether a stretch of text counts as a word: it holds a letter, a digit or a symbol, such as an emoji.
-
-    White space, punctuation and control characters alone are no word.
-    """
+    """Return whether a stretch of text counts as a word: it holds a letter, a digit or a symbol, such as an emoji."""
     return any(unicodedata.category(char)[0] in "LNMS" for char in text)
 
 
@@ -62,10 +59,10 @@ def sentences(text: str) -> list[int]:
 
 
 def _boundaries(text: str, breaker: Callable[[str, str], Any]) -> list[int]:
-    """Return the ends of what ICU breaks a text into, which it counts in units of UTF-16, in characters."""
-    # A half of a character is no text, but where it stands all the same, the rest of it has words.
-    sound = text if text.isascii() else _HALF_PAIR.sub("\ufffd", text)
-    ends = [0, *(end for _, end in breaker(sound, _ROOT).segments())]
+    """Return the boundaries that ICU finds, in characters; ICU counts units of UTF-16."""
+    # ICU refuses half of a surrogate pair, but a text that holds one still has words.
+    valid = text if text.isascii() else _HALF_PAIR.sub("\ufffd", text)
+    ends = [0, *(end for _, end in breaker(valid, _ROOT).segments())]
     if text.isascii() or max(text) <= "\uffff":
         return ends
     units = [0]
@@ -84,6 +81,6 @@ def _addresses(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _closes_nothing(address: str) -> bool:
-    """Whether an address ends with a bracket that it did not open, as one in brackets does."""
+    """Return whether an address ends with a bracket that it did not open, as an address in brackets does."""
     opening = _BRACKETS.get(address[-1])
     return opening is not None and address.count(opening) < address.count(address[-1])

@@ -1,4 +1,4 @@
-"""A piece of text with its weight. Offsets count characters (code points) of the text as the user wrote it."""
+"""A piece of text with its relevance. Offsets count characters (code points) of the original text."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from textlrp.results.saved import Fields, plain
 
 TEXT, TEXT_PAIR = "text", "text_pair"
 
-# What a span is in JSON.
-_KINDS = {"start": int, "end": int, "text": str, "relevance": float, "special": bool, "piece": str, "source": str}
+# The types of a span's values in JSON.
+_TYPES = {"start": int, "end": int, "text": str, "relevance": float, "special": bool, "piece": str, "source": str}
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of text and the relevance that it carries.
+    """A stretch of text and its relevance.
 
     Attributes:
-        start, end: half-open character range in the text that it belongs to; a special token has ``start == end``.
+        start, end: half-open character range in its text; a special token has ``start == end``.
         text: exactly the characters ``[start, end)`` of that text.
         relevance: the share of the explained logit, in logit units; positive speaks for the target.
         special: whether the model's tokenizer added it (``[CLS]``, ``</s>``, ...).
-        piece: the tokenizer's own symbol (``##ing``, ``[CLS]``), empty where a span is no single token.
-        source: the text that it belongs to: ``"text"``, or ``"text_pair"`` for the second text of a pair.
+        piece: the tokenizer's own symbol (``##ing``, ``[CLS]``); empty unless the span is a single token.
+        source: its text: ``"text"``, or ``"text_pair"`` for the second text of a pair.
     """
 
     start: int
@@ -52,22 +52,22 @@ class Span:
 
     @classmethod
     def from_dict(cls, values: object, where: str = "a span") -> Span:
-        """Rebuild a span from :meth:`to_dict`; sentences call it ``where``.
+        """Rebuild a span from :meth:`to_dict`; messages call it ``where``.
 
         Raises:
-            InputError: the values are no span.
+            InputError: the values are not a span.
         """
-        if type(values) is dict and all(type(value) is _KINDS.get(key) for key, value in values.items()):
+        if type(values) is dict and all(type(value) is _TYPES.get(key) for key, value in values.items()):
             try:
                 span = cls(**values)
                 if 0 <= span.start <= span.end and math.isfinite(span.relevance):
                     return span
-            except TypeError:  # something is missing
+            except TypeError:  # a value is missing
                 pass
-        # Only what is not as it should be is looked at one by one: there are many spans.
+        # Only faulty values are read one by one, for the message: there are many spans.
         fields = Fields(values, where)
         start = fields.whole("start", 0)
-        found = cls(
+        span = cls(
             start,
             fields.whole("end", start),
             fields.text("text"),
@@ -77,11 +77,11 @@ class Span:
             fields.text("source", TEXT),
         )
         fields.end()
-        return found
+        return span
 
 
 def read_range(text: str, truncated: tuple[int, int] | None) -> tuple[int, int]:
-    """Return the characters ``[start, end)`` that a model read, given those that it did not."""
+    """Return the characters ``[start, end)`` that a model read, given the unread ones."""
     if truncated is None:
         return 0, len(text)
     start, end = truncated
@@ -91,8 +91,8 @@ def read_range(text: str, truncated: tuple[int, int] | None) -> tuple[int, int]:
 def merge_overlaps(spans: tuple[Span, ...]) -> tuple[Span, ...]:
     """Return text spans in reading order that never overlap, with the same total relevance.
 
-    Byte-level tokenizers split one character into several tokens, all with that character's offsets; a renderer that
-    walks the text can color the character only once. Special and empty spans are left out; all are of one text.
+    Byte-level tokenizers split one character into several tokens, all with that character's offsets; a renderer can
+    color the character only once. Special and empty spans are left out; all are of one text.
     """
     merged: list[Span] = []
     for span in sorted((s for s in spans if not s.special and s.end > s.start), key=lambda s: (s.start, s.end)):
@@ -112,25 +112,25 @@ def gather(
 ) -> tuple[Span, ...]:
     """Return one span for each stretch between boundaries, with the relevance of the tokens in it.
 
-    The spans tile what was read. A token that reaches over a boundary gives to each side in proportion to its
-    characters there, white space not counted; a token without characters belongs to the character that it stands at.
+    The spans tile the part that was read. The relevance of a token across a boundary is divided in proportion to its
+    characters on each side, white space not counted; a token without characters belongs to the character at its place.
     Special tokens are left out. The total relevance stays.
 
     Args:
         tokens: tokens of one text.
         text: that text.
-        source: what the spans call it.
+        source: its name in spans.
         read: the characters ``[start, end)`` that the model read.
-        boundaries: places in the text in rising order, as :mod:`textlrp.results.segmentation` finds them.
+        boundaries: places in the text in ascending order, as :mod:`textlrp.results.segmentation` returns them.
     """
-    own = [span for span in tokens if not span.special]
-    # A character whose bytes were cut through is not read as a whole, and has relevance all the same.
-    start = min([read[0], *(span.start for span in own)])
-    end = max([read[1], *(span.end for span in own)])
+    ordinary = [span for span in tokens if not span.special]
+    # A character whose bytes were cut through is not read as a whole, but has relevance.
+    start = min([read[0], *(span.start for span in ordinary)])
+    end = max([read[1], *(span.end for span in ordinary)])
     edges = [start, *(at for at in boundaries if start < at < end), end]
     received: list[list[float]] = [[] for _ in edges[1:]]
     last = len(received) - 1
-    for span in own:
+    for span in ordinary:
         first = min(bisect_right(edges, span.start) - 1, last)
         if span.end <= edges[first + 1]:
             received[first].append(span.relevance)

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Which words made a text classifier decide: relevance propagation for any Hugging Face model, with a ledger that balances."""
-=======
 """Shows which words made a text classifier decide: relevance propagation for Hugging Face models, with a ledger."""
->>>>>>> words
 
 from __future__ import annotations
 

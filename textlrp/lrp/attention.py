@@ -172,15 +172,15 @@ def _attention(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     biased = mask is not None and mask.is_floating_point() and (mask.requires_grad or not is_blank(mask))
     if biased or by_steps or not context.fused:
         return _step_by_step(context, func, q, k, v, mask, scale, options)
-    half_qk = 0.5 if q.requires_grad and k.requires_grad else 1.0
+    both = q.requires_grad and k.requires_grad
+    half_qk, count = (0.5, 2.0) if both else (1.0, 1.0)  # sum(Q c_Q) = sum(K c_K): the queries post for both
     if isinstance(rule, Uniform):
         half_v = 0.5 if v.requires_grad else 1.0
-        of_qk, of_v = (half_v * half_qk, -1.0, 0.0), (half_v, 1.0, 0.0)
+        of_qk, of_v = (half_v * half_qk, -count, 0.0), (half_v, 1.0, 0.0)
     else:  # each factor gets all of the relevance; the excess of PV and of QK^T is posted
-        of_qk = (1.0, -half_qk, -0.5 if half_qk == 0.5 else 0.0)
-        of_v = (1.0, 1.0, -1.0 if v.requires_grad else 0.0)
-    carry = ((q.requires_grad, of_qk), (k.requires_grad, of_qk), (True, of_v))
-    parts = tuple(AttentionPart(posts, *rest) for posts, rest in carry)
+        of_qk, of_v = (1.0, -1.0, -1.0 if both else 0.0), (1.0, 1.0, -1.0 if v.requires_grad else 0.0)
+    posting = ((q.requires_grad, of_qk), (k.requires_grad and not both, of_qk), (True, of_v))
+    parts = tuple(AttentionPart(posts, *rest) for posts, rest in posting)
     q, k, v = AttentionInputs.apply(q, k, v, context.root, parts, context.postings)
     out = func(q, k, v, **options)
     context.mark_product(out, (q, k, v))

@@ -77,7 +77,7 @@ def first_line(error: BaseException) -> str:
     return next((line.strip() for line in _message(error).splitlines() if line.strip()), "")
 
 
-def said(error: BaseException) -> str:
+def error_summary(error: BaseException) -> str:
     """Return the class and the first line of another library's error, cut if they are very long."""
     first = first_line(error)
     whole = f"{type(error).__name__}: {first}" if first else type(error).__name__

@@ -166,8 +166,8 @@ BAD: list[tuple[str, list[str], str]] = [
     ("folder", ["--file", "."], "cannot read '.': Is a directory"),
     ("output folder", ["film", "-o", "no/such/out.txt"], "there is no folder 'no/such'; make it first"),
     ("output is folder", ["film", "-o", "."], "cannot write '.': it is a folder"),
-    ("dtype", ["film", "--dtype", "float31"], "'float31' is no dtype of weights"),
-    ("device", ["film", "--device", "gpu"], "'gpu' is no device that computes"),
+    ("dtype", ["film", "--dtype", "float31"], "'float31' is not a dtype of weights"),
+    ("device", ["film", "--device", "gpu"], "'gpu' is not a device that computes"),
 ]
 
 
@@ -203,7 +203,7 @@ def test_bad_models_get_a_sentence(folder: Path, tmp_path: Path) -> None:
     assert "has no config.json" in refused(run("explain", "film", "--model", tmp_path), status=1)
     (tmp_path / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
     bert(90).bert.save_pretrained(tmp_path)
-    assert "is no trained text classifier" in refused(run("explain", "film", "--model", tmp_path), status=1)
+    assert "is not a trained text classifier" in refused(run("explain", "film", "--model", tmp_path), status=1)
     bert(7).save_pretrained(tmp_path)
     assert "the tokenizer does not fit" in refused(run("explain", "film", "--model", tmp_path), status=1)
     hub = refused(run("explain", "film", "--model", "no-such-owner/no-such-model"), status=1)

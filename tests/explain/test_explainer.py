@@ -254,7 +254,7 @@ BROKEN: list[tuple[str, Callable[[Path], Any], type[LRPError], str]] = [
     ("junk config", lambda path: (path / "config.json").write_text("{"), ModelError, "is not a valid JSON"),
     ("junk tokenizer", lambda path: (path / "tokenizer.json").write_text("{}"), ModelError, "cannot load"),
     ("unknown type", lambda path: (path / "config.json").write_text('{"model_type": "blorp"}'), ModelError, "blorp"),
-    ("no head", without_head, ModelError, "is no trained text classifier: its weights lack classifier.bias"),
+    ("no head", without_head, ModelError, "is not a trained text classifier: its weights lack classifier.bias"),
     ("other sizes", with_other_sizes, ModelError, "its weights have other sizes than its config.json says"),
     ("misfit", lambda path: bert(20).save_pretrained(path), ModelError, r"has ids up to \d+ \(.+ table of 20 ids"),
     ("nan", with_nan, NonFiniteError, r"bert\.encoder\.layer\.0\.output\.dense\.weight"),
@@ -298,10 +298,10 @@ def test_a_name_of_no_model_is_said_so(name: str, kind: type[LRPError], message:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dtype": "float31"}, "'float31' is no dtype of weights: use float32"),
-        ({"dtype": torch.int8}, "is no dtype of weights"),
-        ({"device": "gpu"}, "'gpu' is no device that computes: use cpu, cuda"),
-        ({"device": "meta"}, "'meta' is no device that computes"),
+        ({"dtype": "float31"}, "'float31' is not a dtype of weights: use float32"),
+        ({"dtype": torch.int8}, "is not a dtype of weights"),
+        ({"device": "gpu"}, "'gpu' is not a device that computes: use cpu, cuda"),
+        ({"device": "meta"}, "'meta' is not a device that computes"),
     ],
 )
 def test_a_device_or_dtype_that_is_none_is_said_so(folder: Path, options: Any, message: str) -> None:

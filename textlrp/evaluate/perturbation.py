@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from textlrp.basics import options
-from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError, said
+from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError, error_summary
 from textlrp.explain.batching import IDS, PADDING, buckets
 from textlrp.explain.embedding_tables import word_tables
 from textlrp.explain.labels import Choice, Pick
@@ -172,7 +172,7 @@ class Perturbed:
             trusted = False
         except Exception as error:  # a decoder without a padding token, say, takes one text at a time
             if len(variants) == 1:
-                raise ModelError(f"the model fails on the perturbed text: {said(error)}") from error
+                raise ModelError(f"the model fails on the perturbed text: {error_summary(error)}") from error
             trusted = False
         if not trusted:
             self._pads = False

@@ -1,4 +1,4 @@
-"""From what a batch brought to explanations: spans, labels, and the books of the whole document."""
+"""From the results of a batch to explanations: spans, labels, and the ledger of the whole document."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from textlrp.text.encoding import Encoding
 
 @dataclass(frozen=True)
 class Provenance:
-    """How explanations are made: what they say of it.
+    """The origin of explanations, as they record it.
 
     Attributes:
-        head: what the model's outputs are.
+        head: the outputs of the model.
         model: the name of the model.
         revision: its branch, tag or commit, or empty.
         rules: the name of the rules.
-        reading: what was asked for of long texts.
+        reading: the options for long texts.
     """
 
     head: Head
@@ -44,7 +44,7 @@ def explanations(document: PendingDocument, provenance: Provenance) -> list[tupl
     """Return the explanation of each label of a document.
 
     Raises:
-        LRPError: what the document's error is.
+        LRPError: the document's error.
     """
     if document.error is not None:
         raise document.error
@@ -57,7 +57,7 @@ def explanations(document: PendingDocument, provenance: Provenance) -> list[tupl
     truncated = (*encoding.truncated, None)
     probabilities = head.probabilities(outputs)
     explained = []
-    for pick, relevance, books, hidden in document.explained():
+    for pick, relevance, ledger, hidden in document.explained():
         contrast = None if pick.contrast is None else labels[pick.contrast]
         # The same logit without the rounding of a float32 difference.
         logit = logits[labels[pick.target]] - (0.0 if contrast is None else logits[contrast])
@@ -71,7 +71,7 @@ def explanations(document: PendingDocument, provenance: Provenance) -> list[tupl
             probabilities=probabilities,
             predicted=labels[max(range(len(scores)), key=scores.__getitem__)],
             tokens=spans((document.text, document.text_pair or ""), encoding, relevance),
-            ledger=_whole(books, encoding, relevance, logit),
+            ledger=_whole(ledger, encoding, relevance, logit),
             truncated=truncated[0],
             truncated_pair=truncated[1],
             windows=len(document.windows),
@@ -87,7 +87,7 @@ def explanations(document: PendingDocument, provenance: Provenance) -> list[tupl
 
 
 def _layers(windows: Sequence[WindowStates], encoding: Encoding, logit: float) -> Iterator[Layer]:
-    """Yield the layers of a document, those of several windows put together."""
+    """Yield the layers of a document, averaged over its windows."""
     if not windows:
         return
     if any(len(window.hidden) != len(windows[0].hidden) for window in windows):
@@ -103,12 +103,12 @@ def _layers(windows: Sequence[WindowStates], encoding: Encoding, logit: float) -
             relevance = (total / count).tolist()
         elif count == 1:
             relevance = states[0].relevance[0].double().tolist()
-        books = mean([state.ledgers[0] for state in states])
-        books = _whole(books, encoding, relevance, logit) if aligned else replace(books, logit=logit).check()
+        ledger = mean([state.ledgers[0] for state in states])
+        ledger = _whole(ledger, encoding, relevance, logit) if aligned else replace(ledger, logit=logit).check()
         yield Layer(
             states[0].name,
             tuple(relevance),
-            books,
+            ledger,
             heads={path: tuple(_mean([state.heads[path] for state in states]).tolist()) for path in states[0].heads},
             paths={path: float(_mean([state.paths[path] for state in states])) for path in states[0].paths},
             aligned=aligned,
@@ -116,18 +116,18 @@ def _layers(windows: Sequence[WindowStates], encoding: Encoding, logit: float) -
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:
-    """Return the mean over windows, each of which is a batch of one document."""
+    """Return the mean over windows, each a batch of one document."""
     return torch.stack([value[0].double() for value in values]).mean(0)
 
 
 @cache
 def _versions() -> dict[str, str]:
-    """Return what computes an explanation; to look it up reads files."""
+    """Return the versions of the libraries that compute an explanation, which are read from files."""
     return {name: importlib.metadata.version(name) for name in ("textlrp", "torch", "transformers")}
 
 
 def spans(texts: tuple[str, str], encoding: Encoding, relevance: Sequence[float]) -> tuple[Span, ...]:
-    """Return one span for each id, given a text and the second one of a pair, and the relevance of each id."""
+    """Return one span for each id, with the relevance of each id, of a text or of the two texts of a pair."""
     rows = zip(encoding.offsets, relevance, encoding.special, encoding.pieces, encoding.parts, strict=True)
     sources = (TEXT, TEXT_PAIR)
     return tuple(
@@ -136,7 +136,7 @@ def spans(texts: tuple[str, str], encoding: Encoding, relevance: Sequence[float]
     )
 
 
-def _whole(books: Ledger, encoding: Encoding, relevance: Sequence[float], logit: float) -> Ledger:
-    """Return a ledger whose row of tokens is the very sum of their relevances, if it balances."""
+def _whole(ledger: Ledger, encoding: Encoding, relevance: Sequence[float], logit: float) -> Ledger:
+    """Return a ledger whose row of tokens is exactly the sum of their relevances, if it balances."""
     tokens = math.fsum(value for value, special in zip(relevance, encoding.special, strict=True) if not special)
-    return replace(books, rows={**books.rows, TOKENS: tokens}, logit=logit).check()
+    return replace(ledger, rows={**ledger.rows, TOKENS: tokens}, logit=logit).check()

@@ -1,4 +1,4 @@
-"""Many texts at once: in batches of like length, window by window, each document with its own books at the end."""
+"""Many texts at once: in batches of similar length, window by window, each document with a ledger of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from textlrp.errors import LRPError, ModelError, ran_out, said
+from textlrp.errors import LRPError, ModelError, error_summary, ran_out
 from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import Head, Pick
 from textlrp.explain.progress import ProgressBar
@@ -23,10 +23,10 @@ from textlrp.text.encoding import Batch, Encoding
 #: The largest share of a batch that may be padding.
 PADDING = 0.1
 
-#: The most ids in a batch of several texts, padding included: what bounds its memory.
+#: The most ids in a batch of several texts, padding included, to bound its memory.
 IDS = 4096
 
-#: How many batches with padding, and how many without, are tried first; after that, one in so many.
+#: The number of first batches, with and without padding, that are tested, and the interval of the tests after them.
 _TRIED_FIRST, _TRIED_THEN = 4, 8
 
 
@@ -36,8 +36,8 @@ class WindowStates(NamedTuple):
     Attributes:
         hidden: one for each layer, of this window alone.
         indices: the places of its ids in the document.
-        place: where its ids are in the batch, by position.
-        length: how many positions the batch has.
+        place: the positions of its ids in the batch.
+        length: the number of positions in the batch.
     """
 
     hidden: tuple[HiddenState, ...]
@@ -54,15 +54,15 @@ class PendingDocument:
         text: the text, or the first of a pair.
         text_pair: the second text of a pair, or None.
         encoding: the text or the pair as ids.
-        windows: the ids that are read together, by their indices; one window where the text fits into the model.
+        windows: the ids that are read together, by their indices; one window if the text fits into the model.
         choose: returns the labels to explain, given the logits ``[outputs]`` of the document.
         settled: whether the labels do not depend on the logits.
-        error: why there is no explanation, once that is known.
+        error: the error that prevents the explanation, or None.
         picked: the labels, once they are known; there may be none.
         logits: the sum over the windows, ``[outputs]``, float64.
         relevance: for each label, the sum over the windows, ``[ids]``, float64.
         ledgers: for each label, one ledger a window.
-        hidden: for each label, what was found between the layers, one a window, where that was asked for.
+        hidden: for each label, the hidden states of each window, if they were requested.
     """
 
     text: str
@@ -79,24 +79,24 @@ class PendingDocument:
     hidden: list[list[WindowStates]] = field(default_factory=list)
 
     def pick(self, logits: Tensor) -> list[Pick]:
-        """Return the labels: those that are known, or else what is chosen by the logits ``[outputs]``."""
+        """Return the labels if they are known, or else choose them by the logits ``[outputs]``."""
         return self.choose(logits) if self.picked is None else self.picked
 
     @property
     def steps(self) -> int:
-        """How many windows the model goes through, for the choice of the labels and for their explanation."""
+        """The number of windows that the model reads, for the choice of the labels and for their explanation."""
         return len(self.windows) * (1 if self.settled or len(self.windows) == 1 else 2)
 
     @property
     def outputs(self) -> Tensor:
-        """The document's logits: the mean of its windows', ``[outputs]``."""
+        """The logits ``[outputs]`` of the document, the mean over its windows."""
         return self.logits / len(self.windows)
 
     def explained(self) -> Iterator[tuple[Pick, list[float], Ledger, list[WindowStates]]]:
-        """Yield each label with the relevance of each id and the ledger, both the mean of the windows', and states."""
+        """Yield each label with the relevance of each id and the ledger, means over the windows, and the states."""
         rows = zip(self.picked or (), self.relevance, self.ledgers, self.hidden, strict=True)
-        for pick, relevance, books, hidden in rows:
-            yield pick, (relevance / len(self.windows)).tolist(), mean(books), hidden
+        for pick, relevance, ledgers, hidden in rows:
+            yield pick, (relevance / len(self.windows)).tolist(), mean(ledgers), hidden
 
 
 class _Window(NamedTuple):
@@ -114,9 +114,9 @@ class Engine:
     """Explains documents in batches.
 
     Most models read a text in a batch as they read it alone. Some do not: their convolutions or their hashing reach
-    into the padding, they look for another padding id than the tokenizer's, or their experts are shared out among the
-    texts. One text of a batch is classified alone to notice that; from then on only texts of the same length share a
-    batch, or none do. Where the first batches have passed, padded ones among them, only some of the others are tried.
+    into the padding, they expect another padding id than the tokenizer's, or their experts have room for some of the
+    texts only. To notice that, one text of a batch is classified alone; if it differs, only texts of the same length
+    share a batch from then on, or none do. Once the first batches have passed, only some of the others are tested.
 
     Attributes:
         classifier: the model and its tokenizer.
@@ -138,7 +138,7 @@ class Engine:
         bar: ProgressBar,
         layers: bool = False,
     ) -> None:
-        """Explain documents; what comes out, or why nothing does, is noted in each of them."""
+        """Explain documents, and note the results, or the error, in each of them."""
         asked = _Asked(rules, layers)
         for document in documents:
             if len(document.windows) > 1 and not document.settled:
@@ -150,7 +150,7 @@ class Engine:
             bar.advance(len(bucket))
 
     def _settle(self, document: PendingDocument, batch_size: int, bar: ProgressBar) -> None:
-        """Choose the labels of a document of several windows by the mean of their logits, before they are explained."""
+        """Choose the labels of a document of several windows by the mean of their logits."""
         try:
             windows = list(_windows(document))
             logits = []
@@ -164,18 +164,17 @@ class Engine:
             document.error = _sentence(error, len(document.windows[0]))
 
     def _logits(self, windows: Sequence[_Window]) -> Tensor:
-        """Return the logits of the plain model, ``[windows, outputs]``, of windows together or else one by one."""
+        """Return the logits of the plain model, ``[windows, outputs]``, of all windows together or else one by one."""
         try:
             batch = self.classifier.pad([window.encoding for window in windows])
             return self.classifier.logits(batch).double().cpu()
-        except Exception:  # a decoder without a padding token, say, takes one text at a time
+        except Exception:  # a decoder without a padding token, for example, takes one text at a time
             if len(windows) == 1:
                 raise
         return torch.cat([self._logits([window]) for window in windows])
 
     def _explain(self, windows: Sequence[_Window], asked: _Asked) -> None:
-        """Explain windows together, or apart where they cannot be together."""
-        # Where no label is to be explained, there is nothing more to do.
+        """Explain windows in one batch, or in several if one batch does not work."""
         windows = [window for window in windows if window.document.error is None and window.document.picked != []]
         if not windows:
             return
@@ -196,9 +195,9 @@ class Engine:
         try:
             batch = self.classifier.pad([window.encoding for window in windows])
             fits = self._propagate(windows, batch, asked)
-        except Exception as error:  # whatever a model raises, the other documents are not lost
+        except Exception as error:  # the model fails on one document, and the others are explained all the same
             raised = error
-            # What the failed pass holds is let go of before anything else is tried.
+            # The tensors of the failed pass are freed before the next attempt.
             traceback.clear_frames(error.__traceback__)
         if raised is not None:
             if len(windows) == 1:
@@ -218,13 +217,13 @@ class Engine:
             self._explain(windows, asked)
 
     def _halve(self, windows: Sequence[_Window], asked: _Asked) -> None:
-        """Explain windows in two batches, since one would take more memory than there is."""
+        """Explain windows in two batches, since one would not fit into memory."""
         half = len(windows) // 2
         self._explain(windows[:half], asked)
         self._explain(windows[half:], asked)
 
     def _propagate(self, windows: Sequence[_Window], batch: Batch, asked: _Asked) -> bool:
-        """Explain a batch and note what comes out; return False, and note nothing, where it changes the logits."""
+        """Explain a batch and note the results; return False, and note nothing, if the batch changes the logits."""
         head = self.head
 
         def targets(logits: Tensor) -> list[Tensor]:
@@ -264,21 +263,21 @@ class Engine:
         return True
 
     def _is_due(self, windows: Sequence[_Window]) -> bool:
-        """Whether a batch is tried: all until some have passed, then one in so many."""
+        """Return whether to test a batch: each until some have passed, then one in several."""
         padded = len({len(window.indices) for window in windows}) > 1
         self._untried += 1
         due = self._passed[padded] < _TRIED_FIRST or self._untried >= _TRIED_THEN
         if due:
             self._untried = 0
-            self._passed[padded] += 1  # where it does not pass, nothing of its kind comes again
+            self._passed[padded] += 1  # if it fails, no batch of its kind follows
         return due
 
 
 def buckets(lengths: Sequence[int], batch_size: int, padding: float = PADDING, ids: int = IDS) -> list[list[int]]:
-    """Put texts of like length together, the longest first.
+    """Return batches of texts of similar length, the longest first.
 
     Args:
-        lengths: how many ids each text has.
+        lengths: the number of ids of each text.
         batch_size: the most texts in a batch.
         padding: the largest share of a batch that may be padding.
         ids: the most ids in a batch of several texts, padding included.
@@ -307,11 +306,11 @@ def _windows(document: PendingDocument) -> Iterator[_Window]:
 
 
 def _sentence(error: Exception, count: int) -> LRPError:
-    """Return an error of textlrp: the one that was raised, or one that says what the model raised.
+    """Return an error of textlrp: the error itself, or one that describes an error of the model.
 
     Args:
-        error: what was raised.
-        count: how many ids were read at once.
+        error: the error.
+        count: the number of ids that were read at once.
     """
     if isinstance(error, LRPError):
         return error
@@ -321,6 +320,6 @@ def _sentence(error: Exception, count: int) -> LRPError:
             f"window=, the number of ids to read at once"
         )
     else:
-        sentence = ModelError(f"the model fails on this text: {said(error)}")
+        sentence = ModelError(f"the model fails on this text: {error_summary(error)}")
     sentence.__cause__ = error
     return sentence

@@ -1,4 +1,4 @@
-"""A model and its tokenizer: what they read at once, and from texts to tensors to logits and relevance."""
+"""A model and its tokenizer: their limit of length, and from texts to tensors to logits and relevance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from textlrp.errors import InputError, LRPError, ModelError, fails, said
+from textlrp.errors import InputError, LRPError, ModelError, error_summary, fails
 from textlrp.explain import memory, tokenizer_fit
 from textlrp.guard.model_guard import contained, undisturbed
 from textlrp.lrp.propagation import run
@@ -19,19 +19,19 @@ from textlrp.lrp.result import Propagation
 from textlrp.rules import Rules
 from textlrp.text.encoding import Batch, Encoding, encode, pad
 
-#: transformers writes a huge number where a tokenizer knows no limit.
+#: transformers writes a huge number for a tokenizer without a limit.
 _NO_LIMIT = 1_000_000
 
-#: What the random numbers of models that draw (hashing attention) start from, so that they repeat themselves.
+#: The seed of models that draw random numbers (hashing attention), so that they repeat themselves.
 SEED = 0
 #: The share of the free memory below which a rough guess is good enough.
 _SURE = 1 / 16
 
-#: How many ids are explained to measure what a model takes, at first and at most.
+#: The first and the largest number of ids that are explained to measure the memory of a model.
 _PROBES = (32, 1024)
 
 #: The largest difference of logits that counts as rounding, relative to the largest logit, by the model's dtype.
-#: A float64 model is explained in float64 throughout; on its own it may fall back to float32 (in norms, in softmax).
+#: A float64 model is explained in float64 throughout; the plain model may use float32 in norms and softmax.
 FORWARD_LIMITS = {"float64": 1e-5, "float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
 
 
@@ -41,7 +41,7 @@ class Classifier:
     Attributes:
         model: a sequence classifier.
         tokenizer: the tokenizer that the model was trained with.
-        limit: how many ids the model reads at once, special tokens included, or None for no limit.
+        limit: the number of ids that the model reads at once, special tokens included, or None for no limit.
     """
 
     def __init__(self, model: nn.Module, tokenizer: Any) -> None:
@@ -68,7 +68,7 @@ class Classifier:
 
     @property
     def device(self) -> torch.device:
-        """Where the model's weights are."""
+        """The device of the model's weights."""
         return next((p.device for p in self.model.parameters()), torch.device("cpu"))
 
     def encode(self, text: str, limit: int | None, text_pair: str | None = None) -> Encoding:
@@ -81,17 +81,17 @@ class Classifier:
             return encode(self.tokenizer, text, limit, text_pair)
         except (LRPError, MemoryError):
             raise
-        except BaseException as error:  # whatever a tokenizer raises, the other documents are not lost
+        except BaseException as error:  # the tokenizer fails on one document, and the others are explained all the same
             if not fails(error):
                 raise
-            raise ModelError(f"the tokenizer fails on this text: {said(error)}") from error
+            raise ModelError(f"the tokenizer fails on this text: {error_summary(error)}") from error
 
     def pad(self, encodings: Sequence[Encoding]) -> Batch:
         """Put texts into one batch; :func:`textlrp.text.encoding.pad` raises."""
         return pad(self.tokenizer, encodings)
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the model takes of what the tokenizer gave, as ``[batch, sequence]`` tensors on its device.
+        """Return the tokenizer's outputs that the model accepts, as ``[batch, sequence]`` tensors on its device.
 
         Raises:
             ModelError: the tokenizer gives an id that the model has no row for.
@@ -108,11 +108,11 @@ class Classifier:
         return inputs
 
     def check_memory(self, encoding: Encoding, count: int) -> None:
-        """Refuse a text that takes more memory than there is, before that brings the machine down.
+        """Refuse a text that needs more memory than there is, before the machine runs out of it.
 
         Args:
             encoding: the text.
-            count: how many of its ids are read at once.
+            count: the number of ids that are read at once.
 
         Raises:
             InputError: the text is too long for this machine.
@@ -126,23 +126,23 @@ class Classifier:
             )
 
     def fits(self, encodings: Sequence[Encoding]) -> bool:
-        """Whether texts can be explained in one batch with the memory that there is, as far as can be told."""
+        """Return whether one batch of texts fits into memory, as far as can be told."""
         longest = max(encodings, key=lambda encoding: len(encoding.input_ids))
         return self._lacking(longest, len(encodings), len(longest.input_ids)) is None
 
     def _lacking(self, encoding: Encoding, rows: int, length: int) -> tuple[float, int] | None:
-        """Return how many bytes a batch takes and how many there are, or None where it fits or nobody can tell.
+        """Return the bytes that a batch needs and those that are free, or None if it fits or that is unknown.
 
         Args:
             encoding: the longest text.
-            rows: how many texts there are.
-            length: how many ids each of them has, padding included.
+            rows: the number of texts.
+            length: the number of ids of each, padding included.
         """
         if self._sure is None:
             free = memory.available(self.device)
             self._sure = float("inf") if free is None else free * _SURE
         if self._rough.at(rows, length) <= self._sure:
-            return None  # so small that nobody has to look
+            return None  # too small to be worth a measurement
         needed, free = self._needed(encoding, rows, length), memory.available(self.device)
         if needed is None or free is None or needed <= free:
             return None
@@ -150,19 +150,19 @@ class Classifier:
         return None if free is None or needed <= free else (needed, free)
 
     def _needed(self, encoding: Encoding, rows: int, length: int) -> float | None:
-        """Return how many bytes a batch takes, or None where that cannot be told.
+        """Return the bytes that a batch needs, or None if that is unknown.
 
         Short parts of the text are explained, each twice as long as the one before, until they are long enough.
         """
         special = [i for i, flag in enumerate(encoding.special) if flag]
-        own = [i for i, flag in enumerate(encoding.special) if not flag]
+        ordinary = [i for i, flag in enumerate(encoding.special) if not flag]
         count = max(self._peaks, default=_PROBES[0] // 2) * 2
         while len(special) < count <= min(length, _PROBES[1]) and (len(self._peaks) < 3 or count <= rows * length / 16):
-            part = encoding.take(sorted([*special, *own[: count - len(special)]]))
+            part = encoding.take(sorted([*special, *ordinary[: count - len(special)]]))
             try:
                 run = partial(self.propagate, self.pad([part]), (None,), "attnlrp")
                 self._peaks[count] = memory.peak(self.model, run)
-            except Exception:  # what is wrong with the text or the model is said where it is explained
+            except Exception:  # the explanation itself will raise it
                 break
             growth, free = memory.Growth.of(self._peaks), memory.available(self.device)
             if growth is not None and free is not None and growth.at(1, 2 * count) > free / 4:
@@ -176,45 +176,45 @@ class Classifier:
 
         Args:
             batch: the texts.
-            prepare: what is done to a copy of the model before it runs; the model itself stays as it is.
+            prepare: changes a copy of the model before it runs; the model itself stays as it is.
         """
         inputs = self.inputs(batch)
 
-        def passed() -> Tensor:
+        def forward() -> Tensor:
             with undisturbed(self.model, SEED) as parts, torch.no_grad():
                 prepare(parts.model)
                 return logits_of(parts.model(**inputs), inputs["input_ids"].shape[0])
 
-        return contained(passed)
+        return contained(forward)
 
     def reads_alike(
         self, encodings: Sequence[Encoding], logits: Tensor, alone: Callable[[int], Tensor] | None = None
     ) -> bool:
-        """Whether the model reads the texts of a batch as it reads them alone, as far as one of them tells.
+        """Return whether the model reads the texts of a batch as it reads them alone, tested on one of them.
 
         Args:
             encodings: the texts.
-            logits: what the batch gave, ``[texts, outputs]``.
+            logits: the logits of the batch, ``[texts, outputs]``.
             alone: returns the logits ``[outputs]`` of the text of an index, read alone; default: those of the plain
                 model.
         """
         row = min(range(len(encodings)), key=lambda i: len(encodings[i].input_ids))  # it has the most padding
         expected = self.logits(self.pad([encodings[row]]))[0] if alone is None else alone(row)
-        # Rounding is as large as the logits of the batch are, however close to zero these are.
+        # Rounding is relative to the largest logit of the batch, however close to zero the row's logits are.
         limit = FORWARD_LIMITS[precision_of(self.model.parameters())] * logits.abs().max()
         return bool((expected - logits[row]).abs().max() <= limit)
 
     def propagate(
         self, batch: Batch, targets: Targets, rules: Rules | str, layers: bool = False
     ) -> tuple[Propagation, ...]:
-        """Explain texts; :func:`textlrp.lrp.propagation.propagate_targets` says what comes back and what is raised."""
+        """Explain texts; results and errors are those of :func:`textlrp.lrp.propagation.propagate_targets`."""
         special = torch.tensor(batch.special, device=self.device)
         options = Options(rules, special, layers=layers, seed=SEED)
         return run(self.model, targets, options, self.inputs(batch))
 
 
 def _length_limit(model: nn.Module, tokenizer: Any) -> int | None:
-    """Return how many ids the model reads, special tokens included, or None for no limit."""
+    """Return the number of ids that the model reads, special tokens included, or None for no limit."""
     config = getattr(model, "config", None)
     config = getattr(config, "get_text_config", lambda: config)()
     limits = []
@@ -224,10 +224,10 @@ def _length_limit(model: nn.Module, tokenizer: Any) -> int | None:
     for setting in ("max_position_embeddings", "max_seq_len"):
         try:
             positions = getattr(config, setting, None)
-        except NotImplementedError:  # how a config says that it has no limit
+        except NotImplementedError:  # the config has no limit
             continue
         if isinstance(positions, int) and positions > 0:
-            # A position table with a padding row (RoBERTa-type) counts from behind that row.
+            # A position table with a padding row (RoBERTa and similar) starts after that row.
             limits.append(positions - max(_reserved_rows(model, positions), default=0))
     return min(limits, default=None)
 

@@ -1,4 +1,4 @@
-"""Model, tokenizer, text and target to an explanation."""
+"""The public class: from a model, its tokenizer and a text to an explanation."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ DEMO_NAME = "textlrp demo"
 
 
 class Explainer:
-    """Explains what a Hugging Face text classifier makes of a text.
+    """Explains the decisions of a Hugging Face text classifier.
 
     Args:
-        model: a sequence classifier; it is used where it is and left as it is.
+        model: a sequence classifier; it stays on its device and unchanged.
         tokenizer: the tokenizer that the model was trained with.
-        name: what explanations call the model; default: the name that it was loaded under.
-        problem_type: what the model's outputs are: ``"single_label_classification"`` (softmax, or sigmoid where there
-            is one output), ``"multi_label_classification"`` (sigmoid) or ``"regression"`` (no probabilities); default:
-            what the model's config says, or else softmax for several outputs and regression for one.
+        name: the name of the model in explanations; default: the name that it was loaded under.
+        problem_type: the kind of the outputs: ``"single_label_classification"`` (softmax, or sigmoid of a single
+            output), ``"multi_label_classification"`` (sigmoid) or ``"regression"`` (no probabilities); default: the
+            kind in the model's config, or else softmax for several outputs and regression for one.
 
     Attributes:
-        model: the model, as it was given.
-        tokenizer: the tokenizer, as it was given.
+        model: the model.
+        tokenizer: the tokenizer.
         config: the model's config, or None.
-        name: what explanations call the model.
+        name: the name of the model in explanations.
         revision: its branch, tag or commit, or empty.
-        head: what the model's outputs mean (:class:`textlrp.explain.labels.Head`).
+        head: the model's outputs (:class:`textlrp.explain.labels.Head`).
         classifier: the model and the tokenizer as textlrp runs them (:class:`textlrp.explain.classifier.Classifier`).
 
     Raises:
-        ModelError: the model is no torch module or has no weights, or there is no tokenizer.
-        InputError: there is no such problem_type, or the name is no text.
+        ModelError: the model is not a torch module or has no weights, or the tokenizer is missing.
+        InputError: the problem_type is unknown, or the name is not a text.
     """
 
     def __init__(
         self, model: nn.Module, tokenizer: Any, name: str | None = None, *, problem_type: str | None = None
     ) -> None:
         if name is not None:
-            name = options.text(name, "name is what explanations call the model")
+            name = options.text(name, "name is the name of the model in explanations")
         self.classifier = Classifier(model, tokenizer)
         self.model = model
         self.tokenizer = tokenizer
@@ -70,7 +70,7 @@ class Explainer:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names of the labels by index; empty where the model's config does not tell."""
+        """The names of the labels by index; empty if the model's config does not tell."""
         outputs = getattr(self.config, "num_labels", None)
         return self.head.labels(outputs) if isinstance(outputs, int) and outputs > 0 else self.head.names or ()
 
@@ -90,17 +90,17 @@ class Explainer:
 
         Args:
             name: a folder, or a hub name such as ``"owner/model"``.
-            device: where to put the model (``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...); default: the CPU.
+            device: the device of the model (``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...); default: the CPU.
             dtype: the dtype of the weights (``torch.float32``, ``"float32"``, ``"auto"``); default: as stored.
             revision: a branch, tag or commit of the hub's repository.
-            problem_type: what the model's outputs are; see :class:`Explainer`.
-            trust_remote_code: run the code that the model's own files hold (``auto_map`` of its configs, kernels).
-                Without it none runs: a model that transformers knows, too, is loaded as transformers has it.
-            **more: passed on to ``AutoModelForSequenceClassification.from_pretrained``.
+            problem_type: the kind of the outputs; see :class:`Explainer`.
+            trust_remote_code: whether to run code in the model's files (``auto_map`` of its configs, kernels). Without
+                it none runs: a model that transformers knows, too, is loaded with the code of transformers.
+            **more: options of ``AutoModelForSequenceClassification.from_pretrained``.
 
         Raises:
-            InputError: there is no folder of that name, or the device, dtype or problem_type is none.
-            ModelError: the model cannot be loaded, holds code that is not trusted, or is no text classifier.
+            InputError: there is no folder of that name, or the device, dtype or problem_type is invalid.
+            ModelError: the model cannot be loaded, needs code that is not trusted, or is not a text classifier.
         """
         named = loading.name_of(name)
         model, tokenizer = loading.load(
@@ -114,8 +114,8 @@ class Explainer:
     def from_pipeline(cls, pipeline: Any, *, problem_type: str | None = None) -> Explainer:
         """Take the model and the tokenizer of a ``transformers`` text-classification pipeline, as they are.
 
-        The function that the pipeline applies to the model's outputs tells what they are, where ``problem_type`` does
-        not; a ``max_length`` that it cuts texts to is the model's limit.
+        Without ``problem_type``, the function that the pipeline applies to the outputs tells their kind; its
+        ``max_length`` is the model's limit.
 
         Raises:
             ModelError: the pipeline has no torch model or no tokenizer.
@@ -129,7 +129,7 @@ class Explainer:
         applied = getattr(pipeline, "_postprocess_params", {}).get("function_to_apply")
         explainer = cls(model, tokenizer, problem_type=kind_of([applied]) if problem_type is None else problem_type)
         if explainer.head.problem_type is None and getattr(explainer.config, "num_labels", None) == 1:
-            # Without a word about it, a pipeline takes a single output for log-odds.
+            # By default, a pipeline reads a single output as log-odds.
             explainer = cls(model, tokenizer, problem_type=MULTI)
         length = getattr(pipeline, "_preprocess_params", {}).get("max_length")
         if length is not None:
@@ -170,20 +170,20 @@ class Explainer:
             target: a label name or index; default: the predicted label.
             contrast: a label or ``"runner-up"``: explains ``logit(target) - logit(contrast)``.
             rules: a preset's name or :class:`textlrp.Rules`.
-            long: what to do with a text that is longer than the model reads: ``"truncate"`` it (``truncated`` says
-                where), read it in overlapping ``"windows"`` (the explained logit is the mean of the windows' logits),
-                or raise an ``"error"``. Of a pair, the longer text is cut, or read in windows.
-            window: how many ids are read at once, special tokens included; default: as many as the model reads, or in
-                windows of a model without a limit, 2,048.
-            overlap: in windows, how many ids neighbors share at least, special tokens aside (Hugging Face calls this
-                stride); default: a quarter of what a window has room for. All windows are equally long, so neighbors
-                may share more.
-            layers: whether to look at the hidden states between the blocks, too (``layers`` of the explanation):
-                relevance by layer and token, by attention head and by path, with a balanced ledger at each layer.
-            progress: whether to show a bar where it takes more than two seconds in a terminal.
+            long: how to read a text that is longer than the model reads: ``"truncate"`` it (``truncated`` says where),
+                read it in overlapping ``"windows"`` (the explained logit is the mean of the windows' logits), or raise
+                an ``"error"``. Of a pair, the longer text is cut, or read in windows.
+            window: the number of ids to read at once, special tokens included; default: as many as the model reads, or
+                2,048 in windows of a model without a limit.
+            overlap: the least number of ids that neighboring windows share, special tokens aside (Hugging Face calls
+                this stride); default: a quarter of a window's room. All windows are equally long, so neighbors may
+                share more.
+            layers: whether to explain the hidden states between the blocks, too (``layers`` of the explanation):
+                relevance by layer and token, by attention head and by path, with a balanced ledger for each layer.
+            progress: whether to show a bar in a terminal after two seconds.
 
         Raises:
-            InputError: the text, a label, the rules or an option cannot be used as given.
+            InputError: the text, a label, the rules or an option is invalid.
             LRPError: the model cannot be explained; the message says why.
         """
         choice = Choice(target, contrast)
@@ -212,16 +212,16 @@ class Explainer:
         Args:
             text: the document.
             text_pair: the second text of a pair.
-            targets: the labels: ``"all"``; ``"predicted"``, which is the label of the highest logit, or all labels
-                over the threshold where a text can have several (multi-label); or a list of names or indices.
-            contrast: a label or ``"runner-up"`` (the best other label) that each target is set against; among
+            targets: the labels: ``"all"``; ``"predicted"``, which is the label of the highest logit, or of a
+                multi-label model all labels over the threshold; or a list of names or indices.
+            contrast: a label or ``"runner-up"`` (the best other label) that each target is compared with; among
                 ``"all"``, the contrast itself is left out.
             threshold: leave out labels whose probability is less; default: 0.5 for the ``"predicted"`` labels of a
                 multi-label model, else none is left out.
             rules, long, window, overlap, layers, progress: as in :meth:`explain`.
 
         Returns:
-            The explanations by the name of their label, in the order of the targets; none where no label is over the
+            The explanations by the name of their label, in the order of the targets; empty if no label is over the
             threshold.
 
         Raises:
@@ -230,10 +230,10 @@ class Explainer:
         """
         if threshold is not None:
             threshold = options.real(threshold, "threshold is a probability from 0 to 1", 0, 1)
-        named: Any = targets
+        labels: Any = targets
         if not (isinstance(targets, str) and targets in ("all", "predicted")):
-            named = (targets,) if inputs.single(targets) else tuple(inputs.column(targets, "targets"))
-        choice, several = Choice(None, contrast), Several(named, threshold)
+            labels = (targets,) if inputs.single(targets) else tuple(inputs.column(targets, "targets"))
+        choice, several = Choice(None, contrast), Several(labels, threshold)
         reading = Reading(long, window, overlap)
         return dict(self._explain(text, text_pair, choice, several, rules, reading, layers, progress))
 
@@ -253,9 +253,9 @@ class Explainer:
         errors: str = "raise",
         progress: bool = False,
     ) -> list[Any]:
-        """Explain many texts, those of like length together; each gets what it would get alone.
+        """Explain many texts, in batches of similar length; each explanation equals that of the text alone.
 
-        All the explanations are held at once: :meth:`explain_stream` gives them out one by one.
+        All explanations are held at once; :meth:`explain_stream` yields them one by one.
 
         Args:
             texts: a list, a generator, a column of a ``datasets.Dataset`` or of a pandas ``DataFrame``, ...; a pair is
@@ -263,15 +263,15 @@ class Explainer:
             target: one label for all texts, or one for each (None for the predicted one); default: the predicted ones.
             contrast, rules, long, window, overlap, layers: as in :meth:`explain`.
             batch_size: the most texts in a batch; batches of long texts hold fewer.
-            errors: ``"raise"`` an error if a text cannot be explained (before the model runs, where the text is the
-                reason; otherwise when all texts are through), or ``"return"`` it in the place of the explanation.
-            progress: whether to show a bar where it takes more than two seconds in a terminal.
+            errors: ``"raise"`` an error if a text cannot be explained (before the model runs if the text is invalid,
+                otherwise after all texts), or ``"return"`` it in the place of the explanation.
+            progress: whether to show a bar in a terminal after two seconds.
 
         Returns:
-            One :class:`Explanation` for each text, in order; with ``errors="return"``, or the ``LRPError``.
+            One :class:`Explanation`, or with ``errors="return"`` an ``LRPError``, for each text, in order.
 
         Raises:
-            InputError: an option cannot be used as given.
+            InputError: an option is invalid.
             BatchError: some texts cannot be explained; it names them, and has the explanations of the others.
         """
         asked = BatchOptions.checked(rules, long, window, overlap, layers, batch_size, errors, progress)
@@ -294,27 +294,26 @@ class Explainer:
         errors: str = "raise",
         progress: bool = False,
     ) -> Generator[Any, None, None]:
-        """Explain texts one after the other, as many as there are: a generator that holds few of them at a time.
+        """Explain any number of texts one after the other: a generator that holds few of them at a time.
 
-        Texts are drawn ahead of what is given out, so that those of like length share a batch: one at the beginning,
-        then up to a quarter of those given out, and at most 16 batches, 65,536 ids or a million characters. Between two
-        explanations the model is free. The generator may be closed at any time.
+        Texts are drawn ahead, so that texts of similar length share a batch: first one, then a quarter as many as were
+        yielded, and at most 16 batches, 65,536 ids or a million characters. Between two explanations the model is free.
+        The generator may be closed at any time.
 
         Args:
             texts, contrast, rules, long, window, overlap, layers, batch_size: as in :meth:`explain_batch`.
             target: one label for all texts, or one for each, drawn with its text; default: the predicted ones.
-            errors: ``"raise"`` an error at the first text that cannot be explained, after the explanations of those
-                before it, or ``"return"`` it in the place of the explanation and go on.
-            progress: whether to show a bar where it takes more than two seconds in a terminal.
+            errors: ``"raise"`` an error at the first text that cannot be explained, after the explanations before it,
+                or ``"return"`` it in the place of the explanation and continue.
+            progress: whether to show a bar in a terminal after two seconds.
 
         Returns:
-            A generator of one :class:`Explanation` for each text, in order; with ``errors="return"``, or the
-            ``LRPError``. An error that is raised ends it, and so does what ``texts`` raises.
+            A generator of one :class:`Explanation`, or with ``errors="return"`` an ``LRPError``, for each text, in
+            order. A raised error ends it, also an error of ``texts``.
 
         Raises:
-            InputError: an option cannot be used as given; or later, there are not as many targets as texts, or one of
-                them is unknown.
-            BatchError: later, a text cannot be explained: its index is the one key of ``errors``.
+            InputError: an option is invalid; or later, there are not as many targets as texts, or a target is unknown.
+            BatchError: later, a text cannot be explained: its index is the only key of ``errors``.
         """
         asked = BatchOptions.checked(rules, long, window, overlap, layers, batch_size, errors, progress)
         provenance = self._provenance(asked.rules, asked.reading)
@@ -326,13 +325,13 @@ class Explainer:
         Args:
             text_or_texts: a text; a dict with ``text`` and ``text_pair``; or texts as :meth:`explain_batch` takes them.
             text_pair: the second text of a pair, with a single text.
-            **options: those of the method.
+            **options: options of the method.
 
         Returns:
             An :class:`Explanation`, or a list of them.
 
         Raises:
-            LRPError: what the method raises.
+            LRPError: the errors of the method.
         """
         if text_pair is not None or isinstance(text_or_texts, str):
             return self.explain(text_or_texts, text_pair, **options)
@@ -341,7 +340,7 @@ class Explainer:
         return self.explain_batch(text_or_texts, **options)
 
     def encode(self, text: str, text_pair: str | None = None) -> Encoding:
-        """Return a text as the model reads it, cut where it is too long; the errors are those of :meth:`explain`."""
+        """Return a text as the model reads it, cut if it is too long; the errors are those of :meth:`explain`."""
         return self.classifier.encode(text, self.classifier.limit, text_pair)
 
     def _explain(
@@ -370,5 +369,5 @@ class Explainer:
         return [choice.pick(self.head, logits)]
 
     def _provenance(self, rules: Rules, reading: Reading) -> Provenance:
-        """Return what an explanation says about how it was made."""
+        """Return the origin that explanations record."""
         return Provenance(self.head, self.name, self.revision, rules.name, reading.asked())

@@ -1,4 +1,4 @@
-"""Texts and labels as people hold them: lists, generators, columns of tables, pairs."""
+"""Texts and labels in any form: lists, generators, columns of tables, pairs."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from textlrp.basics import options
 from textlrp.errors import InputError
 
 
-def column(values: Any, what: str) -> Iterable[Any]:
-    """Return what can be iterated over, if that gives texts or labels one by one."""
+def column(values: Any, option: str) -> Iterable[Any]:
+    """Return the value of an option if it can be iterated over to give texts or labels one by one."""
     if isinstance(values, (str, bytes)):
-        raise InputError(f"{what} takes a list, not a single string: put it in brackets, or use explain")
+        raise InputError(f"{option} takes a list, not a single string: put it in brackets, or use explain")
     columns = getattr(values, "column_names", getattr(values, "columns", None))
     if columns is not None:
         named = ", ".join(map(str, list(columns)[:5])) if isinstance(columns, Iterable) else str(columns)
-        raise InputError(f"{what} takes one column, and {type(values).__name__} has several ({named}): choose one")
+        raise InputError(f"{option} takes one column, and {type(values).__name__} has several ({named}): choose one")
     if isinstance(values, dict) or not isinstance(values, Iterable) or not _iterates(values):
-        raise InputError(f"{what} takes a list, a generator or a column of texts, not {type(values).__name__}")
+        raise InputError(f"{option} takes a list, a generator or a column of texts, not {type(values).__name__}")
     return values
 
 
 def pair(value: Any) -> tuple[Any, Any]:
-    """Return a text and the second text of a pair, or None in its place; whether they are texts is found out later.
+    """Return a text and the second text of a pair, or None in its place; their types are checked later.
 
     Raises:
-        InputError: the value is a list or a dict, and no pair.
+        InputError: the value is a list or a dict, but not a pair.
     """
     if isinstance(value, dict):
         unknown = set(value) - {"text", "text_pair"}
@@ -42,7 +42,7 @@ def pair(value: Any) -> tuple[Any, Any]:
 
 
 def single(value: Any) -> bool:
-    """Whether a value is one label, a name or an index, and not several."""
+    """Return whether a value is a single label, a name or an index."""
     return isinstance(value, (str, bool)) or options.as_whole(value) is not None
 
 
@@ -59,12 +59,12 @@ def one_each(target: Any, count: int) -> list[Any]:
 def _iterates(values: Any) -> bool:
     try:
         return iter(values) is not None
-    except TypeError:  # a tensor of a single number says that it can be iterated over, and cannot
+    except TypeError:  # a tensor of a single number is an Iterable, but cannot be iterated over
         return False
 
 
 def paired(texts: Iterable[Any], target: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield each text with its target, drawing both as they are asked for.
+    """Yield each text with its target, drawing both on demand.
 
     Raises:
         InputError: there are more texts than labels, or fewer.

@@ -1,4 +1,4 @@
-"""What the outputs of a classifier mean: its labels, their scores and probabilities, and the choice among them."""
+"""The outputs of a classifier: its labels, their scores and probabilities, and the choice among them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from textlrp.render.format import named
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 PROBLEM_TYPES = (SINGLE, MULTI, REGRESSION)
 
-#: What pipelines and cross-encoders note instead.
+#: The functions that pipelines and cross-encoders note instead.
 _FUNCTIONS = {"softmax": SINGLE, "sigmoid": MULTI, "none": REGRESSION, "identity": REGRESSION}
 
 RUNNER_UP = "runner-up"
 
-#: A number of a label that is none: no classifier has so many outputs.
+#: More labels than any classifier has.
 _MOST_LABELS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Pick:
-    """An explained label and the label that it is set against, by index."""
+    """An explained label and the label that it is compared with, by index."""
 
     target: int
     contrast: int | None = None
@@ -40,12 +40,12 @@ class Head:
     """The outputs of a classifier.
 
     A head of two labels and one output (a binary classifier) has the log-odds of the second label as its output; the
-    score of the first label is the same with the other sign.
+    score of the first label is the same with the opposite sign.
 
     Attributes:
         names: the labels that the model's config names, by index, or None.
-        problem_type: one of :data:`PROBLEM_TYPES`, or None where nothing says which; then several outputs are read as
-            labels that exclude each other, and a single one as a number without a probability.
+        problem_type: one of :data:`PROBLEM_TYPES`, or None if it is unknown; then several outputs are read as labels
+            that exclude each other, and a single one as a number without a probability.
         unnamed: the indices, below that of the last name, that the config leaves out; their labels are numbered.
     """
 
@@ -59,34 +59,34 @@ class Head:
 
     @classmethod
     def of(cls, config: Any, problem_type: str | None = None) -> Head:
-        """Read a head from a model's config, where ``problem_type`` does not say otherwise."""
+        """Read a head from a model's config; ``problem_type`` overrides the config's."""
         kind = _problem_type(config) if problem_type is None else problem_type
         by_index = _names(config)
         if by_index is None:
             return cls(None, kind)
         names = [by_index.get(i, f"LABEL_{i}") for i in range(max(by_index) + 1)]
-        told = tuple(f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names))
-        return cls(told, kind, tuple(sorted(set(range(len(names))) - by_index.keys())))
+        unique = tuple(f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names))
+        return cls(unique, kind, tuple(sorted(set(range(len(names))) - by_index.keys())))
 
     def binary(self, outputs: int) -> bool:
-        """Whether the one output tells two labels apart."""
+        """Return whether a single output tells two labels apart."""
         named = self.names is not None and len(self.names) == 2 and not self.unnamed
         return outputs == 1 and named and self.problem_type != REGRESSION
 
     def labels(self, outputs: int) -> tuple[str, ...]:
-        """Return the labels of a head with that many outputs, numbered where the config names other ones.
+        """Return the labels of a head with that many outputs, numbered if the config's names do not fit.
 
         Raises:
-            ModelError: the config names some labels alone, and one of them has no output.
+            ModelError: the config names only some labels, and one of them has no output.
         """
         if self.names is not None and (len(self.names) == outputs or self.binary(outputs)):
             return self.names
         if self.names is not None and self.unnamed:
             if outputs > len(self.names):
                 return (*self.names, *(f"LABEL_{i}" for i in range(len(self.names), outputs)))
-            given = [i for i in range(len(self.names)) if i not in self.unnamed]
+            indices = [i for i in range(len(self.names)) if i not in self.unnamed]
             raise ModelError(
-                f"the model's config names the labels {', '.join(map(str, given))}, and the model has {outputs} "
+                f"the model's config names the labels {', '.join(map(str, indices))}, and the model has {outputs} "
                 f"output{'s' if outputs > 1 else ''}, numbered from 0 on, so no name can be told to belong to one: set "
                 f"model.config.id2label to a name for each of 0 to {outputs - 1}"
             )
@@ -97,7 +97,7 @@ class Head:
         return torch.cat([-logits, logits]) if self.binary(logits.shape[0]) else logits
 
     def probabilities(self, logits: Tensor) -> dict[str, float]:
-        """Return the probability of each label; empty where the outputs are no log-odds (regression)."""
+        """Return the probability of each label; empty if the outputs are not log-odds (regression)."""
         labels, scores = self.labels(logits.shape[0]), self.scores(logits)
         alone = logits.shape[0] == 1
         if self.problem_type == REGRESSION or (self.problem_type is None and alone and len(labels) == 1):
@@ -118,7 +118,7 @@ class Head:
     def predicted(self, logits: Tensor, threshold: float | None = None) -> list[int]:
         """Return the labels that the model predicts, by index.
 
-        That is the label of the highest score; of a multi-label head, every label whose probability reaches the
+        That is the label of the highest score, or in a multi-label head every label whose probability reaches the
         threshold (default: 0.5).
         """
         if self.problem_type == MULTI and logits.shape[0] > 1:
@@ -142,7 +142,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Choice:
-    """What to explain, as a user said it.
+    """A user's choice of the label to explain.
 
     Attributes:
         target: a label by name or index, or None for the predicted one.
@@ -159,7 +159,7 @@ class Choice:
                 object.__setattr__(self, name, _label(label))
 
     def check(self, head: Head) -> None:
-        """Say what is wrong before the model runs, as far as the config tells.
+        """Check the labels before the model runs, if the config names them.
 
         Raises:
             InputError: a label is unknown.
@@ -172,14 +172,14 @@ class Choice:
 
     @property
     def settled(self) -> bool:
-        """Whether the choice is made before the logits are known."""
+        """Whether the choice does not depend on the logits."""
         return self.target is not None and self.contrast != RUNNER_UP
 
     def pick(self, head: Head, logits: Tensor) -> Pick:
         """Return the labels for the logits ``[outputs]`` of a text.
 
         Raises:
-            InputError: there is no such label, or the contrast leaves nothing to explain.
+            InputError: a label is unknown, or the contrast leaves nothing to explain.
         """
         labels, scores = head.labels(logits.shape[0]), head.scores(logits)
         target = int(scores.argmax()) if self.target is None else find_label(labels, self.target)
@@ -221,7 +221,7 @@ class Several:
         return self.targets != "predicted" and self.threshold is None
 
     def check(self, head: Head) -> None:
-        """Say what is wrong before the model runs, as far as the config tells.
+        """Check the labels before the model runs, if the config names them.
 
         Raises:
             InputError: a label is unknown, or there is none.
@@ -232,10 +232,10 @@ class Several:
             Choice(target).check(head)
 
     def pick(self, head: Head, choice: Choice, logits: Tensor) -> list[Pick]:
-        """Return the labels for the logits ``[outputs]`` of a text, each against the contrast of the choice.
+        """Return the labels for the logits ``[outputs]`` of a text, each compared with the contrast of the choice.
 
         Raises:
-            InputError: there is no such label, or a contrast leaves nothing to explain.
+            InputError: a label is unknown, or a contrast leaves nothing to explain.
         """
         labels = head.labels(logits.shape[0])
         if self.targets == "all":
@@ -253,10 +253,10 @@ class Several:
 
 
 def find_label(labels: tuple[str, ...], label: str | int) -> int:
-    """Return the index of a label given by name, in any case, or by index.
+    """Return the index of a label, given its name in upper or lower case, or its index.
 
     Raises:
-        InputError: there is no such label; the message lists the labels and the nearest one.
+        InputError: the label is unknown; the message lists the labels and the nearest one.
     """
     listed = ", ".join(map(named, labels[:20])) + (f", ... ({len(labels)} in all)" if len(labels) > 20 else "")
     label = _label(label)
@@ -310,18 +310,18 @@ def _names(config: Any) -> dict[int, str] | None:
 
 
 def _problem_type(config: Any) -> str | None:
-    """Return what the config says of the outputs: as transformers notes it, its pipelines, or sentence-transformers."""
-    said = getattr(config, "problem_type", None)
-    if said in PROBLEM_TYPES:
-        return str(said)
-    noted = getattr(config, "sentence_transformers", None)
+    """Return the problem type in a config, as transformers, its pipelines or sentence-transformers note it."""
+    problem_type = getattr(config, "problem_type", None)
+    if problem_type in PROBLEM_TYPES:
+        return str(problem_type)
+    settings = getattr(config, "sentence_transformers", None)
     functions = [getattr(config, "function_to_apply", None)]
-    functions += [noted.get("activation_fn")] if isinstance(noted, dict) else []
+    functions += [settings.get("activation_fn")] if isinstance(settings, dict) else []
     return kind_of(functions)
 
 
 def kind_of(functions: Iterable[Any]) -> str | None:
-    """Return the kind of head that goes with the first known function that is applied to its outputs, or None."""
+    """Return the problem type that the first known one of some output functions belongs to, or None."""
     for function in functions:
         name = getattr(function, "value", function)
         if isinstance(name, str):

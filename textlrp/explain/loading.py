@@ -1,4 +1,4 @@
-"""A model and its tokenizer from a folder or from the hub, checked before anyone relies on them."""
+"""A model and its tokenizer from a folder or from the hub, checked before use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from textlrp.basics.options import brief
 from textlrp.errors import InputError, ModelError, fails, first_line
 from textlrp.explain.own_code import CONSENT, kernels, listed, own_code, refusal, without_questions
 
-# What the tokenizer is told about the hub, too.
+# Options on the hub that the tokenizer gets, too.
 _HUB = ("token", "cache_dir", "local_files_only")
 
 
@@ -29,11 +29,11 @@ def load(
     trust_remote_code: bool,
     **options: Any,
 ) -> tuple[nn.Module, Any]:
-    """Return a classifier in evaluation mode and its tokenizer; ``Explainer.from_pretrained`` tells what is what.
+    """Return a classifier in evaluation mode and its tokenizer; ``Explainer.from_pretrained`` describes the arguments.
 
     Raises:
-        InputError: there is no folder of that name, or the device, the dtype or the consent is none.
-        ModelError: the model cannot be loaded, holds code that is not to be run, or is no text classifier.
+        InputError: there is no folder of that name, or the device, the dtype or the consent is invalid.
+        ModelError: the model cannot be loaded, needs code that is not trusted, or is not a text classifier.
     """
     if not isinstance(trust_remote_code, bool):
         raise InputError(f"trust_remote_code is True or False, not {brief(trust_remote_code)}")
@@ -44,9 +44,9 @@ def load(
     with _quiet_transformers(), without_questions():
         from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
-        called = () if trust_remote_code else kernels(name, hub)
-        if called:
-            raise ModelError(refusal(name, called, "asks for code from the hub"))
+        code_from_hub = () if trust_remote_code else kernels(name, hub)
+        if code_from_hub:
+            raise ModelError(refusal(name, code_from_hub, "asks for code from the hub"))
         code: dict[str, Any] = {"trust_remote_code": trust_remote_code}
         code |= {key: options.pop(key) for key in ("code_revision",) if key in options}
         try:
@@ -57,24 +57,24 @@ def load(
         except BaseException as error:  # readers of weights and vocabularies raise exceptions of their own
             if not fails(error):
                 raise
-            held = () if trust_remote_code else own_code(name, hub)
+            files = () if trust_remote_code else own_code(name, hub)
             if "trust_remote_code" in str(error) and not trust_remote_code:
-                raise ModelError(refusal(name, held)) from error
-            raise ModelError(_why_not_loaded(name, error) + _not_run(held)) from error
-        held = own_code(name, hub) if report["missing_keys"] and not trust_remote_code else ()
+                raise ModelError(refusal(name, files)) from error
+            raise ModelError(_why_not_loaded(name, error) + _not_run(files)) from error
+        files = own_code(name, hub) if report["missing_keys"] and not trust_remote_code else ()
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise ModelError(
-            f"{name!r} is no trained text classifier: its weights lack {', '.join(missing[:3])}"
+            f"{name!r} is not a trained text classifier: its weights lack {', '.join(missing[:3])}"
             f"{', ...' if len(missing) > 3 else ''}, which would be random; name a model that was fine-tuned to "
-            f"classify texts{_not_run(held)}"
+            f"classify texts{_not_run(files)}"
         )
     if not isinstance(tokenizer, PreTrainedTokenizerBase) and not hasattr(tokenizer, "convert_ids_to_tokens"):
         raise ModelError(
-            f"{name!r} names {type(tokenizer).__name__} as its tokenizer, which is none: save another there"
+            f"{name!r} names {type(tokenizer).__name__} as its tokenizer, which is not one: save another there"
         )
     if getattr(tokenizer, "is_fast", False) and len(tokenizer) <= len(tokenizer.all_special_tokens):
-        # transformers makes up an empty tokenizer where a folder has none.
+        # transformers makes up an empty tokenizer if a folder has none.
         raise ModelError(
             f"{name!r} has no tokenizer (tokenizer.json is missing, or holds no words); save the one that the model "
             f"was trained with in the same place"
@@ -94,7 +94,7 @@ def _checked_device(device: str | torch.device | None) -> torch.device | None:
         place = torch.device("meta")
     if place is not None and place.type == "meta":
         named = brief(str(device) if isinstance(device, torch.device) else device)
-        raise InputError(f"{named} is no device that computes: use cpu, cuda, cuda:1, mps, ...")
+        raise InputError(f"{named} is not a device that computes: use cpu, cuda, cuda:1, mps, ...")
     return place
 
 
@@ -103,7 +103,7 @@ def _checked_dtype(dtype: str | torch.dtype) -> str | torch.dtype:
     automatic = isinstance(dtype, str) and dtype == "auto"
     if not automatic and not (isinstance(known, torch.dtype) and known.is_floating_point):
         named = brief(str(dtype) if isinstance(dtype, torch.dtype) else dtype)
-        raise InputError(f"{named} is no dtype of weights: use float32, float64, bfloat16, float16 or auto")
+        raise InputError(f"{named} is not a dtype of weights: use float32, float64, bfloat16, float16 or auto")
     return dtype
 
 
@@ -119,7 +119,7 @@ def name_of(name: str | Path) -> str:
 
 
 def _check_name(name: str) -> None:
-    """Raise an error where a name can be neither a folder nor a name on the hub."""
+    """Refuse a name that can be neither a folder nor a name on the hub."""
     folder = Path(name)
     if not name.strip() or "\0" in name:
         raise InputError(f"{name!r} names no model: give a folder with config.json, or a hub name such as owner/model")
@@ -134,7 +134,7 @@ def _check_name(name: str) -> None:
 
 
 def _not_run(code: tuple[str, ...]) -> str:
-    """Return what to add to a sentence where the model holds code that did not run."""
+    """Return an addition to a message about a model with code that did not run."""
     return f"; it holds its own code ({listed(code)}), which runs with {CONSENT} alone" if code else ""
 
 
@@ -145,7 +145,7 @@ def _why_not_loaded(name: str, error: BaseException) -> str:
         return f"the folder {name!r} holds no model: it has no config.json"
     if "ignore_mismatched_sizes" in str(error):
         return f"cannot load {name!r}: its weights have other sizes than its config.json says"
-    if "trust_remote_code" in str(error):  # consent is given, and does not reach all
+    if "trust_remote_code" in str(error):  # consent is given, but does not reach a model inside
         return f"cannot load {name!r}: a model inside it has its own code, to which transformers passes no consent on"
     if _reads_pickle(error):
         return (
@@ -163,14 +163,14 @@ def _why_not_loaded(name: str, error: BaseException) -> str:
 
 
 def _reads_pickle(error: BaseException) -> bool:
-    """Whether an error comes from torch's reader of pickled weights, whose advice is to read them unsafely."""
+    """Return whether an error comes from torch's reader of pickled weights, whose message advises unsafe loading."""
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
     return any(frame.f_globals.get("__name__") == "torch.serialization" for frame in frames)
 
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Keep loading messages and bars out of a user's terminal: what matters is raised as an error."""
+    """Keep loading messages and bars out of a user's terminal: problems are raised as errors."""
     from transformers.utils import logging as transformers_logging
 
     level = transformers_logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""How much of a text a model reads at once: cut, in overlapping windows, or not at all where it is too long."""
+"""Texts that are longer than a model reads: they are cut, read in overlapping windows, or refused."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import Pick
 from textlrp.text.encoding import windows
 
-#: What can be done with a text that is longer than the model reads.
+#: The ways to treat a text that is longer than the model reads.
 LONG = ("truncate", "windows", "error")
 
-#: How many ids a window has where the model has no limit, and nobody names one.
+#: The default number of ids in a window for a model without a limit.
 WINDOW = 2048
 
-#: What is said to who gives ``stride``, which other libraries use in both senses.
+#: The message for the option ``stride``, which other libraries use in both senses.
 NO_STRIDE = (
     "there is no stride: give overlap, the number of ids that neighboring windows share, which Hugging Face calls "
     "stride; if you mean the step from window to window, overlap = window - special tokens - step"
@@ -32,7 +32,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def refuse_stride(function: Function) -> Function:
-    """Let a function refuse the option ``stride`` with a sentence, not as one that is unknown."""
+    """Let a function refuse the option ``stride`` with an explanation, not as an unknown option."""
 
     @wraps(function)
     def checked(*arguments: Any, **options: Any) -> Any:
@@ -45,12 +45,12 @@ def refuse_stride(function: Function) -> Function:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a text is read that may be longer than the model reads at once.
+    """The options for texts that may be longer than the model reads.
 
     Attributes:
         long: one of :data:`LONG`.
-        window: how many ids are read at once, special tokens included, or None for as many as the model reads.
-        overlap: in windows, how many ids neighbors share at least, special tokens aside, or None for the default.
+        window: the number of ids to read at once, special tokens included, or None for as many as the model reads.
+        overlap: the least number of ids that neighboring windows share, special tokens aside, or None for the default.
     """
 
     long: str = LONG[0]
@@ -69,12 +69,12 @@ class Reading:
         object.__setattr__(self, "overlap", options.whole(self.overlap, "overlap is a number of ids, 0 or more", 0))
 
     def asked(self) -> dict[str, str | int]:
-        """Return what was asked for beyond the defaults."""
-        asked = {"long": self.long, "window": self.window, "overlap": self.overlap}
-        return {key: value for key, value in asked.items() if value is not None and value != LONG[0]}
+        """Return the options that are not the defaults."""
+        values = {"long": self.long, "window": self.window, "overlap": self.overlap}
+        return {key: value for key, value in values.items() if value is not None and value != LONG[0]}
 
     def limit(self, most: int | None) -> int | None:
-        """Return how many ids are read at once, given how many the model can read."""
+        """Return the number of ids to read at once, given the most that the model can read."""
         if self.window is None:
             return most
         if most is not None and self.window > most:
@@ -94,7 +94,7 @@ class Reading:
         """Return a text or a pair as a classifier reads it, ready to be explained.
 
         Raises:
-            InputError: the text is too long and shall not be cut, or it cannot be read at all.
+            InputError: the text is too long and must not be cut, or it cannot be read at all.
             ModelError: the limit leaves no room for it, or the tokenizer takes no pairs.
         """
         limit = self.limit(classifier.limit)

@@ -18,7 +18,7 @@ from textlrp.rules import Rules, as_rules
 
 
 class BatchOptions(NamedTuple):
-    """The options that many texts are explained by."""
+    """The options for an explanation of many texts."""
 
     rules: Rules
     reading: Reading

@@ -1,7 +1,7 @@
-"""How much memory there is, and how much a model takes: measured on the first ids of a text, before all of it is read.
+"""The memory that is free, and the memory that a model needs: measured on a short part of a text before all is read.
 
-No architecture is known by name, and no config is asked: a short part of the text is explained, then one of twice as
-many ids, and what was held at most is carried on by a polynomial of second degree, which is what attention follows.
+It does not depend on architectures or configs: a short part of the text is explained, then one of twice as many ids,
+and a polynomial of second degree, which attention follows, extrapolates their peaks.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from torch.utils._pytree import tree_leaves
 
 from textlrp.guard.working_copy import parts_of
 
-#: From here on, what a control group calls its limit is none.
+#: A control group with a limit of this size or more has no limit.
 _NO_LIMIT = 1 << 60
 
-#: The folders of the control groups, by the system's own names for their two generations.
+#: The folder of the control groups, of both versions.
 _GROUPS = Path("/sys/fs/cgroup")
 
 
-# What there is
+# Free memory
 
 
 def available(device: torch.device) -> int | None:
-    """Return how many bytes a device can still give, or None where nobody tells.
+    """Return the free bytes of a device, or None if they are unknown.
 
-    On a CPU, that is the least of what the machine, a control group (a container's limit) and the process's own limit
-    leave over.
+    On a CPU, that is the least of those that the machine, a control group (a container's limit) and the process's own
+    limit leave.
     """
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
@@ -48,10 +48,10 @@ def available(device: torch.device) -> int | None:
 
 
 def made_available(device: torch.device) -> int | None:
-    """Return how many bytes a device can give once everything that lies idle is handed back."""
+    """Return the free bytes of a device after idle memory was returned to it."""
     gc.collect()
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)  # it keeps freed blocks, which look as if they were in use
+        ctypes.CDLL(None).malloc_trim(0)  # the C library keeps freed blocks, which count as used
     return available(device)
 
 
@@ -78,7 +78,7 @@ def _process() -> int | None:
 
 
 def _groups() -> Iterator[int]:
-    """Yield what the control groups of this process leave over, those that they are part of included."""
+    """Yield the bytes that each control group of this process leaves, and each group around it."""
     for line in _lines(Path("/proc/self/cgroup")):
         _, controllers, path = line.split(":", 2)
         if controllers == "":
@@ -102,7 +102,7 @@ def _groups() -> Iterator[int]:
 
 
 def _left(folder: Path, limit: str, used: str, cached: tuple[str, str]) -> int | None:
-    """Return what one control group leaves over; what it caches of files is given back when it is needed."""
+    """Return the bytes that a control group leaves; its cache of files counts as free."""
     limits, uses = _lines(folder / limit), _lines(folder / used)
     if not limits or not uses or not limits[0].isdigit() or int(limits[0]) >= _NO_LIMIT:
         return None
@@ -118,12 +118,12 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-# What is taken
+# Needed memory
 
 
 @dataclass(frozen=True)
 class Growth:
-    """How many bytes an explanation holds at most: ``constant + ids * each + ids ** 2 * pairs``."""
+    """The peak memory of an explanation in bytes: ``constant + ids * linear + ids ** 2 * pairs``."""
 
     constant: float
     linear: float
@@ -131,10 +131,10 @@ class Growth:
 
     @classmethod
     def of(cls, peaks: Mapping[int, int]) -> Growth | None:
-        """Return the growth through the longest measured texts, or None where fewer than two were measured.
+        """Return the growth through the longest measured texts, or None if fewer than two were measured.
 
         Args:
-            peaks: by how many ids were read, how many bytes were held at most.
+            peaks: the peak memory in bytes by the number of ids.
         """
         if len(peaks) < 2:
             return None
@@ -151,30 +151,30 @@ class Growth:
 
 
 def rough(model: nn.Module) -> Growth:
-    """Guess from the shapes of its weights what a model takes, to tell whether it is worth a measurement.
+    """Guess from the shapes of its weights how much memory a model needs, to tell whether to measure it.
 
-    Every matrix takes in one row for each id and gives one; the number of attention heads is in no shape.
+    Every matrix has an input row and an output row for each id; the number of attention heads is in no shape.
     """
     size = entries = matrices = 0
     for parameter in parts_of(model).parameters:
         if parameter.dim() > 1:
             size = max(size, parameter.element_size())
             matrices += 1
-            entries += min(sum(parameter.shape), 1 << 16)  # a table has a row for each word, and gives one of them
+            entries += min(sum(parameter.shape), 1 << 16)  # a table has a row for each word, but only one is looked up
     return Growth(0.0, 2.0 * size * entries, 8.0 * size * 16 * (1 + matrices // 6))
 
 
 def peak(model: nn.Module, run: Callable[[], Any]) -> int:
-    """Return how many bytes a call holds at most, temporary results included, the model's own weights not."""
+    """Return the peak memory of a call in bytes, with temporary results, without the model's own weights."""
     parts = parts_of(model)
-    held = _Held((*parts.parameters, *parts.buffers))
-    with held:
+    counter = _MemoryCounter((*parts.parameters, *parts.buffers))
+    with counter:
         run()
-    return held.peak
+    return counter.peak
 
 
-class _Held(TorchDispatchMode):
-    """Counts the bytes of the storages that operations make, each once and whole, for as long as it lives."""
+class _MemoryCounter(TorchDispatchMode):
+    """Counts the bytes of the storages that operations create, each once and for as long as it lives."""
 
     def __init__(self, known: Iterable[Tensor]) -> None:
         super().__init__()
@@ -204,7 +204,7 @@ class _Held(TorchDispatchMode):
 
 
 def shown(size: float) -> str:
-    """Return a number of bytes in GiB or MiB, for a sentence."""
+    """Return a number of bytes in GiB or MiB, for messages."""
     if size < 2**30:
         return f"{size / 2**20:,.0f} MiB"
     return f"{size / 2**30:,.{0 if size >= 10 * 2**30 else 1}f} GiB"

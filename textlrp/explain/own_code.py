@@ -1,4 +1,4 @@
-"""Code that a model brings along: which files its configs name, and the sentence that refuses to run them."""
+"""Code in a model's files: the names of the files, and the message that refuses to run them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-#: How consent is given; nothing else is one, no environment variable and no answer on standard input.
+#: The only way to consent: no environment variable and no answer on standard input counts.
 CONSENT = "--trust-remote-code (in Python, trust_remote_code=True)"
 
 _LISTED = 3
@@ -17,10 +17,10 @@ def own_code(name: str, hub: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the files of code that a model's configs name, as ``file.py`` or ``file.py of owner/model``.
 
     Args:
-        name: a folder or a hub name; of an adapter, its base model is looked at, too.
-        hub: what ``from_pretrained`` is told about the hub: revision, token, cache_dir, ...
+        name: a folder or a hub name; for an adapter, its base model is read, too.
+        hub: the options of ``from_pretrained`` on the hub: revision, token, cache_dir, ...
 
-    Nothing that is found is run, and what cannot be read names no code.
+    No code is run, and a config that cannot be read counts as empty.
     """
     configs = [_config(name, hub), _tokenizer_config(name, hub)]
     base = _adapter_base(name)
@@ -31,30 +31,30 @@ def own_code(name: str, hub: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def kernels(name: str, hub: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the kernels on the hub that a model's config names for its attention or its experts: they are code."""
+    """Return the kernels on the hub, which are code, that a model's config names for its attention or its experts."""
     return tuple(dict.fromkeys(_kernels(_config(name, hub))))
 
 
-def refusal(name: str, code: tuple[str, ...], what: str = "holds its own code") -> str:
-    """Return the sentence for a model whose code is not to be run."""
+def refusal(name: str, code: tuple[str, ...], verb: str = "holds its own code") -> str:
+    """Return the message for a model whose code is not trusted; ``verb`` is the beginning of its predicate."""
     named = f" ({listed(code)})" if code else ""
     return (
-        f"{name!r} {what}{named}, and textlrp runs no code of a model that it is not told to trust: read it, then "
+        f"{name!r} {verb}{named}, and textlrp runs no code of a model that it is not told to trust: read it, then "
         f"give {CONSENT}"
     )
 
 
 def listed(code: tuple[str, ...]) -> str:
-    """Return the names of some files in one line."""
+    """Return the names of the first files in one line."""
     return ", ".join(code[:_LISTED]) + (f" and {len(code) - _LISTED} more" if len(code) > _LISTED else "")
 
 
 @contextmanager
 def without_questions() -> Iterator[None]:
-    """Let transformers raise an error where it would ask on standard input whether code may run.
+    """Let transformers raise an error instead of asking on standard input whether code may run.
 
-    It asks wherever nobody passes ``trust_remote_code`` on, as models do not for the models inside them. The limit
-    of time for an answer is the only switch that it has: 0 seconds are an error at once.
+    It asks wherever ``trust_remote_code`` is not passed on, as by models that contain models. Its only switch is the
+    time limit for an answer: 0 seconds raise an error at once.
     """
     from transformers import dynamic_module_utils as dynamic
 
@@ -81,7 +81,7 @@ def _tokenizer_config(name: str, hub: Mapping[str, Any]) -> dict[str, Any]:
 def _read(reader: Any, name: str, hub: Mapping[str, Any]) -> dict[str, Any]:
     try:
         values = reader(name, **hub)
-    except Exception:  # what is wrong with the file is said where the model is loaded
+    except Exception:  # loading the model will raise it
         return {}
     values = values[0] if isinstance(values, tuple) else values
     return values if isinstance(values, dict) else {}
@@ -99,7 +99,7 @@ def _adapter_base(name: str) -> str | None:
 
 
 def _references(values: Any) -> Iterator[str]:
-    """Yield what stands in every ``auto_map``, those of configs inside a config, too."""
+    """Yield the strings in every ``auto_map``, also of configs inside a config."""
     for key, value in values.items() if isinstance(values, dict) else ():
         if key == "auto_map":
             yield from _strings(value)

@@ -1,4 +1,4 @@
-"""A bar for work that takes longer than two seconds, in a terminal and nowhere else."""
+"""A progress bar for work that takes longer than two seconds, in a terminal only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 #: Seconds of work before a bar appears.
 PATIENCE = 2.0
 
-#: Is told how many steps are done, and of how many.
+#: A function of the number of steps done and of their total.
 Watcher = Callable[[int, int], None]
 
 _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
@@ -20,9 +20,9 @@ _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 @contextmanager
 def watched(watcher: Watcher) -> Iterator[None]:
-    """Tell a function of every step that is counted inside this block, in this thread, with a bar or without.
+    """Call a function for every step that is counted inside this block, in this thread, with a bar or without.
 
-    Whatever the function raises ends the work.
+    An error of the function ends the work.
     """
     token = _watcher.set(watcher)
     try:
@@ -32,17 +32,16 @@ def watched(watcher: Watcher) -> Iterator[None]:
 
 
 class ProgressBar:
-    """Counts steps on standard error; silent where that is no terminal, where it is not wanted, or where it is quick.
+    """Counts steps on standard error, unless it is not a terminal, the bar is not wanted, or the work is quick.
 
     Args:
-        what: what is being done.
-        total: how many steps there are, or None where that is not known; whoever watches is then told of as many as are
-            done.
-        wanted: whether a bar is shown at all.
+        task: the name of the work.
+        total: the number of steps, or None if it is unknown; a watcher then gets the steps done as their total.
+        wanted: whether to show a bar at all.
     """
 
-    def __init__(self, what: str, total: int | None, wanted: bool) -> None:
-        self._what, self._total, self._done = what, total, 0
+    def __init__(self, task: str, total: int | None, wanted: bool) -> None:
+        self._task, self._total, self._done = task, total, 0
         self._watcher = _watcher.get()
         self._lock = threading.Lock()
         self._progress: Any = None
@@ -71,7 +70,7 @@ class ProgressBar:
             self._progress.stop()
 
     def advance(self, steps: int = 1) -> None:
-        """Note that steps are done."""
+        """Count steps that are done."""
         with self._lock:
             self._done += steps
             if self._progress is not None:
@@ -86,5 +85,5 @@ class ProgressBar:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with self._lock:
             self._progress = Progress(*columns, console=console, transient=True)
-            self._progress.add_task(self._what, total=self._total, completed=self._done)
+            self._progress.add_task(self._task, total=self._total, completed=self._done)
             self._progress.start()

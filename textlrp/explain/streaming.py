@@ -1,4 +1,4 @@
-"""Texts one after the other: some are read ahead, so that those of like length share a batch, and then let go."""
+"""Texts one after the other: some are read ahead, so that texts of similar length share a batch, and then dropped."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from textlrp.explain.long_texts import Reading
 from textlrp.explain.progress import ProgressBar
 from textlrp.results.explanation import Explanation
 
-#: How many batches a stream reads ahead at most, of texts and of ids; and where all is held anyway.
+#: The most batches that a stream reads ahead, and the most if all explanations are held anyway.
 BATCHES, BATCHES_HELD = 16, 64
 
-#: The most characters of a batch that is read ahead: of a long text, a model may read few ids.
+#: The most characters of a batch that is read ahead: a model may read few ids of a long text.
 CHARACTERS = 2**16
 
-#: A stream that grows reads ahead as many texts as a share of those that it has given out.
+#: A stream that grows reads ahead one text for this many that it has yielded.
 SHARE = 4
 
-#: A text that is read, or why it cannot be.
+#: A text that was read, or the error that prevents it.
 Read = PendingDocument | LRPError
 
 
 def read(classifier: Classifier, head: Head, value: Any, choice: Choice, reading: Reading) -> Read:
-    """Return a text or a pair as a model reads it, or why it cannot."""
+    """Return a text or a pair as a model reads it, or the error that prevents it."""
 
     def choose(logits: Tensor) -> list[Pick]:
         return [choice.pick(head, logits)]
@@ -50,7 +50,7 @@ def read_all(
     contrast: str | int | None,
     reading: Reading,
 ) -> Iterator[Read]:
-    """Read texts, each drawn with its target as it is asked for.
+    """Read texts, each drawn with its target on demand.
 
     Raises:
         InputError: a target is unknown.
@@ -62,12 +62,12 @@ def read_all(
 
 
 class _Ahead(NamedTuple):
-    """What was read ahead.
+    """Texts that were read ahead.
 
     Attributes:
-        texts: in order.
-        error: what drawing the next one raised.
-        ended: whether there is no next one.
+        texts: the texts in order.
+        error: the error of drawing the next text, or None.
+        ended: whether they are the last.
     """
 
     texts: deque[Read]
@@ -86,35 +86,35 @@ def stream(
     grows: bool,
     raises: bool,
 ) -> Generator[Explanation | LRPError, None, None]:
-    """Yield the explanation of each text, or why there is none, in order.
+    """Yield the explanation of each text, or the error that prevents it, in order.
 
-    Between two of them the model is free, and nothing is kept of those that were given out.
+    Between two of them the model is free, and yielded ones are not kept.
 
     Args:
-        texts: drawn as they are needed, some batches of them ahead of what is given out.
-        run: explains documents; what comes out is noted in each of them.
-        provenance: how explanations are made.
+        texts: the texts, drawn some batches ahead.
+        run: explains documents, and notes the results in them.
+        provenance: the origin of the explanations.
         bar: counts the texts that cannot be read; ``run`` counts the others.
         batch_size: the most texts in a batch.
-        batches: how many batches are read ahead at most: of texts, of ids and of characters, but for the last text.
-        grows: whether to begin with one text, and then to read ahead as many as a quarter of those given out: the first
-            explanation comes at once, and what a stop loses is little beside what was done.
-        raises: whether the first text that cannot be explained is an error, after those before it were given out.
+        batches: the most batches to read ahead, measured in texts, ids and characters; the last text may exceed it.
+        grows: whether to begin with one text, and then to read ahead a quarter as many as were yielded: the first
+            explanation comes at once, and a stop loses little of the work.
+        raises: whether to raise the first error, after the explanations before it, instead of yielding it.
 
     Raises:
-        BatchError: a text cannot be explained; it names which. Whatever drawing a text raises is raised here, too,
-            after the texts before it were given out.
+        BatchError: a text cannot be explained; the error names it. An error of drawing a text is raised, too, after the
+            explanations before it.
     """
-    given, drawn, most = 0, iter(texts), batches * batch_size
+    yielded, drawn, most = 0, iter(texts), batches * batch_size
     while True:
-        count = min(most, max(1, given // SHARE)) if grows else most
+        count = min(most, max(1, yielded // SHARE)) if grows else most
         ahead = _read_ahead(drawn, count, batches, raises)
         run([document for document in ahead.texts if isinstance(document, PendingDocument)])
         while ahead.texts:
             outcome = _outcome(ahead.texts.popleft(), provenance, bar)
             if raises and isinstance(outcome, LRPError):
-                raise BatchError({given: outcome}, given + 1)
-            given += 1
+                raise BatchError({yielded: outcome}, yielded + 1)
+            yielded += 1
             yield outcome
         if ahead.error is not None:
             raise ahead.error
@@ -130,7 +130,7 @@ def _read_ahead(drawn: Iterator[Read], most: int, batches: int, raises: bool) ->
             document = next(drawn)
         except StopIteration:
             return _Ahead(texts, ended=True)
-        except Exception as error:  # what was drawn before is explained before it is raised
+        except Exception as error:  # raised after the explanations of the texts before it
             return _Ahead(texts, error)
         texts.append(document)
         if isinstance(document, PendingDocument):

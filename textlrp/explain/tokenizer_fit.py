@@ -1,4 +1,4 @@
-"""Whether a tokenizer belongs to a model: whether each id has a row in its table, and special tokens are the same."""
+"""Checks that a tokenizer belongs to a model: each id has a row in its table, and special tokens are the same."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 def check_tokenizer(model: nn.Module, tokenizer: Any) -> None:
     """Refuse a tokenizer that was made for another model.
 
-    A table may have more rows than the tokenizer has ids: many are filled up to a multiple of 64. Tokens that were
-    added to the tokenizer and to no text do no harm: they are refused where a text has them.
+    A table may have more rows than the tokenizer has ids: many are padded to a multiple of 64. Tokens that were added
+    to the tokenizer without a row are refused only if a text has them.
 
     Raises:
         ModelError: the tokenizer has ids that the model has no row for, or its special tokens are not the model's.
@@ -29,10 +29,10 @@ def check_tokenizer(model: nn.Module, tokenizer: Any) -> None:
 
 
 def check_ids(model: nn.Module, tokenizer: Any, inputs: Mapping[str, Sequence[Sequence[int]]]) -> None:
-    """Refuse ids that the model has no row for, before it runs: on an accelerator it would take others down, too.
+    """Refuse ids that the model has no row for before it runs: on an accelerator they would crash other work, too.
 
     Raises:
-        ModelError: there is one.
+        ModelError: there is such an id.
     """
     size = getattr(word_table(model), "num_embeddings", None)
     worst = max(map(max, inputs["input_ids"]))
@@ -53,25 +53,25 @@ def check_ids(model: nn.Module, tokenizer: Any, inputs: Mapping[str, Sequence[Se
 
 def _check_ids(tokenizer: Any, size: int) -> None:
     added = getattr(tokenizer, "added_tokens_decoder", {})
-    own = {piece: number for piece, number in _vocabulary(tokenizer) if number not in added}
+    original = {piece: number for piece, number in _vocabulary(tokenizer) if number not in added}
     special = {str(getattr(tokenizer, f"{name}_token")): number for name, number in _special_ids(tokenizer).items()}
-    for words, what in ((own, "ids"), (special, "special tokens")):
-        beyond = [piece for piece, number in words.items() if number >= size]
+    for ids, kind in ((original, "ids"), (special, "special tokens")):
+        beyond = [piece for piece, number in ids.items() if number >= size]
         if beyond:
-            last = max(beyond, key=lambda piece: words[piece])
+            last = max(beyond, key=lambda piece: ids[piece])
             raise ModelError(
-                f"the tokenizer does not fit the model: it has {what} up to {words[last]} ({last!r}), and the model "
+                f"the tokenizer does not fit the model: it has {kind} up to {ids[last]} ({last!r}), and the model "
                 f"has a table of {size:,} ids; load both from the same place, or if the tokens were added, make room "
-                f"for them with model.resize_token_embeddings({max(words[last] + 1, size)})"
+                f"for them with model.resize_token_embeddings({max(ids[last] + 1, size)})"
             )
 
 
 def _vocabulary(tokenizer: Any) -> Iterator[tuple[str, int]]:
-    """Yield the tokens with their ids, where the tokenizer tells."""
+    """Yield the tokens with their ids, if the tokenizer lists them."""
     getter = getattr(tokenizer, "get_vocab", None)
     try:
         vocabulary = {} if getter is None else getter()
-    except NotImplementedError:  # a tokenizer of Python that names none
+    except NotImplementedError:  # a tokenizer in Python without a list
         vocabulary = {}
     yield from ((piece, number) for piece, number in vocabulary.items() if isinstance(number, int))
 
@@ -82,33 +82,33 @@ def _special_ids(tokenizer: Any) -> dict[str, int]:
 
 
 def _check_special(model: nn.Module, tokenizer: Any) -> None:
-    """Compare the padding and what stands at the ends.
+    """Compare the ids of padding, beginning and end.
 
-    They say little in most models, whose configs keep defaults that nobody reads, and padding is masked. But where a
-    model counts positions from its padding (RoBERTa's kind), another id in its place is read otherwise; if both ends
-    are called otherwise, too, the tokenizer is another model's.
+    Most models mask padding, and their configs keep defaults of no effect. But in a model that counts positions from
+    its padding (RoBERTa and similar), another padding id changes the positions; if the ids of beginning and end differ,
+    too, the tokenizer belongs to another model.
     """
     theirs, config = _special_ids(tokenizer), _text_config(getattr(model, "config", None))
     padding = _counted_from(model)
     if padding is None or theirs.get("pad", padding) == padding:
         return
-    said, set_to = [f"pad {theirs['pad']} and {padding}"], []
+    differences, settings = [f"pad {theirs['pad']} and {padding}"], []
     for name, alike in (("bos", ("bos", "cls")), ("eos", ("eos", "sep"))):
         expected = getattr(config, f"{name}_token_id", None)
         expected = list(expected) if isinstance(expected, (list, tuple)) else [expected]
-        own = [theirs[other] for other in alike if other in theirs]
-        if not own or not all(isinstance(number, int) for number in expected) or set(own) & set(expected):
+        actual = [theirs[other] for other in alike if other in theirs]
+        if not actual or not all(isinstance(number, int) for number in expected) or set(actual) & set(expected):
             return
-        said.append(f"{name} {own[0]} and {expected[0]}")
-        set_to.append(f"model.config.{name}_token_id = {own[0]}")
+        differences.append(f"{name} {actual[0]} and {expected[0]}")
+        settings.append(f"model.config.{name}_token_id = {actual[0]}")
     raise ModelError(
-        f"the tokenizer does not fit the model: their special tokens have other ids ({', '.join(said)}); load both "
-        f"from the same place, or if they belong together, say so: {', '.join(set_to)}"
+        f"the tokenizer does not fit the model: their special tokens have other ids ({', '.join(differences)}); load "
+        f"both from the same place, or if they belong together, say so: {', '.join(settings)}"
     )
 
 
 def _counted_from(model: nn.Module) -> int | None:
-    """Return the id of padding that a model counts positions from, or None."""
+    """Return the padding id that a model counts positions from, or None."""
     for name, module in model.named_modules():
         padding = getattr(module, "padding_idx", None)
         if "pos" in name and isinstance(padding, int):

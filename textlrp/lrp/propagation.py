@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from textlrp.basics.options import brief
-from textlrp.errors import InputError, LRPError, ModelError, first_line, said
+from textlrp.errors import InputError, LRPError, ModelError, error_summary, first_line
 from textlrp.guard.model_guard import contained, copied
 from textlrp.guard.randomness import Draws
 from textlrp.lrp.attempt import explained
@@ -76,7 +76,7 @@ def propagate(
             f"({first_line(error)}): give ids of its own vocabulary, no more than it has positions"
         ) from error
     except Exception as error:  # a model may raise anything
-        raise ModelError(f"{type(model).__name__} fails on these inputs: {said(error)}") from error
+        raise ModelError(f"{type(model).__name__} fails on these inputs: {error_summary(error)}") from error
     return propagation
 
 

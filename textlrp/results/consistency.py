@@ -138,7 +138,7 @@ def _softmax(logits: Mapping[str, float]) -> dict[str, float]:
 def _check_texts(e: Contents) -> None:
     texts = {source: (text, truncated) for source, text, truncated in e.texts}
     if e.text_pair is None and e.truncated_pair is not None:
-        raise _changed("it has an unread part of a second text, and no second text")
+        raise _changed("it has an unread part of a second text, and has no second text")
     before = dict.fromkeys(texts, 0)
     for i, span in enumerate(e.tokens):
         _check_span(span, texts, f"tokens[{i}]")

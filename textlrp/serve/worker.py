@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from textlrp.errors import LRPError, said
+from textlrp.errors import LRPError, error_summary
 from textlrp.explain.progress import watched
 from textlrp.serve.limits import Limits
 
@@ -54,7 +54,7 @@ class Job:
         except LRPError as error:
             last = {"error": str(error)}
         except Exception as error:  # the page shows any error of a model, and the server goes on
-            last = {"error": f"the model fails on this text: {said(error)}"}
+            last = {"error": f"the model fails on this text: {error_summary(error)}"}
         self._tell(last)
 
     def _step(self, done: int, total: int) -> None:

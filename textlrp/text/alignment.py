@@ -1,4 +1,4 @@
-"""The characters of each id of a tokenizer that knows no offsets: found again in the text, or not at all."""
+"""The characters of each id of a tokenizer without offsets: located in the text, or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 Range = tuple[int, int]
 
-#: How vocabularies write a space, or that a piece starts or ends a word.
+#: Signs in vocabularies for a space, or for the start or end of a word.
 MARKERS = "▁Ġ"
 
 
@@ -25,7 +25,7 @@ def pieces_of(tokenizer: Any, ids: list[int]) -> tuple[str, ...]:
 
 
 def trim(text: str, start: int, end: int) -> Range:
-    """Leave out the white space around a token, unless it is all there is."""
+    """Leave out the white space around a token, unless the token is white space."""
     inside = text[start:end]
     if not inside or not (inside[0].isspace() or inside[-1].isspace()):  # nearly always
         return start, end
@@ -35,10 +35,10 @@ def trim(text: str, start: int, end: int) -> Range:
 
 
 def align(tokenizer: Any, text: str, ids: list[int]) -> list[Range] | None:
-    """Find the characters of each id of a tokenizer without offsets, or return None where that would be a guess.
+    """Return the characters of each id of a tokenizer without offsets, or None if they would be a guess.
 
-    First the words, then the characters are tokenized one by one: where that gives the very ids of the whole text, each
-    piece must lie within its word or character. Failing that, the pieces are matched with the text as a whole.
+    First the words, then the characters are tokenized one by one: if that gives the ids of the whole text, each piece
+    lies within its word or character. Otherwise the pieces are matched with the text as a whole.
     """
     added = sorted(filter(None, tokenizer.get_added_vocab()), key=len, reverse=True)
     literal = "|".join(map(re.escape, added)) or r"(?!)"
@@ -50,24 +50,24 @@ def align(tokenizer: Any, text: str, ids: list[int]) -> list[Range] | None:
 
 
 def _align_units(tokenizer: Any, text: str, ids: list[int], unit: re.Pattern[str]) -> list[Range] | None:
-    """Align word by word, or character by character, if these tokenize on their own as they do in the text."""
+    """Align word by word, or character by character, if each alone has the ids that it has in the text."""
     known: dict[str, tuple[list[int], list[Range] | None]] = {}
     aligned: list[Range] = []
     for match in unit.finditer(text):
         part = match.group()
         if part not in known:
-            own = plain_ids(tokenizer, part)
-            known[part] = own, _match(tokenizer, part, pieces_of(tokenizer, own)) if own else []
-        own, spans = known[part]
+            part_ids = plain_ids(tokenizer, part)
+            known[part] = part_ids, _match(tokenizer, part, pieces_of(tokenizer, part_ids)) if part_ids else []
+        part_ids, spans = known[part]
         done = len(aligned)
-        if spans is None or ids[done : done + len(own)] != own:
+        if spans is None or ids[done : done + len(part_ids)] != part_ids:
             return None
         aligned += [(match.start() + start, match.start() + end) for start, end in spans]
     return aligned if len(aligned) == len(ids) else None
 
 
 def _match(tokenizer: Any, text: str, pieces: Sequence[str]) -> list[Range] | None:
-    """Match pieces with a text that they spell from end to end, as it is written or else by its letters alone."""
+    """Match pieces with a text that they spell from end to end, exactly or else by its letters alone."""
     unknown = getattr(tokenizer, "unk_token", None)
     surfaces = [None if piece == unknown else _surfaces(tokenizer, piece) for piece in pieces]
     exact = _Spelling(text, [(char, i) for i, char in enumerate(text)]).match(surfaces)
@@ -87,7 +87,7 @@ def _match(tokenizer: Any, text: str, pieces: Sequence[str]) -> list[Range] | No
 
 
 def _surfaces(tokenizer: Any, piece: str) -> set[str]:
-    """Return how a piece may be spelled in the text, with the markers of the usual vocabularies removed."""
+    """Return the possible spellings of a piece in the text, without the markers of the usual vocabularies."""
     plain = piece.removeprefix("##").removesuffix("</w>").removesuffix("@@")
     spaced = plain.translate({ord(marker): " " for marker in MARKERS})
     spellings = {piece, plain, spaced, tokenizer.convert_tokens_to_string([piece])}
@@ -95,7 +95,7 @@ def _surfaces(tokenizer: Any, piece: str) -> set[str]:
 
 
 def _fold(text: str) -> str:
-    """Return a spelling in which a tokenizer's normalization (case, accents, compatibility forms) no longer shows."""
+    """Return a spelling that a tokenizer's normalization (case, accents, compatibility forms) does not change."""
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return "".join(c for c in decomposed if not (c.isspace() or unicodedata.category(c) in ("Mn", "Cc", "Cf")))
 
@@ -108,9 +108,9 @@ class _Spelling:
     letters: list[tuple[str, int]]
 
     def match(self, surfaces: Sequence[set[str] | None]) -> list[Range] | None:
-        """Return the characters of each piece, or None unless there is one way to spell the text with the pieces.
+        """Return the characters of each piece, or None unless the pieces can spell the text in exactly one way.
 
-        An unknown piece (None) takes one letter or more; where several ways remain, everything that it may stand for.
+        An unknown piece (None) takes one letter or more; if several ways remain, all letters that it may stand for.
         White space may stay unread, every other letter belongs to a piece.
         """
         written = "".join(letter for letter, _ in self.letters)

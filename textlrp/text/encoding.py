@@ -1,8 +1,8 @@
-"""Text to ids, with the characters that each id came from.
+"""From text to ids, with the characters of each id.
 
-A span covers the characters of its token without the white space around them, whatever the tokenizer's habit:
-``Ġgood`` and ``▁good`` cover ``good``. A token of nothing but white space keeps it. A token that stands for no
-character of its own (``▁`` put before the text) has an empty span; the bytes of one character each have that character.
+A span covers the characters of its token without the white space around them: ``Ġgood`` and ``▁good`` cover ``good``.
+A token of white space alone keeps it. A token without a character of its own (``▁`` before the text) has an empty span;
+each byte of a character has that whole character.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from textlrp.basics import options
 from textlrp.errors import AlignmentError, InputError, ModelError
 from textlrp.text.alignment import MARKERS, Range, align, pieces_of, plain_ids, trim
 
-#: What messages call the two texts of a pair.
+#: The names of the two texts of a pair in messages.
 TEXT_NAMES = ("the text", "the second text")
 
 
@@ -24,7 +24,7 @@ class Encoding:
     """One text, or a pair of texts, as a model reads it.
 
     Attributes:
-        inputs: what the model takes, lists of integers of the same length (``input_ids``, ``attention_mask``, ...).
+        inputs: the inputs of the model, lists of integers of the same length (``input_ids``, ``attention_mask``, ...).
         pieces: the tokenizer's own symbol of each id.
         offsets: the characters ``[start, end)`` of each id in its text; special tokens are empty.
         special: for each id, whether the tokenizer added it.
@@ -41,7 +41,7 @@ class Encoding:
 
     @property
     def input_ids(self) -> list[int]:
-        """The ids themselves."""
+        """The ids."""
         return self.inputs["input_ids"]
 
     def take(self, indices: Sequence[int]) -> Encoding:
@@ -56,7 +56,7 @@ class Encoding:
         )
 
     def own(self, part: int) -> list[int]:
-        """Return the indices of the ids that stand for something in a text: the first (0) or the second (1)."""
+        """Return the indices of the ids of a text without special tokens: the first text (0) or the second (1)."""
         return [
             i
             for i, (special, of) in enumerate(zip(self.special, self.parts, strict=True))
@@ -67,28 +67,29 @@ class Encoding:
 def encode(tokenizer: Any, text: str, limit: int | None, text_pair: str | None = None) -> Encoding:
     """Tokenize a text, or a pair, for a model that reads at most ``limit`` ids, special tokens included.
 
-    What is too long is cut as the tokenizer would cut it: on its ``truncation_side``, and of a pair the longer text.
+    A text that is too long is cut as the tokenizer would cut it: on its ``truncation_side``, and of a pair the longer
+    text.
 
     Raises:
-        InputError: a text is empty, blank or not valid Unicode, or the tokenizer finds nothing in it.
+        InputError: a text is empty, blank or not valid Unicode, or the tokenizer finds no token in it.
         ModelError: the limit leaves no room for a token of the text, or the tokenizer takes no pairs.
-        AlignmentError: the tokenizer gives no offsets and its tokens cannot be found again in the text.
+        AlignmentError: the tokenizer gives no offsets and its tokens cannot be located in the text.
     """
     texts = (text,) if text_pair is None else (text, text_pair)
-    for given, name in zip(texts, TEXT_NAMES, strict=False):
-        check_text(given, name)
-    find = _encode_fast if getattr(tokenizer, "is_fast", False) else _encode_slow
-    encoding = find(tokenizer, texts)
-    for part, (given, name) in enumerate(zip(texts, TEXT_NAMES, strict=False)):
+    for part_text, name in zip(texts, TEXT_NAMES, strict=False):
+        check_text(part_text, name)
+    encode_texts = _encode_fast if getattr(tokenizer, "is_fast", False) else _encode_slow
+    encoding = encode_texts(tokenizer, texts)
+    for part, (part_text, name) in enumerate(zip(texts, TEXT_NAMES, strict=False)):
         own = encoding.own(part)
         if not own:
             raise InputError(
-                f"the tokenizer finds no token in {name} of {len(given)} characters: there is nothing to explain; give "
-                f"a text with words"
+                f"the tokenizer finds no token in {name} of {len(part_text)} characters: there is nothing to explain; "
+                f"give a text with words"
             )
         offsets = [encoding.offsets[i] for i in own]
         starts = [start for start, _ in offsets]
-        if any(not 0 <= start <= end <= len(given) for start, end in offsets) or starts != sorted(starts):
+        if any(not 0 <= start <= end <= len(part_text) for start, end in offsets) or starts != sorted(starts):
             raise AlignmentError(
                 f"{type(tokenizer).__name__} gives character offsets that lie outside the text or run backward, so no "
                 f"word can be told apart; check its normalizer and post-processor"
@@ -99,20 +100,20 @@ def encode(tokenizer: Any, text: str, limit: int | None, text_pair: str | None =
 
 
 def windows(tokenizer: Any, encoding: Encoding, limit: int, overlap: int | None = None) -> list[list[int]]:
-    """Return overlapping windows over a text that is longer than a model reads: the indices of the ids of each.
+    """Return overlapping windows over a text that is longer than a model reads, each as indices of ids.
 
     Every window has the special tokens of the whole and, of a pair, all of the shorter text. The windows are spread
     evenly, each as long as the model reads, so that none is a short remainder.
 
     Args:
-        tokenizer: whose special tokens they are.
+        tokenizer: the tokenizer, for messages.
         encoding: the whole text.
-        limit: how many ids a window has, special tokens included.
-        overlap: how many ids neighboring windows share at least, besides what every window has; default: a quarter of
-            what a window has room for.
+        limit: the number of ids in a window, special tokens included.
+        overlap: the least number of ids that neighboring windows share, besides those that all windows have; default:
+            a quarter of a window's room.
 
     Raises:
-        InputError: the overlap leaves a window no new ids, or is no number of 0 or more.
+        InputError: the overlap leaves a window no new ids, or is not a number of 0 or more.
         ModelError: the limit leaves no room for the text.
     """
     count = len(encoding.input_ids)
@@ -143,9 +144,9 @@ class Batch:
     """Several texts as a model reads them at once, padded to one length.
 
     Attributes:
-        inputs: what the model takes, ``[batch][sequence]`` lists of integers; with an attention mask where padded.
-        special: for each id, 0 where it stands for a part of the text, else 1.
-        places: for each text, the columns that are its own; the others are padding.
+        inputs: the inputs of the model, ``[batch][sequence]`` lists of integers; with an attention mask if padded.
+        special: for each id, 0 if it stands for a part of the text, else 1.
+        places: for each text, its columns; the others are padding.
     """
 
     inputs: dict[str, list[list[int]]]
@@ -185,10 +186,10 @@ def pad(tokenizer: Any, encodings: Sequence[Encoding]) -> Batch:
 
 
 def check_text(text: str, name: str = TEXT_NAMES[0]) -> None:
-    """Raise an error unless a text can be explained.
+    """Check that a text can be explained.
 
     Raises:
-        InputError: the text is empty, blank, or holds what no text holds; the message says where.
+        InputError: the text is empty, blank, or holds an invalid character; the message says where.
     """
     if not isinstance(text, str):
         raise InputError(f"{name} must be a string, not {type(text).__name__}")
@@ -245,7 +246,7 @@ def _no_pairs(tokenizer: Any, why: str) -> ModelError:
 
 def _own_characters(text: str, start: int, end: int, piece: str) -> Range:
     start, end = trim(text, start, end)
-    # A marker that the tokenizer put before the text shares the offsets of the text's first character.
+    # A marker that the tokenizer put before the text has the offsets of the text's first character.
     if not piece.strip(MARKERS) and text[start:end].strip() and text[start:end].strip(MARKERS):
         return start, start
     return start, end
@@ -260,7 +261,7 @@ def _check_room(tokenizer: Any, special: int, limit: int, texts: int = 1) -> Non
 
 
 def _cut(tokenizer: Any, texts: Sequence[str], encoding: Encoding, limit: int) -> Encoding:
-    """Leave out the ids that do not fit, and say which characters they stand for."""
+    """Leave out the ids that do not fit, and note their characters as truncated."""
     _check_room(tokenizer, sum(encoding.special), limit, len(texts))
     left = getattr(tokenizer, "truncation_side", "right") == "left"
     room = limit - sum(encoding.special)
@@ -282,7 +283,7 @@ def _cut(tokenizer: Any, texts: Sequence[str], encoding: Encoding, limit: int) -
 
 
 def _shares(lengths: Sequence[int], room: int) -> Sequence[int]:
-    """Return how many ids of each text are read: of two, the longer one is cut until they are equally long."""
+    """Return the number of ids to read of each text: the longer of two is cut until they are equally long."""
     if len(lengths) == 1:
         return [min(lengths[0], room)]
     first, second = lengths
@@ -293,8 +294,8 @@ def _shares(lengths: Sequence[int], room: int) -> Sequence[int]:
 
 
 def _place_special(encoding: Encoding) -> tuple[Range, ...]:
-    """Give each special token the empty span at the place in its text where it stands."""
-    # Special tokens before the text of a left-truncated document stand where its first token starts.
+    """Return the offsets with an empty span for each special token, at its place in its text."""
+    # Special tokens before the text of a left-truncated document are at the start of its first token.
     at = {part: min((encoding.offsets[i][0] for i in encoding.own(part)), default=0) for part in (0, 1)}
     placed = []
     for (start, end), special, part in zip(encoding.offsets, encoding.special, encoding.parts, strict=True):
@@ -305,7 +306,7 @@ def _place_special(encoding: Encoding) -> tuple[Range, ...]:
 
 
 def _encode_slow(tokenizer: Any, texts: Sequence[str]) -> Encoding:
-    """Encode with a tokenizer that knows no offsets: they are found again in the text, or an error is raised."""
+    """Encode with a tokenizer without offsets: locate its tokens in the text, or raise an error."""
     name = type(tokenizer).__name__
     ids, ranges = [], []
     for text in texts:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from textlrp.basics.lazy import lazy
-from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError, said
+from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError, error_summary
 from textlrp.evaluate.methods.catalog import REPLACEMENTS
 from textlrp.explain.assembly import spans
 from textlrp.explain.batching import buckets
@@ -159,7 +159,7 @@ class Passes:
                 raise
             except _FAILURES as error:  # a model may raise any of these, forward or backward
                 name = type(self.model).__name__
-                raise ModelError(f"{name} fails where a method looks into it: {said(error)}") from error
+                raise ModelError(f"{name} fails where a method looks into it: {error_summary(error)}") from error
             finally:
                 self.model = self.classifier.model
 

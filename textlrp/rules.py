@@ -1,9 +1,9 @@
-"""Which rule each kind of operation follows: frozen values, and the presets from the papers.
+"""The rules of each kind of operation, sets of rules as frozen values, and the presets from the papers.
 
-No torch here: a set of rules can be named, compared and stored without it.
+Sets of rules are named, compared and stored without torch.
 
 Notation: ``x`` inputs, ``w`` weights, ``b`` biases, ``z_j = sum_i x_i w_ij + b_j`` outputs, ``R`` relevances, and
-``c = R / x`` multipliers, which the backward pass carries. ``(.)+`` and ``(.)-`` are the positive and the negative
+``c = R / x`` multipliers, which the backward pass computes. ``(.)+`` and ``(.)-`` are the positive and the negative
 part. A denominator ``d`` is stabilized as ``d + eps sign(d)``; the stabilizer's share goes to the ledger.
 """
 
@@ -24,7 +24,7 @@ from textlrp.errors import InputError
 
 
 def _number(rule: object, name: str, positive: bool = False, more: str = "") -> None:
-    """Check a number of a rule, and convert a number of another library to ``float``."""
+    """Check a number of a rule, and convert numbers of other libraries to ``float``."""
     value = getattr(rule, name)
     number = as_real(value)
     if number is None or number < 0 or (positive and number == 0):
@@ -36,7 +36,7 @@ def _number(rule: object, name: str, positive: bool = False, more: str = "") -> 
 
 @dataclass(frozen=True)
 class LRP0:
-    """LRP-0 for linear maps: the plain gradient, ``R_i = sum_j x_i w_ij / z_j R_j`` (Montavon et al. 2019)."""
+    """LRP-0 for linear maps, the plain gradient: ``R_i = sum_j x_i w_ij / z_j R_j`` (Montavon et al. 2019)."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Epsilon:
 class Gamma:
     """LRP-gamma for linear maps, generalized to inputs of both signs (Montavon et al. 2019; Andeol et al. 2021).
 
-    Where ``z_j > 0``, relevance is shared out in proportion to ``x_i+ (w_ij + g w_ij+) + x_i- (w_ij + g w_ij-)``, and
+    Where ``z_j > 0``, relevance is divided in proportion to ``x_i+ (w_ij + g w_ij+) + x_i- (w_ij + g w_ij-)``, and
     where ``z_j < 0`` in proportion to ``x_i+ (w_ij + g w_ij-) + x_i- (w_ij + g w_ij+)``; biases in the same way.
     """
 
@@ -67,7 +67,7 @@ class Gamma:
 
 @dataclass(frozen=True)
 class _Stabilized:
-    """A rule whose one number is its stabilizer."""
+    """A rule whose only number is its stabilizer."""
 
     epsilon: float = 1e-6
 
@@ -125,7 +125,7 @@ class Taylor:
 
 @dataclass(frozen=True)
 class Frozen:
-    """Holds a softmax constant, so that attention weights have no relevance (Ali et al. 2022, eq. 9), or the first
+    """Treats a softmax as constant, so that attention weights have no relevance (Ali et al. 2022, eq. 9), or the first
     factor of a product (the weights of ``PV``, the gate of ``act(g) u``), so that the other factors get all of it.
     """
 
@@ -134,8 +134,8 @@ class Frozen:
 class Uniform:
     """Equal shares: each of the ``n`` factors of a product gets ``R / n`` (Achtibat et al. 2024, eq. 14).
 
-    The relevance of a row of a softmax, ``sum_j p_j c_j``, goes in equal parts to the scores that no mask has set. A
-    score of exactly zero can get none; its part goes to the ledger's row ``stabilizer``.
+    The relevance of a row of a softmax, ``sum_j p_j c_j``, goes in equal parts to the unmasked scores. A score of
+    exactly zero can get none; its part goes to the ledger's row ``stabilizer``.
     """
 
 
@@ -156,7 +156,7 @@ class LinearRule(Protocol):
     """
 
     def multiplier(self, linear_map: Any, c: Any, post: Callable[[str, Any], None]) -> Any:
-        """Share out the relevance ``y c`` of the outputs of a linear map.
+        """Divide the relevance ``y c`` of the outputs of a linear map among the inputs.
 
         The law: ``sum(x c_x)`` plus everything posted equals ``sum(y c)``, or the ledger does not balance.
 
@@ -234,9 +234,9 @@ class Rules:
         nonlinearity: the rule for elementwise functions.
         norm: the rule for norms such as LayerNorm and RMSNorm.
         overrides: other rules for some of the modules: a mapping from patterns of module paths to rules
-            (``{"classifier": Rules(linear=Gamma(0.25)), "*.layer.0.*": ...}``; ``*`` stands for anything). They apply
-            to all operations of a matching module, its submodules included; a deeper match wins over a higher one, and
-            a later pattern over an earlier one. Kept as a tuple of pairs.
+            (``{"classifier": Rules(linear=Gamma(0.25)), "*.layer.0.*": ...}``; ``*`` matches any characters). They
+            apply to all operations of a matching module, its submodules included; a deeper match wins over a higher
+            one, and a later pattern over an earlier one. Stored as a tuple of pairs.
     """
 
     linear: Linear | LinearRule = field(default_factory=LRP0)
@@ -282,7 +282,7 @@ class Rules:
         ``attnlrp``, which has LRP-0 for linear maps.
 
         Raises:
-            InputError: no preset has that name.
+            InputError: the name is not a preset's.
         """
         if not isinstance(name, str):
             raise InputError(f"rules are called by a name, one of {', '.join(PRESETS)}, not {brief(name)}")
@@ -297,7 +297,7 @@ class Rules:
         """Return the rules named on the command line: a preset, ``epsilon=1e-6``, ``gamma=0.25``, or a JSON file.
 
         Raises:
-            InputError: the rules are unknown, or the file holds none.
+            InputError: the name is unknown, or the file does not hold rules.
         """
         if not isinstance(text, str):
             raise InputError(f"rules are named by a preset, epsilon=1e-6, gamma=0.25 or a JSON file, not {brief(text)}")
@@ -330,7 +330,7 @@ class Rules:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], own: Mapping[str, LinearRule] | None = None) -> Rules:
-        """Rebuild rules from :meth:`to_dict`; a kind that is left out gets its default, and a rule's name will do.
+        """Rebuild rules from :meth:`to_dict`; missing kinds get their defaults, and a rule may be its name alone.
 
         Args:
             values: the rules.
@@ -352,7 +352,7 @@ class Rules:
             own: your own rules by the names of their classes, as :meth:`from_dict` takes them.
 
         Raises:
-            InputError: the file is missing, or holds no rules.
+            InputError: the file is missing, or does not hold rules.
         """
         return cls.from_dict(read_json(source), own)
 
@@ -363,7 +363,7 @@ def _is_own(rule: object) -> bool:
 
 
 def _shown(rule: object) -> str:
-    """Return the repr of a rule; an object's default repr holds an address, which changes with each run."""
+    """Return the repr of a rule, without the address in an object's default repr, which changes with each run."""
     return f"{type(rule).__name__}()" if type(rule).__repr__ is object.__repr__ else repr(rule)
 
 
@@ -384,7 +384,7 @@ def as_rules(rules: Rules | str) -> Rules:
     """Return the rules themselves, or the preset of that name.
 
     Raises:
-        InputError: neither rules nor the name of a preset.
+        InputError: the value is neither rules nor the name of a preset.
     """
     if isinstance(rules, Rules):
         return rules

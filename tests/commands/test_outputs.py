@@ -237,7 +237,7 @@ def test_a_saved_run_and_the_results_of_an_evaluation_are_no_pages(place: Path, 
     status, said = run("report", "table.csv", "--save", "marked.html")
     assert (status, said) == (
         2,
-        "Error: 'marked.html' exists, and is no saved run: name another file, or add --force\n",
+        "Error: 'marked.html' exists, and is not a saved run: name another file, or add --force\n",
     )
     assert contents(place) == before
 

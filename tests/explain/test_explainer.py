@@ -247,7 +247,12 @@ def with_other_sizes(path: Path) -> None:
 
 BROKEN: list[tuple[str, Callable[[Path], Any], type[LRPError], str]] = [
     ("no tokenizer", without_tokenizer, ModelError, "has no tokenizer"),
-    ("a model for a tokenizer", with_no_tokenizer_class, ModelError, "names BertModel as its tokenizer, which is none"),
+    (
+        "a model for a tokenizer",
+        with_no_tokenizer_class,
+        ModelError,
+        "names BertModel as its tokenizer, which is not one",
+    ),
     ("no weights", lambda path: (path / "model.safetensors").unlink(), ModelError, "no file named model.safetensors"),
     ("no config", lambda path: (path / "config.json").unlink(), ModelError, "holds no model: it has no config.json"),
     ("junk weights", lambda path: (path / "model.safetensors").write_bytes(b"x" * 99), ModelError, "header"),

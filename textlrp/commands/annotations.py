@@ -23,9 +23,9 @@ from textlrp.commands.shared import echo_json, show, writes
 )
 @writes("-o", "--output")
 def compare(files: tuple[Path, ...], report: Path, form: str, output: Path | None, force: bool) -> None:
-    """Compare what annotators marked in a report: with each other, and with the model.
+    """Compare the marks of annotators in a report with each other, and with the model.
 
-    FILE... are downloads of the report's page, one or many of each annotator.
+    FILE... are downloads of the report's page, one or more for each annotator.
     """
     from textlrp.annotate import comparison
     from textlrp.annotate.annotations import read_annotations
@@ -35,18 +35,18 @@ def compare(files: tuple[Path, ...], report: Path, form: str, output: Path | Non
 
     outputs = [Output("-o", output)] if output is not None else []
     check_outputs(outputs, [*files, *report_files(report)], force=force)
-    sent = read_report(report)
-    read = read_annotations(files, sent)
-    found = comparison.compare(read, sent)
+    contents = read_report(report)
+    annotations = read_annotations(files, contents)
+    result = comparison.compare(annotations, contents)
     if form == "json":
-        echo_json(found.to_json(output), output)
+        echo_json(result.to_json(output), output)
     elif form == "html":
         from textlrp.annotate.page import page
 
-        written = page(read, sent, found)
+        written = page(annotations, contents, result)
         if output is None:
             echo_json(written, None)  # UTF-8, too
         else:
             write_whole(output, written)
     else:
-        show(render(found), output)
+        show(render(result), output)

@@ -35,14 +35,14 @@ def check(
 ) -> None:
     """Check that MODEL, a folder or a hub name, can be explained; without MODEL, the built-in classifier.
 
-    Some texts are explained: which operation met which rule, where the logits went, what that cost, and whether
-    everything that textlrp promises holds. The exit status is 1 where it does not. An issue report should contain
-    the output.
+    Some texts are explained. The output lists the operations with their rules, the ledger, the cost, and the checks
+    of everything that textlrp promises. The exit status is 1 if a check fails. Please add the output to an issue
+    report.
     """
     from textlrp.rules import Rules
     from textlrp.text.encoding import check_text
 
-    chosen = [Rules.parse(each) for each in rules]
+    chosen = [Rules.parse(name) for name in rules]
     documents = read_texts(texts, file)
     for document in documents or ():
         check_text(document)
@@ -52,9 +52,9 @@ def check(
     from textlrp.check.audit import audit
     from textlrp.check.table import AuditView
 
-    found = audit(explainer, documents, chosen)
+    result = audit(explainer, documents, chosen)
     if as_json:
-        echo_json(found.to_json(output), output)
+        echo_json(result.to_json(output), output)
     else:
-        show(AuditView(found), output)
-    context.exit(0 if found.passed else 1)
+        show(AuditView(result), output)
+    context.exit(0 if result.passed else 1)

@@ -24,26 +24,26 @@ rollout, gradient-norm, gradient-x-input, integrated-gradients[:STEPS], occlusio
 @click.option(
     "--model", "models", multiple=True, help="A model folder or a hub name.  [default: the built-in classifier]"
 )
-@click.option("--corpus", "corpora", multiple=True, required=True, help="What to measure on.")
+@click.option("--corpus", "corpora", multiple=True, required=True, help="The documents to measure on.")
 @click.option(
     "--method",
     "methods",
     multiple=True,
-    help="What to compare; the others are compared with the first.  [default: attnlrp, cp-lrp, gradient-x-input, "
+    help="A method to compare; the others are compared with the first.  [default: attnlrp, cp-lrp, gradient-x-input, "
     "integrated-gradients, rollout, occlusion, random]",
 )
 @click.option(
     "--perturb",
     multiple=True,
     type=click.Choice(["mask", "delete", "zero"]),
-    help="How tokens are taken away.  [default: mask and zero: a table with one alone misleads]",
+    help="How tokens are removed.  [default: mask and zero, since a table of a single way misleads]",
 )
 @click.option(
     "--by",
     type=click.Choice(["token", "word"]),
     default="token",
     show_default=True,
-    help="What is taken away at a time.",
+    help="The unit that is removed at a time.",
 )
 @click.option(
     "--measures",
@@ -54,11 +54,13 @@ rollout, gradient-norm, gradient-x-input, integrated-gradients[:STEPS], occlusio
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
-    help="How many documents to take of each corpus, drawn by the seed.  [default: all]",
+    help="How many random documents to take of each corpus.  [default: all]",
 )
 @click.option("--text", help="The column of the text.  [default: text, sentence, ...]")
 @click.option("--label", help="The column of the right label; an empty name takes none.  [default: label, ...]")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="What all that is random uses.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The seed of all random numbers."
+)
 @device_option
 @trust_option
 @click.option(
@@ -66,7 +68,7 @@ rollout, gradient-norm, gradient-x-input, integrated-gradients[:STEPS], occlusio
     "folder",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Keep results here as they come; the same command goes on where a run was stopped.",
+    help="Save results here at once; the same command continues a stopped run.",
 )
 @click.option(
     "--format", "form", type=click.Choice(["terminal", "json", "html"]), default="terminal", show_default=True
@@ -90,11 +92,11 @@ def evaluate(
     output: Path | None,
     force: bool,
 ) -> None:
-    """Measure which methods say what a model does, and which say what people would.
+    """Measure how faithful methods are to the model, and how well they agree with people.
 
-    Every method explains the predicted label of every document. Faithfulness: tokens are taken from the text by their
-    relevance, and the model is asked again. Plausibility: the relevance is compared with the words that people marked.
-    The table has intervals, tests and costs.
+    Every method explains the predicted label of every document. Faithfulness: tokens are removed by their relevance,
+    and the model reads the rest. Plausibility: the relevance is compared with the words that people marked. The table
+    has intervals, tests and costs.
     """
     from textlrp.basics.files import write_whole
     from textlrp.data.document_sets import read_document_sets
@@ -110,12 +112,12 @@ def evaluate(
     outputs = [Output("--output", path, kept=True) for path in kept]
     outputs += [Output("-o", output)] if output is not None else []
     check_outputs(outputs, _read(models, corpora, methods), force=force)
-    read = read_document_sets(corpora, text=text, label=label, limit=limit, seed=seed)
+    document_sets = read_document_sets(corpora, text=text, label=label, limit=limit, seed=seed)
     named = zip(short_names(models, "model"), models, strict=True)
     loaders = {name: partial(load, model, "--model", None, device, None, trusted) for name, model in named}
-    found = run.evaluate(
+    evaluation = run.evaluate(
         loaders or {DEMO_NAME: partial(load, None, "--model", None, device, None, trusted)},
-        read,
+        document_sets,
         methods or run.METHODS,
         perturb=perturb or run.PERTURB,
         by=by,
@@ -126,17 +128,17 @@ def evaluate(
         progress=True,
     )
     if form == "json":
-        echo_json(found.to_json(output), output)
+        echo_json(evaluation.to_json(output), output)
     elif form == "html":
-        written = page(found)
+        written = page(evaluation)
         if output is not None:
             write_whole(output, written)
         echo_json(written, output)
     else:
-        show(render(found), output)
+        show(render(evaluation), output)
 
 
 def _read(models: Sequence[str], corpora: Sequence[str], methods: Sequence[str]) -> list[str | None]:
-    """Return the files and folders that are read, as far as these are such."""
+    """Return the names that may be files or folders to read."""
     rules = [rules_file(method.removeprefix("rules:")) for method in methods]
     return [*models, *corpora, *(corpus.rpartition(":")[0] or None for corpus in corpora), *rules]

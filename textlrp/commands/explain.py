@@ -36,7 +36,7 @@ a pipe). TEXTLRP_BACKGROUND=light or dark tells the background where the termina
 @rules_option
 @click.option("--by", type=click.Choice(["token", "word", "sentence"]), default="word", show_default=True)
 @long_text_options
-@click.option("--layers", is_flag=True, help="Look between the layers, too: relevance by layer, word and path.")
+@click.option("--layers", is_flag=True, help="Explain the hidden states, too: relevance by layer, word and path.")
 @click.option(
     "--format", "form", type=click.Choice(["terminal", "html", "json"]), default="terminal", show_default=True
 )

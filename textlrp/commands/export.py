@@ -10,9 +10,9 @@ from textlrp.commands.outputs import Output, check_outputs
 from textlrp.commands.shared import echo_json, writes
 from textlrp.export.formats import FOLDERS, FORMATS
 
-_EPILOG = """RUN is what a corpus run or a report keeps (JSON lines), a file of explain --format json, or a folder of
-them. label-studio writes a folder with tasks.json and config.xml, brat a folder to copy into its data; spacy writes
-JSON for displaCy, or with -o NAME.spacy a DocBin. Labels are "for" and "against" the explained label."""
+_EPILOG = """RUN is a run that a report saved (JSON lines), a file of explain --format json, or a folder of such files.
+label-studio writes a folder with tasks.json and config.xml, brat a folder to copy into its data; spacy writes JSON for
+displaCy, or with -o NAME.spacy a DocBin. Labels are "for" and "against" the explained label."""
 
 
 @click.command(epilog=_EPILOG)

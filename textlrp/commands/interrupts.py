@@ -15,20 +15,20 @@ from typing import Any
 #: Seconds that a command has to clean up.
 PATIENCE = 1.0
 
-#: The exit status of what a user has ended: 128 and the number of the signal.
+#: The exit status after an interrupt: 128 plus the number of the signal.
 STATUS = 130
 
 _LINE = b"Interrupted.\n"
-_CLEARED = b"\r\x1b[K\x1b[?25h"  # an empty line, where a bar may have been, and the cursor that it hides
+_CLEARED = b"\r\x1b[K\x1b[?25h"  # clears the line of a bar, and shows the cursor that it hides
 
 
 def run(command: Callable[[], Any]) -> None:
     """Run a command line as a process's only work, until it ends or Ctrl-C ends it.
 
-    The first Ctrl-C is a KeyboardInterrupt: files that were begun are taken away, and a log is closed. Then the
-    process ends, whatever still computes. That must not depend on the KeyboardInterrupt alone: Python raises it
-    between two steps of its own, of which a long operation of torch has none, and drops it in destructors; libraries
-    that are being loaded turn it into a crash. So a thread sees to it, which the system wakes itself.
+    The first Ctrl-C raises a KeyboardInterrupt: unfinished files are removed, and logs are closed. Then the process
+    ends, even if a computation still runs. The KeyboardInterrupt alone is not enough: Python raises it only between
+    bytecodes, so not during a long operation of torch, and drops it in destructors; in an import it can cause a crash.
+    So a thread that the system wakes ends the process.
     """
     pressed = threading.Event()
     first, second = socket.socketpair()
@@ -39,7 +39,7 @@ def run(command: Callable[[], Any]) -> None:
             return  # it is ending
         pressed.set()
         if _importing(frame):
-            _leave()  # there is nothing to clean up
+            _leave()  # nothing needs to be cleaned up
         raise KeyboardInterrupt
 
     def watch() -> None:
@@ -66,11 +66,11 @@ def run(command: Callable[[], Any]) -> None:
         signal.set_wakeup_fd(-1)
         second.close()
         watcher.join()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done
 
 
 def _importing(frame: FrameType | None) -> bool:
-    """Whether a module is being loaded."""
+    """Return whether a module is being imported."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True
@@ -79,7 +79,7 @@ def _importing(frame: FrameType | None) -> bool:
 
 
 def _unraisable(other: Callable[[Any], Any]) -> Callable[[Any], None]:
-    """Say nothing of a KeyboardInterrupt that Python drops: the process ends all the same."""
+    """Print nothing for a KeyboardInterrupt that Python drops, since the process ends anyway."""
 
     def hook(unraisable: Any) -> None:
         if unraisable.exc_type is not KeyboardInterrupt:
@@ -89,7 +89,7 @@ def _unraisable(other: Callable[[Any], Any]) -> Callable[[Any], None]:
 
 
 def _leave() -> None:
-    """End the process at once: threads that compute would hold it back, or crash where it is taken down under them."""
+    """End the process at once: threads that still compute would delay a normal exit, or crash in it."""
     try:
         os.write(2, (_CLEARED if os.isatty(2) else b"") + _LINE)
     except OSError:

@@ -1,6 +1,6 @@
-"""Where a command may write: not over what it reads, not twice to one file, not over files that are not textlrp's.
+"""Checks of a command's output files: not its input, not one file twice, not a file that textlrp did not write.
 
-Files are compared by device and inode, since one file has many names: links, ``./x``, another case. It needs no torch.
+Files are compared by device and inode, since one file can have many names: links, ``./x``, upper and lower case.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from textlrp.basics.files import check_name, is_stream
 from textlrp.commands.written import Kind, kind
 from textlrp.errors import FileError, InputError
 
-#: One file, whatever it is called: device and inode, and the name in that folder where the file is not there yet.
+#: A file independent of its name: device and inode, or those of the folder with the name of a file to come.
 Identity: TypeAlias = tuple[int, int] | tuple[int, int, str]
 
-#: What stands in the help of ``--force``.
+#: The help of ``--force``.
 RULE = (
-    "Replace an existing file whatever it is. Without this, a file is replaced only if textlrp wrote it, and a saved "
-    "run only by a saved run."
+    "Replace any existing file. Without this, a file is replaced only if textlrp wrote it, and a saved run only by a "
+    "saved run."
 )
 
 # Pages beside a report: report-001.html, report-002.html, ...
 _NUMBER = r"-\d{3,}"
 
-# What a folder of explanations is read from.
+# The files that are read of a folder of explanations.
 _RUNS = (".json", ".jsonl")
 
 
@@ -40,11 +40,11 @@ class Output:
     """A file that a command is told to write.
 
     Attributes:
-        option: what the user calls it.
-        path: where it is.
+        option: the option that names it.
+        path: its path.
         run: whether it keeps a run.
         pages: whether there may be numbered pages beside it.
-        kept: whether it belongs to a folder that is checked by whoever writes it.
+        kept: whether it belongs to a folder that its writer checks.
     """
 
     option: str
@@ -57,23 +57,23 @@ class Output:
 def check_outputs(
     outputs: Sequence[Output], reads: Iterable[str | Path | None] = (), *, force: bool = False, runs: bool = False
 ) -> None:
-    """Fail before any work where an output cannot or must not be written.
+    """Refuse, before any work, an output that cannot or must not be written.
 
     Args:
-        outputs: what is to be written.
-        reads: files and folders that are read; ``-`` is standard input, and what is not there is no file.
-        force: whether files that textlrp did not write may be replaced.
+        outputs: the files to write.
+        reads: files and folders to read; ``-`` is standard input, and names without a file are ignored.
+        force: whether to replace files that textlrp did not write.
         runs: whether a folder among them holds explanations.
 
     Raises:
-        InputError: an output is a folder, has no folder, is read or written by this command already, or was not written
-            by textlrp.
-        FileError: the system does not let it be written.
+        InputError: an output is a folder, has no folder, is an input or another output of this command, or was not
+            written by textlrp.
+        FileError: the system does not permit to write it.
     """
     for output in outputs:
         if not output.kept:
             _check_place(output.path)
-    sources = [Path(each) for each in reads if each is not None]
+    sources = [Path(source) for source in reads if source is not None]
     for number, output in enumerate(outputs):
         for other in outputs[:number]:
             _check_pair(output, other)
@@ -89,27 +89,27 @@ def check_outputs(
 
 
 def check_replaced(path: Path, run: bool = False) -> None:
-    """Fail where a file is there that must not be replaced: one that textlrp did not write, or that keeps a run.
+    """Refuse to replace a file that textlrp did not write, or that keeps a run.
 
     Raises:
-        InputError: it is.
+        InputError: there is such a file.
     """
     if not path.is_file() or is_stream(path) or not path.stat().st_size:
         return
-    found = kind(path)
-    if found is None:
+    existing = kind(path)
+    if existing is None:
         raise InputError(f"{str(path)!r} exists, and textlrp did not write it: name another file, or add --force")
-    if found is not Kind.OUTPUT and not (run and found is Kind.RUN):
-        raise InputError(f"{str(path)!r} exists, and is {found.value}: name another file, or add --force")
-    if run and found is not Kind.RUN:
-        raise InputError(f"{str(path)!r} exists, and is no saved run: name another file, or add --force")
+    if existing is not Kind.OUTPUT and not (run and existing is Kind.RUN):
+        raise InputError(f"{str(path)!r} exists, and is {existing.value}: name another file, or add --force")
+    if run and existing is not Kind.RUN:
+        raise InputError(f"{str(path)!r} exists, and is not a saved run: name another file, or add --force")
 
 
 def check_pages(report: Path, pages: Iterable[Path]) -> None:
-    """Fail where a page of a report would replace a file that must not be replaced.
+    """Refuse a report if one of its pages would replace a file that must not be replaced.
 
     Raises:
-        InputError: it would.
+        InputError: a page would.
     """
     for page in pages:
         try:
@@ -119,14 +119,14 @@ def check_pages(report: Path, pages: Iterable[Path]) -> None:
 
 
 def identity(path: Path) -> Identity | None:
-    """Return what a path leads to; None for a device, a pipe, and what has no folder."""
+    """Return the file that a path leads to; None for a device, a pipe, and a path without a folder."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except FileNotFoundError:
         return _new(Path(os.path.realpath(path)))
     except (OSError, ValueError):
         return None
-    return _of(found)
+    return _of(status)
 
 
 def _new(path: Path) -> Identity | None:
@@ -140,13 +140,13 @@ def _new(path: Path) -> Identity | None:
     return folder.st_dev, folder.st_ino, name
 
 
-def _of(found: os.stat_result) -> Identity | None:
-    regular = stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
-    return (found.st_dev, found.st_ino) if regular else None
+def _of(status: os.stat_result) -> Identity | None:
+    regular = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+    return (status.st_dev, status.st_ino) if regular else None
 
 
 def _folds(folder: Path) -> bool:
-    """Whether names that differ in case alone are one name in a folder, to tell from a name that is there."""
+    """Return whether a folder ignores upper and lower case in names, tested on a name in it."""
     with os.scandir(folder) as entries:
         names = chain((entry.name for entry in entries), [os.path.join(os.pardir, folder.absolute().name)])
         for name in names:
@@ -167,8 +167,8 @@ def _check_place(path: Path) -> None:
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise InputError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}; make it first")
-    # A file is replaced by another one, so its folder must give the right to, as well.
-    if not all(os.access(each, os.W_OK) for each in (target, target.parent) if each.exists()):
+    # A file is replaced by a new one, so its folder must be writable, too.
+    if not all(os.access(place, os.W_OK) for place in (target, target.parent) if place.exists()):
         raise FileError(f"cannot write {str(path)!r}: permission denied")
 
 
@@ -189,8 +189,8 @@ def _check_source(output: Output, source: Path, runs: bool) -> None:
         return
     named = f"{output.option} {str(output.path)!r}"
     if read == place:
-        what = "is read, too" if source == output.path else f"is {str(source)!r}, which is read"
-        raise InputError(f"{named} {what}: name another file")
+        problem = "is read, too" if source == output.path else f"is {str(source)!r}, which is read"
+        raise InputError(f"{named} {problem}: name another file")
     if output.pages and _is_page(output.path, source):
         raise InputError(f"{str(source)!r} is read, and may be a page of {named}: name another file")
     if source.is_dir() and _is_read_in(source, output.path, runs):
@@ -198,7 +198,7 @@ def _check_source(output: Output, source: Path, runs: bool) -> None:
 
 
 def _read(source: Path) -> Identity | None:
-    """Return which file is read; None where it is none, and where there is none."""
+    """Return the file that is read; None if the source is not a file."""
     if str(source) == "-":
         return _opened(0)
     return identity(source) if os.path.exists(source) else None
@@ -212,7 +212,7 @@ def _opened(descriptor: int) -> Identity | None:
 
 
 def _check_standard_output(sources: Iterable[Path]) -> None:
-    """What is shown would be added to what is read, as in ``textlrp report run.jsonl >> run.jsonl``."""
+    """Refuse standard output into an input file, as in ``textlrp report run.jsonl >> run.jsonl``."""
     place = _opened(1)
     for source in sources:
         if place is not None and _read(source) == place:
@@ -225,7 +225,7 @@ def report_files(report: Path) -> list[Path]:
 
 
 def _is_page(report: Path, other: Path) -> bool:
-    """Whether a file would be a page of a report, if there are so many."""
+    """Return whether a file may be a page of a report."""
     return any(identity(page) == identity(other) is not None for page in _pages(report, (*_beside(report), other.name)))
 
 
@@ -245,14 +245,14 @@ def _beside(path: Path) -> list[str]:
 
 
 def _first_pages(report: Path) -> list[Path]:
-    """Every report of several files has these, so that it is known early whether they may be replaced."""
+    """Return the pages that every report of several files has, to check early whether they may be replaced."""
     return [report.with_name(f"{report.stem}-00{i}{report.suffix}") for i in (1, 2)]
 
 
 def _is_read_in(folder: Path, path: Path, runs: bool) -> bool:
-    """Whether a file in a folder is part of what is read there, or would be read there the next time."""
-    own, target = os.stat(folder), Path(os.path.realpath(path))
-    inside = [os.path.samestat(own, os.stat(each)) for each in target.parents if each.exists()]
+    """Return whether a file in a folder is read now, or would be read the next time."""
+    status, target = os.stat(folder), Path(os.path.realpath(path))
+    inside = [os.path.samestat(status, os.stat(parent)) for parent in target.parents if parent.exists()]
     if runs:
         return inside[:1] == [True] and target.suffix.lower() in _RUNS
     return any(inside) and target.is_file() and kind(target) is None

@@ -33,12 +33,12 @@ _EPILOG = """INPUT is a CSV, TSV, JSON, JSON Lines, Parquet or text file, a fold
 or a data set on the hub; or explanations that are there already: what --save wrote, a file of "textlrp explain
 --format json", or a folder of such files. Then no model runs."""
 
-#: What options are called where Python calls them something else.
+#: The names of options whose parameters have other names.
 _OPTIONS = {"identity": "id", "targets": "target", "trusted": "trust-remote-code"}
 
 _LISTED = 10  # failures that are listed on standard error
 
-#: What a data set that was saved to a folder has, and a folder of explanations has not.
+#: Files of a saved data set, which a folder of explanations does not have.
 _DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
 
 
@@ -62,7 +62,7 @@ _DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
 @contrast_option
 @rules_option
 @long_text_options
-@click.option("--title", help="What stands above the report.  [default: the name of INPUT]")
+@click.option("--title", help="The title of the report.  [default: the name of INPUT]")
 @click.option("--blind", is_flag=True, help="Hide what the model says about a document until its reader has marked it.")
 @click.option(
     "--save",
@@ -81,8 +81,8 @@ def report(
 ) -> None:
     """Explain the documents of INPUT, and write one HTML file to read, search and mark.
 
-    It shows how often the model is right and which words it goes by, and every document in colors. Readers agree or
-    disagree and mark the words that they go by; what they send back is read by "textlrp annotations".
+    It shows how often the model is right, which words decide, and every document in colors. Readers agree or disagree
+    and mark the words that decide for them; "textlrp annotations" reads the files that they send back.
     """
     from textlrp.data.records import iterate_run, write_run
     from textlrp.report.writing import write_report
@@ -97,36 +97,38 @@ def report(
         if not force:
             check_pages(output, files[1:])
 
-    counted = _Counted()
+    counter = _Counter()
     with ExitStack() as stack:
         if is_run:
-            given = [name for name, value in options.items() if value not in (None, False, ())]
-            if given:
-                name = _OPTIONS.get(given[0], given[0])
+            used = [name for name, value in options.items() if value not in (None, False, ())]
+            if used:
+                name = _OPTIONS.get(used[0], used[0])
                 raise InputError(f"{source!r} holds explanations, and --{name} says how to make them: leave it out")
             if save is not None:
                 write_run(save, _first(iterate_run(source), limit))
             documents = _first(iterate_run(source), limit)
         else:
             documents = _explained(source, limit, save, force, stack, **options)
-        written = write_report(counted.each(documents), output, title=title or _title(source), blind=blind, check=check)
-    for failure in counted.failures[:_LISTED]:
+        documents = counter.count(documents)
+        written = write_report(documents, output, title=title or _title(source), blind=blind, check=check)
+    for failure in counter.failures[:_LISTED]:
         _say(f"not explained: {failure.id}: {failure.reason}")
-    if len(counted.failures) > _LISTED:
-        _say(f"not explained: {len(counted.failures) - _LISTED:,} more, which the report lists")
+    if len(counter.failures) > _LISTED:
+        _say(f"not explained: {len(counter.failures) - _LISTED:,} more, which the report lists")
     pages = f" and {len(written) - 1} pages beside it" if len(written) > 1 else ""
-    number = f"{counted.records:,} document{'s' if counted.records != 1 else ''}"
+    number = f"{counter.records:,} document{'s' if counter.records != 1 else ''}"
     echo(f"{printable(str(output))}{pages}: {number}")
 
 
 @dataclass
-class _Counted:
-    """Documents that go by: how many have explanations, and which have none."""
+class _Counter:
+    """Counts documents with explanations, and collects those without."""
 
     records: int = 0
     failures: list[Failure] = field(default_factory=list)
 
-    def each(self, documents: Iterable[Record | Failure]) -> Iterator[Record | Failure]:
+    def count(self, documents: Iterable[Record | Failure]) -> Iterator[Record | Failure]:
+        """Yield the documents, and count them."""
         from textlrp.data.records import Failure
 
         for document in documents:
@@ -138,7 +140,7 @@ class _Counted:
 
 
 def _first(documents: Iterable[Record | Failure], limit: int | None) -> Iterator[Record | Failure]:
-    """Yield so many documents that have explanations, and those without that stand between them."""
+    """Yield documents until there are ``limit`` with explanations."""
     from textlrp.data.records import Record
 
     for document in documents:
@@ -169,7 +171,7 @@ def _explained(
     targets: Sequence[str],
     **how: Any,
 ) -> Iterator[Record | Failure]:
-    """Return the documents of a table with their explanations, one by one, those that a saved run has first."""
+    """Return an iterator of a table's documents with their explanations, first those of a saved run."""
     from textlrp.data.documents import read_documents
     from textlrp.data.explained_documents import explain_documents, origin
     from textlrp.data.runs import Run
@@ -187,14 +189,14 @@ def _explained(
 
 
 def _is_run(source: str) -> bool:
-    """Whether a file or a folder holds explanations, to tell from its first line that is not blank."""
+    """Return whether a file or a folder holds explanations, by its first line that is not blank."""
     path = Path(source)
     try:
         if path.is_dir():
-            names = sorted(each for each in path.iterdir() if each.suffix.lower() in (".json", ".jsonl"))
-            if not names or any((path / name).exists() for name in _DATASET_FILES):
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in (".json", ".jsonl"))
+            if not files or any((path / name).exists() for name in _DATASET_FILES):
                 return False
-            path = names[0]
+            path = files[0]
         if path.suffix.lower() not in (".json", ".jsonl") or not path.is_file():
             return False
         with path.open("rb") as file:
@@ -204,7 +206,7 @@ def _is_run(source: str) -> bool:
             except ValueError:  # one object over several lines
                 values = json.loads(first + file.read())
     except (OSError, ValueError, RecursionError):
-        return False  # what is wrong is said where it is read as a table
+        return False  # the error is raised when it is read as a table
     if not isinstance(values, dict):
         return False
     return values.get("textlrp") == "run" or "explanations" in values or {"tokens", "ledger"} <= values.keys()

@@ -17,7 +17,7 @@ from textlrp.commands.shared import echo, load, loading_options
     help="A model folder or a hub name; may be given several times. Default: the built-in classifier.",
 )
 @click.option(
-    "--port", type=int, default=0, show_default="any free one", help="Where to listen, on this machine alone."
+    "--port", type=int, default=0, show_default="any free one", help="The port to listen on, on this machine alone."
 )
 @loading_options
 @click.option("--open/--no-open", "opened", default=None, help="Open the page in a browser.  [default: in a terminal]")
@@ -32,8 +32,7 @@ def serve(
 ) -> None:
     """Explain texts as you type them, on a page of this machine.
 
-    The address that is printed has a secret token: who knows it, and is on this machine, can use the page. Ctrl-C ends
-    it.
+    The printed address has a secret token: anyone on this machine who knows it can use the page. Ctrl-C ends it.
     """
     from textlrp.serve import server
 

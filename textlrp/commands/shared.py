@@ -1,4 +1,4 @@
-"""What the commands share: the model to load, the texts to read, the place to write to."""
+"""Common parts of the commands: options, loading of models, reading of texts, writing of outputs."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ def _refuse_stride(context: click.Context, option: click.Parameter, value: str |
         raise click.UsageError(NO_STRIDE, context)
 
 
-device_option = click.option("--device", help="Where to run: cpu, cuda, ...  [default: cpu]")
+device_option = click.option("--device", help="The device to run on: cpu, cuda, ...  [default: cpu]")
 
-#: The consent to run what a model brings along; every command that loads a model has it.
+#: The consent to run a model's own code; every command that loads a model has it.
 trust_option = click.option(
     "--trust-remote-code",
     "trusted",
     is_flag=True,
-    help="Run the code that a model's own files hold, if they do; nothing else lets it run.",
+    help="Run code in a model's own files; without this option none runs.",
 )
 
 model_option = click.option(
     "--model", help="A model folder or a hub name. Default: the built-in classifier of English reviews."
 )
 
-#: How a model is loaded; what :func:`load` takes.
+#: How a model is loaded, for :func:`load`.
 loading_options = _options(
     click.option("--revision", help="Branch, tag or commit of a hub model."),
     device_option,
@@ -65,11 +65,10 @@ loading_options = _options(
     trust_option,
 )
 
-#: What is explained, and by which rules, but for the target.
 contrast_option = click.option("--contrast", help="Explain the difference to this label, or to the runner-up.")
 rules_option = click.option("--rules", help="A preset, epsilon=1e-6, gamma=0.25, or a JSON file.  [default: attnlrp]")
 
-#: How a text is read that is longer than the model reads at once.
+#: How a text that is longer than the model reads is read.
 long_text_options = _options(
     click.option(
         "--long",
@@ -77,15 +76,18 @@ long_text_options = _options(
         help="A text longer than the model reads is cut, read in overlapping windows, or not explained.  "
         "[default: truncate]",
     ),
-    click.option("--window", type=int, help="How many ids are read at once.  [default: as many as the model reads]"),
-    click.option("--overlap", type=int, help="How many ids neighboring windows share at least.  [default: a quarter]"),
+    click.option(
+        "--window", type=int, help="The number of ids to read at once.  [default: as many as the model reads]"
+    ),
+    click.option("--overlap", type=int, help="The least number of ids that windows share.  [default: a quarter]"),
     click.option("--stride", hidden=True, expose_value=False, callback=_refuse_stride),
 )
 
 
 def load(
-    model: str | None, named: str, revision: str | None, device: str | None, dtype: str | None, trusted: bool
+    model: str | None, option: str, revision: str | None, device: str | None, dtype: str | None, trusted: bool
 ) -> Explainer:
+    """Return the explainer of a model, or of the built-in classifier; ``option`` is the name of the model's option."""
     from textlrp.explain.explainer import Explainer
 
     if model is not None:
@@ -93,14 +95,14 @@ def load(
             model, revision=revision, device=device, dtype=dtype, trust_remote_code=trusted
         )
     if revision is not None or dtype is not None:
-        raise InputError(f"--revision and --dtype go with {named}: the built-in classifier has one form")
+        raise InputError(f"--revision and --dtype go with {option}: the built-in classifier has one form")
     if trusted:
-        raise InputError(f"--trust-remote-code goes with {named}: the built-in classifier has no code of its own")
+        raise InputError(f"--trust-remote-code goes with {option}: the built-in classifier has no code of its own")
     return Explainer.demo(device=device)
 
 
 def read_texts(texts: tuple[str, ...], file: Path | None) -> list[str] | None:
-    """Return the texts that were given, or None where none were."""
+    """Return the texts of the arguments and of the file, or None if there are none."""
     if file is None:
         return list(texts) or None
     lines = [line.rstrip("\r") for line in read_text(None, file).split("\n") if line.strip()]
@@ -120,12 +122,12 @@ def writes(*names: str, **settings: Any) -> Callable[[Command], Command]:
 
 
 def rules_file(rules: str | None) -> str | None:
-    """Return the file that rules are read from, if that is what they are."""
+    """Return the file of rules that are read from a file, else None."""
     return rules if rules is not None and rules.lower().endswith(".json") else None
 
 
 def echo(written: str | bytes) -> None:
-    """Write to standard output, as UTF-8 if these are bytes."""
+    """Write text or UTF-8 bytes to standard output."""
     with standard_output():
         click.echo(written, nl=isinstance(written, str))
 
@@ -137,9 +139,9 @@ def echo_json(written: str, output: Path | None) -> None:
 
 @contextmanager
 def standard_output() -> Iterator[None]:
-    """Turn what the system says while something is shown into one sentence.
+    """Turn errors of the system while a command writes to standard output into one sentence.
 
-    A closed pipe stays what it is: the program ends without a word, with status 1.
+    A closed pipe still raises BrokenPipeError: the program ends silently, with status 1.
 
     Raises:
         FileError: standard output is closed, or cannot be written to.
@@ -156,8 +158,8 @@ def standard_output() -> Iterator[None]:
 
 
 def drop(stream: TextIO) -> None:
-    """Let what a stream still holds go nowhere: at its end, Python would try once more to write it, and complain."""
-    with suppress(OSError):  # a stream of no file
+    """Discard the buffer of a stream: at exit, Python would try again to write it, and print an error."""
+    with suppress(OSError):  # a stream without a file
         number, nowhere = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, number)
         os.close(nowhere)
@@ -189,7 +191,8 @@ def _decode(raw: bytes, source: str) -> str:
         ) from None
 
 
-def show(found: RenderableType, output: Path | None) -> None:
+def show(result: RenderableType, output: Path | None) -> None:
+    """Print a result, or write it to a file as plain text."""
     from io import StringIO
 
     from rich.console import Console
@@ -198,11 +201,11 @@ def show(found: RenderableType, output: Path | None) -> None:
 
     if output is not None:
         buffer = StringIO()
-        Console(file=buffer, color_system=None).print(found, soft_wrap=True)
+        Console(file=buffer, color_system=None).print(result, soft_wrap=True)
         write_whole(output, buffer.getvalue())
         return
     with standard_output():
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # a character that the terminal lacks is shown as "?"
         console = Console(highlight=False)
-        console.print(found, soft_wrap=not console.is_terminal)
+        console.print(result, soft_wrap=not console.is_terminal)

@@ -1,4 +1,4 @@
-"""What textlrp wrote: how its files are told from those of others, by what is in them. It needs no torch."""
+"""Recognizes files that textlrp wrote, by their content."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any
 
 
 class Kind(Enum):
-    """What a file of textlrp is."""
+    """The kind of a file of textlrp."""
 
     OUTPUT = "an output"  # a page, a table, an export, one explanation: the same command makes it again
     RUN = "a saved run"
     EVALUATION = "an evaluation"
 
 
-# Every page of textlrp says so in its head, before anything that comes from data.
+# Every page of textlrp says so in its head, before any data.
 _PAGE = re.compile(
     rb'<!doctype html>\n<html lang="en">\n<head>\n(?:<meta [^<>]*>\n)*<meta name="generator" content="textlrp">'
 )
 
-# What the commands show in a terminal, by the first lines.
+# The first lines of terminal outputs.
 _SHOWN = (
     re.compile(rb"[^\n]*   explained: [^\n]*, (?:logit|logits differ by)(?: \(mean of [\d,]+ windows\))? [+-]\d"),
     re.compile(rb"model     [^\n]*\n(?:[a-z]+ +[^\n]*\n)*versions  textlrp "),
@@ -33,7 +33,7 @@ _SHOWN = (
 _EVALUATED = re.compile(rb"[^\n]* on [^\n]*\n\n[\d,]+ documents?[^\n]*\n")
 _COST = b"\ncost of a document\n"
 
-# Keys of the outermost object of indented JSON, or of those in its list: no text has a line break in JSON.
+# Keys of the outermost object of indented JSON, or of the objects in its list: no JSON string has a line break.
 _KEY = re.compile(rb'^  "(\w+)": ', re.MULTILINE)
 _OBJECTS = (
     {"format", "text", "target", "logits", "tokens", "ledger"},  # an explanation
@@ -46,14 +46,14 @@ _ABOUT = {"source", "target", "logit", "predicted"}
 _RUN = b'{"textlrp": "run"'
 _RECORD, _FAILED = {"format", "id", "explanations"}, {"format", "id", "failure"}
 _RESULT = {"model", "corpus", "method", "document", "faithfulness", "plausibility", "failures"}
-# What Prodigy adds when a task is answered.
+# The keys that Prodigy adds to an answered task.
 _ANSWERED = {"answer", "_input_hash"}
 
-_DOCUMENTS = 1 << 26  # bytes of a DocBin that are unpacked at most to look for what is ours
+_DOCUMENTS = 1 << 26  # the most bytes of a DocBin to unpack
 
 
 def kind(path: Path) -> Kind | None:
-    """Return what a file of textlrp is; None for a file that textlrp did not write, or cannot be read."""
+    """Return the kind of a file of textlrp; None if textlrp did not write it, or it cannot be read."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return _kind(content, path)
@@ -86,7 +86,7 @@ def _indented(content: mmap.mmap) -> Kind | None:
 
 
 def _line(first: bytes) -> Kind | None:
-    if first.startswith(_RUN) or (first.startswith(_RUN[:10]) and _RUN.startswith(first)):  # one that was cut off, too
+    if first.startswith(_RUN) or (first.startswith(_RUN[:10]) and _RUN.startswith(first)):  # perhaps cut off
         return Kind.RUN
     try:
         values = json.loads(first)
@@ -103,7 +103,7 @@ def _line(first: bytes) -> Kind | None:
 
 
 def _is_task(values: dict[str, Any]) -> bool:
-    """Whether this is a line for doccano or Prodigy as it was exported, and not as it came back from people."""
+    """Return whether values are an exported task for doccano or Prodigy, without answers of people."""
     keys, meta = list(values), values.get("meta")
     if keys[:2] == ["text", "label"]:
         return values.keys() >= _ABOUT
@@ -134,7 +134,7 @@ def _is_parquet(content: mmap.mmap, path: Path) -> bool:
 
 
 def _is_doc_bin(content: mmap.mmap) -> bool:
-    """Whether these are documents for spaCy with what textlrp writes into each."""
+    """Return whether content is a DocBin of spaCy with the attributes that textlrp writes."""
     if content[:1] != b"\x78":  # zlib
         return False
     try:

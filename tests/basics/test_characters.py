@@ -1,4 +1,4 @@
-"""What nobody would see, or what would command a terminal, is shown in every output; what scripts need stays."""
+"""Invisible characters and those that control a terminal are visible in every output; those that scripts need stay."""
 
 from __future__ import annotations
 
@@ -125,8 +125,8 @@ def test_line_feeds_and_tabs_stay_where_they_are_kept() -> None:
 def test_pieces_are_the_whole(text: str, data: Any) -> None:
     cuts = data.draw(st.lists(st.integers(0, len(text)), max_size=4).map(sorted))
     cuts = [0, *(cut for cut in cuts if text[cut - 1 : cut + 1] != "\r\n"), len(text)]
-    found = Printable(text)
-    pieces = [piece for start, end in pairwise(cuts) for piece, _ in found.pieces(start, end)]
+    whole = Printable(text)
+    pieces = [piece for start, end in pairwise(cuts) for piece, _ in whole.pieces(start, end)]
     assert "".join(pieces) == printable(text, "\n\t")
     assert not set(printable(text)) & set("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u2069\x1b\x9b\n")
 
@@ -201,9 +201,9 @@ def test_an_error_shows_nothing_unseen(arguments: list[str]) -> None:
     assert clean(result.output)
 
 
-def shown(found: Any, width: int = 80) -> str:
+def shown(result: Any, width: int = 80) -> str:
     file = io.StringIO()
-    Console(file=file, width=width, color_system=None, highlight=False, legacy_windows=False).print(found)
+    Console(file=file, width=width, color_system=None, highlight=False, legacy_windows=False).print(result)
     return file.getvalue()
 
 
@@ -215,19 +215,19 @@ def test_an_evaluation_shows_nothing_unseen() -> None:
         corpora=({**plan().corpora[0], "name": renamed["notes"]},),
         machine={"device": EVIL, "threads": 2},
     )
-    found = [
+    changed = [
         replace(
-            each,
-            method=renamed[each.method],
+            result,
+            method=renamed[result.method],
             model=EVIL,
             corpus=renamed["notes"],
-            document=f"{each.document} {EVIL}",
-            failures=dict.fromkeys(each.failures, EVIL),
-            faithfulness={kind: {**value, "replacement": "[/]\u202e"} for kind, value in each.faithfulness.items()},
+            document=f"{result.document} {EVIL}",
+            failures=dict.fromkeys(result.failures, EVIL),
+            faithfulness={kind: {**value, "replacement": "[/]\u202e"} for kind, value in result.faithfulness.items()},
         )
-        for each in results()
+        for result in results()
     ]
-    written = shown(evaluation_table.render(summarize(planned, found)), 200)
+    written = shown(evaluation_table.render(summarize(planned, changed)), 200)
     assert clean(written)
     assert "rules:[/]\\u202e.json" in written
     assert "faithfulness, tokens masked ([/]\\u202e), 4 documents" in written
@@ -238,22 +238,22 @@ def test_a_comparison_shows_nothing_unseen(tmp_path: Path) -> None:
     files = [
         written(tmp_path / f"{name}.jsonl", line(annotator=f"{name} {EVIL}", report=EVIL)) for name in ("Ada", "Ben")
     ]
-    found = shown(comparison_table.render(compare(read_annotations(files, report), report)))
-    assert clean(found)
-    assert "\\u202eevil" in found
+    page = shown(comparison_table.render(compare(read_annotations(files, report), report)))
+    assert clean(page)
+    assert "\\u202eevil" in page
 
 
 def test_an_audit_shows_nothing_unseen() -> None:
     books = Ledger({"tokens": 1.0}, 1.0)
-    found = Audit(
+    audit = Audit(
         *(EVIL, EVIL, EVIL, EVIL, 12, 2, EVIL, "cpu", EVIL, {"textlrp": EVIL, "platform": EVIL}),
         (AuditedText(EVIL, 3, None),),
         (Preset(EVIL, ((EVIL, EVIL, 3),), (books,)),),
         (Check("ledger balance", False, 1.0, 0.5, EVIL),),
         EVIL,
     )
-    assert clean(shown(AuditView(found), 300))
-    assert max(map(cell_len, shown(AuditView(found)).splitlines())) <= 80
+    assert clean(shown(AuditView(audit), 300))
+    assert max(map(cell_len, shown(AuditView(audit)).splitlines())) <= 80
 
 
 def test_a_document_that_is_not_explained_is_named_with_nothing_unseen(tmp_path: Path) -> None:

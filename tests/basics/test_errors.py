@@ -1,4 +1,4 @@
-"""Every error of textlrp can be copied and sent to another process, and says there what it said here."""
+"""Every error of textlrp can be copied and sent to another process with its class, message and attributes."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ COPIES: dict[str, Callable[[LRPError], LRPError]] = {
 def kinds(of: type[LRPError] = LRPError) -> Iterator[type[LRPError]]:
     """Every class of error that textlrp has, wherever it is defined."""
     yield of
-    for each in of.__subclasses__():
-        yield from kinds(each)
+    for subclass in of.__subclasses__():
+        yield from kinds(subclass)
 
 
 def made(kind: type[LRPError]) -> LRPError:
-    """An error of a class, with attributes and with what people add to errors on their way up."""
+    """An error of a class, with attributes and a note."""
     if issubclass(kind, BatchError):
         failed: dict[int, LRPError] = {1: InputError("the text is empty"), 3: ModelError("no")}
         error: LRPError = kind(failed, 4, [explanation("a fine text"), None, explanation("more"), None])
@@ -46,19 +46,19 @@ def raise_it(kind: type[LRPError]) -> None:
     raise made(kind)
 
 
-def assert_same(found: BaseException | None, error: LRPError) -> None:
-    assert type(found) is type(error)
-    assert isinstance(found, LRPError)
-    assert str(found) == str(error)
-    assert found.args == error.args
-    assert found.__notes__ == ["while explaining a review"]
+def assert_same(other: BaseException | None, error: LRPError) -> None:
+    assert type(other) is type(error)
+    assert isinstance(other, LRPError)
+    assert str(other) == str(error)
+    assert other.args == error.args
+    assert other.__notes__ == ["while explaining a review"]
     if isinstance(error, BatchError):
-        assert isinstance(found, BatchError)
-        assert {i: (type(each), str(each)) for i, each in found.errors.items()} == {
+        assert isinstance(other, BatchError)
+        assert {i: (type(failure), str(failure)) for i, failure in other.errors.items()} == {
             1: (InputError, "the text is empty"),
             3: (ModelError, "no"),
         }
-        assert found.explanations == error.explanations
+        assert other.explanations == error.explanations
 
 
 def all_kinds() -> list[type[LRPError]]:

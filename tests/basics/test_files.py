@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, by many at once, whoever fails, stops or plants something in between."""
+"""Files are written whole or not at all, by many at once, even if a writer fails or stops, or others interfere."""
 
 from __future__ import annotations
 

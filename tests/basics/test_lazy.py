@@ -31,10 +31,10 @@ def test_nobody_waits_while_a_value_is_computed_elsewhere():
     thread = threading.Thread(target=lambda: slow.value)
     thread.start()
     assert begun.wait(60)
-    found = []
-    quick = threading.Thread(target=lambda: found.append(Counted().value))
+    values = []
+    quick = threading.Thread(target=lambda: values.append(Counted().value))
     quick.start()
     quick.join(30)
     over.set()
     thread.join(60)
-    assert found == [1]
+    assert values == [1]

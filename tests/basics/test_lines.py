@@ -1,4 +1,4 @@
-"""Files that grow: whole lines survive, torn ones are cut, one process writes, and what fails says so."""
+"""Files that grow: whole lines survive, torn ones are cut, one process writes, and failures are reported."""
 
 from __future__ import annotations
 
@@ -170,8 +170,8 @@ def log(path: Path) -> Log:
         *((Lines, what) for what in ("no folder", "a file as a folder", "a folder", "a NUL", "300 characters")),
         *((log, what) for what in ("a file as a folder", "a NUL", "300 characters")),
         *(
-            pytest.param(each, "no rights", marks=pytest.mark.skipif(ROOT, reason="root may write everywhere"))
-            for each in (Lines, log)
+            pytest.param(opener, "no rights", marks=pytest.mark.skipif(ROOT, reason="root may write everywhere"))
+            for opener in (Lines, log)
         ),
     ],
 )

@@ -228,7 +228,7 @@ MAYBE = {
 
 
 def written(value: Any) -> str:
-    """What was found as JSON: whatever is accepted can be saved."""
+    """Return a result as JSON: every accepted value can be saved."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, Explanation | Ledger | Span):
@@ -251,7 +251,7 @@ def test_the_list_of_options_is_whole(cases: dict[str, Case]) -> None:
 
 
 def outcome(case: Case, value: Any) -> tuple[Any, str | None]:
-    """What comes of a value, and the sentence where it is refused."""
+    """Return the result of a value, or the message that refuses it."""
     try:
         return case.call(value), None
     except LRPError as error:
@@ -262,15 +262,15 @@ def outcome(case: Case, value: Any) -> tuple[Any, str | None]:
 def test_numbers_are_accepted_or_refused_with_a_sentence(cases: dict[str, Case], name: str) -> None:
     case = cases[name]
     for what, value in (NEVER | MAYBE).items():
-        found, said = outcome(case, value)
-        if said is not None:
-            assert "\n" not in said, what
-            assert len(said) < 1000, what
+        result, message = outcome(case, value)
+        if message is not None:
+            assert "\n" not in message, what
+            assert len(message) < 1000, what
             continue
         assert what not in NEVER, f"{name} accepts {what}"
         # A list of truth values is a mask of channels.
         assert "true" not in what or name == "propagate(keep)", f"{name} takes {what} for a number"
-        written(found)
+        written(result)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -299,9 +299,9 @@ def test_numbers_of_numpy_and_torch_are_those_of_python(cases: dict[str, Case], 
         assert timeless(written(case.call(kind(case.good)))) == expected, kind
 
 
-def timeless(found: str) -> str:
-    """Without what it took in seconds, and their ratios."""
-    return re.sub(r"\d+\.\d+(e-\d+)?", "", found) if "seconds" in found else found
+def timeless(json_text: str) -> str:
+    """Return a result without seconds and their ratios."""
+    return re.sub(r"\d+\.\d+(e-\d+)?", "", json_text) if "seconds" in json_text else json_text
 
 
 def test_what_a_number_is() -> None:
@@ -422,10 +422,10 @@ def test_what_is_no_list_of_targets_is_said_so(explainer: Explainer, targets: An
 
 
 def test_weights_of_numpy_are_weights(explainer: Explainer) -> None:
-    found = textlrp.propagate(explainer.model, np.array([1.0, -1.0]), input_ids=IDS)
+    propagation = textlrp.propagate(explainer.model, np.array([1.0, -1.0]), input_ids=IDS)
     expected = textlrp.propagate(explainer.model, torch.tensor([1.0, -1.0]), input_ids=IDS)
-    assert torch.equal(found.relevance, expected.relevance)
-    assert torch.equal(found.weights, expected.weights)
+    assert torch.equal(propagation.relevance, expected.relevance)
+    assert torch.equal(propagation.weights, expected.weights)
 
 
 def test_what_is_kept_of_an_option_is_a_number_of_python(explainer: Explainer, tmp_path: Path) -> None:

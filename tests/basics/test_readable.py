@@ -1,4 +1,4 @@
-"""What is no file is not opened: a pipe that nobody writes to, a socket, a device without an end."""
+"""Paths that are not files are not opened: a pipe without a writer, a socket, an endless device."""
 
 from __future__ import annotations
 

@@ -111,9 +111,9 @@ def test_an_answer_that_is_none_is_seen(answer: tuple[int, str, bool], fault: st
 
 @pytest.mark.slow
 def test_all_scripts_are_run_by_one_command(tmp_path: Path) -> None:
-    found = suite.scripts()
-    assert {"fuzz", "sick_models", "damaged_inputs", "hostile_folders"} <= set(found)
-    assert not {"suite", "attack", "laws", "commands"} & set(found)
+    scripts = suite.scripts()
+    assert {"fuzz", "sick_models", "damaged_inputs", "hostile_folders"} <= set(scripts)
+    assert not {"suite", "attack", "laws", "commands"} & set(scripts)
     command = [*STRICT, suite.__file__, "fuzz", "--count", "20", "--seed", "3"]
     answer = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert answer.returncode == 0, answer.stdout + answer.stderr

@@ -1,4 +1,4 @@
-"""The command line, as a novice and as someone hostile use it: what it prints, what it writes, how it ends."""
+"""The command line, used by novices and by attackers: its prints, its files, its exit status."""
 
 from __future__ import annotations
 

@@ -24,16 +24,16 @@ linux = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="looks f
     [("explain", 0.0), ("explain", 1.0), ("explain", 8.0), ("report", 7.0), ("evaluate", 8.0), ("serve", 5.0)],
 )
 def test_a_command_ends(name: str, moment: float, tmp_path: Path) -> None:
-    found = interrupt(name, tmp_path, moment)
-    assert found is not None
-    assert found.clean, found
+    outcome = interrupt(name, tmp_path, moment)
+    assert outcome is not None
+    assert outcome.clean, outcome
 
 
 @linux
 def test_who_presses_it_often_gets_the_same(tmp_path: Path) -> None:
-    found = interrupt("explain", tmp_path, 3.0, presses=10)
-    assert found is not None
-    assert found.clean, found
+    outcome = interrupt("explain", tmp_path, 3.0, presses=10)
+    assert outcome is not None
+    assert outcome.clean, outcome
 
 
 def ended(script: str) -> End:
@@ -74,8 +74,8 @@ def test_it_ends_whatever_becomes_of_the_keyboard_interrupt(script: str) -> None
 
 
 def test_what_ends_by_itself_ends_as_it_would() -> None:
-    found = ended("def command():\n    raise SystemExit(3)")
-    assert (found.status, found.error) == (3, "")
+    outcome = ended("def command():\n    raise SystemExit(3)")
+    assert (outcome.status, outcome.error) == (3, "")
 
 
 def test_files_that_were_begun_are_taken_away() -> None:

@@ -1,4 +1,4 @@
-"""No command writes over what it reads, writes a file twice, or replaces a file that is not textlrp's unasked."""
+"""No command overwrites its input, writes a file twice, or replaces a file of others without --force."""
 
 from __future__ import annotations
 

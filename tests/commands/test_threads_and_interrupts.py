@@ -70,9 +70,9 @@ def test_a_process_that_is_started_while_another_thread_explains(method):
             child = context.Process(target=explain_in_child, args=(theirs,), daemon=True)
             child.start()
             assert mine.poll(300), "the child hangs"
-            found = mine.recv()
-            assert [text for text, _ in found] == [text for text, _ in expected]
-            assert [value for _, value in found] == pytest.approx([value for _, value in expected], abs=1e-5)
+            received = mine.recv()
+            assert [text for text, _ in received] == [text for text, _ in expected]
+            assert [value for _, value in received] == pytest.approx([value for _, value in expected], abs=1e-5)
             child.join(30)
     finally:
         over.set()
@@ -100,5 +100,5 @@ def test_workers_of_a_data_loader():
     explainer = textlrp.Explainer.demo()
     texts = ["A fine film.", "A dull film.", TEXT]
     loader = torch.utils.data.DataLoader(Explained(explainer, texts), batch_size=1, num_workers=2, timeout=300)
-    found = torch.cat(list(loader)).tolist()
-    assert found == pytest.approx([explainer.explain(text).logit for text in texts], abs=1e-5)
+    logits = torch.cat(list(loader)).tolist()
+    assert logits == pytest.approx([explainer.explain(text).logit for text in texts], abs=1e-5)

@@ -309,7 +309,7 @@ BAD_FILES = {
     "pretty.json": (b'{\n"text": "x"}', "{path}, line 1 is not JSON: "),
     "no.parquet": (b"text\nx\n", "cannot read {path} as Parquet: "),
     "numbers.parquet": (write_parquet([{"text": 5}]), "{path}, row 1: 'text' is 5, not a text"),
-    "table.xlsx": (b"PK", "cannot tell what {path} is by its ending: give a file that ends in .csv, .tsv"),
+    "table.xlsx": (b"PK", "the ending of {path} is unknown: give a file that ends in .csv, .tsv"),
 }
 
 

@@ -51,7 +51,7 @@ def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         st.tuples(st.text(min_size=1), st.text(st.characters(exclude_categories=("Cs",)), min_size=1)),
         min_size=1,
         max_size=5,
-        unique_by=lambda each: each[0],
+        unique_by=lambda pair: pair[0],
     )
 )
 def test_any_text_and_any_id_survives(tmp_path: Path, given_texts: list[tuple[str, str]]) -> None:

@@ -1,4 +1,4 @@
-"""Runs are kept as they come, know what made them, and go on where they were stopped, wherever that was."""
+"""Runs are saved document by document with their origin, and continue wherever they were stopped."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def origin(**changes: Any) -> Origin:
 
 def begun(path: Path, *documents: Record | Failure, **changes: Any) -> None:
     with Run(path, origin(**changes)) as run:
-        for each in documents:
-            run.add(each)
+        for document in documents:
+            run.add(document)
 
 
 def test_a_run_is_read_back_and_goes_on(tmp_path: Path) -> None:
@@ -143,9 +143,9 @@ def test_what_is_no_such_run_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "bare.jsonl").write_text('{"textlrp": "run", "format": 1}\n')
     (tmp_path / "broken.jsonl").write_text('{"textlrp": "run", \n')
     for name, says in {
-        "old.jsonl": "holds no run that says what made it, so it cannot go on: name another file, or add --force",
-        "notes.txt": "holds no run that says what made it",
-        "brace": "holds no run that says what made it",
+        "old.jsonl": "holds no run with an origin, so it cannot go on: name another file, or add --force",
+        "notes.txt": "holds no run with an origin",
+        "brace": "holds no run with an origin",
         "later.jsonl": "line 1: this is not a run of format 1, which this version of textlrp reads",
         "bare.jsonl": "line 1: this is not a run by textlrp, or it was changed: its origin is missing",
         "broken.jsonl": "line 1 is not JSON",
@@ -205,11 +205,11 @@ class Counted:
         explain = Explainer.explain_stream
 
         def counting(explainer: Explainer, texts: Any, *more: Any, **options: Any) -> Iterator[Any]:
-            for found in explain(explainer, texts, *more, **options):
+            for outcome in explain(explainer, texts, *more, **options):
                 if self.count == stops:
                     raise KeyboardInterrupt
                 self.count += 1
-                yield found
+                yield outcome
 
         monkeypatch.setattr(Explainer, "explain_stream", counting)
 
@@ -269,9 +269,9 @@ def test_another_option_or_table_is_refused_before_a_text_is_explained(
     def refused(*more: str) -> str:
         done = run(table, *more)
         assert isinstance(done.exception, InputError)
-        found = re.search(r"\((.*)\): run it as it was begun", str(done.exception))
-        assert found is not None
-        return found[1]
+        match = re.search(r"\((.*)\): run it as it was begun", str(done.exception))
+        assert match is not None
+        return match[1]
 
     assert refused("--rules", "cp-lrp") == "rules: attnlrp then, cp-lrp now"
     assert refused("--target", "POS") == "target: the default then, POS now"
@@ -319,17 +319,17 @@ def test_a_full_disk_fails_in_a_sentence(table: Path, tmp_path: Path) -> None:
 
 
 def test_records_are_gone_through_once_and_not_kept(tmp_path: Path) -> None:
-    """A report is written from a generator; of what it gave out, one record is alive at a time."""
+    """A report is written from a generator; only one of its records is alive at a time."""
     import weakref
 
     alive: list[weakref.ref[Record]] = []
 
     def documents() -> Iterator[Record | Failure]:
         for i in range(60):
-            each = Record(f"{i}", reviews()[i % 4].explanations, "POS")
-            alive.append(weakref.ref(each))
-            yield each
-            del each
+            record = Record(f"{i}", reviews()[i % 4].explanations, "POS")
+            alive.append(weakref.ref(record))
+            yield record
+            del record
             assert sum(record() is not None for record in alive) <= 1
         yield FAILED
 

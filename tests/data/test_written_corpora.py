@@ -1,4 +1,4 @@
-"""The corpora that come with the package: what their cards promise."""
+"""The corpora that come with the package keep the promises of their cards."""
 
 import json
 import re

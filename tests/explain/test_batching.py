@@ -1,4 +1,4 @@
-"""Texts in batches get what they get alone, and layers balance, on every architecture; a bad text loses no other."""
+"""Texts in batches get their explanations alone, and layers balance, on every architecture; a bad text fails alone."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ TEXTS = [
 
 @given(lengths=LENGTHS, batch_size=st.integers(1, 20), padding=st.sampled_from([0.0, 0.1, 0.5]))
 def test_texts_of_like_length_share_a_batch(lengths: list[int], batch_size: int, padding: float) -> None:
-    found = buckets(lengths, batch_size, padding, ids=2000)
-    assert sorted(i for bucket in found for i in bucket) == list(range(len(lengths)))
-    for bucket in found:
+    batches = buckets(lengths, batch_size, padding, ids=2000)
+    assert sorted(i for bucket in batches for i in bucket) == list(range(len(lengths)))
+    for bucket in batches:
         sizes = [lengths[i] for i in bucket]
         padded = len(bucket) * max(sizes)
         assert 1 <= len(bucket) <= batch_size
         assert len(bucket) == 1 or padded <= 2000
         assert sum(sizes) >= (1 - padding) * padded
-    longest = [max(lengths[i] for i in bucket) for bucket in found]
+    longest = [max(lengths[i] for i in bucket) for bucket in batches]
     assert longest == sorted(longest, reverse=True)
 
 
@@ -61,13 +61,13 @@ def examined(ahead: Any, selected: Any) -> dict[str, Future[Any]]:
 @pytest.mark.architectures
 @pytest.mark.parametrize("architecture", tiny_models.ARCHITECTURES)
 def test_batches_windows_labels_and_layers_on_every_architecture(architecture: str, examined: Any) -> None:
-    found = examined[architecture].result()
-    assert not isinstance(found, tiny_models.Failure), found
-    assert max(found.logits, found.batch, found.targets) <= 1e-5, found
-    assert found.windows <= 1e-4, found
-    assert found.seen <= 1e-5, found
-    assert found.layers <= 1e-4, found
-    assert found.states >= 3, found
+    differences = examined[architecture].result()
+    assert not isinstance(differences, tiny_models.Failure), differences
+    assert max(differences.logits, differences.batch, differences.targets) <= 1e-5, differences
+    assert differences.windows <= 1e-4, differences
+    assert differences.seen <= 1e-5, differences
+    assert differences.layers <= 1e-4, differences
+    assert differences.states >= 3, differences
 
 
 @pytest.fixture(scope="module")
@@ -119,12 +119,12 @@ def test_long_texts_are_cut_or_read_in_windows(explainer: Explainer) -> None:
 
 def test_bad_texts_are_named_and_lose_no_other(explainer: Explainer) -> None:
     texts = [TEXTS[0], "", TEXTS[1], None, "\u200b", ("a", "b", "c"), {"label": 3}, TEXTS[3]]
-    found = explainer.explain_batch(texts, errors="return")
-    kinds = [type(each) for each in found]
+    outcomes = explainer.explain_batch(texts, errors="return")
+    kinds = [type(outcome) for outcome in outcomes]
     assert kinds == [Explanation, *[InputError, Explanation, *[InputError] * 4], Explanation]
     for place in (0, 2, 7):
-        same(found[place], explainer.explain(texts[place]))
-    assert [str(each).split(";")[0] for each in found if isinstance(each, LRPError)] == [
+        same(outcomes[place], explainer.explain(texts[place]))
+    assert [str(outcome).split(";")[0] for outcome in outcomes if isinstance(outcome, LRPError)] == [
         "the text is empty",
         "the text must be a string, not NoneType",
         "the tokenizer finds no token in the text of 1 characters: there is nothing to explain",
@@ -155,12 +155,12 @@ def failing(explainer: Explainer, fails: Callable[[Any], bool], error: Exception
 def test_a_text_that_the_model_fails_on_loses_no_other(explainer: Explainer) -> None:
     (word,) = explainer.tokenizer.convert_tokens_to_ids(["great"])
     bad = failing(explainer, lambda ids: bool((ids == word).any()), RuntimeError("no great\nfilms"))
-    found = bad.explain_batch(TEXTS, errors="return")
-    for one, text in zip(found[:-1], TEXTS[:-1], strict=True):
+    outcomes = bad.explain_batch(TEXTS, errors="return")
+    for one, text in zip(outcomes[:-1], TEXTS[:-1], strict=True):
         same(one, explainer.explain(text))
-    assert isinstance(found[-1], ModelError)
-    assert str(found[-1]) == "the model fails on this text: RuntimeError: no great"
-    assert isinstance(found[-1].__cause__, RuntimeError)
+    assert isinstance(outcomes[-1], ModelError)
+    assert str(outcomes[-1]) == "the model fails on this text: RuntimeError: no great"
+    assert isinstance(outcomes[-1].__cause__, RuntimeError)
     with pytest.raises(BatchError, match=r"1 of 6 texts cannot be explained \(texts\[5\]: the model fails") as caught:
         bad.explain_batch(TEXTS)
     assert [type(each).__name__ for each in caught.value.explanations] == ["Explanation"] * 5 + ["NoneType"]
@@ -210,7 +210,7 @@ def test_a_decoder_without_a_padding_token_is_given_texts_of_one_length_at_most(
         ({"batch_size": 0}, "batch_size is a number of texts, 1 or more, not 0"),
         ({"batch_size": True}, "batch_size is a number of texts, 1 or more, not True"),
         ({"long": "cut"}, "long is one of truncate, windows, error, not 'cut'"),
-        ({"window": 65}, "window is a number of ids from 1 to 64, which is what the model reads, not 65"),
+        ({"window": 65}, "window is a number of ids from 1 to 64, the most that the model reads, not 65"),
         ({"window": "5"}, "window is a number of ids, 1 or more, not '5'"),
         ({"overlap": 5}, "overlap goes with long='windows'"),
     ],

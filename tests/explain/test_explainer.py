@@ -1,4 +1,4 @@
-"""From a model, a tokenizer and a text to an explanation that adds up, or to an error that says what to do."""
+"""From a model, a tokenizer and a text to an explanation that adds up, or to an error with advice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arbitrary text, long text, pairs and tables: spans tile what was read, and the books balance."""
+"""Arbitrary text, long text, pairs and tables: spans tile the part that was read, and the ledger balances."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def pairs() -> Explainer:
 
 
 def check(e: Explanation) -> None:
-    """Spans tile what was read of each text, special tokens apart, and every sum is the ledger's."""
+    """Spans tile the part of each text that was read, special tokens apart, and every sum is the ledger's."""
     assert e.ledger.balanced
     tokens = math.fsum(span.relevance for span in e.tokens if not span.special)
     assert tokens == e.ledger["tokens"]
@@ -90,14 +90,14 @@ def test_any_text_is_tiled_and_balanced_or_refused_with_a_reason(reader: Explain
         "the text holds a NUL": "\0" in text,
         "the text holds a lone surrogate": any("\ud800" <= char <= "\udfff" for char in text),
     }
-    (found,) = reader.explain_batch([text], long=long, errors="return")
-    if isinstance(found, Explanation):
-        check(found)
+    (outcome,) = reader.explain_batch([text], long=long, errors="return")
+    if isinstance(outcome, Explanation):
+        check(outcome)
         assert not any(refused.values())
-    elif isinstance(found, AlignmentError):
+    elif isinstance(outcome, AlignmentError):
         assert not reader.tokenizer.is_fast
-    elif not any(refused[reason] and str(found).startswith(reason) for reason in refused):
-        assert str(found).startswith("the tokenizer finds no token in the text")
+    elif not any(refused[reason] and str(outcome).startswith(reason) for reason in refused):
+        assert str(outcome).startswith("the tokenizer finds no token in the text")
         # Fast tokenizers read all but what Unicode calls marks, separators and control characters.
         assert all(unicodedata.category(char)[0] in "CMZ" for char in text)
 
@@ -260,11 +260,11 @@ def test_long_pairs_are_cut_or_read_in_windows(pairs: Explainer) -> None:
 
 
 def test_pairs_come_in_batches_as_tuples_and_dicts(pairs: Explainer) -> None:
-    found = pairs.explain_batch(
+    explained = pairs.explain_batch(
         ["Das Essen", ("Das Essen", "war gut"), {"text": "Das", "text_pair": "gut"}, {"text": "x"}]
     )
-    assert [e.text_pair for e in found] == [None, "war gut", "gut", None]
-    for e in found:
+    assert [e.text_pair for e in explained] == [None, "war gut", "gut", None]
+    for e in explained:
         check(e)
         alone = pairs.explain(e.text, e.text_pair)
         assert [s.relevance for s in e.tokens] == pytest.approx([s.relevance for s in alone.tokens], abs=1e-5)
@@ -281,11 +281,11 @@ def test_a_model_whose_tokenizer_takes_no_pairs_is_said_so(explainer: Explainer)
 def test_all_labels_share_one_forward_pass(pairs: Explainer) -> None:
     passes: list[int] = []
     hook = pairs.model.register_forward_pre_hook(lambda *_: passes.append(1))
-    found = pairs.explain_targets("Das Essen war gut.")
+    by_label = pairs.explain_targets("Das Essen war gut.")
     hook.remove()
     assert len(passes) == 1
-    assert list(found) == ["LABEL_0", "LABEL_1", "LABEL_2"]
-    for label, e in found.items():
+    assert list(by_label) == ["LABEL_0", "LABEL_1", "LABEL_2"]
+    for label, e in by_label.items():
         assert e.target == label
         check(e)
         alone = pairs.explain("Das Essen war gut.", target=label)
@@ -378,11 +378,11 @@ class OneOutput(torch.nn.Module):
 
 def test_one_output_for_two_labels_explains_either_side(explainer: Explainer) -> None:
     binary = Explainer(OneOutput(explainer.model), explainer.tokenizer)
-    found = binary.explain_targets(TEXT)
-    assert list(found) == ["NEG", "POS"]
-    for e in found.values():
+    by_label = binary.explain_targets(TEXT)
+    assert list(by_label) == ["NEG", "POS"]
+    for e in by_label.values():
         check(e)
-    neg, pos = found["NEG"], found["POS"]
+    neg, pos = by_label["NEG"], by_label["POS"]
     assert neg.logit == -pos.logit
     assert [s.relevance for s in neg.tokens] == pytest.approx([-s.relevance for s in pos.tokens], abs=1e-6)
     assert neg.probabilities["NEG"] + neg.probabilities["POS"] == pytest.approx(1)
@@ -442,8 +442,8 @@ def test_what_is_no_column_is_said_so(explainer: Explainer, texts: Any, message:
 
 
 def test_a_missing_value_is_a_bad_text(explainer: Explainer) -> None:
-    found = explainer.explain_batch(pandas.Series(["bad", None, float("nan")], dtype=object), errors="return")
-    assert [type(each).__name__ for each in found] == ["Explanation", "InputError", "InputError"]
+    outcomes = explainer.explain_batch(pandas.Series(["bad", None, float("nan")], dtype=object), errors="return")
+    assert [type(outcome).__name__ for outcome in outcomes] == ["Explanation", "InputError", "InputError"]
 
 
 def test_a_bar_is_shown_for_slow_work_alone(explainer: Explainer, capfd: pytest.CaptureFixture[str]) -> None:
@@ -465,7 +465,7 @@ def test_words_of_a_token_are_where_the_token_is(explainer: Explainer) -> None:
 
 
 class PanicException(BaseException):
-    """What the tokenizers raise where their Rust fails: a class of this name that is no Exception."""
+    """The error of tokenizers whose Rust code fails: a class of this name that is not an Exception."""
 
 
 @pytest.mark.parametrize("kind", [TypeError, PanicException])
@@ -485,10 +485,10 @@ def test_a_tokenizer_that_fails_is_an_error_of_that_text_alone(explainer: Explai
             return getattr(self.inner, name)
 
     failing = Explainer(explainer.model, Fails(explainer.tokenizer))
-    found = failing.explain_batch(["a film", "a dull film"], errors="return")
-    assert isinstance(found[0], Explanation)
-    assert isinstance(found[1], ModelError)
-    assert str(found[1]) == f"the tokenizer fails on this text: {kind.__name__}: no such word"
+    outcomes = failing.explain_batch(["a film", "a dull film"], errors="return")
+    assert isinstance(outcomes[0], Explanation)
+    assert isinstance(outcomes[1], ModelError)
+    assert str(outcomes[1]) == f"the tokenizer fails on this text: {kind.__name__}: no such word"
 
 
 def test_an_interrupt_in_a_tokenizer_is_an_interrupt(explainer: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:

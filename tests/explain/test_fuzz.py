@@ -43,9 +43,9 @@ def test_a_fault_is_found_and_named(law: str, monkeypatch: pytest.MonkeyPatch) -
             replace(e, tokens=(first, replace(others[0], text="x"), *others[1:])),
             replace(e, text="x" + e.text[1:]),
         ]
-        for each in wrong:
+        for changed in wrong:
             with pytest.raises(laws.Broken):
-                laws.books(each)
+                laws.books(changed)
     else:
         monkeypatch.setattr(Explanation, "from_json", classmethod(lambda cls, written: replace(e, model="other")))
         with pytest.raises(laws.Broken, match="another explanation"):

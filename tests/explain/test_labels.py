@@ -1,4 +1,4 @@
-"""What a model's outputs mean is read from its config, or said by the user; labels are found or an error lists them."""
+"""The meaning of outputs comes from the config or the user; an error for an unknown label lists the known ones."""
 
 from __future__ import annotations
 

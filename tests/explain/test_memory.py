@@ -1,4 +1,4 @@
-"""What a text takes is known before it is tried; what was not foreseen ends one document, not the run."""
+"""The memory for a text is estimated before it is explained; if it runs out anyway, one document fails, not the run."""
 
 from __future__ import annotations
 
@@ -122,8 +122,8 @@ def test_what_was_measured_is_carried_on(peaks: dict[int, int], expected: tuple[
     growth = memory.Growth.of(peaks)
     assert (growth and (growth.constant, growth.linear, growth.pairs)) == expected
     if growth and expected:
-        constant, each, pairs = expected
-        assert growth.at(3, 100) == 3 * (constant + 100 * each + 10_000 * pairs)
+        constant, linear, pairs = expected
+        assert growth.at(3, 100) == 3 * (constant + 100 * linear + 10_000 * pairs)
 
 
 def test_a_peak_counts_temporary_results_and_neither_weights_nor_what_was_let_go() -> None:
@@ -172,8 +172,8 @@ def test_a_text_that_takes_too_much_is_an_error_for_itself_alone(monkeypatch: py
     assert isinstance(asked[1], InputError)
     assert str(asked[1]).startswith("the text takes 662 ids, and to explain them at once takes about")
     assert "of memory, of which 4 MiB are free: read it with long='windows'" in str(asked[1])
-    for each in (asked[0], asked[2]):
-        assert each.logit == pytest.approx(alone.logit, abs=1e-6)
+    for e in (asked[0], asked[2]):
+        assert e.logit == pytest.approx(alone.logit, abs=1e-6)
     assert explainer.explain(LONG, long="windows", window=50).windows > 1
 
 
@@ -243,11 +243,11 @@ def tokenizer() -> Iterator[Any]:
 
 def test_where_memory_runs_out_the_others_are_explained(tokenizer: Any) -> None:
     explainer = Explainer(Greedy(tokenizer, rows=8, length=20), tokenizer)
-    found = explainer.explain_batch([SHORT, LONG, SHORT], errors="return")
-    assert isinstance(found[1], ModelError)
-    assert str(found[1]).startswith("there is not enough memory to explain 302 ids at once: read the text with")
-    assert isinstance(found[1].__cause__, RuntimeError)
-    assert [each.text for each in (found[0], found[2])] == [SHORT, SHORT]
+    outcomes = explainer.explain_batch([SHORT, LONG, SHORT], errors="return")
+    assert isinstance(outcomes[1], ModelError)
+    assert str(outcomes[1]).startswith("there is not enough memory to explain 302 ids at once: read the text with")
+    assert isinstance(outcomes[1].__cause__, RuntimeError)
+    assert [e.text for e in (outcomes[0], outcomes[2])] == [SHORT, SHORT]
     with pytest.raises(LRPError, match="there is not enough memory to explain 302 ids"):
         explainer.explain(LONG)
     assert explainer.explain(LONG, long="windows", window=16).windows > 15
@@ -255,8 +255,8 @@ def test_where_memory_runs_out_the_others_are_explained(tokenizer: Any) -> None:
 
 def test_where_memory_runs_out_a_batch_is_halved(tokenizer: Any) -> None:
     explainer = Explainer(Greedy(tokenizer, rows=4, length=99), tokenizer)
-    found = explainer.explain_batch([SHORT] * 8)
-    assert len({each.logit for each in found}) == 1
+    outcomes = explainer.explain_batch([SHORT] * 8)
+    assert len({e.logit for e in outcomes}) == 1
     assert explainer._engine._takes_batches
 
 

@@ -49,14 +49,14 @@ def test_each_id_of_a_pair_has_its_text(fast: Any) -> None:
     encoding = encode(fast, texts[0], None, texts[1])
     assert encoding.input_ids == fast(*texts)["input_ids"]
     assert encoding.inputs["token_type_ids"] == list(fast(*texts)["token_type_ids"])
-    found = described(encoding, texts)
-    assert [row for row in found if row[2]] == [
+    rows = described(encoding, texts)
+    assert [row for row in rows if row[2]] == [
         (0, "[CLS]", "special"),
         (0, "[SEP]", "special"),
         (1, "[SEP]", "special"),
     ]
-    assert "".join(text for part, text, special in found if not special and part == 0) == "dasEnde"
-    assert "".join(text for part, text, special in found if not special and part == 1) == "elfinal."
+    assert "".join(text for part, text, special in rows if not special and part == 0) == "dasEnde"
+    assert "".join(text for part, text, special in rows if not special and part == 1) == "elfinal."
     at = [offset for offset, special in zip(encoding.offsets, encoding.special, strict=True) if special]
     assert at == [(0, 0), (8, 8), (9, 9)]
     assert encoding.truncated == (None, None)
@@ -68,11 +68,11 @@ def test_tokenizers_without_offsets_take_pairs(build: Callable[[], Any]) -> None
     texts = ("film wonderful", "the film")
     encoding = encode(tokenizer, texts[0], None, texts[1])
     assert encoding.input_ids == list(tokenizer(*texts)["input_ids"])
-    found = described(encoding, texts)
+    rows = described(encoding, texts)
     for part, text in enumerate(texts):
-        own = "".join(piece for of, piece, special in found if of == part and not special)
+        own = "".join(piece for of, piece, special in rows if of == part and not special)
         assert "".join(own.split()) == "".join(text.split())
-    assert {part for part, _, _ in found} == {0, 1}
+    assert {part for part, _, _ in rows} == {0, 1}
 
 
 @pytest.mark.parametrize("tokenizer", [Slow(), fast_tokenizer("bytelevel"), fast_tokenizer("wordpiece")])
@@ -107,7 +107,7 @@ def test_a_text_is_cut_as_its_tokenizer_cuts_it(
     try:
         encoding = encode(tokenizer, text, limit, pair)
         lengths = [len(encoding.own(part)) for part in range(len(texts))]
-        whole = [len(tokenizer(each, add_special_tokens=False)["input_ids"]) for each in texts]
+        whole = [len(tokenizer(whole_text, add_special_tokens=False)["input_ids"]) for whole_text in texts]
         expected = tokenizer(*texts, truncation=True, max_length=limit)["input_ids"]
     finally:
         tokenizer.truncation_side = "right"
@@ -115,12 +115,12 @@ def test_a_text_is_cut_as_its_tokenizer_cuts_it(
     if not slow or pair is None or (limit - 3) % 2 == 0 or min(whole) < (limit - 3) // 2:
         assert encoding.input_ids == list(expected)
     assert len(encoding.input_ids) <= limit
-    for part, each in enumerate(texts):
+    for part, whole_text in enumerate(texts):
         truncated = encoding.truncated[part]
         assert (truncated is None) == (lengths[part] == whole[part])
         if truncated is not None:
             read = [encoding.offsets[i] for i in encoding.own(part)]
-            assert truncated == ((0, read[0][0]) if left else (read[-1][1], len(each)))
+            assert truncated == ((0, read[0][0]) if left else (read[-1][1], len(whole_text)))
 
 
 def test_a_limit_without_room_for_both_texts_is_said_so(fast: Any) -> None:
@@ -141,15 +141,15 @@ def test_windows_read_every_id_in_order(fast: Any, text: str, pair: str | None, 
             windows(fast, encoding, limit)
         return
     overlap = data.draw(st.none() | st.integers(0, max(0, room - 1)))
-    found = windows(fast, encoding, limit, overlap)
-    assert {i for window in found for i in window} == set(range(count))
-    assert all(window == sorted(set(window)) for window in found)
+    parts = windows(fast, encoding, limit, overlap)
+    assert {i for window in parts for i in window} == set(range(count))
+    assert all(window == sorted(set(window)) for window in parts)
     if count <= limit:
-        assert found == [list(range(count))]
+        assert parts == [list(range(count))]
         return
     fixed = set(range(count)) - set(slides)
     starts = []
-    for window in found:
+    for window in parts:
         assert len(window) == limit
         assert fixed <= set(window)
         moving = [i for i in window if i not in fixed]

@@ -1,4 +1,4 @@
-"""Texts one after the other: what is drawn before it is needed, what is kept, what ends it, and the same numbers."""
+"""Texts one after the other: how many are drawn ahead and kept, how a stream ends, and the same numbers."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def relevances(e: Explanation) -> list[float]:
 
 def test_a_stream_gives_what_explain_gives_in_order(explainer: Explainer) -> None:
     asked = texts(60)
-    found = list(explainer.explain_stream(Drawn(asked), batch_size=4))
-    assert [e.text for e in found] == asked
-    for e, other, text in zip(found, explainer.explain_batch(asked), asked, strict=True):
+    explained = list(explainer.explain_stream(Drawn(asked), batch_size=4))
+    assert [e.text for e in explained] == asked
+    for e, other, text in zip(explained, explainer.explain_batch(asked), asked, strict=True):
         alone = explainer.explain(text)
         for one in (e, other):
             assert (one.target, one.ledger.balanced, one.reading) == (alone.target, True, alone.reading)
@@ -103,8 +103,8 @@ def test_nothing_is_kept_of_what_was_given_out(explainer: Explainer) -> None:
     for e in explainer.explain_stream((text for text in texts(300)), batch_size=2):
         given += isinstance(e, Explanation)
         if given % 25 == 0:
-            found = living(Explanation) - before[0], living(PendingDocument) - before[1]
-            most = [max(one, other) for one, other in zip(most, found, strict=True)]
+            counts = living(Explanation) - before[0], living(PendingDocument) - before[1]
+            most = [max(one, other) for one, other in zip(most, counts, strict=True)]
     assert 1 <= most[0] <= 2  # the one that is looked at
     assert 1 <= most[1] <= 33  # those that are read ahead
     assert given == 300
@@ -114,7 +114,7 @@ def test_nothing_is_kept_of_what_was_given_out(explainer: Explainer) -> None:
 
 
 def end(stream: Any, how: str) -> None:
-    """End a stream. What was raised is let go with this frame: an error holds the frames that it went through."""
+    """End a stream. Its error is freed with this frame: an error holds the frames that it went through."""
     if how == "close":
         stream.close()
         return
@@ -126,7 +126,7 @@ def end(stream: Any, how: str) -> None:
 @pytest.mark.parametrize("how", ["close", "an error", "an interrupt"])
 def test_a_stream_that_ends_early_leaves_all_as_it_was(explainer: Explainer, how: str) -> None:
     before = living(PendingDocument)
-    state = {name: each.requires_grad for name, each in explainer.model.named_parameters()}
+    state = {name: parameter.requires_grad for name, parameter in explainer.model.named_parameters()}
     stream = explainer.explain_stream(Drawn(texts(40)), batch_size=4, progress=True)
     for given, e in enumerate(stream):
         # Between two of them the model is free, for this thread and for others.
@@ -138,19 +138,19 @@ def test_a_stream_that_ends_early_leaves_all_as_it_was(explainer: Explainer, how
     del stream, e
     gc.collect()
     assert living(PendingDocument) == before
-    assert {name: each.requires_grad for name, each in explainer.model.named_parameters()} == state
+    assert {name: parameter.requires_grad for name, parameter in explainer.model.named_parameters()} == state
     assert not explainer.model.training
 
 
 def test_the_first_bad_text_is_an_error_behind_those_before_it(explainer: Explainer) -> None:
     drawn = Drawn([*texts(14), "", *texts(9), None])
-    found: list[Any] = []
+    explained: list[Any] = []
     with pytest.raises(
         BatchError, match=r"1 of 15 texts cannot be explained \(texts\[14\]: the text is empty"
     ) as caught:
-        found.extend(explainer.explain_stream(drawn, batch_size=4))
+        explained.extend(explainer.explain_stream(drawn, batch_size=4))
     # `extend` keeps what came before the error.
-    assert [e.text for e in found] == texts(14)
+    assert [e.text for e in explained] == texts(14)
     assert list(caught.value.errors) == [14]
     assert drawn.count == 15
 
@@ -168,17 +168,17 @@ def test_a_text_that_the_model_fails_on_is_an_error_in_its_place(explainer: Expl
     asked = ["the film", "a dull plot", "great", "the film is bad"]
     kinds = [type(each) for each in bad.explain_stream(asked, errors="return")]
     assert kinds == [Explanation, Explanation, ModelError, Explanation]
-    found: list[Any] = []
+    explained: list[Any] = []
     with pytest.raises(BatchError, match=r"texts\[2\]: the model fails on this text: RuntimeError: no great films"):
-        found.extend(bad.explain_stream(asked))
-    assert [e.text for e in found] == asked[:2]
+        explained.extend(bad.explain_stream(asked))
+    assert [e.text for e in explained] == asked[:2]
 
 
 def test_bad_texts_are_returned_in_their_places(explainer: Explainer) -> None:
     asked = ["the film", "", 7, *texts(20), "\u200b"]
-    found = list(explainer.explain_stream(iter(asked), errors="return"))
-    assert [i for i, each in enumerate(found) if isinstance(each, InputError)] == [1, 2, 23]
-    assert [each.text for each in found if isinstance(each, Explanation)] == ["the film", *texts(20)]
+    outcomes = list(explainer.explain_stream(iter(asked), errors="return"))
+    assert [i for i, outcome in enumerate(outcomes) if isinstance(outcome, InputError)] == [1, 2, 23]
+    assert [outcome.text for outcome in outcomes if isinstance(outcome, Explanation)] == ["the film", *texts(20)]
 
 
 def test_what_drawing_raises_is_raised_behind_what_was_drawn(explainer: Explainer) -> None:
@@ -186,21 +186,21 @@ def test_what_drawing_raises_is_raised_behind_what_was_drawn(explainer: Explaine
         yield from texts(13)
         raise OSError("the disk is gone")
 
-    found: list[Any] = []
+    explained: list[Any] = []
     with pytest.raises(OSError, match="the disk is gone"):
-        found.extend(explainer.explain_stream(broken(), batch_size=4))
-    assert [e.text for e in found] == texts(13)
+        explained.extend(explainer.explain_stream(broken(), batch_size=4))
+    assert [e.text for e in explained] == texts(13)
 
 
 def test_targets_are_one_for_all_or_drawn_one_for_each(explainer: Explainer) -> None:
     assert {e.target for e in explainer.explain_stream(texts(9), target="POS")} == {"POS"}
     labels = Drawn(cycle(["POS", 0, None]))
     stream = explainer.explain_stream(cycle(texts(9)), target=labels, batch_size=2)
-    found = list(islice(stream, 40))
+    explained = list(islice(stream, 40))
     assert labels.count <= 50
-    assert [e.target for e in found[::3]] == ["POS"] * 14
-    assert [e.target for e in found[1::3]] == ["NEG"] * 13
-    assert [e.target for e in found[2::3]] == [e.predicted for e in found[2::3]]
+    assert [e.target for e in explained[::3]] == ["POS"] * 14
+    assert [e.target for e in explained[1::3]] == ["NEG"] * 13
+    assert [e.target for e in explained[2::3]] == [e.predicted for e in explained[2::3]]
     stream.close()
 
 
@@ -213,11 +213,11 @@ def test_targets_are_one_for_all_or_drawn_one_for_each(explainer: Explainer) -> 
     ],
 )
 def test_targets_that_do_not_fit_end_the_stream(explainer: Explainer, targets: Any, says: str, before: int) -> None:
-    found: list[Any] = []
+    explained: list[Any] = []
     with pytest.raises(InputError) as caught:
-        found.extend(explainer.explain_stream(texts(8), target=targets, errors="return"))
+        explained.extend(explainer.explain_stream(texts(8), target=targets, errors="return"))
     assert says in str(caught.value)
-    assert len(found) == before
+    assert len(explained) == before
 
 
 def test_columns_of_tables_are_streams_of_texts(explainer: Explainer) -> None:

@@ -73,7 +73,7 @@ def test_types_that_the_model_does_not_know_are_refused() -> None:
 
 
 class Other:
-    """What a tokenizer tells of itself."""
+    """The attributes of a tokenizer that the check reads."""
 
     def __init__(self, **ids: int | None) -> None:
         for name, number in ids.items():

@@ -86,7 +86,7 @@ def folders(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 def in_a_process(trusted: str, folders: list[Path], place: Path) -> list[Any]:
-    """What loading each folder comes to where standard input says yes to all and the environment trusts everything."""
+    """Return the result of loading each folder while standard input and the environment consent to everything."""
     environment = {**os.environ, **dict.fromkeys(VARIABLES, "1"), "HF_MODULES_CACHE": str(place)}
     command = [*STRICT, "-c", SCRIPT, trusted, *map(str, folders)]
     done = subprocess.run(command, input="y\n" * 50, capture_output=True, text=True, env=environment, check=True)
@@ -95,7 +95,7 @@ def in_a_process(trusted: str, folders: list[Path], place: Path) -> list[Any]:
 
 
 def nested(folder: Path, made: Path) -> Path:
-    """A model that transformers knows, with one inside that brings code: nobody passes consent or its lack on to it."""
+    """A model that transformers knows, with a model inside that has code: transformers does not pass consent to it."""
     inside = {"model_type": "siglip_text_model", "auto_map": {"AutoModel": "modeling_mine.MineClassifier"}}
     holding_code(folder, made)
     config = {"model_type": "modernvbert", "num_labels": 2, "text_config": {**inside, "_name_or_path": str(made)}}
@@ -106,17 +106,17 @@ def nested(folder: Path, made: Path) -> Path:
 @pytest.mark.slow
 def test_nothing_but_the_option_consents(folder: Path, folders: dict[str, Path], tmp_path: Path) -> None:
     inside = nested(folder, tmp_path / "nested")
-    found = in_a_process("no", [*folders.values(), inside], tmp_path / "modules")
-    said = dict(zip([*folders, "nested"], found, strict=True))
+    outcomes = in_a_process("no", [*folders.values(), inside], tmp_path / "modules")
+    by_folder = dict(zip([*folders, "nested"], outcomes, strict=True))
     # transformers knows the type, and has a configuration and a tokenizer for it.
-    assert said.pop("config") == ["BertForSequenceClassification", True, []]
-    assert said.pop("tokenizer") == ["BertForSequenceClassification", True, []]
+    assert by_folder.pop("config") == ["BertForSequenceClassification", True, []]
+    assert by_folder.pop("tokenizer") == ["BertForSequenceClassification", True, []]
     named = {
         "all": "configuration_mine.py, modeling_mine.py, tokenization_mine.py",
         "model": "configuration_mine.py, modeling_mine.py",
         "nested": "modeling_mine.py",
     }
-    assert said == {
+    assert by_folder == {
         name: [
             "ModelError",
             f"{str(inside if name == 'nested' else folders[name])!r} holds its own code ({named[name]}), and textlrp "
@@ -124,7 +124,7 @@ def test_nothing_but_the_option_consents(folder: Path, folders: dict[str, Path],
             f"Python, trust_remote_code=True)",
             [],
         ]
-        for name in said
+        for name in by_folder
     }
 
 

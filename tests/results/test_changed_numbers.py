@@ -6,12 +6,12 @@ from reliability.changed_numbers import attack
 
 
 def test_no_file_with_one_number_changed_is_read() -> None:
-    found = attack(300, seed=7)
-    assert min(found.tried[kind] for kind in ("explanation", "run", "report")) > 50
-    assert not found.accepted, "\n".join(map(str, found.accepted))
+    outcome = attack(300, seed=7)
+    assert min(outcome.tried[kind] for kind in ("explanation", "run", "report")) > 50
+    assert not outcome.accepted, "\n".join(map(str, outcome.accepted))
 
 
 def test_without_digests_sums_find_what_they_can() -> None:
-    found = attack(300, seed=8, digests=False)
-    assert not [each for each in found.accepted if not each.listed], "\n".join(map(str, found.accepted))
-    assert len(found.accepted) < 30
+    outcome = attack(300, seed=8, digests=False)
+    assert not [change for change in outcome.accepted if not change.listed], "\n".join(map(str, outcome.accepted))
+    assert len(outcome.accepted) < 30

@@ -1,4 +1,4 @@
-"""What is read back fits together, whatever model it is of; what does not is said with its numbers."""
+"""Explanations of every kind of model can be read back; in changed ones, the error names the wrong numbers."""
 
 from __future__ import annotations
 
@@ -68,20 +68,22 @@ def again(e: Explanation) -> Explanation:
 @pytest.mark.parametrize("name", MODELS)
 def test_what_a_model_gives_is_read_back(models: Callable[[str], Explainer], name: str) -> None:
     explainer = models(name)
-    found = [explainer.explain(TEXT, layers=True)]
-    found.append(explainer.explain(TEXT * 3, layers=True, long="windows", window=30))
-    found.append(explainer.explain(TEXT * 3, window=20))
-    found += explainer.explain_targets(TEXT).values()
+    explanations = [explainer.explain(TEXT, layers=True)]
+    explanations.append(explainer.explain(TEXT * 3, layers=True, long="windows", window=30))
+    explanations.append(explainer.explain(TEXT * 3, window=20))
+    explanations += explainer.explain_targets(TEXT).values()
     batch = explainer.explain_batch([TEXT, "dull film", TEXT * 2, "bad bad bad"], errors="return")
-    found += [e for e in batch if isinstance(e, Explanation)]  # of a short text, 16 bits may say too little
-    assert len(found) > 5
-    if len(found[0].logits) > 1:
-        found.append(explainer.explain(TEXT, contrast="runner-up", layers=True))
+    explanations += [e for e in batch if isinstance(e, Explanation)]  # of a short text, 16 bits may say too little
+    assert len(explanations) > 5
+    if len(explanations[0].logits) > 1:
+        explanations.append(explainer.explain(TEXT, contrast="runner-up", layers=True))
     if name in ("built in", "pairs"):
-        found.append(explainer.explain(TEXT, "Never dull.", layers=True))
-        found.append(explainer.explain(TEXT * 3, "Never dull.", long="windows", window=36))
-    assert [again(e) for e in found] == found
-    assert Record.from_dict(json.loads(json.dumps(Record("x", (found[0],)).to_dict()))) == Record("x", (found[0],))
+        explanations.append(explainer.explain(TEXT, "Never dull.", layers=True))
+        explanations.append(explainer.explain(TEXT * 3, "Never dull.", long="windows", window=36))
+    assert [again(e) for e in explanations] == explanations
+    assert Record.from_dict(json.loads(json.dumps(Record("x", (explanations[0],)).to_dict()))) == Record(
+        "x", (explanations[0],)
+    )
 
 
 class OneOutput(torch.nn.Module):
@@ -98,10 +100,10 @@ class OneOutput(torch.nn.Module):
 def test_one_output_that_tells_two_labels_apart_is_read_back() -> None:
     tokenizer = fast_tokenizer("wordpiece")
     explainer = Explainer(OneOutput(bert(len(tokenizer))), tokenizer)
-    found = list(explainer.explain_targets(TEXT).values())
-    assert found[0].logits["NEG"] == -found[0].logits["POS"]
-    assert [again(e) for e in found] == found
-    other = bare(found[1])
+    explanations = list(explainer.explain_targets(TEXT).values())
+    assert explanations[0].logits["NEG"] == -explanations[0].logits["POS"]
+    assert [again(e) for e in explanations] == explanations
+    other = bare(explanations[1])
     other["logits"]["NEG"] *= -1
     with pytest.raises(InputError, match="the probability of 'NEG' is"):
         Explanation.from_dict(other)

@@ -16,7 +16,7 @@ GRAPHEME = regex.compile(r"\X")
 
 
 def letters(text: str) -> tuple[Span, ...]:
-    """A span of relevance 1 for each character that is no white space."""
+    """A span of relevance 1 for each character but white space."""
     return tuple(Span(i, i + 1, char, 1.0) for i, char in enumerate(text) if not char.isspace())
 
 
@@ -51,11 +51,11 @@ def test_the_total_stays_and_no_cluster_is_torn(text: str, ranges: list[tuple[in
         for start, size, relevance in ranges
         if start < len(text)
     )
-    found = whole_units(text, spans)
-    assert math.fsum(span.relevance for span in found) == math.fsum(span.relevance for span in spans)
+    units = whole_units(text, spans)
+    assert math.fsum(span.relevance for span in units) == math.fsum(span.relevance for span in spans)
     edges = {0} | {match.end() for match in GRAPHEME.finditer(text)}
     end = 0
-    for span in found:
+    for span in units:
         assert end <= span.start < span.end
         assert {span.start, span.end} <= edges
         assert span.text == text[span.start : span.end]

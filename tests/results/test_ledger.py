@@ -1,4 +1,4 @@
-"""The ledger says where the logit went, and admits what it does not know."""
+"""The rows of a ledger add up to the logit, and the residue shows what is missing."""
 
 import json
 import math
@@ -44,7 +44,7 @@ def test_every_heading_can_be_asked_for_and_no_other():
 
 
 def test_what_is_not_listed_is_not_contained():
-    """A mapping must agree with itself: what `in` affirms, iteration yields."""
+    """A mapping must agree with itself: iteration yields the keys that `in` affirms."""
     book = Ledger(ROWS, logit=1.375)
     assert all(heading in book for heading in book)
     assert {heading for heading in (*ledger.HEADINGS, "residue") if heading in book} == set(book)

@@ -79,9 +79,9 @@ def test_sentences(text: str, expected: list[str]) -> None:
 @given(st.text(st.characters(), max_size=60) | st.text(alphabet="a.@/:htpw (5)\n 。😀é\u0301", max_size=60))
 def test_boundaries_rise_from_the_start_to_the_end(text: str) -> None:
     words, sentences = segmentation.words(text), segmentation.sentences(text)
-    for found in (words, sentences):
-        assert (found[0], found[-1]) == (0, len(text))
-        assert all(before < after for before, after in pairwise(found))
+    for boundaries in (words, sentences):
+        assert (boundaries[0], boundaries[-1]) == (0, len(text))
+        assert all(before < after for before, after in pairwise(boundaries))
     assert set(sentences) <= set(words)
 
 

@@ -30,8 +30,8 @@ def fast(request: pytest.FixtureRequest) -> Any:
 
 
 def read(encoding: Encoding, text: str) -> list[tuple[str, str]]:
-    found = zip(encoding.pieces, encoding.offsets, encoding.special, strict=True)
-    return [(piece, text[start:end]) for piece, (start, end), special in found if not special]
+    rows = zip(encoding.pieces, encoding.offsets, encoding.special, strict=True)
+    return [(piece, text[start:end]) for piece, (start, end), special in rows if not special]
 
 
 def letters(text: str) -> str:
@@ -110,9 +110,9 @@ def test_the_bytes_of_one_character_all_get_that_character() -> None:
 def test_a_leading_space_belongs_to_no_word() -> None:
     text = "A wonderful film"
     for kind in ("bytelevel", "roberta", "metaspace"):
-        found = read(encode(fast_tokenizer(kind), text, None), text)
-        assert "".join(covered for _, covered in found) == "Awonderfulfilm"
-        assert any(piece[0] in "Ġ▁" and covered == piece[1:] for piece, covered in found if len(piece) > 1)
+        tokens = read(encode(fast_tokenizer(kind), text, None), text)
+        assert "".join(covered for _, covered in tokens) == "Awonderfulfilm"
+        assert any(piece[0] in "Ġ▁" and covered == piece[1:] for piece, covered in tokens if len(piece) > 1)
 
 
 def test_a_marker_put_before_the_text_covers_nothing() -> None:
@@ -172,7 +172,7 @@ def test_slow_tokenizers_give_the_characters_of_each_piece_or_an_error(kind: str
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("film wonderful films", ["film", "wonder", "ful", "film", "s"]),
         ("xb b b x", ["xb", "b", "b", "x"]),  # the unknown word holds a letter that is a known word elsewhere
@@ -182,8 +182,8 @@ def test_slow_tokenizers_give_the_characters_of_each_piece_or_an_error(kind: str
         ("##s film", ["##s", "film"]),
     ],
 )
-def test_a_slow_wordpiece_tokenizer_is_aligned(text: str, found: list[str]) -> None:
-    assert [covered for _, covered in read(encode(Slow(), text, None), text)] == found
+def test_a_slow_wordpiece_tokenizer_is_aligned(text: str, expected: list[str]) -> None:
+    assert [covered for _, covered in read(encode(Slow(), text, None), text)] == expected
 
 
 def test_unknown_characters_are_aligned_with_a_tokenizer_of_characters() -> None:

@@ -59,9 +59,9 @@ def test_all_languages_of_a_real_set(kind: str) -> None:
         pytest.skip("topics_multilingual.jsonl.gz is not there: real texts in twenty languages")
     rows: list[dict[str, Any]] = list(map(json.loads, gzip.decompress(DATA.read_bytes()).splitlines()))
     train = [row["text"] for row in rows if row["split"] == "train"]
-    found = {row["language"] for row in rows}
-    assert found == set(language_texts.TEXTS)
-    tested = [row["text"] for language in sorted(found) for row in rows if row["language"] == language][::100]
+    languages = {row["language"] for row in rows}
+    assert languages == set(language_texts.TEXTS)
+    tested = [row["text"] for language in sorted(languages) for row in rows if row["language"] == language][::100]
     of = explainer(kind, train[::5], 8000)
     for e in of.explain_batch(tested):
         adds_up(e)

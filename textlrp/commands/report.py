@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from textlrp.data.records import Failure, Record
 
 _EPILOG = """INPUT is a CSV, TSV, JSON, JSON Lines, Parquet or text file, a folder saved by datasets, a bundled corpus,
-or a data set on the hub; or explanations that are there already: what --save wrote, a file of "textlrp explain
---format json", or a folder of such files. Then no model runs."""
+or a data set on the hub; or saved explanations: a file of --save, a file of "textlrp explain --format json", or a
+folder of such files. Then no model runs."""
 
 #: The names of options whose parameters have other names.
 _OPTIONS = {"identity": "id", "targets": "target", "trusted": "trust-remote-code"}
@@ -63,7 +63,7 @@ _DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
 @rules_option
 @long_text_options
 @click.option("--title", help="The title of the report.  [default: the name of INPUT]")
-@click.option("--blind", is_flag=True, help="Hide what the model says about a document until its reader has marked it.")
+@click.option("--blind", is_flag=True, help="Hide the model's decision on a document until its reader has marked it.")
 @click.option(
     "--save",
     type=click.Path(path_type=Path),

@@ -134,7 +134,7 @@ def echo(written: str | bytes) -> None:
 
 def echo_json(written: str, output: Path | None) -> None:
     if output is None:
-        echo(written.encode())  # JSON is UTF-8, whatever the terminal is
+        echo(written.encode())  # JSON is UTF-8 in any terminal
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def read_document_sets(
         InputError: a source cannot be read, or is named twice.
     """
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise InputError(f"what is read is a list of names, not {options.brief(names)}")
+        raise InputError(f"documents are read from a list of names, not {options.brief(names)}")
     short_names(names, "corpus")
     if limit is not None:
         limit = options.whole(limit, "limit is a number of documents, 1 or more", 1)

@@ -131,8 +131,8 @@ class Run:
             return False  # the file is empty, or a process died while it wrote the first line
         if not first.startswith(_START):
             raise InputError(
-                f"{str(self.path)!r} holds no run that says what made it, so it cannot go on: name another file, or "
-                f"add --force to replace it"
+                f"{str(self.path)!r} holds no run with an origin, so it cannot go on: name another file, or add "
+                f"--force to replace it"
             )
         differences = self._differences(first)
         self._lines.cut()

@@ -86,7 +86,7 @@ def read_rows(source: str, split: str | None = None, limit: int | None = None) -
         return _parquet(path, split, limit)
     if reader is None:
         known = ", ".join([*_READERS, _PARQUET])
-        raise InputError(f"cannot tell what {source!r} is by its ending: give a file that ends in {known}, or a folder")
+        raise InputError(f"the ending of {source!r} is unknown: give a file that ends in {known}, or a folder")
     return _taken(repr(source), *reader(path), split, limit)
 
 

@@ -79,7 +79,7 @@ class Reading:
             return most
         if most is not None and self.window > most:
             raise InputError(
-                f"window is a number of ids from 1 to {most:,}, which is what the model reads, not {self.window}"
+                f"window is a number of ids from 1 to {most:,}, the most that the model reads, not {self.window}"
             )
         return self.window
 

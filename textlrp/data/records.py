@@ -236,9 +236,9 @@ def read_kept(path: str | Path) -> Iterator[Record | Failure]:
     places: dict[str, str] = {}
     for file in _files(Path(path)):
         for where, document in _read_file(file):
-            if (id := document.id) in places:
-                raise InputError(f"{where}: the id {id!r} is that of {places[id]} too; give each its own")
-            places[id] = where
+            if (identity := document.id) in places:
+                raise InputError(f"{where}: the id {identity!r} is that of {places[identity]} too; give each its own")
+            places[identity] = where
             yield document
 
 

@@ -117,3 +117,27 @@ def test_a_rule_that_loses_relevance_is_found():
 def test_what_is_no_rule_is_refused(value):
     with pytest.raises(InputError, match="or an object with the method multiplier"):
         Rules(linear=value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (lambda m, c, post: post("bias", c), r"Odd posts to 'bias', and the ledger's rows are tokens, "),
+        (lambda m, c, post: post("biases", 1.0), r"Odd posts 1.0 to biases: post a tensor"),
+        (lambda m, c, post: 1 / 0, r"Odd.multiplier fails: ZeroDivisionError: division by zero"),
+        (lambda m, c: c, r"Odd.multiplier fails: TypeError"),
+        (lambda m, c, post: m.x * float("nan"), r"Odd.multiplier returns a NaN or an infinity"),
+    ],
+    ids=["row", "number", "raises", "arguments", "NaN"],
+)
+def test_a_fault_of_a_rule_is_named_as_its_own(rule, message):
+    class Odd:
+        multiplier = staticmethod(rule)
+
+    with pytest.raises(textlrp.LRPError, match=message):
+        textlrp.propagate(Probe(lambda m, x: x @ m.square.T), 0, Rules(linear=Odd()), input_ids=IDS)
+
+
+def test_own_rules_are_handed_over_in_a_mapping():
+    with pytest.raises(InputError, match="own is a mapping from names of classes to rules"):
+        Rules.from_json(Rules(linear=SquareRoot()).to_json(), own=SquareRoot())

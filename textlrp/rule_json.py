@@ -65,6 +65,8 @@ def _read_rule(kind: str, value: Any, known: Mapping[str, type], own: Mapping[st
 
 
 def _own_rule(name: object, own: Mapping[str, Any]) -> Any:
+    if not isinstance(own, Mapping):
+        raise InputError(f"own is a mapping from names of classes to rules, not {brief(own)}")
     if not isinstance(name, str) or name not in own:
         listed = f", not only {', '.join(map(repr, own))}" if own else ""
         raise InputError(

@@ -477,3 +477,21 @@ def test_epsilon_absorbs_little_when_it_is_small(bert):
     torch.testing.assert_close(tiny.relevance, plain.relevance, rtol=1e-3, atol=1e-4)
     assert abs(large.ledgers[0]["stabilizer"]) > 1e-2
     assert large.ledgers[0].balanced
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"captrue": ["classifier"]},
+            "propagate has the option capture, and BertForSequenceClassification takes no captrue",
+        ),
+        ({"kep": {"classifier": [0]}}, "propagate has the option keep"),
+        ({"at": ["classifier"]}, "propagate takes capture=, paths of modules, and keep=, channels by path"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_misspelled_option_is_not_an_input_of_the_model(bert, options, message):
+    model, inputs = bert
+    with pytest.raises(InputError, match=message):
+        textlrp.propagate(model, 0, **options, **inputs)

@@ -18,7 +18,8 @@ def column(values: Any, option: str) -> Iterable[Any]:
         named = ", ".join(map(str, list(columns)[:5])) if isinstance(columns, Iterable) else str(columns)
         raise InputError(f"{option} takes one column, and {type(values).__name__} has several ({named}): choose one")
     if isinstance(values, dict) or not isinstance(values, Iterable) or not _iterates(values):
-        raise InputError(f"{option} takes a list, a generator or a column of texts, not {type(values).__name__}")
+        items = "texts" if option == "texts" else "labels"
+        raise InputError(f"{option} takes a list, a generator or a column of {items}, not {type(values).__name__}")
     return values
 
 

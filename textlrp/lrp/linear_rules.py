@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from textlrp.errors import InputError
+from textlrp.basics.options import brief
+from textlrp.errors import InputError, LRPError, NonFiniteError, error_summary
 from textlrp.lrp.postings import Postings
 from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward
 from textlrp.results import ledger
@@ -86,14 +87,43 @@ class Redistribution(Surrogate):
         if isinstance(rule, _BUILT_IN):
             c_x = multiplier(rule, linear_map, c, ctx.postings.post)
         else:
-            c_x = rule.multiplier(linear_map, c, ctx.postings.post)
-            if not isinstance(c_x, Tensor) or c_x.shape != x.shape:
-                got = list(c_x.shape) if isinstance(c_x, Tensor) else type(c_x).__name__
-                raise InputError(
-                    f"{type(rule).__name__}.multiplier must return a tensor of the shape of the map's input, "
-                    f"{list(x.shape)}, not {got}"
-                )
+            c_x = _own_multiplier(rule, linear_map, c, ctx.postings)
         return c_x.to(x.dtype), None, None, None, None, None, None
+
+
+def _own_multiplier(rule: Any, linear_map: LinearMap, c: Tensor, postings: Postings) -> Tensor:
+    """Return the multipliers by a user's own rule.
+
+    Raises:
+        InputError: the rule fails, does not return a tensor of the input's shape, or posts to an unknown row.
+        NonFiniteError: it returns a NaN or an infinity.
+    """
+    name = type(rule).__name__
+
+    def post(heading: str, values: Tensor) -> None:
+        if heading not in ledger.HEADINGS:
+            raise InputError(
+                f"{name} posts to {brief(heading)}, and the ledger's rows are {', '.join(ledger.HEADINGS)}"
+            )
+        if not isinstance(values, Tensor):
+            raise InputError(f"{name} posts {brief(values)} to {heading}: post a tensor")
+        postings.post(heading, values)
+
+    try:
+        c_x = rule.multiplier(linear_map, c, post)
+    except LRPError:
+        raise
+    except Exception as error:  # a user's rule may raise anything
+        raise InputError(f"{name}.multiplier fails: {error_summary(error)}") from error
+    if not isinstance(c_x, Tensor) or c_x.shape != linear_map.x.shape:
+        got = list(c_x.shape) if isinstance(c_x, Tensor) else type(c_x).__name__
+        raise InputError(
+            f"{name}.multiplier must return a tensor of the shape of the map's input, {list(linear_map.x.shape)}, not "
+            f"{got}"
+        )
+    if not bool(c_x.isfinite().all()):
+        raise NonFiniteError(f"{name}.multiplier returns a NaN or an infinity")
+    return c_x
 
 
 class _Share(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -122,7 +124,7 @@ def run(model: nn.Module, targets: Targets, options: Options, model_inputs: dict
         raise ModelError(f"the model must be a torch module, not {brief(model)}")
     targets = targets if callable(targets) else several(targets)
     options = replace(options, rules=as_rules(options.rules))
-    _check_inputs(options.special_tokens_mask, model_inputs)
+    _check_inputs(model, options.special_tokens_mask, model_inputs)
     if options.checkpointing and options.observes:
         raise InputError(
             "checkpointing=True drops the activations inside the blocks, which capture=, keep= and layers= need"
@@ -164,7 +166,17 @@ def _joined(alone: tuple[Propagation, ...]) -> Propagation:
     )
 
 
-def _check_inputs(special_tokens_mask: Tensor | None, model_inputs: dict[str, Any]) -> None:
+#: The names that a misspelled option may stand for; the model takes all others.
+_OPTIONS = ("target", "rules", "special_tokens_mask", "capture", "keep", "layers", "checkpointing")
+
+
+def _check_inputs(model: nn.Module, special_tokens_mask: Tensor | None, model_inputs: dict[str, Any]) -> None:
+    for name in model_inputs.keys() - inspect.signature(model.forward).parameters.keys():
+        if name == "at":
+            raise InputError("propagate takes capture=, paths of modules, and keep=, channels by path, in place of at=")
+        meant = difflib.get_close_matches(name, _OPTIONS, n=1, cutoff=0.75)
+        if meant:
+            raise InputError(f"propagate has the option {meant[0]}, and {type(model).__name__} takes no {name}")
     if model_inputs.get("inputs_embeds") is not None:
         raise InputError("textlrp explains input ids: pass input_ids, not inputs_embeds")
     input_ids = model_inputs.get("input_ids")

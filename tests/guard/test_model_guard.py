@@ -250,3 +250,22 @@ def test_a_plain_call_in_another_thread_is_not_disturbed():
 
     for logits in in_threads(plain, explain):
         assert all(torch.equal(run, expected) for run in logits)
+
+
+def test_a_call_in_inference_mode_may_multiply_activations_by_an_input():
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.table, self.head = nn.Embedding(12, 4), nn.Linear(4, 2)
+
+        def forward(self, input_ids, weights):
+            x = self.table(input_ids)
+            return self.head((x * x * weights[..., None]).mean(1))
+
+    model, ids = Masked(), torch.tensor([[1, 2, 3]])
+    expected = textlrp.propagate(model, 0, input_ids=ids, weights=torch.tensor([[1.0, 0.5, 0.0]]))
+    with torch.inference_mode():
+        weights = torch.tensor([[1.0, 0.5, 0.0]])
+        relevance = textlrp.propagate(model, 0, input_ids=ids, weights=weights).relevance
+    assert torch.equal(relevance, expected.relevance)

@@ -6,7 +6,7 @@ import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -129,12 +129,13 @@ def run(model: nn.Module, targets: Targets, options: Options, model_inputs: dict
         raise InputError(
             "checkpointing=True drops the activations inside the blocks, which capture=, keep= and layers= need"
         )
-    return contained(partial(_propagate, model, targets, options, _outside_inference(model_inputs)))
+    return contained(partial(_propagate, model, targets, options, model_inputs))
 
 
 def _propagate(
     model: nn.Module, targets: Targets, options: Options, model_inputs: dict[str, Any]
 ) -> tuple[Propagation, ...]:
+    model_inputs = _outside_inference(model_inputs)
     with copied(model) as parts:
         if options.checkpointing is None:  # activation_checkpointing_enable() of transformers sets it in the modules
             is_set = any(vars(module).get("gradient_checkpointing") is True for module in parts.modules)
@@ -170,13 +171,20 @@ def _joined(alone: tuple[Propagation, ...]) -> Propagation:
 _OPTIONS = ("target", "rules", "special_tokens_mask", "capture", "keep", "layers", "checkpointing")
 
 
+@cache
+def _option_meant(name: str) -> str | None:
+    """Return the option that a name is close to, or None: most names are those of inputs, the same in each call."""
+    return "capture" if name == "at" else next(iter(difflib.get_close_matches(name, _OPTIONS, n=1, cutoff=0.75)), None)
+
+
 def _check_inputs(model: nn.Module, special_tokens_mask: Tensor | None, model_inputs: dict[str, Any]) -> None:
-    for name in model_inputs.keys() - inspect.signature(model.forward).parameters.keys():
+    for name in model_inputs:
+        option = _option_meant(name)
+        if option is None or name in inspect.signature(model.forward).parameters:
+            continue
         if name == "at":
             raise InputError("propagate takes capture=, paths of modules, and keep=, channels by path, in place of at=")
-        meant = difflib.get_close_matches(name, _OPTIONS, n=1, cutoff=0.75)
-        if meant:
-            raise InputError(f"propagate has the option {meant[0]}, and {type(model).__name__} takes no {name}")
+        raise InputError(f"propagate has the option {option}, and {type(model).__name__} takes no {name}")
     if model_inputs.get("inputs_embeds") is not None:
         raise InputError("textlrp explains input ids: pass input_ids, not inputs_embeds")
     input_ids = model_inputs.get("input_ids")

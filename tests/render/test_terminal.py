@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import regex
+from example_explanations import explanation as example
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from printed_terminal import printed
@@ -32,27 +33,8 @@ SCRIPTS = st.text(
 
 
 def explanation(text: str, relevances: Any = None, size: int = 1, **changes: Any) -> Explanation:
-    """An explanation whose tokens are runs of ``size`` characters without white space."""
-    pieces = list(re.finditer(rf"\S{{1,{size}}}", text))
-    if relevances is None:
-        relevances = [(i * 37 % 19 - 9) / 9 for i in range(len(pieces))]
-    spans = tuple(
-        Span(piece.start(), piece.end(), piece.group(), relevance)
-        for piece, relevance in zip(pieces, relevances, strict=False)
-    )
-    values: dict[str, Any] = {
-        "text": text,
-        "target": "POS",
-        "contrast": None,
-        "logit": 2.5,
-        "logits": {"NEG": -1.0, "POS": 2.5},
-        "probabilities": {"NEG": 0.029, "POS": 0.971},
-        "predicted": "POS",
-        "tokens": spans,
-        "ledger": Ledger({"tokens": 2.25, "special tokens": 0.2, "biases": 0.05, "norms": -0.0004}, 2.4996),
-        "model": "tiny",
-    }
-    return Explanation(**{**values, **changes})
+    """An explanation whose tokens are runs of ``size`` characters without white space, and that names no versions."""
+    return example(text, relevances, size, **{"versions": {}, **changes})
 
 
 def test_the_whole_of_it_without_colors() -> None:

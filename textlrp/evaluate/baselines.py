@@ -82,7 +82,7 @@ def _method(name: str, method: Method, options: tuple[Any, ...]) -> Scorer:
         if method.extra:
             importlib.import_module(f"{method.extra}.attr")
         start = time.perf_counter()
-        passes = Passes(task.explainer, task.text, task.text_pair, task.target, task.contrast)
+        passes = Passes(task)
         scores = contained(lambda: function(passes, task.seed, *options))
         # The scores are Python numbers, so an accelerator has finished computing them.
         return passes.attribution(name, scores, time.perf_counter() - start)

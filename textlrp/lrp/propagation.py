@@ -111,7 +111,7 @@ def propagate_targets(
         One propagation for each target, in order.
 
     Raises:
-        LRPError: as :func:`propagate` raises it.
+        LRPError: as :func:`propagate` raises it; an error that the model itself raises is not converted.
     """
     return run(
         model, targets, Options(rules, special_tokens_mask, layers=layers, checkpointing=checkpointing), model_inputs

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from textlrp.basics.lazy import lazy
 from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError, error_summary
 from textlrp.evaluate.methods.catalog import REPLACEMENTS
+from textlrp.evaluate.scorers import Task
 from textlrp.explain.assembly import spans
 from textlrp.explain.batching import buckets
 from textlrp.explain.classifier import SEED
@@ -28,8 +29,6 @@ from textlrp.text.encoding import Encoding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from textlrp.explain.explainer import Explainer
 
 #: The most texts in a batch, and the most ids in a batch with a backward pass.
 ROWS, IDS_BACK = 32, 2048
@@ -44,11 +43,7 @@ class Passes:
     """The passes of a model that a method needs for one text and one label.
 
     Args:
-        explainer: the model and its tokenizer.
-        text: the document.
-        text_pair: the second text of a pair, or None.
-        target: a label by name or index, or None for the predicted one.
-        contrast: the label that it is compared with, or None.
+        task: the explainer, the text and the label.
 
     Attributes:
         encoding: the text as the model reads it.
@@ -61,20 +56,13 @@ class Passes:
         InputError: the text or a label cannot be used as given.
     """
 
-    def __init__(
-        self,
-        explainer: Explainer,
-        text: str,
-        text_pair: str | None = None,
-        target: str | int | None = None,
-        contrast: str | int | None = None,
-    ) -> None:
-        self.classifier, self.head = explainer.classifier, explainer.head
+    def __init__(self, task: Task) -> None:
+        self.classifier, self.head = task.explainer.classifier, task.explainer.head
         self.model = self.classifier.model
-        self._texts = (text, text_pair)
-        self._choice = Choice(target, contrast)
+        self._texts = (task.text, task.text_pair)
+        self._choice = Choice(task.target, task.contrast)
         self._choice.check(self.head)
-        self.encoding: Encoding = explainer.encode(text, text_pair)
+        self.encoding: Encoding = task.explainer.encode(task.text, task.text_pair)
         self.classifier.check_memory(self.encoding, len(self.encoding.input_ids))
         self.words = [i for i, special in enumerate(self.encoding.special) if not special]
         self.forwards = self.aside = 0.0

@@ -15,6 +15,8 @@ Catalog = Mapping[str, Mapping[str, type]]
 
 def to_values(rules: Any, catalog: Catalog) -> dict[str, Any]:
     """Return the JSON-ready values of a set of rules, its overrides included."""
+    if rules.difference:
+        return {"difference": True}
     values: dict[str, Any] = {}
     for kind, known in catalog.items():
         rule = getattr(rules, kind)
@@ -32,10 +34,12 @@ def read_rules(values: Any, catalog: Catalog, own: Mapping[str, Any]) -> dict[st
         InputError: a kind, a rule or one of its numbers is unknown.
     """
     if not isinstance(values, Mapping):
-        raise InputError(f"rules are an object with {', '.join(catalog)} and overrides, not {brief(values)}")
-    unknown = sorted(str(key) for key in values if key not in (*catalog, "overrides"))
+        raise InputError(
+            f"rules are an object with {', '.join(catalog)}, overrides and difference, not {brief(values)}"
+        )
+    unknown = sorted(str(key) for key in values if key not in (*catalog, "overrides", "difference"))
     if unknown:
-        raise InputError(f"rules have {', '.join(catalog)} and overrides, and no {', '.join(unknown)}")
+        raise InputError(f"rules have {', '.join(catalog)}, overrides and difference, and no {', '.join(unknown)}")
     return {kind: _read_rule(kind, values[kind], catalog[kind], own) for kind in catalog.keys() & values.keys()}
 
 

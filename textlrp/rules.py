@@ -237,6 +237,9 @@ class Rules:
             (``{"classifier": Rules(linear=Gamma(0.25)), "*.layer.0.*": ...}``; ``*`` matches any characters). They
             apply to all operations of a matching module, its submodules included; a deeper match wins over a higher
             one, and a later pattern over an earlier one. Stored as a tuple of pairs.
+        difference: measure every operation from a run of the model on a reference, a neutral text, instead of from
+            zero. The explained logit is then the logit of the reference plus the relevance of the words. This is for a
+            whole model: all other attributes must keep their defaults.
     """
 
     linear: Linear | LinearRule = field(default_factory=LRP0)
@@ -246,6 +249,7 @@ class Rules:
     nonlinearity: Identity | Gradient = field(default_factory=Identity)
     norm: Constant | Plain = field(default_factory=Constant)
     overrides: Any = ()
+    difference: bool = False
 
     def __post_init__(self) -> None:
         for kind, known in CATALOG.items():
@@ -265,9 +269,24 @@ class Rules:
                 raise InputError(
                     f"the override {pair[0]!r} takes Rules without overrides of their own, not {pair[1]!r}"
                 )
+            if self.difference or pair[1].difference:
+                raise InputError(
+                    f"the override {pair[0]!r} would mix difference rules with others, and they hold for a whole model "
+                    f"or not at all: leave the overrides out, or difference"
+                )
         object.__setattr__(self, "overrides", pairs)
+        if not isinstance(self.difference, bool):
+            raise InputError(f"difference is True or False, not {brief(self.difference)}")
+        chosen = [kind for kind in CATALOG if getattr(self, kind) != _DEFAULTS[kind]] if self.difference else []
+        if chosen:
+            raise InputError(
+                f"difference=True measures every operation from a reference, so it takes no other rule for "
+                f"{' and '.join(chosen)}"
+            )
 
     def __repr__(self) -> str:
+        if self.difference:
+            return "Rules(difference=True)"
         parts = [f"{kind}={_shown(getattr(self, kind))}" for kind in CATALOG if getattr(self, kind) != _DEFAULTS[kind]]
         if self.overrides:
             parts.append(f"overrides={dict(self.overrides)!r}")
@@ -279,7 +298,7 @@ class Rules:
 
         ``attnlrp``: Achtibat et al. 2024. ``cp-lrp``: Ali et al. 2022, attention weights held constant. ``epsilon``,
         ``gamma``: that rule for linear maps, and for the rest the rules of ``attnlrp``. ``lrp-0``: another name of
-        ``attnlrp``, which has LRP-0 for linear maps.
+        ``attnlrp``, which has LRP-0 for linear maps. ``difference``: every operation is measured from a reference.
 
         Raises:
             InputError: the name is not a preset's.
@@ -341,7 +360,11 @@ class Rules:
         """
         chosen = rule_json.read_rules(values, CATALOG, own or {})
         overrides = rule_json.read_overrides(values)
-        return cls(**chosen, overrides={pattern: cls.from_dict(rules, own) for pattern, rules in overrides.items()})
+        return cls(
+            **chosen,
+            difference=values.get("difference", False),
+            overrides={pattern: cls.from_dict(rules, own) for pattern, rules in overrides.items()},
+        )
 
     @classmethod
     def from_json(cls, source: str | Path, own: Mapping[str, LinearRule] | None = None) -> Rules:
@@ -377,6 +400,7 @@ PRESETS = {
     "lrp-0": Rules(linear=LRP0()),
     "epsilon": Rules(linear=Epsilon()),
     "gamma": Rules(linear=Gamma()),
+    "difference": Rules(difference=True),
 }
 
 

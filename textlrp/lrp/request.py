@@ -114,6 +114,7 @@ class Options:
     layers: bool = False
     checkpointing: bool | None = None
     seed: int | None = None
+    reference: Any = None
 
     @property
     def observes(self) -> bool:

@@ -23,6 +23,8 @@ class Propagation:
         met: how often each operation was given which rule.
         captured: by the path of a captured module, its output and the relevance there, for each run of the module.
         layers: the relevance at each hidden state, from the embeddings up, if ``layers=True``.
+        reference_logits: ``[batch, labels]``, the logits of the reference, the mean over several; None under rules that
+            measure from zero.
     """
 
     relevance: Tensor
@@ -32,3 +34,4 @@ class Propagation:
     met: dict[tuple[str, str], int] = field(default_factory=dict, repr=False)
     captured: dict[str, tuple[Captured, ...]] = field(default_factory=dict, repr=False)
     layers: tuple[HiddenState, ...] = field(default=(), repr=False)
+    reference_logits: Tensor | None = field(default=None, repr=False)

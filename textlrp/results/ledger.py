@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from textlrp.errors import NonFiniteError, UnbalancedLedgerError
 from textlrp.results.saved import SUMMED, Fields, no_explanation, plain
 
+REFERENCE = "reference"
+REFERENCE_PINNED = "reference (pinned)"
 TOKENS = "tokens"
 SPECIAL_TOKENS = "special tokens"
 POSITIONS = "positions"
@@ -23,12 +25,15 @@ CONSTANTS = "constants"
 SOFTMAX = "softmax"
 PRODUCTS = "products"
 MASKED = "masked"
+DETACHED = "detached"
 OTHER_PATHS = "other paths"
 STABILIZER = "stabilizer"
 RESIDUE = "residue"
 
 #: Every heading that a rule can post to, in reading order.
 HEADINGS = (
+    REFERENCE,
+    REFERENCE_PINNED,
     TOKENS,
     SPECIAL_TOKENS,
     POSITIONS,
@@ -39,6 +44,7 @@ HEADINGS = (
     SOFTMAX,
     PRODUCTS,
     MASKED,
+    DETACHED,
     OTHER_PATHS,
     STABILIZER,
 )

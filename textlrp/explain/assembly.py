@@ -17,6 +17,7 @@ from textlrp.explain.labels import Head
 from textlrp.results.explanation import Explanation
 from textlrp.results.layers import Layer
 from textlrp.results.ledger import TOKENS, Ledger, mean
+from textlrp.results.reference import Reference, at_reference
 from textlrp.results.spans import TEXT, TEXT_PAIR, Span
 from textlrp.text.encoding import Encoding
 
@@ -56,11 +57,13 @@ def explanations(document: PendingDocument, provenance: Provenance) -> list[tupl
     encoding = document.encoding
     truncated = (*encoding.truncated, None)
     probabilities = head.probabilities(outputs)
+    reference = _reference(document, labels, head)
     explained = []
     for pick, relevance, ledger, hidden in document.explained():
         contrast = None if pick.contrast is None else labels[pick.contrast]
         # The same logit without the rounding of a float32 difference.
         logit = logits[labels[pick.target]] - (0.0 if contrast is None else logits[contrast])
+        start = None if reference is None else reference.logit(labels[pick.target], contrast)
         explanation = Explanation(
             text=document.text,
             text_pair=document.text_pair,
@@ -71,7 +74,7 @@ def explanations(document: PendingDocument, provenance: Provenance) -> list[tupl
             probabilities=probabilities,
             predicted=labels[max(range(len(scores)), key=scores.__getitem__)],
             tokens=spans((document.text, document.text_pair or ""), encoding, relevance),
-            ledger=_whole(ledger, encoding, relevance, logit),
+            ledger=_whole(ledger, encoding, relevance, logit, start),
             truncated=truncated[0],
             truncated_pair=truncated[1],
             windows=len(document.windows),
@@ -80,13 +83,22 @@ def explanations(document: PendingDocument, provenance: Provenance) -> list[tupl
             revision=provenance.revision,
             reading=provenance.reading,
             versions=dict(_versions()),
-            layers=tuple(_layers(hidden, encoding, logit)),
+            layers=tuple(_layers(hidden, encoding, logit, start)),
+            reference=reference,
         )
         explained.append((explanation.target, explanation))
     return explained
 
 
-def _layers(windows: Sequence[WindowStates], encoding: Encoding, logit: float) -> Iterator[Layer]:
+def _reference(document: PendingDocument, labels: Sequence[str], head: Head) -> Reference | None:
+    """Return what a document was measured from, with its logits; None for rules that measure from zero."""
+    if document.reference is None:
+        return None
+    scores = head.scores(document.reference_outputs).tolist()
+    return Reference(document.reference.name, dict(zip(labels, scores, strict=True)), document.reference.given)
+
+
+def _layers(windows: Sequence[WindowStates], encoding: Encoding, logit: float, start: float | None) -> Iterator[Layer]:
     """Yield the layers of a document, averaged over its windows."""
     if not windows:
         return
@@ -104,7 +116,10 @@ def _layers(windows: Sequence[WindowStates], encoding: Encoding, logit: float) -
         elif count == 1:
             relevance = states[0].relevance[0].double().tolist()
         ledger = mean([state.ledgers[0] for state in states])
-        ledger = _whole(ledger, encoding, relevance, logit) if aligned else replace(ledger, logit=logit).check()
+        if aligned:
+            ledger = _whole(ledger, encoding, relevance, logit, start)
+        else:
+            ledger = replace(ledger, rows=_rows(ledger, start), logit=logit).check()
         yield Layer(
             states[0].name,
             tuple(relevance),
@@ -136,7 +151,19 @@ def spans(texts: tuple[str, str], encoding: Encoding, relevance: Sequence[float]
     )
 
 
-def _whole(ledger: Ledger, encoding: Encoding, relevance: Sequence[float], logit: float) -> Ledger:
-    """Return a ledger whose row of tokens is exactly the sum of their relevances, if it balances."""
+def _whole(ledger: Ledger, encoding: Encoding, relevance: Sequence[float], logit: float, start: float | None) -> Ledger:
+    """Return a ledger whose row of tokens is exactly the sum of their relevances, if it balances.
+
+    Args:
+        ledger: the ledger.
+        encoding: the text.
+        relevance: the relevance of each id.
+        logit: the explained logit.
+        start: the reference's, or None without a reference.
+    """
     tokens = math.fsum(value for value, special in zip(relevance, encoding.special, strict=True) if not special)
-    return replace(ledger, rows={**ledger.rows, TOKENS: tokens}, logit=logit).check()
+    return replace(ledger, rows={**_rows(ledger, start), TOKENS: tokens}, logit=logit).check()
+
+
+def _rows(ledger: Ledger, start: float | None) -> Mapping[str, float]:
+    return ledger.rows if start is None else at_reference(ledger, start)

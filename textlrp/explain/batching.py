@@ -15,6 +15,7 @@ from textlrp.errors import LRPError, ModelError, error_summary, ran_out
 from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import Head, Pick
 from textlrp.explain.progress import ProgressBar
+from textlrp.explain.references import Fitted, batched
 from textlrp.lrp.hidden.states import HiddenState
 from textlrp.results.ledger import Ledger, mean
 from textlrp.rules import Rules
@@ -63,6 +64,8 @@ class PendingDocument:
         relevance: for each label, the sum over the windows, ``[ids]``, float64.
         ledgers: for each label, one ledger a window.
         hidden: for each label, the hidden states of each window, if they were requested.
+        reference: what difference rules measure the text from, or None.
+        reference_logits: the sum over the windows of the reference's outputs, ``[outputs]``, float64.
     """
 
     text: str
@@ -77,6 +80,8 @@ class PendingDocument:
     relevance: list[Tensor] = field(default_factory=list)
     ledgers: list[list[Ledger]] = field(default_factory=list)
     hidden: list[list[WindowStates]] = field(default_factory=list)
+    reference: Fitted | None = None
+    reference_logits: Tensor = field(default_factory=lambda: torch.zeros(()))
 
     def pick(self, logits: Tensor) -> list[Pick]:
         """Return the labels if they are known, or else choose them by the logits ``[outputs]``."""
@@ -92,6 +97,11 @@ class PendingDocument:
         """The logits ``[outputs]`` of the document, the mean over its windows."""
         return self.logits / len(self.windows)
 
+    @property
+    def reference_outputs(self) -> Tensor:
+        """The reference's logits ``[outputs]``, the mean over the windows."""
+        return self.reference_logits / len(self.windows)
+
     def explained(self) -> Iterator[tuple[Pick, list[float], Ledger, list[WindowStates]]]:
         """Yield each label with the relevance of each id and the ledger, means over the windows, and the states."""
         rows = zip(self.picked or (), self.relevance, self.ledgers, self.hidden, strict=True)
@@ -103,6 +113,7 @@ class _Window(NamedTuple):
     document: PendingDocument
     indices: Sequence[int]
     encoding: Encoding
+    reference: Fitted | None
 
 
 class _Asked(NamedTuple):
@@ -233,7 +244,9 @@ class Engine:
                 for picks in zip(*picked, strict=True)
             ]
 
-        passes = self.classifier.propagate(batch, targets, asked.rules, asked.layers)
+        fitted = [window.reference for window in windows if window.reference is not None]
+        reference = batched(fitted, batch, self.classifier.device) if fitted else None
+        passes = self.classifier.propagate(batch, targets, asked.rules, asked.layers, reference)
         if passes and len(windows) > 1 and self._is_due(windows):
             encodings = [window.encoding for window in windows]
             if not self.classifier.reads_alike(encodings, passes[0].logits):
@@ -244,10 +257,13 @@ class Engine:
             return True
         logits = passes[0].logits.double().cpu()
         relevances = [propagation.relevance.double().cpu() for propagation in passes]
+        references = None if passes[0].reference_logits is None else passes[0].reference_logits.double().cpu()
         for row, (window, place) in enumerate(zip(windows, batch.places, strict=True)):
             document = window.document
             document.picked = document.pick(passes[0].logits[row])
             document.logits = document.logits + logits[row]
+            if references is not None:
+                document.reference_logits = document.reference_logits + references[row]
             indices = torch.tensor(window.indices)
             for i, propagation in enumerate(passes):
                 if len(document.ledgers) <= i:
@@ -299,10 +315,11 @@ def buckets(lengths: Sequence[int], batch_size: int, padding: float = PADDING, i
 
 def _windows(document: PendingDocument) -> Iterator[_Window]:
     if len(document.windows) == 1:
-        yield _Window(document, document.windows[0], document.encoding)
+        yield _Window(document, document.windows[0], document.encoding, document.reference)
         return
     for indices in document.windows:
-        yield _Window(document, indices, document.encoding.take(indices))
+        part = None if document.reference is None else document.reference.take(indices)
+        yield _Window(document, indices, document.encoding.take(indices), part)
 
 
 def _sentence(error: Exception, count: int) -> LRPError:

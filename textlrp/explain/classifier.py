@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from textlrp.errors import InputError, LRPError, ModelError, error_summary, fails
 from textlrp.explain import memory, tokenizer_fit
+from textlrp.explain.embedding_tables import word_table
 from textlrp.guard.model_guard import contained, undisturbed
 from textlrp.lrp.propagation import run
 from textlrp.lrp.request import Options, Targets, logits_of, precision_of
 from textlrp.lrp.result import Propagation
-from textlrp.rules import Rules
+from textlrp.rules import Rules, as_rules
 from textlrp.text.encoding import Batch, Encoding, encode, pad
 
 #: transformers writes a huge number for a tokenizer without a limit.
@@ -70,6 +71,23 @@ class Classifier:
     def device(self) -> torch.device:
         """The device of the model's weights."""
         return next((p.device for p in self.model.parameters()), torch.device("cpu"))
+
+    def special_id(self, name: str) -> int | None:
+        """Return the id of the tokenizer's ``"mask"`` or ``"pad"`` token, or None if it or its row is missing."""
+        number = getattr(self.tokenizer, f"{name}_token_id", None)
+        size = getattr(word_table(self.model), "num_embeddings", None)
+        missing = not isinstance(number, int) or number < 0 or (isinstance(size, int) and number >= size)
+        return None if missing else number
+
+    @property
+    def mask_id(self) -> int | None:
+        """The id of the mask token, or None."""
+        return self.special_id("mask")
+
+    @property
+    def default_reference(self) -> int | str:
+        """What stands for a word in the reference of difference rules: the mask token, or else ``"mean"``."""
+        return "mean" if self.mask_id is None else self.mask_id
 
     def encode(self, text: str, limit: int | None, text_pair: str | None = None) -> Encoding:
         """Return a text or a pair as the model reads it, cut at ``limit`` ids.
@@ -205,11 +223,22 @@ class Classifier:
         return bool((expected - logits[row]).abs().max() <= limit)
 
     def propagate(
-        self, batch: Batch, targets: Targets, rules: Rules | str, layers: bool = False
+        self, batch: Batch, targets: Targets, rules: Rules | str, layers: bool = False, reference: Any = None
     ) -> tuple[Propagation, ...]:
-        """Explain texts; results and errors are those of :func:`textlrp.lrp.propagation.propagate_targets`."""
+        """Explain texts; results and errors are those of :func:`textlrp.lrp.propagation.propagate_targets`.
+
+        Args:
+            batch: the texts.
+            targets: the labels.
+            rules: the rules.
+            layers: whether to explain the hidden states, too.
+            reference: of difference rules, as the engine takes it; default: :attr:`default_reference`.
+        """
+        rules = as_rules(rules)
+        if reference is None and rules.difference:
+            reference = self.default_reference
         special = torch.tensor(batch.special, device=self.device)
-        options = Options(rules, special, layers=layers, seed=SEED)
+        options = Options(rules, special, layers=layers, seed=SEED, reference=reference)
         return run(self.model, targets, options, self.inputs(batch))
 
 

@@ -20,6 +20,7 @@ from textlrp.explain.labels import MULTI, RUNNER_UP, Choice, Head, Pick, Several
 from textlrp.explain.long_texts import Reading, refuse_stride
 from textlrp.explain.many_texts import BatchOptions
 from textlrp.explain.progress import ProgressBar
+from textlrp.explain.references import References
 from textlrp.results.explanation import Explanation
 from textlrp.rules import Rules, as_rules
 from textlrp.text.encoding import Encoding
@@ -156,6 +157,7 @@ class Explainer:
         target: str | int | None = None,
         contrast: str | int | None = None,
         rules: Rules | str = "attnlrp",
+        reference: Any = None,
         long: str = "truncate",
         window: int | None = None,
         overlap: int | None = None,
@@ -170,6 +172,11 @@ class Explainer:
             target: a label name or index; default: the predicted label.
             contrast: a label or ``"runner-up"``: explains ``logit(target) - logit(contrast)``.
             rules: a preset's name or :class:`textlrp.Rules`.
+            reference: what the rules ``"difference"`` measure the text from; default: ``"mask"``, the tokenizer's mask
+                token in place of each word, or where there is none ``"mean"``, the mean of the model's embeddings.
+                Others: ``"zero"`` (embedding), ``"pad"`` (token), another token, or another text (of a pair, a tuple of
+                two) or a list or tensor of ids, with as many ids as the text. A list of several is averaged; each takes
+                a pass. Special tokens stay as they are, unless ids are given.
             long: how to read a text that is longer than the model reads: ``"truncate"`` it (``truncated`` says where),
                 read it in overlapping ``"windows"`` (the explained logit is the mean of the windows' logits), or raise
                 an ``"error"``. Of a pair, the longer text is cut, or read in windows.
@@ -183,12 +190,12 @@ class Explainer:
             progress: whether to show a bar in a terminal after two seconds.
 
         Raises:
-            InputError: the text, a label, the rules or an option is invalid.
+            InputError: the text, a label, the rules, the reference or an option is invalid.
             LRPError: the model cannot be explained; the message says why.
         """
         choice = Choice(target, contrast)
         reading = Reading(long, window, overlap)
-        ((_, explanation),) = self._explain(text, text_pair, choice, None, rules, reading, layers, progress)
+        ((_, explanation),) = self._explain(text, text_pair, choice, None, rules, reading, layers, progress, reference)
         return explanation
 
     @refuse_stride
@@ -201,6 +208,7 @@ class Explainer:
         contrast: str | int | None = None,
         threshold: float | None = None,
         rules: Rules | str = "attnlrp",
+        reference: Any = None,
         long: str = "truncate",
         window: int | None = None,
         overlap: int | None = None,
@@ -218,7 +226,7 @@ class Explainer:
                 ``"all"``, the contrast itself is left out.
             threshold: leave out labels whose probability is less; default: 0.5 for the ``"predicted"`` labels of a
                 multi-label model, else none is left out.
-            rules, long, window, overlap, layers, progress: as in :meth:`explain`.
+            rules, reference, long, window, overlap, layers, progress: as in :meth:`explain`.
 
         Returns:
             The explanations by the name of their label, in the order of the targets; empty if no label is over the
@@ -235,7 +243,7 @@ class Explainer:
             labels = (targets,) if inputs.single(targets) else tuple(inputs.column(targets, "targets"))
         choice, several = Choice(None, contrast), Several(labels, threshold)
         reading = Reading(long, window, overlap)
-        return dict(self._explain(text, text_pair, choice, several, rules, reading, layers, progress))
+        return dict(self._explain(text, text_pair, choice, several, rules, reading, layers, progress, reference))
 
     @refuse_stride
     def explain_batch(
@@ -245,6 +253,7 @@ class Explainer:
         target: str | int | Iterable[Any] | None = None,
         contrast: str | int | None = None,
         rules: Rules | str = "attnlrp",
+        reference: Any = None,
         long: str = "truncate",
         window: int | None = None,
         overlap: int | None = None,
@@ -261,7 +270,8 @@ class Explainer:
             texts: a list, a generator, a column of a ``datasets.Dataset`` or of a pandas ``DataFrame``, ...; a pair is
                 a tuple of two texts or a dict with ``text`` and ``text_pair``.
             target: one label for all texts, or one for each (None for the predicted one); default: the predicted ones.
-            contrast, rules, long, window, overlap, layers: as in :meth:`explain`.
+            contrast, rules, reference, long, window, overlap, layers: as in :meth:`explain`. One reference is for all
+                texts; a text or ids as a reference fit those that have as many ids, and the others are errors.
             batch_size: the most texts in a batch; batches of long texts hold fewer.
             errors: ``"raise"`` an error if a text cannot be explained (before the model runs if the text is invalid,
                 otherwise after all texts), or ``"return"`` it in the place of the explanation.
@@ -274,7 +284,9 @@ class Explainer:
             InputError: an option is invalid.
             BatchError: some texts cannot be explained; it names them, and has the explanations of the others.
         """
-        asked = BatchOptions.checked(rules, long, window, overlap, layers, batch_size, errors, progress)
+        asked = BatchOptions.checked(
+            rules, long, window, overlap, layers, batch_size, errors, progress, reference, self.classifier
+        )
         provenance = self._provenance(asked.rules, asked.reading)
         return many_texts.explain_all(self._engine, texts, target, contrast, asked, provenance)
 
@@ -286,6 +298,7 @@ class Explainer:
         target: str | int | Iterable[Any] | None = None,
         contrast: str | int | None = None,
         rules: Rules | str = "attnlrp",
+        reference: Any = None,
         long: str = "truncate",
         window: int | None = None,
         overlap: int | None = None,
@@ -301,7 +314,7 @@ class Explainer:
         The generator may be closed at any time.
 
         Args:
-            texts, contrast, rules, long, window, overlap, layers, batch_size: as in :meth:`explain_batch`.
+            texts, contrast, rules, reference, long, window, overlap, layers, batch_size: as in :meth:`explain_batch`.
             target: one label for all texts, or one for each, drawn with its text; default: the predicted ones.
             errors: ``"raise"`` an error at the first text that cannot be explained, after the explanations before it,
                 or ``"return"`` it in the place of the explanation and continue.
@@ -315,7 +328,9 @@ class Explainer:
             InputError: an option is invalid; or later, there are not as many targets as texts, or a target is unknown.
             BatchError: later, a text cannot be explained: its index is the only key of ``errors``.
         """
-        asked = BatchOptions.checked(rules, long, window, overlap, layers, batch_size, errors, progress)
+        asked = BatchOptions.checked(
+            rules, long, window, overlap, layers, batch_size, errors, progress, reference, self.classifier
+        )
         provenance = self._provenance(asked.rules, asked.reading)
         return many_texts.explain_each(self._engine, texts, target, contrast, asked, provenance)
 
@@ -353,14 +368,16 @@ class Explainer:
         reading: Reading,
         layers: bool,
         progress: bool,
+        reference: Any,
     ) -> list[tuple[str, Explanation]]:
         rules, layers, progress = as_rules(rules), options.flag(layers, "layers"), options.flag(progress, "progress")
+        references = References.read(reference, rules, self.classifier)
         choice.check(self.head)
         if several is not None:
             several.check(self.head)
         settled = choice.settled if several is None else several.settled and choice.contrast != RUNNER_UP
         pick = partial(self._pick, choice) if several is None else partial(several.pick, self.head, choice)
-        document = reading.document(self.classifier, text, text_pair, pick, settled)
+        document = reading.document(self.classifier, text, text_pair, pick, settled, references)
         with ProgressBar("explaining", document.steps, progress) as bar:
             self._engine.run([document], rules, 16, bar, layers)
         return explanations(document, self._provenance(rules, reading))

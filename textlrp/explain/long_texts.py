@@ -14,6 +14,7 @@ from textlrp.errors import InputError
 from textlrp.explain.batching import PendingDocument
 from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import Pick
+from textlrp.explain.references import References
 from textlrp.text.encoding import windows
 
 #: The ways to treat a text that is longer than the model reads.
@@ -90,15 +91,18 @@ class Reading:
         text_pair: str | None,
         choose: Callable[[Tensor], list[Pick]],
         settled: bool,
+        references: References | None = None,
     ) -> PendingDocument:
-        """Return a text or a pair as a classifier reads it, ready to be explained.
+        """Return a text or a pair as a classifier reads it, ready to be explained, with its reference if there is one.
 
         Raises:
-            InputError: the text is too long and must not be cut, or it cannot be read at all.
+            InputError: the text is too long and must not be cut, it cannot be read at all, or the reference does not
+                fit.
             ModelError: the limit leaves no room for it, or the tokenizer takes no pairs.
         """
         limit = self.limit(classifier.limit)
-        encoding = classifier.encode(text, limit if self.long == "truncate" else None, text_pair)
+        cut = limit if self.long == "truncate" else None
+        encoding = classifier.encode(text, cut, text_pair)
         count = len(encoding.input_ids)
         parts: Sequence[Sequence[int]] = [range(count)]
         if self.long == "windows":
@@ -108,5 +112,6 @@ class Reading:
                 f"the text takes {count:,} ids, and {limit:,} are read at once: shorten it, or read it with "
                 f"long='windows', or as far as it goes with long='truncate'"
             )
+        reference = None if references is None else references.fit(classifier, encoding, cut)
         classifier.check_memory(encoding, max(map(len, parts)))
-        return PendingDocument(text, text_pair, encoding, parts, choose, settled)
+        return PendingDocument(text, text_pair, encoding, parts, choose, settled, reference=reference)

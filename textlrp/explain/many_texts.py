@@ -11,9 +11,11 @@ from textlrp.errors import BatchError, LRPError
 from textlrp.explain import inputs, streaming
 from textlrp.explain.assembly import Provenance
 from textlrp.explain.batching import Engine, PendingDocument
+from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import Choice
 from textlrp.explain.long_texts import Reading
 from textlrp.explain.progress import ProgressBar
+from textlrp.explain.references import References
 from textlrp.rules import Rules, as_rules
 
 
@@ -26,6 +28,7 @@ class BatchOptions(NamedTuple):
     batch_size: int
     raises: bool
     progress: bool
+    references: References | None = None
 
     @classmethod
     def checked(
@@ -38,8 +41,10 @@ class BatchOptions(NamedTuple):
         batch_size: int,
         errors: str,
         progress: bool,
+        reference: Any = None,
+        classifier: Classifier | None = None,
     ) -> BatchOptions:
-        """Return options as a user gives them.
+        """Return options as a user gives them; a reference is read with the tokenizer of the classifier.
 
         Raises:
             InputError: one of them cannot be used.
@@ -48,7 +53,9 @@ class BatchOptions(NamedTuple):
         batch_size = options.whole(batch_size, "batch_size is a number of texts, 1 or more", 1)
         reading, layers = Reading(long, window, overlap), options.flag(layers, "layers")
         raises, progress = errors == "raise", options.flag(progress, "progress")
-        return cls(as_rules(rules), reading, layers, batch_size, raises, progress)
+        rules = as_rules(rules)
+        references = None if classifier is None else References.read(reference, rules, classifier)
+        return cls(rules, reading, layers, batch_size, raises, progress, references)
 
 
 def explain_all(
@@ -65,7 +72,7 @@ def explain_all(
     for choice in choices:
         choice.check(engine.head)
     read = deque(
-        streaming.read(engine.classifier, engine.head, value, choice, asked.reading)
+        streaming.read(engine.classifier, engine.head, value, choice, asked.reading, asked.references)
         for value, choice in zip(values, choices, strict=True)
     )
     failed = {i: document for i, document in enumerate(read) if isinstance(document, LRPError)}
@@ -98,7 +105,7 @@ def explain_each(
         Choice(target, contrast).check(engine.head)
     known = isinstance(values, Sized) and asked.reading.long != "windows"  # in one window, each text is a step
     pairs = inputs.paired(values, target)
-    read = streaming.read_all(engine.classifier, engine.head, pairs, contrast, asked.reading)
+    read = streaming.read_all(engine.classifier, engine.head, pairs, contrast, asked.reading, asked.references)
     total = len(values) if known else None  # type: ignore[arg-type]
     return _stream(engine, read, asked, provenance, total, listed=False)
 

@@ -16,6 +16,7 @@ from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import Choice, Head, Pick
 from textlrp.explain.long_texts import Reading
 from textlrp.explain.progress import ProgressBar
+from textlrp.explain.references import References
 from textlrp.results.explanation import Explanation
 
 #: The most batches that a stream reads ahead, and the most if all explanations are held anyway.
@@ -31,14 +32,21 @@ SHARE = 4
 Read = PendingDocument | LRPError
 
 
-def read(classifier: Classifier, head: Head, value: Any, choice: Choice, reading: Reading) -> Read:
+def read(
+    classifier: Classifier,
+    head: Head,
+    value: Any,
+    choice: Choice,
+    reading: Reading,
+    references: References | None = None,
+) -> Read:
     """Return a text or a pair as a model reads it, or the error that prevents it."""
 
     def choose(logits: Tensor) -> list[Pick]:
         return [choice.pick(head, logits)]
 
     try:
-        return reading.document(classifier, *inputs.pair(value), choose, choice.settled)
+        return reading.document(classifier, *inputs.pair(value), choose, choice.settled, references)
     except LRPError as error:
         return error
 
@@ -49,6 +57,7 @@ def read_all(
     pairs: Iterable[tuple[Any, Any]],
     contrast: str | int | None,
     reading: Reading,
+    references: References | None = None,
 ) -> Iterator[Read]:
     """Read texts, each drawn with its target on demand.
 
@@ -58,7 +67,7 @@ def read_all(
     for value, target in pairs:
         choice = Choice(target, contrast)
         choice.check(head)
-        yield read(classifier, head, value, choice, reading)
+        yield read(classifier, head, value, choice, reading, references)
 
 
 class _Ahead(NamedTuple):

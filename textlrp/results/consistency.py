@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from textlrp.errors import InputError, LRPError
 from textlrp.results.contents import Contents
 from textlrp.results.layers import Layer
-from textlrp.results.ledger import SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
+from textlrp.results.ledger import REFERENCE, REFERENCE_PINNED, SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
 from textlrp.results.saved import SUMMED
 from textlrp.results.spans import Span, gather, read_range
 
@@ -59,6 +59,7 @@ def _check(e: Contents, words: Sequence[Span] | None, sentences: Sequence[Span] 
     _check_probabilities(e)
     _check_texts(e)
     _check_ledger(e.ledger, e, "the ledger")
+    _check_reference(e.ledger, e, "the ledger")
     ordinary = [span.relevance for span in e.tokens if not span.special]
     _equal(math.fsum(ordinary), e.ledger[TOKENS], ordinary, "the relevances of the tokens", "the ledger's row 'tokens'")
     special = _size(span.relevance for span in e.tokens if span.special)
@@ -208,6 +209,27 @@ def _check_ledger(ledger: Ledger, e: Contents, name: str) -> None:
         raise _changed(f"{name} does not hold: {error}") from None
 
 
+def _check_reference(ledger: Ledger, e: Contents, name: str) -> None:
+    """Check that a ledger has a row of the reference exactly if there is one, and that it holds its logit."""
+    rows = [heading for heading in (REFERENCE, REFERENCE_PINNED) if heading in ledger.rows]
+    if len(rows) > 1:
+        raise _changed(f"{name} has the rows {rows[0]!r} and {rows[1]!r}, and there is one reference")
+    if e.reference is None:
+        if rows:
+            raise _changed(f"{name} has the row {rows[0]!r}, and there is no reference")
+        return
+    if not rows:
+        raise _changed(f"{name} has no row {REFERENCE!r}, and there is a reference, {e.reference.name!r}")
+    logits = e.reference.logits
+    if set(logits) != set(e.logits):
+        raise _changed(
+            f"its reference has logits for {', '.join(map(repr, logits))}, and the text for "
+            f"{', '.join(map(repr, e.logits))}"
+        )
+    terms = [logits[e.target]] + ([] if e.contrast is None else [-logits[e.contrast]])
+    _equal(math.fsum(terms), ledger.reference, terms, "the logit of the reference", f"its row in {name}")
+
+
 def _check_magnitude(ledger: Ledger, relevances: Sequence[float], e: Contents, name: str) -> None:
     """Check the sum of the absolute relevances, of all tokens or without special ones, as the device rounded it.
 
@@ -229,6 +251,7 @@ def _check_layer(layer: Layer, e: Contents, where: str) -> None:
     ledger, relevances = layer.ledger, layer.relevance
     size = _size(relevances)
     _check_ledger(ledger, e, f"the ledger of {where}")
+    _check_reference(ledger, e, f"the ledger of {where}")
     if ledger.tolerance != e.ledger.tolerance:
         raise _changed(
             f"the tolerance of {where} is {ledger.tolerance!r}, and that of the ledger is {e.ledger.tolerance!r}"

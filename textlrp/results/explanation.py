@@ -14,6 +14,7 @@ from textlrp.results.consistency import check, check_windows
 from textlrp.results.contents import Contents
 from textlrp.results.layers import Layer
 from textlrp.results.ledger import Ledger
+from textlrp.results.reference import Reference
 from textlrp.results.rendering import renderer
 from textlrp.results.saved import DIGEST, Fields, check_digest, check_format, no_explanation, plain, sealed, shown
 from textlrp.results.spans import Span
@@ -49,6 +50,7 @@ class Explanation(Contents):
         model: the name of the model.
         versions: the versions of the libraries that computed it.
         layers: the hidden states, from the embeddings up, if they were requested.
+        reference: what difference rules measured the text from, with its logits; None under rules from zero.
     """
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,6 +82,7 @@ class Explanation(Contents):
             "reading": dict(self.reading),
             "versions": dict(self.versions),
             "layers": [layer.to_dict() for layer in self.layers],
+            "reference": None if self.reference is None else self.reference.to_dict(),
         }
         return sealed(values)
 
@@ -138,6 +141,7 @@ class Explanation(Contents):
             revision=fields.text("revision", cls.revision),
             reading=_reading(fields),
             layers=tuple(Layer.from_dict(layer, f"layers[{i}]") for i, layer in enumerate(fields.list("layers", ()))),
+            reference=None if fields.take("reference", None) is None else Reference.from_dict(values["reference"]),
         )
         for key in ("format", DIGEST):
             fields.take(key, None)

@@ -105,6 +105,21 @@ class Ledger(Mapping[str, float]):
         return self.logit - math.fsum(self.rows.values())
 
     @property
+    def reference(self) -> float:
+        """The logit of the reference; 0 under rules that measure from zero."""
+        return self.rows.get(REFERENCE, 0.0) + self.rows.get(REFERENCE_PINNED, 0.0)
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the reference was run with choices that the model makes for the text, which changed its logit."""
+        return REFERENCE_PINNED in self.rows
+
+    @property
+    def explained(self) -> float:
+        """The part of the logit that is shared out: the logit minus that of the reference."""
+        return self.logit - self.reference
+
+    @property
     def words(self) -> float:
         """The sum of the absolute relevances of the words, or the size of their row if the sum is not known."""
         return max(self.magnitude, abs(self.rows.get(TOKENS, 0.0)))
@@ -116,8 +131,12 @@ class Ledger(Mapping[str, float]):
 
     @property
     def scale(self) -> float:
-        """The size of the ledger: the sum of the absolute rows, or of the words' relevances if it is larger."""
-        return max(math.fsum(abs(value) for value in self.rows.values()), self.magnitude)
+        """The size of what is shared out: the sum of the absolute rows, or of the words' relevances if it is larger.
+
+        The reference is where the sharing starts, so its row does not count.
+        """
+        rows = (value for heading, value in self.rows.items() if heading not in (REFERENCE, REFERENCE_PINNED))
+        return max(math.fsum(map(abs, rows)), self.magnitude)
 
     @property
     def yardstick(self) -> float:

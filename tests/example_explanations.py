@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from textlrp import Explanation, Ledger, Span
+from textlrp.results.layers import Layer
+from textlrp.results.reference import Reference
+
+#: A text for :func:`measured`.
+REVIEW = "The plot is thin, but the cast is wonderful."
 
 
 def explanation(text: str, relevances: Iterable[float] | None = None, size: int = 99, **changes: Any) -> Explanation:
@@ -29,3 +35,40 @@ def explanation(text: str, relevances: Iterable[float] | None = None, size: int 
         "versions": {"textlrp": "0.1.0", "torch": "2.13.0"},
     }
     return Explanation(**{**values, **changes})
+
+
+def measured(
+    heading: str = "reference",
+    name: str = "[MASK]",
+    given: tuple[str, ...] = (),
+    start: Mapping[str, float] | None = None,
+    others: Mapping[str, float] | None = None,
+    blocks: int = 0,
+    **changes: Any,
+) -> Explanation:
+    """An explanation by difference rules, whose numbers fit together: POS has 1.25, of which the reference has -0.5."""
+    relevances = (-0.0625, -0.5, 0.125, -0.875, 0.25, 0.0625, 0.25, 0.5, 2.0)
+    logits = {"NEG": -1.0, "POS": 1.25, "MIXED": 0.25}
+    target, contrast = changes.get("target", "POS"), changes.get("contrast")
+    reference = Reference(name, start or {"NEG": 0.75, "POS": -0.5, "MIXED": 0.5}, given)
+    logit = logits[target] - (0.0 if contrast is None else logits[contrast])
+    other = dict(others or {})
+    rows = {heading: reference.logit(target, contrast), **other}
+    added = logit - math.fsum(rows.values())
+    parts = [value * added / math.fsum(relevances) for value in relevances]
+    book = Ledger({**rows, "tokens": math.fsum(parts)}, logit, magnitude=math.fsum(map(abs, parts)))
+    size = math.fsum(math.exp(value) for value in logits.values())
+    layers = tuple(
+        Layer("embeddings" if not i else f"bert.encoder.layer.{i - 1}", tuple(parts), book) for i in range(blocks)
+    )
+    values: dict[str, Any] = {
+        "contrast": contrast,
+        "logit": logit,
+        "logits": logits,
+        "probabilities": {label: math.exp(value) / size for label, value in logits.items()},
+        "ledger": book,
+        "reference": reference,
+        "rules": "difference",
+        "layers": layers,
+    }
+    return explanation(REVIEW, parts, **{**values, **changes})

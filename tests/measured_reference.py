@@ -37,7 +37,9 @@ class SharedOut:
         return tuple(self._shared(weights, logits, reference, words) for weights in self._weights(chosen, logits))
 
     def _weights(self, chosen: Sequence[Any], logits: Tensor) -> list[Tensor]:
-        return [torch.eye(logits.shape[1])[logits.argmax(-1)] if one is None else torch.as_tensor(one) for one in chosen]
+        return [
+            torch.eye(logits.shape[1])[logits.argmax(-1)] if one is None else torch.as_tensor(one) for one in chosen
+        ]
 
     def _ids(self, reference: Any, ids: Tensor, words: Tensor) -> Tensor:
         if isinstance(reference, Tensor):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy
@@ -33,10 +32,10 @@ def explainer() -> Explainer:
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[SharedOut]:
+def engine(monkeypatch: pytest.MonkeyPatch) -> SharedOut:
     engine = SharedOut()
     monkeypatch.setattr(classifier, "run", engine)
-    yield engine
+    return engine
 
 
 def ids(explainer: Explainer, *texts: str) -> list[int]:

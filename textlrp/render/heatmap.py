@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textlrp.basics import options
-from textlrp.results.ledger import OTHER_PATHS, RESIDUE, SPECIAL_TOKENS, TOKENS
+from textlrp.results.ledger import OTHER_PATHS, REFERENCE, REFERENCE_PINNED, RESIDUE, SPECIAL_TOKENS, TOKENS
 
 if TYPE_CHECKING:
     from textlrp.results.explanation import Explanation
     from textlrp.results.layers import Layer
 
+
+# The rows that are not posted above a layer: what it holds, what goes around it, and where the sharing starts.
+_NOT_POSTED = (TOKENS, SPECIAL_TOKENS, OTHER_PATHS, RESIDUE, REFERENCE, REFERENCE_PINNED)
 
 # Words below this share of the strongest special token are not colored.
 _NOTHING = 0.01
@@ -63,7 +66,7 @@ class Heatmap:
 
 @dataclass(frozen=True)
 class Holding:
-    """A layer's part of the logit.
+    """A layer's part of the logit, or of what it is more than the reference's.
 
     Attributes:
         name: the name of the layer.
@@ -138,7 +141,7 @@ def holdings(e: Explanation) -> list[Holding]:
         books = layer.ledger
         held = books[TOKENS] + books[SPECIAL_TOKENS]
         around = books[OTHER_PATHS]
-        posted = math.fsum(value for heading, value in books.items() if heading != RESIDUE) - held - around
+        posted = math.fsum(value for heading, value in books.items() if heading not in _NOT_POSTED)
         heads = [value for values in layer.heads.values() for value in values]
         strong = max(range(len(heads)), key=lambda i: abs(heads[i])) if heads else None
         head = None if strong is None else (strong + 1, heads[strong])

@@ -8,6 +8,8 @@ from textlrp.results import ledger
 
 #: The sentence of each heading.
 MEANINGS: Mapping[str, str] = {
+    ledger.REFERENCE: "The model's score for the reference. The parts below lead from there to the score of the text.",
+    ledger.REFERENCE_PINNED: "The model's score for the reference, run with the choices that it makes for the text.",
     ledger.TOKENS: "The words of the text. This is the part that the colors show.",
     ledger.SPECIAL_TOKENS: "Tokens that the model puts around every text, such as [CLS] and [SEP].",
     ledger.POSITIONS: "The places in the text, whatever words stand there.",
@@ -18,6 +20,7 @@ MEANINGS: Mapping[str, str] = {
     ledger.SOFTMAX: "A part that comes from how the model spreads its attention, and belongs to no single word.",
     ledger.PRODUCTS: "A part that comes from words acting together, and belongs to none of them alone.",
     ledger.MASKED: "Relevance through parts of the model that were left out of this explanation on request.",
+    ledger.DETACHED: "A part that goes through numbers which the model's code takes out of its gradients.",
     ledger.OTHER_PATHS: "Relevance that goes around this layer on other paths through the model.",
     ledger.STABILIZER: "A part that was set aside to keep divisions by numbers near zero stable.",
     ledger.RESIDUE: "The score minus the rows above: rounding. Zero means that nothing is missing.",

@@ -10,6 +10,7 @@ from textlrp.render import html, palette
 from textlrp.render import page_parts as parts
 from textlrp.render.format import exactness, number
 from textlrp.render.page_layers import layers
+from textlrp.render.reference import PINNED, sentences
 from textlrp.results.graphemes import direction, whole_units
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
             most=parts.most(shown_by, strongest),
             listed=parts.listed(shown_by, strongest),
             ledger=parts.ledger_rows(e.ledger),
+            reference=sentences(e, number),
+            pinned=PINNED if e.ledger.pinned else "",
             rounded=exactness(e.ledger),
             labels=parts.label_rows(e),
             openly=_LABELS,

@@ -81,6 +81,7 @@ class Layers(NamedTuple):
     curve: Curve
     table: list[Holds]
     around: bool
+    posted: bool
     words: Grid
     left_out: int
     heads: Grid
@@ -93,7 +94,7 @@ def layers(e: Explanation, by: str) -> Layers | None:
         return None
     held = holdings(e)
     values = [value for holding in held for value in (holding.held, holding.posted, holding.around)]
-    scale = max(map(abs, [e.logit, *values]))
+    scale = max(map(abs, [e.ledger.explained, *values]))
     table = [
         Holds(
             holding.name,
@@ -108,9 +109,10 @@ def layers(e: Explanation, by: str) -> Layers | None:
     words, left_out = _words(e, by)
     heads, strongest = _heads(e)
     return Layers(
-        _curve([holding.held for holding in held], e.logit),
+        _curve([holding.held for holding in held], e.ledger.explained),
         table,
         any(holding.around for holding in held),
+        e.reference is None or any(holding.posted for holding in held),
         words,
         left_out,
         heads,

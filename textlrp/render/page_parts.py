@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from textlrp.basics.characters import printable
 from textlrp.render import palette
 from textlrp.render.format import number, percent
 from textlrp.render.ledger_rows import MEANINGS
-from textlrp.results.ledger import RESIDUE, Ledger
+from textlrp.results.ledger import REFERENCE, REFERENCE_PINNED, RESIDUE, Ledger
 from textlrp.results.spans import Span, read_range
 from textlrp.rules import PRESETS
 
@@ -155,27 +156,45 @@ def excerpt(text: str) -> str:
     return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"
 
 
-def bar(value: float, low: float, high: float, sign: float | None = None) -> Bar:
-    """Return the bar of a value on an axis from ``low`` to ``high``, which includes 0; ``sign`` decides its color."""
+def bar(value: float, low: float, high: float, sign: float | None = None, start: float = 0.0) -> Bar:
+    """Return the bar of a value on an axis from ``low`` to ``high``, which includes 0.
+
+    Args:
+        value: its length, from ``start`` on.
+        low, high: the ends of the axis.
+        sign: decides its color; default: the value.
+        start: where it begins.
+    """
     width = (high - low) or 1.0
-    start, end = sorted((0.0, value))
+    begin, end = sorted((start, start + value))
     color = "total" if sign == 0 else "for" if (value if sign is None else sign) >= 0 else "against"
     return Bar(
-        round((start - low) / width * 200, 1),
-        round((end - start) / width * 200, 1),
+        round((begin - low) / width * 200, 1),
+        round((end - begin) / width * 200, 1),
         color,
         round(-low / width * 200, 1),
     )
 
 
 def ledger_rows(books: Ledger) -> list[Row]:
-    """Return the rows of a ledger that are not 0, the residue, and the score that they add up to."""
-    rows = {heading: value for heading, value in books.items() if value != 0 or heading == RESIDUE}
-    values = (books.logit, *rows.values())
+    """Return the rows of a ledger that are not 0, the residue, and the score that they add up to.
+
+    Without a reference, every bar starts at 0. With one, its own bar does, and each other one where the bar above ends.
+    """
+    starts = {REFERENCE, REFERENCE_PINNED}
+    rows = {heading: value for heading, value in books.items() if value != 0 or heading in (RESIDUE, *starts)}
+    reached = list(accumulate(rows.values())) if starts & rows.keys() else []
+    values = (books.logit, *rows.values(), *reached)
     low, high, scale = min(0.0, *values), max(0.0, *values), max(map(abs, values))
     listed = [
-        Row(heading, number(value, scale), bar(value, low, high), MEANINGS[heading], f"{value:.6g}")
-        for heading, value in rows.items()
+        Row(
+            heading,
+            number(value, scale),
+            bar(value, low, high, 0 if heading in starts else None, end - value),
+            MEANINGS[heading],
+            f"{value:.6g}",
+        )
+        for (heading, value), end in zip(rows.items(), reached or rows.values(), strict=True)
     ]
     return [*listed, Row("score", number(books.logit, scale), bar(books.logit, low, high, 0), "", f"{books.logit:.6g}")]
 
@@ -206,6 +225,7 @@ def facts(e: Explanation, by: str) -> list[tuple[str, str]]:
         ("Revision", e.revision),
         ("Score explained", score),
         ("Rules", e.rules),
+        ("Reference", e.reference.name if e.reference is not None else ""),
         ("Windows", f"{e.windows:,}, overlapping; the scores are their means" if e.windows > 1 else ""),
         ("Reading options", ", ".join(f"{name} {value}" for name, value in e.reading.items())),
         ("Shown by", by),
@@ -223,6 +243,7 @@ def command(e: Explanation, by: str) -> tuple[str, ...]:
         ("--target", e.target),  # a model may call a label ""
         ("--contrast", e.contrast),
         ("--rules", e.rules if e.rules in PRESETS else "rules.json"),
+        *(("--reference", value) for value in (e.reference.given if e.reference is not None else ())),
         *((f"--{name}", str(value)) for name, value in reading.items() if name in ("long", "window", "overlap")),
         ("--by", by if by != "word" else None),
     ]

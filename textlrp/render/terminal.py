@@ -18,10 +18,11 @@ from rich.text import Text
 from textlrp.basics.characters import Printable
 from textlrp.render import palette
 from textlrp.render.format import exactness, named, percent, signed
+from textlrp.render.reference import PINNED, sentences
 from textlrp.render.terminal_colors import has_colors, style
 from textlrp.render.terminal_layers import layer_lines
 from textlrp.results.graphemes import whole_units
-from textlrp.results.ledger import RESIDUE, TOKENS, Ledger
+from textlrp.results.ledger import REFERENCE, REFERENCE_PINNED, RESIDUE, TOKENS, Ledger
 from textlrp.results.spans import Span, read_range
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def _lines(e: Explanation, units: tuple[Span, ...], console: Console, width: int
     }
     strongest = max((abs(span.relevance) for spans in shown_by.values() for span in spans), default=0.0)
     yield verdict(e)
+    yield from reference_lines(e)
     for number, (source, text, truncated) in enumerate(e.texts, 1):
         yield Text()
         if len(e.texts) > 1:
@@ -96,6 +98,16 @@ def verdict(e: Explanation) -> Text:
     line.append_text(described)
     line.append("   " + ", ".join(named(part) for part in (e.rules, e.model) if part), style="not bold dim")
     return line
+
+
+def reference_lines(e: Explanation) -> Iterator[Text]:
+    """Yield what the model says of the reference, what the words add, and the name of the reference."""
+    if e.reference is None:
+        return
+    said = "".join(named(part.text) if part.is_name else part.text for part in sentences(e, signed))
+    yield Text.assemble(said, (f"   reference: {named(e.reference.name)}", "dim") if e.reference.wordless else "")
+    if e.ledger.pinned:
+        yield Text(PINNED)
 
 
 def colored_text(
@@ -168,19 +180,20 @@ def legend(e: Explanation, strongest: float, console: Console, width: int | None
 def ledger_line(books: Ledger, width: int | None = None) -> Text:
     """Return the ledger in one line: the logit and the rows that are not 0, which add up to it.
 
-    If ``width`` is too small for all rows, the smallest ones except the tokens are added up as ``others``.
+    If ``width`` is too small for all rows, the smallest ones are added up as ``others``, but not reference and tokens.
     """
     rows = {heading: value for heading, value in books.items() if heading != RESIDUE and value != 0}
     scale = max((abs(value) for value in (books.logit, *rows.values())), default=0.0)
     residue = f"residue {books.residue:+.0e}" if books.residue else "residue 0"
     others: list[float] = []
+    kept = (REFERENCE, REFERENCE_PINNED, TOKENS)
     while True:
         listed = [f"{heading} {signed(value, scale)}" for heading, value in rows.items()]
         listed += [f"others {signed(math.fsum(others), scale)}"] if others else []
         line = f"{signed(books.logit, scale)} = {', '.join([*listed, residue])}"
-        if width is None or _TITLE + len(line) <= width or len(rows) <= 1:
+        if width is None or _TITLE + len(line) <= width or len(rows) <= 1 or all(heading in kept for heading in rows):
             break
-        smallest = min(rows, key=lambda heading: (heading == TOKENS, abs(rows[heading])))
+        smallest = min(rows, key=lambda heading: (heading in kept, abs(rows[heading])))
         others.append(rows.pop(smallest))
     return Text.assemble(("ledger".ljust(_TITLE), "dim"), line)
 

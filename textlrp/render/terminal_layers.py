@@ -28,21 +28,32 @@ def layer_lines(e: Explanation, by: str, console: Console, width: int | None) ->
     held = holdings(e)
     scale = max((abs(holding.held) for holding in held), default=0.0)
     yield Text()
-    yield from _table(held, scale, width)
+    posted = e.reference is None or any(holding.posted for holding in held)
+    yield from _table(held, scale, width, posted)
+    if e.reference is not None:
+        yield Text("Each layer holds what the score is more than that of the reference.", style="dim")
     words = heatmap(e, by, _MOST)
     if words.layers:
         yield Text()
         yield from _map(words, [layer.name for layer in e.layers], console, width)
 
 
-def _table(held: list[Holding], scale: float, width: int | None) -> Iterator[Text]:
+def _table(held: list[Holding], scale: float, width: int | None, posted: bool) -> Iterator[Text]:
     """Yield a line for each layer: its number, its name, and the part of the logit that it holds."""
     around = any(holding.around for holding in held)
-    titles = ["layer", "holds", "left above", *(["other paths"] if around else []), *_PATHS, "top head"]
+    titles = [
+        "layer",
+        "holds",
+        *(["left above"] if posted else []),
+        *(["other paths"] if around else []),
+        *_PATHS,
+        "top head",
+    ]
     rows = [titles]
     for i, holding in enumerate(held):
         size = max(scale, abs(holding.posted), abs(holding.around))
-        row = [f"{i:>2} {printable(holding.name)}", signed(holding.held, size), signed(holding.posted, size)]
+        row = [f"{i:>2} {printable(holding.name)}", signed(holding.held, size)]
+        row += [signed(holding.posted, size)] if posted else []
         row += [signed(holding.around, size)] if around else []
         row += [f"{100 * holding.shares[path]:.0f} %" if path in holding.shares else "" for path in _PATHS]
         row.append("" if holding.head is None else f"{holding.head[0]}: {signed(holding.head[1], size)}")

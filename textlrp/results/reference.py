@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from textlrp.results.ledger import REFERENCE, REFERENCE_PINNED, Ledger
-from textlrp.results.saved import Fields, no_explanation, plain
+from textlrp.results.saved import Fields, no_explanation, plain, shown
 
 #: The values of the option ``reference`` that take the words away: the mask token, the padding token, a mean or zero
 #: embedding at each of them.
@@ -55,7 +55,7 @@ class Reference:
         fields = Fields(values, where)
         given = fields.list("given", ())
         if not all(isinstance(value, str) for value in given):
-            raise no_explanation(f"{where} was given by something else than texts")
+            raise no_explanation(f"{where} has the values {shown(given)} for given, and texts were expected")
         reference = cls(fields.text("name"), fields.numbered("logits"), tuple(given))
         fields.end()
         return reference

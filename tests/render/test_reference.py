@@ -1,0 +1,136 @@
+"""What is said of a reference: in a terminal, on a page and between the layers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from example_explanations import explanation, measured
+from printed_terminal import printed
+
+from textlrp.render import page
+from textlrp.render.format import signed
+from textlrp.render.heatmap import holdings
+from textlrp.render.ledger_rows import MEANINGS
+from textlrp.render.page_parts import command, facts, ledger_rows
+from textlrp.render.reference import PINNED, sentences
+from textlrp.results.ledger import HEADINGS, RESIDUE, Ledger
+
+MEAN4 = {"name": "mean of 4 references", "given": ("a", "b", "c", "d")}
+
+
+def said(**changes: Any) -> str:
+    return "".join(part.text for part in sentences(measured(**changes), signed))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, "Without its words the model would say POS -0.50. The words add +1.75."),
+        ({"target": "NEG"}, "Without its words the model would say NEG +0.75. The words add -1.75."),
+        ({"windows": 4}, "Without its words the model would say POS -0.50 (mean of 4 windows). The words add +1.75."),
+        (
+            {"contrast": "NEG"},
+            "Without its words the logits of POS and NEG would differ by -1.25. The words add +3.50.",
+        ),
+        ({"probabilities": {}}, "Without its words the model would return -0.50 for POS. The words add +1.75."),
+        (
+            {"probabilities": {}, "logits": {"POS": 1.25}},
+            "Without its words the model would return -0.50. The words add +1.75.",
+        ),
+        (
+            {"name": "the token '.'", "given": (".",)},
+            "For the reference (the token '.') the model says POS -0.50. The words add +1.75.",
+        ),
+        (
+            {**MEAN4, "contrast": "NEG"},
+            "For the reference (mean of 4 references) the logits of POS and NEG differ by -1.25. The words add +3.50.",
+        ),
+        (
+            {**MEAN4, "probabilities": {}},
+            "For the reference (mean of 4 references) the model returns -0.50 for POS. The words add +1.75.",
+        ),
+        (
+            {"others": {"masked": 0.25}},
+            "Without its words the model would say POS -0.50. The words add +1.50, and other parts +0.25.",
+        ),
+    ],
+)
+def test_the_sentence_is_true_of_each_kind(changes: dict[str, Any], says: str) -> None:
+    assert said(**changes) == says
+
+
+def test_an_explanation_from_zero_says_nothing_of_a_reference() -> None:
+    e = explanation("a film")
+    assert sentences(e, signed) == []
+    for shown in (printed(e, width=100), page.page(e), page.fragment(e)):
+        assert "eference" not in re.sub(r"<style>.*?</style>", "", shown, flags=re.DOTALL)
+
+
+def test_a_terminal_says_it_under_the_verdict() -> None:
+    lines = printed(measured(), width=120).splitlines()
+    assert lines[1] == "Without its words the model would say POS -0.50. The words add +1.75.   reference: [MASK]"
+    assert lines[2] == ""
+    assert lines[-1] == "ledger     +1.25 = reference -0.50, tokens +1.75, residue 0"
+    assert PINNED[:40] in printed(measured("reference (pinned)"), width=200)
+    assert PINNED[:40] not in printed(measured(), width=200)
+
+
+def test_a_narrow_terminal_keeps_the_reference() -> None:
+    others = {"special tokens": 2**-7, "masked": 2**-6, "detached": 2**-5}
+    (line,) = [line for line in printed(measured(others=others), width=90).splitlines() if line.startswith("ledger")]
+    assert line.startswith("ledger     +1.25 = reference -0.50, tokens +1.70, ")
+    assert "others" in line
+    assert "reference" in printed(measured(others=others), width=20)
+
+
+def test_a_page_names_the_reference() -> None:
+    e = measured("reference (pinned)", "<b>reference</b>", ("a&b",))
+    for shown in (page.page(e), page.fragment(e)):
+        assert "For the reference (<bdi" in shown
+        assert "<b>reference" not in shown
+        assert "The words add +1.75." in shown
+        assert "not what the model alone would say" in shown
+        assert "cannot be credited" not in shown
+    assert ("Reference", "<b>reference</b>") in facts(e, "word")
+    assert "--reference 'a&b'" in command(e, "word")
+    assert not [part for part in command(measured(), "word") if "reference" in part]
+    assert "--reference mean" in command(measured(given=("mean", "zero")), "word")
+    assert "--reference zero" in command(measured(given=("mean", "zero")), "word")
+
+
+def test_the_chart_of_the_ledger_starts_at_the_reference() -> None:
+    rows = ledger_rows(measured(others={"masked": -0.25}).ledger)
+    assert [row.name for row in rows] == ["reference", "tokens", "masked", "residue", "score"]
+    start, tokens, masked, _, score = (row.bar for row in rows)
+    # The axis goes from -0.5 to 2.0 on 200 units, and its zero is at 40.
+    assert (start.x, start.width, start.css, start.zero) == (0.0, 40.0, "total", 40.0)
+    assert (tokens.x, tokens.width, tokens.css) == (0.0, 160.0, "for")
+    assert (masked.x, masked.width, masked.css) == (140.0, 20.0, "against")
+    assert (score.x, score.width, score.css) == (40.0, 100.0, "total")
+
+
+def test_a_reference_of_zero_is_a_row_of_the_chart() -> None:
+    rows = ledger_rows(Ledger({"reference": 0.0, "tokens": 1.25}, 1.25))
+    assert [row.name for row in rows] == ["reference", "tokens", "residue", "score"]
+
+
+def test_every_row_has_a_meaning() -> None:
+    assert set(MEANINGS) == {*HEADINGS, RESIDUE}
+
+
+def test_a_layer_holds_the_score_minus_that_of_the_reference() -> None:
+    e = measured(blocks=3)
+    for holding in holdings(e):
+        assert holding.held == e.ledger["tokens"]
+        assert holding.posted == holding.around == 0.0
+    shown = printed(e, width=120)
+    assert "left above" not in shown
+    assert "Each layer holds what the score is more than that of the reference." in shown
+    html = page.page(e)
+    assert "Left above" not in html
+    assert "belong to no word" not in html
+    assert "the score minus the reference's, +1.75" in html
+    posted = printed(measured(blocks=3, others={"masked": 0.25}), width=120)
+    assert "left above" in posted

@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from example_explanations import measured
 from example_records import TEXTS, explanation, record, words
 from example_selections import SELECTIONS
 from hypothesis import given
@@ -180,3 +181,12 @@ def test_units_of_a_family_of_emoji() -> None:
         formats.export([record("👩🏽‍🚒\r\ngood", tokens=(Span(6, 10, "good", 1.0),))], "doccano", graphemes=True)
     )
     assert line["label"] == [[2, 6, "for POS"]]
+
+
+@pytest.mark.parametrize("to", ["doccano", "prodigy"])
+def test_the_reference_is_named_with_its_logit(to: str) -> None:
+    documents = [Record("a", (measured(),)), Record("b", (explanation("A film"),))]
+    first, second = (line.get("meta", line) for line in lines(formats.export(documents, to)))
+    assert (first["reference"], first["reference_logit"]) == ("[MASK]", -0.5)
+    assert "reference" not in second
+    assert "reference_logit" not in second

@@ -8,6 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from example_explanations import measured
 from example_records import HOSTILE_LABELS, TEXTS, hostile, record, words
 from example_selections import SELECTIONS
 from hypothesis import given, settings
@@ -109,3 +110,8 @@ def test_label_studio_holds_hostile_labels() -> None:
 def test_label_studio_takes_no_choice_for_a_variable() -> None:
     files = label_studio([hostile("$text", "some text")], Selection())
     assert '<Choice value="label $text" />' in files["config.xml"]
+
+
+def test_the_version_names_the_reference() -> None:
+    (task,) = json.loads(label_studio([Record("a", (measured(),))], Selection())["tasks.json"])
+    assert task["predictions"][0]["model_version"] == "tiny, difference from [MASK]: POS"

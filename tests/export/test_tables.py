@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+from example_explanations import measured
 from example_records import TEXTS, explanation
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from textlrp.basics.characters import encodable
 from textlrp.data.records import Record
 from textlrp.export import formats
-from textlrp.export.tables import COLUMNS
+from textlrp.export.tables import COLUMNS, rows
 from textlrp.results.spans import Span
 
 
@@ -62,3 +63,10 @@ def test_csv_leaves_formulas_unless_asked() -> None:
     assert cells == [["@id", "=A1", "1.0"], ["@id", "-2", "-1.0"], ["@id", "ok", "0.1"]]
     cells = [[row["document"], row["text"], row["relevance"]] for row in csv.DictReader(io.StringIO(safe[1:]))]
     assert cells == [["'@id", "'=A1", "1.0"], ["'@id", "'-2", "-1.0"], ["'@id", "ok", "0.1"]]
+
+
+def test_the_last_column_is_the_logit_of_the_reference() -> None:
+    documents = [Record("a", (measured(),)), Record("b", (explanation("A film"),))]
+    values = [row[-1] for row in rows(documents, "sentence")]
+    assert list(COLUMNS)[-1] == "reference_logit"
+    assert values == [-0.5, None]

@@ -6,8 +6,10 @@ import json
 import re
 
 import pytest
+from example_explanations import measured
 from example_reports import explanation, reviews
 
+from textlrp import Ledger
 from textlrp.data.records import Record
 from textlrp.errors import InputError
 from textlrp.report.data import build, dump, pages_of
@@ -94,3 +96,21 @@ def test_pages_hold_no_more_than_they_may() -> None:
     assert [len(page) for page in pages_of(data, 10**9, 3 * size)] == [3, 3, 3, 1]
     assert [len(page) for page in pages_of(data, 10**9, 1)] == [1] * 10
     assert [row for page in pages_of(data, 3, 10**9) for row in page] == list(data.rows)
+
+
+def test_what_is_said_of_a_reference_comes_last() -> None:
+    said = [
+        "Without its words ",
+        "the model would say ",
+        ["POS"],
+        " \u22120.50",
+        ". ",
+        "The words add +1.75.",
+    ]
+    e = measured()
+    zero = measured(reference=None, ledger=Ledger({"tokens": 1.25}, 1.25))
+    data = build([Record("1", (e,)), Record("2", (zero,))])
+    assert data.rows[0][9][0][5:] == [said]
+    assert data.rows[1][9][0][5:] == []
+    pinned = build([Record("1", (measured("reference (pinned)"),))])
+    assert pinned.rows[0][9][0][5][-1].startswith(" The model chooses by the text")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from example_explanations import measured
 from example_reports import explanation, reviews, sure
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -148,3 +150,11 @@ def test_pages_that_are_missing_or_of_another_report_are_named(tmp_path: Path) -
         read_report(index)
     with pytest.raises(InputError, match="does not list its pages"):
         read_report(changed(index, '["big-001.html","big-002.html"]', "[]"))
+
+
+def test_a_report_with_references_is_read_back(tmp_path: Path) -> None:
+    shorter = measured(truncated=(10, len(measured().text)), tokens=measured().tokens[:2])
+    records = [*reviews(), Record("one", (measured(),)), Record("two", (measured(), replace(shorter, target="NEG")))]
+    (path,) = write_report(records, tmp_path / "report.html")
+    assert list(read_report(path).documents) == ["a", "b", "c", "d", "one", "two"]
+    assert "rules difference, reference [MASK], textlrp 0.1.0" in path.read_text(encoding="utf-8")

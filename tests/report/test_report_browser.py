@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import hostile_strings
 import pytest
 from browser import complaints, contrasts, opened, scrolls_sideways
+from example_explanations import measured
 from example_reports import explanation, reviews, sure
 
 from textlrp.data.records import Failure, Record
@@ -320,3 +321,18 @@ def plain(text: str) -> str:
     return "".join(
         char for char in text if char.isprintable() and not "\u2400" <= char <= "\u2421" and char != "\ufffd"
     )
+
+
+def test_what_the_words_add_to_the_reference_stands_under_the_verdict(browser: Browser, tmp_path: Path) -> None:
+    shorter = measured(truncated=(10, len(measured().text)), tokens=measured().tokens[:2], contrast="NEG")
+    records = [*reviews()[:1], Record("one", (measured(),)), Record("two", (measured(), shorter))]
+    (path,) = write_report(records, tmp_path / "report.html")
+    says = "Without its words the model would say POS \u22120.50. The words add +1.75."
+    with opened(browser, path) as (page, seen):
+        assert page.locator("article header .cut").all_inner_texts() == ["", says, says]
+        assert page.locator("article .text").nth(2).inner_text() == measured().text
+        assert complaints(page) == []
+    assert seen.nothing
+    (path,) = write_report(records, tmp_path / "blind.html", blind=True)
+    with opened(browser, path) as (page, seen):
+        assert page.locator("article header .cut:visible").count() == 0

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from example_explanations import measured
 from example_reports import reviews
 
+from textlrp.data.records import Record
 from textlrp.errors import InputError
 from textlrp.report.data import COLUMNS, build
 from textlrp.report.validation import check
@@ -44,3 +46,22 @@ def test_a_contradiction_is_named(change: Callable[[Any, Any], None], message: s
     change(data, rows)
     with pytest.raises(InputError, match=message):
         check(data, [], rows)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([[]], "document 'a' says \\[\\] of its reference"),
+        (["Without words"], "document 'a' says \"Without words\" of its reference"),
+        ([["POS", ["POS", "NEG"]]], "of its reference"),
+        ([["POS", 1.5]], "document 'a' says 1.5 of its reference"),
+        ([["POS"], 1, 2, 3], "has an explanation of 9 values"),
+    ],
+)
+def test_what_is_said_of_a_reference_is_checked(more: list[Any], message: str) -> None:
+    data = build([Record("a", (measured(),))])
+    (row,) = [dict(zip(COLUMNS, row, strict=True)) for row in data.rows]
+    check(data.head(), [], [row])
+    row["explained"][0][5:] = more
+    with pytest.raises(InputError, match=message):
+        check(data.head(), [], [row])

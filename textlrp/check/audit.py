@@ -20,9 +20,13 @@ from textlrp.check.checks import Check, Trial, TrialFailure
 from textlrp.check.cost import Cost
 from textlrp.errors import InputError
 from textlrp.explain.explainer import Explainer
+from textlrp.explain.references import References
 from textlrp.results.ledger import RESIDUE, Ledger
 from textlrp.rules import Rules, as_rules
 from textlrp.text.encoding import Encoding, check_text
+
+#: The default rules of an audit: from zero, and from a reference.
+RULES = ("attnlrp", "cp-lrp", "difference")
 
 #: The default texts of an audit: plain sentences, short to long, that every vocabulary can spell.
 TEXTS = (
@@ -63,22 +67,28 @@ class Preset:
         name: the name of the rules.
         met: operation, rule, and how often the rule was used for it in one explanation (the maximum over the texts).
         ledgers: one for each text, None if it was not explained.
+        reference: what the rules measure the texts from; None for rules from zero.
     """
 
     name: str
     met: tuple[tuple[str, str, int], ...]
     ledgers: tuple[Ledger | None, ...]
+    reference: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the preset as JSON-ready values."""
         return {
             "name": self.name,
             "operations": [{"operation": name, "rule": rule, "count": count} for name, rule, count in self.met],
-            "ledgers": [
-                None if ledger is None else {**ledger.to_dict(), RESIDUE: ledger.residue, "imbalance": ledger.imbalance}
-                for ledger in self.ledgers
-            ],
+            "reference": self.reference,
+            "ledgers": [None if ledger is None else _ledger(ledger) for ledger in self.ledgers],
         }
+
+
+def _ledger(ledger: Ledger) -> dict[str, Any]:
+    """Return a ledger as JSON-ready values, with its residue, its imbalance, and the share that the words hold."""
+    more = {RESIDUE: ledger.residue, "imbalance": ledger.imbalance, "words_hold": ledger.held}
+    return {**ledger.to_dict(), **more}
 
 
 @dataclass(frozen=True)
@@ -155,7 +165,7 @@ class Audit:
 def audit(
     explainer: Explainer,
     texts: Sequence[str] | None = None,
-    rules: Sequence[Rules | str] = ("attnlrp", "cp-lrp"),
+    rules: Sequence[Rules | str] = RULES,
     repeats: int = 7,
 ) -> Audit:
     """Check on some texts whether textlrp keeps its promises for a model.
@@ -196,7 +206,7 @@ def audit(
         dtype=", ".join(sorted({str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()})),
         versions=_versions(),
         documents=tuple(_document(text, read) for text, read in zip(texts, trial.encodings, strict=True)),
-        presets=tuple(_preset(trial, chosen_rules.name) for chosen_rules in chosen),
+        presets=tuple(_preset(trial, chosen_rules) for chosen_rules in chosen),
         checks=checks,
         cost=measured,
     )
@@ -208,14 +218,16 @@ def _document(text: str, read: Encoding | TrialFailure) -> AuditedText:
     return AuditedText(text, len(read.input_ids), read.truncated[0])
 
 
-def _preset(trial: Trial, name: str) -> Preset:
+def _preset(trial: Trial, rules: Rules) -> Preset:
     met: dict[tuple[str, str], int] = {}
     ledgers: list[Ledger | None] = []
-    for result in trial.propagations[name]:
+    for result in trial.propagations[rules.name]:
         ledgers.append(None if isinstance(result, TrialFailure) else result.ledgers[0])
         for key, count in {} if isinstance(result, TrialFailure) else result.met.items():
             met[key] = max(count, met.get(key, 0))
-    return Preset(name, tuple((*key, count) for key, count in sorted(met.items())), tuple(ledgers))
+    references = References.read(None, rules, trial.explainer.classifier)
+    operations = tuple((*key, count) for key, count in sorted(met.items()))
+    return Preset(rules.name, operations, tuple(ledgers), None if references is None else references.name)
 
 
 def _versions() -> dict[str, str]:

@@ -17,6 +17,7 @@ from textlrp.results.ledger import HEADINGS, RESIDUE, Ledger
 
 _TITLE = 10  # columns of "versions" and the space behind it
 _GAP = "  "
+_HOLD = "words hold"
 _RESULTS = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("skipped", "yellow")}
 
 
@@ -44,7 +45,7 @@ def _lines(audit: Audit, width: int | None, console: Console) -> Iterator[Text]:
         yield Text()
         yield from _operations(audit)
     if any(ledger is not None for preset in audit.presets for ledger in preset.ledgers):
-        yield from _ledgers(audit, width)
+        yield from _ledgers(audit, width, console)
     yield Text()
     yield from cost_lines(audit.cost)
     yield Text()
@@ -101,7 +102,7 @@ def _operations(audit: Audit) -> Iterator[Text]:
     yield from _grid(rows, left=2)
 
 
-def _ledgers(audit: Audit, width: int | None) -> Iterator[Text]:
+def _ledgers(audit: Audit, width: int | None, console: Console) -> Iterator[Text]:
     """Yield the ledgers as columns, as many side by side as fit."""
     columns = [
         _ledger_column(preset.name if i == 0 else "", f"text {i + 1}", ledger)
@@ -109,7 +110,7 @@ def _ledgers(audit: Audit, width: int | None) -> Iterator[Text]:
         for i, ledger in enumerate(preset.ledgers)
     ]
     headings = [heading for heading in HEADINGS if any(heading in column for column in columns)]
-    labels = ["", "", "logit", *headings, RESIDUE]
+    labels = ["", "", "logit", *headings, RESIDUE, _HOLD]
     start = max(map(cell_len, labels))
     while columns:
         taken, room = 0, (width or 10_000) - start
@@ -126,6 +127,10 @@ def _ledgers(audit: Audit, width: int | None) -> Iterator[Text]:
             left=1,
             titles=2,
         )
+    references = dict.fromkeys(preset.reference for preset in audit.presets if preset.reference is not None)
+    measured = f", by difference of the logit minus that of the reference ({', '.join(references)})"
+    sentence = f"The last row is what the words hold: a share of the logit{printable(measured) if references else ''}."
+    yield from _hanging(Text(sentence, style="dim"), 0, width, console)
 
 
 def _ledger_column(preset: str, text: str, ledger: Ledger | None) -> dict[str, str]:
@@ -135,7 +140,8 @@ def _ledger_column(preset: str, text: str, ledger: Ledger | None) -> dict[str, s
     scale = max((abs(value) for value in (ledger.logit, *ledger.rows.values())), default=0.0)
     column["logit"] = signed(ledger.logit, scale)
     column.update({heading: signed(value, scale) for heading, value in ledger.rows.items()})
-    return {**column, RESIDUE: f"{ledger.residue:+.0e}" if ledger.residue else "0"}
+    column[RESIDUE] = f"{ledger.residue:+.0e}" if ledger.residue else "0"
+    return column if ledger.held is None else {**column, _HOLD: f"{100 * ledger.held:.0f} %"}
 
 
 def _wide(column: dict[str, str]) -> int:

@@ -9,13 +9,16 @@ import click
 from textlrp.commands.outputs import Output, check_outputs
 from textlrp.commands.shared import echo_json, load, loading_options, read_texts, rules_file, show, writes
 
+# As in textlrp.check.audit, which needs torch.
+_RULES = ("attnlrp", "cp-lrp", "difference")
+
 
 @click.command()
 @click.argument("model", required=False)
 @click.option("--text", "texts", multiple=True, help="A text to try it on; may be given several times.")
 @click.option("--file", "file", type=click.Path(path_type=Path), help="Read texts from a UTF-8 file, one a line.")
 @loading_options
-@click.option("--rules", multiple=True, default=("attnlrp", "cp-lrp"), show_default=True, help="May be given twice.")
+@click.option("--rules", multiple=True, default=_RULES, show_default=True, help="May be given several times.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, and nothing else.")
 @writes("-o", "--output")
 @click.pass_context

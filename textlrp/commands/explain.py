@@ -8,6 +8,7 @@ import click
 
 from textlrp.commands.outputs import Output, check_outputs
 from textlrp.commands.shared import (
+    chosen_rules,
     contrast_option,
     echo_json,
     load,
@@ -15,6 +16,7 @@ from textlrp.commands.shared import (
     long_text_options,
     model_option,
     read_text,
+    reference_option,
     rules_file,
     rules_option,
     show,
@@ -34,6 +36,7 @@ a pipe). TEXTLRP_BACKGROUND=light or dark tells the background where the termina
 @click.option("--target", help="The label to explain, by name or index.  [default: the predicted one]")
 @contrast_option
 @rules_option
+@reference_option
 @click.option("--by", type=click.Choice(["token", "word", "sentence"]), default="word", show_default=True)
 @long_text_options
 @click.option("--layers", is_flag=True, help="Explain the hidden states, too: relevance by layer, word and path.")
@@ -53,6 +56,7 @@ def explain(
     target: str | None,
     contrast: str | None,
     rules: str | None,
+    references: tuple[str, ...],
     by: str,
     long: str | None,
     window: int | None,
@@ -64,10 +68,9 @@ def explain(
 ) -> None:
     """Explain TEXT, a file, or standard input (TEXT is - or left out)."""
     from textlrp.render.terminal import render
-    from textlrp.rules import Rules
 
     document = read_text(text, file)
-    chosen = Rules.parse("attnlrp" if rules is None else rules)
+    chosen, how = chosen_rules(rules, references)
     written = [Output("-o", output)] if output is not None else []
     read = file if file is not None else "-" if text in (None, "-") else None
     check_outputs(written, [read, rules_file(rules), model], force=force)
@@ -83,6 +86,7 @@ def explain(
         overlap=overlap,
         layers=layers,
         progress=True,
+        **how,
     )
     if form == "json":
         echo_json(explanation.to_json(output), output)

@@ -14,12 +14,14 @@ import click
 from textlrp.basics.characters import printable
 from textlrp.commands.outputs import Output, check_outputs, check_pages
 from textlrp.commands.shared import (
+    chosen_rules,
     contrast_option,
     echo,
     load,
     loading_options,
     long_text_options,
     model_option,
+    reference_option,
     rules_file,
     rules_option,
     writes,
@@ -34,7 +36,7 @@ or a data set on the hub; or saved explanations: a file of --save, a file of "te
 folder of such files. Then no model runs."""
 
 #: The names of options whose parameters have other names.
-_OPTIONS = {"identity": "id", "targets": "target", "trusted": "trust-remote-code"}
+_OPTIONS = {"identity": "id", "targets": "target", "references": "reference", "trusted": "trust-remote-code"}
 
 _LISTED = 10  # failures that are listed on standard error
 
@@ -61,6 +63,7 @@ _DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
 )
 @contrast_option
 @rules_option
+@reference_option
 @long_text_options
 @click.option("--title", help="The title of the report.  [default: the name of INPUT]")
 @click.option("--blind", is_flag=True, help="Hide the model's decision on a document until its reader has marked it.")
@@ -169,19 +172,18 @@ def _explained(
     dtype: str | None,
     trusted: bool,
     targets: Sequence[str],
+    references: Sequence[str],
     **how: Any,
 ) -> Iterator[Record | Failure]:
     """Return an iterator of a table's documents with their explanations, first those of a saved run."""
     from textlrp.data.documents import read_documents
     from textlrp.data.explained_documents import explain_documents, origin
     from textlrp.data.runs import Run
-    from textlrp.rules import Rules
 
-    rules = how.pop("rules")
-    chosen = Rules.parse("attnlrp" if rules is None else rules)
+    chosen, measured_from = chosen_rules(how.pop("rules"), references)
     documents = read_documents(source, text=text, pair=pair, label=label, id=identity, limit=limit, split=split)
     explainer = load(model, "--model", revision, device, dtype, trusted)
-    how = {**how, "long": how["long"] or "truncate", "rules": chosen}
+    how = {**how, "long": how["long"] or "truncate", "rules": chosen, **measured_from}
     run = None
     if save is not None:
         run = stack.enter_context(Run(save, origin(explainer, documents, targets, how), anew))

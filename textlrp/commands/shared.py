@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from textlrp.explain.explainer import Explainer
+    from textlrp.rules import Rules
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -66,7 +67,19 @@ loading_options = _options(
 )
 
 contrast_option = click.option("--contrast", help="Explain the difference to this label, or to the runner-up.")
-rules_option = click.option("--rules", help="A preset, epsilon=1e-6, gamma=0.25, or a JSON file.  [default: attnlrp]")
+rules_option = click.option(
+    "--rules",
+    help="A preset (difference measures from a reference), epsilon=1e-6, gamma=0.25, or a JSON file.  [default: "
+    "attnlrp]",
+)
+reference_option = click.option(
+    "--reference",
+    "references",
+    multiple=True,
+    metavar="TEXT",
+    help="What --rules difference measures from: mask, mean, zero, pad, a token, or a text of as many ids; several are "
+    "averaged.  [default: mask, or mean without a mask token]",
+)
 
 #: How a text that is longer than the model reads is read.
 long_text_options = _options(
@@ -82,6 +95,20 @@ long_text_options = _options(
     click.option("--overlap", type=int, help="The least number of ids that windows share.  [default: a quarter]"),
     click.option("--stride", hidden=True, expose_value=False, callback=_refuse_stride),
 )
+
+
+def chosen_rules(rules: str | None, references: Sequence[str] = ()) -> tuple[Rules, dict[str, Any]]:
+    """Return the rules, and the option ``reference`` of an explainer if references are given.
+
+    Raises:
+        InputError: the rules are unknown, or take no reference.
+    """
+    from textlrp.rules import Rules
+
+    chosen = Rules.parse("attnlrp" if rules is None else rules)
+    if references and not chosen.difference:
+        raise InputError("--reference goes with --rules difference: the other rules measure from zero")
+    return chosen, ({"reference": references[0] if len(references) == 1 else list(references)} if references else {})
 
 
 def load(

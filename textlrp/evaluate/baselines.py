@@ -19,6 +19,7 @@ from textlrp.errors import InputError
 from textlrp.evaluate.methods.catalog import METHODS, Method, read_options
 from textlrp.evaluate.scorers import Scorer, Task
 from textlrp.results.attribution import Attribution
+from textlrp.results.reference import WORDLESS
 from textlrp.rules import PRESETS, Rules
 
 #: The names of the methods that are not rules.
@@ -26,6 +27,9 @@ NAMES = tuple(METHODS)
 
 #: The cost of an explanation in forward passes: one forward, and one backward that counts as two.
 EXPLANATION = 3.0
+
+#: The cost of an explanation by difference rules, which also run the reference forward.
+DIFFERENCE = 4.0
 
 _RULES = "rules:"
 
@@ -46,6 +50,8 @@ def scorer(name: str) -> Scorer:
     ``lime[:SAMPLES][:mask|pad|delete]``, ``shapley[:PERMUTATIONS][:mask|pad|delete]``: sampled, by captum
     (``pip install "textlrp[captum]"``).
     Rules: a preset, ``epsilon=1e-6``, ``gamma=0.25``, or ``rules:FILE.json``.
+    ``difference[:mask|pad|mean|zero]``: the preset, measured from a text of mask tokens (the default if the tokenizer
+    has one), of padding, of mean embeddings (the default otherwise), or of zeros.
 
     Methods that replace tokens leave the special tokens; the score of these is then zero.
 
@@ -63,6 +69,10 @@ def scorer(name: str) -> Scorer:
                 f'{first} samples by {method.extra}, which is not installed: pip install "textlrp[{method.extra}]"'
             )
         return _method(name, method, options)
+    if first == "difference" and words:
+        if len(words) > 1 or words[0] not in WORDLESS:
+            raise InputError(f"difference takes one of {', '.join(WORDLESS)}, not {':'.join(words)!r}")
+        return _rules(name, Rules.parse(first), words[0])
     if name.startswith(_RULES):
         return _rules(name, Rules.from_json(Path(name.removeprefix(_RULES))))
     if name in PRESETS or name.partition("=")[0] in ("epsilon", "gamma"):
@@ -90,10 +100,12 @@ def _method(name: str, method: Method, options: tuple[Any, ...]) -> Scorer:
     return Scorer(score)
 
 
-def _rules(name: str, rules: Rules) -> Scorer:
+def _rules(name: str, rules: Rules, reference: str | None = None) -> Scorer:
     def score(task: Task) -> Attribution:
         start = time.perf_counter()
-        e = task.explainer.explain(task.text, task.text_pair, target=task.target, contrast=task.contrast, rules=rules)
+        e = task.explainer.explain(
+            task.text, task.text_pair, target=task.target, contrast=task.contrast, rules=rules, reference=reference
+        )
         return Attribution(
             text=e.text,
             target=e.target,
@@ -101,7 +113,7 @@ def _rules(name: str, rules: Rules) -> Scorer:
             method=name,
             tokens=e.tokens,
             logit=e.logit,
-            forwards=EXPLANATION,
+            forwards=DIFFERENCE if rules.difference else EXPLANATION,
             seconds=time.perf_counter() - start,
             text_pair=e.text_pair,
             truncated=e.truncated,

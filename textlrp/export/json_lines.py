@@ -93,6 +93,8 @@ def _about(entry: Entry) -> dict[str, Any]:
         "probability": explanation.probabilities.get(explanation.predicted),
         "given": entry.record.label,
         "model": explanation.model,
+        "reference": None if explanation.reference is None else explanation.reference.name,
+        "reference_logit": None if explanation.reference is None else explanation.ledger.reference,
     }
     return {
         key: encodable(value) if isinstance(value, str) else value

@@ -72,7 +72,8 @@ def _prediction(explanation: Explanation, selection: Selection) -> dict[str, Any
             }
         )
     against = f" against {explanation.contrast}" if explanation.contrast is not None else ""
-    version = f"{explanation.model or 'textlrp'}, {explanation.rules}: {explanation.target}{against}"
+    start = f" from {explanation.reference.name}" if explanation.reference is not None else ""
+    version = f"{explanation.model or 'textlrp'}, {explanation.rules}{start}: {explanation.target}{against}"
     prediction: dict[str, Any] = {"model_version": encodable(version), "result": result}
     if predicted in explanation.probabilities:
         prediction["score"] = explanation.probabilities[predicted]

@@ -27,6 +27,7 @@ COLUMNS = {
     "probability": float,
     "special": bool,
     "piece": str,
+    "reference_logit": float,
 }
 
 # Prefixes by which a spreadsheet takes a cell for a formula, as listed by OWASP.
@@ -38,7 +39,7 @@ def rows(records: Iterable[Record], by: str) -> Iterator[tuple[Any, ...]]:
 
     Every unit has its relevance in logit units. Tokens include special tokens: their relevances add up to those rows of
     the ledger. ``label`` is the label in the data, ``logit`` the explained logit or difference, ``probability`` that of
-    the target.
+    the target, ``reference_logit`` the logit of the reference, where the relevances start (none under rules from zero).
     """
     for record in records:
         for e in record.explanations:
@@ -59,6 +60,7 @@ def rows(records: Iterable[Record], by: str) -> Iterator[tuple[Any, ...]]:
                     e.probabilities.get(e.target),
                     span.special,
                     encodable(span.piece) or None,
+                    None if e.reference is None else e.ledger.reference,
                 )
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from textlrp.basics.characters import encodable
 from textlrp.errors import InputError
+from textlrp.render.format import number
+from textlrp.render.reference import PINNED, sentences
 from textlrp.report.validation import STEPS
 
 if TYPE_CHECKING:
@@ -24,7 +26,8 @@ FORMAT = 1
 #: ``words`` and ``sentences`` have a list for the text, and one for the second text of a pair: the start of the first
 #: word and the length of every word; the number of words of every sentence.
 #: ``explained`` has a row for each explanation: view, logit, probability, unit, relevances in units, and the words
-#: and sentences again if they differ from those of the document.
+#: and sentences again if they differ from those of the document; last, if there is a reference, what is said of it:
+#: texts, and names as lists of one.
 COLUMNS = (
     "id",
     "text",
@@ -183,7 +186,7 @@ def _row(record: Record, labels: Mapping[str, int], views: Mapping[tuple[int, in
     for e in record.explanations:
         row = _explained(e, views[_view(e, labels)])
         layout = _layout(e)
-        explained.append(row if layout == (words, sentences) else [*row, *layout])
+        explained.append([*row, *(() if layout == (words, sentences) else layout), *_reference(e)])
     confidence = first.probabilities.get(first.predicted)
     return [
         encodable(record.id),
@@ -205,6 +208,14 @@ def _explained(e: Explanation, view: int) -> list[Any]:
     # A tiny unit has lost digits, so steps are clamped.
     steps = [max(-STEPS, min(STEPS, round(value / unit))) if unit else 0 for value in relevances]
     return [view, _rounded(e.logit), _rounded(e.probabilities.get(e.target)), unit, steps]
+
+
+def _reference(e: Explanation) -> list[list[Any]]:
+    """Return what is said of the reference, if there is one."""
+    if e.reference is None:
+        return []
+    said: list[Any] = [[encodable(part.text)] if part.is_name else part.text for part in sentences(e, number)]
+    return [[*said, *([f" {PINNED}"] if e.ledger.pinned else [])]]
 
 
 def _layout(e: Explanation) -> tuple[list[list[int]], list[list[int]]]:

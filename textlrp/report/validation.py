@@ -72,7 +72,12 @@ def _check_row(row: Mapping[str, Any], labels: Sequence[str], views: Sequence[An
     counted = _check_layout(row["words"], row["sentences"], texts)
     if not isinstance(row["explained"], list) or not row["explained"]:
         raise InputError("has no explanation")
-    for view, logit, probability, unit, steps, *layout in row["explained"]:
+    for view, logit, probability, unit, steps, *more in row["explained"]:
+        layout = more[:2] if len(more) > 1 else []
+        if len(more) in (1, 3):
+            _check_said(more[-1])
+        elif len(more) not in (0, 2):
+            raise InputError(f"has an explanation of {5 + len(more)} values")
         _number_of(view, views, "the view of an explanation")
         if logit is not None and not _is_finite(logit):
             raise InputError(f"has the logit {shown(logit)}")
@@ -82,6 +87,15 @@ def _check_row(row: Mapping[str, Any], labels: Sequence[str], views: Sequence[An
         size = _check_layout(layout[0], layout[1], texts) if layout else counted
         if not _are(steps, int) or len(steps) != size or any(abs(step) > STEPS for step in steps):
             raise InputError(f"has the relevances {shown(steps)}, and {size} whole numbers up to {STEPS} were expected")
+
+
+def _check_said(said: Any) -> None:
+    """Check the sentences on a reference: texts, and names as lists of one."""
+    if not isinstance(said, list) or not said:
+        raise InputError(f"says {shown(said)} of its reference")
+    for part in said:
+        if not (isinstance(part, str) or (isinstance(part, list) and len(part) == 1 and isinstance(part[0], str))):
+            raise InputError(f"says {shown(part)} of its reference")
 
 
 def _check_layout(words: Any, sentences: Any, texts: Mapping[str, str]) -> int:

@@ -154,6 +154,7 @@ def _made_with(e: Explanation) -> str:
     return ", ".join(
         [
             *([f"rules {e.rules}"] if e.rules else []),
+            *([f"reference {e.reference.name}"] if e.reference is not None else []),
             *([f"revision {e.revision}"] if e.revision else []),
             *(f"{name} {version}" for name, version in e.versions.items()),
         ]

@@ -120,6 +120,11 @@ class Ledger(Mapping[str, float]):
         return self.logit - self.reference
 
     @property
+    def held(self) -> float | None:
+        """The share of :attr:`explained` that the words hold; None if that is 0. It may exceed 1 or be negative."""
+        return self.rows.get(TOKENS, 0.0) / self.explained if self.explained else None
+
+    @property
     def words(self) -> float:
         """The sum of the absolute relevances of the words, or the size of their row if the sum is not known."""
         return max(self.magnitude, abs(self.rows.get(TOKENS, 0.0)))

@@ -10,9 +10,11 @@ from markupsafe import Markup
 
 from textlrp.render import html as pages
 from textlrp.render import palette
-from textlrp.render.format import named, percent
+from textlrp.render.format import named, number, percent
 from textlrp.render.page_parts import BUILT_IN
+from textlrp.render.reference import sentences
 from textlrp.results.explanation import Explanation
+from textlrp.results.reference import WORDLESS
 from textlrp.rules import PRESETS
 
 #: The text that the page shows with the built-in classifier.
@@ -48,6 +50,7 @@ def page(models: Sequence[Named]) -> tuple[str, str]:
             script=script,
             data=Markup(_data(models)),
             presets=list(PRESETS),
+            references=list(WORDLESS),
             example=EXAMPLE if models and models[0].name == BUILT_IN else "",
         )
     )
@@ -63,7 +66,8 @@ def summary(explanation: Explanation) -> str:
     what = named(explanation.target)
     if explanation.contrast is not None:
         what += f" rather than {named(explanation.contrast)}"
-    return f"{said}. Explained: {what}."
+    measured = "".join(named(part.text) if part.is_name else part.text for part in sentences(explanation, number))
+    return f"{said}. Explained: {what}.{' ' if measured else ''}{measured}"
 
 
 def _data(models: Sequence[Named]) -> str:

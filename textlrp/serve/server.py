@@ -40,6 +40,8 @@ KEPT = 20
 
 _MISSING = 'textlrp serve needs starlette and uvicorn: pip install "textlrp[serve]"'
 _BUSY = "too many texts are waiting to be explained: try again in a moment"
+# The texts of a request.
+_TEXTS = ("page", "text", "pair", "target", "contrast", "rules", "reference")
 # Seconds between two checks whether a page still waits for its answer.
 _LOOK = 0.5
 # The most characters of the name that a page chooses for itself.
@@ -55,8 +57,8 @@ class Model:
     Attributes:
         name: its name on the page.
         labels: its labels.
-        explain: a function of a text and a second text, with the keywords ``target``, ``contrast``, ``rules`` and
-            ``long``.
+        explain: a function of a text and a second text, with the keywords ``target``, ``contrast``, ``rules``,
+            ``reference`` and ``long``.
     """
 
     name: str
@@ -77,7 +79,7 @@ class Question:
         page: the name of the page.
         model: the index of the model.
         by: ``"word"``, ``"token"`` or ``"sentence"``.
-        text, pair, target, contrast, rules, long: as in :meth:`textlrp.Explainer.explain`.
+        text, pair, target, contrast, rules, reference, long: as in :meth:`textlrp.Explainer.explain`.
     """
 
     page: str
@@ -88,6 +90,7 @@ class Question:
     target: str | None
     contrast: str | None
     rules: str
+    reference: str | None
     long: str
 
     @classmethod
@@ -103,7 +106,7 @@ class Question:
             raise InputError(f"this request is not JSON: {error}") from None
         if not isinstance(values, dict):
             raise InputError("this request is not a JSON object")
-        texts = {key: _string(values, key) for key in ("page", "text", "pair", "target", "contrast", "rules")}
+        texts = {key: _string(values, key) for key in _TEXTS}
         model, by, long = values.get("model", 0), values.get("by", "word"), values.get("long", "truncate")
         number = options.as_whole(model)
         if number is None or not 0 <= number < models:
@@ -123,6 +126,7 @@ class Question:
             texts["target"] or None,
             texts["contrast"] or None,
             (texts["rules"] or "attnlrp").strip(),
+            (texts["reference"] or "").strip() or None,
             long,
         )
 
@@ -153,6 +157,7 @@ class ServerState:
             target=question.target,
             contrast=question.contrast,
             rules=Rules.parse(question.rules),
+            reference=question.reference,
             long=question.long,
         )
         # The page already has the styles, and its policy allows no others.

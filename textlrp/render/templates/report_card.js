@@ -105,6 +105,7 @@ const Card = (() => {
     const doc = Data.of(index);
     const name = `d${index}`;
     const said = make("p", { class: "said" });
+    const measured = make("p", { class: "cut", hidden: true });
     const follow = event => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault(); // the address keeps the filters
@@ -161,7 +162,7 @@ const Card = (() => {
     const element = make(
       "article",
       { class: "document", tabindex: -1, "aria-labelledby": name, "aria-posinset": place, "aria-setsize": count, data: { index } },
-      make("header", {}, heading, said), ...pairs, aloud, cut, spans, printed, marking, comment,
+      make("header", {}, heading, said, measured), ...pairs, aloud, cut, spans, printed, marking, comment,
     );
 
     const pieces = blocks.map((block, source) => {
@@ -218,6 +219,9 @@ const Card = (() => {
         }
       }
       said.replaceChildren(...parts);
+      const reference = explained ? explained.reference : [];
+      measured.hidden = !reference.length;
+      measured.replaceChildren(...reference.map(part => (Array.isArray(part) ? make("bdi", {}, Text.visible(part[0])) : part)));
     };
 
     const update = () => {

@@ -106,6 +106,7 @@ const Data = (() => {
         : rows.find(row => row[0] === view);
     if (!row) return null;
     const [target, contrast] = data.views[row[0]];
+    const own = row.length > 6; // words and sentences of its own
     return {
       target,
       contrast,
@@ -113,8 +114,9 @@ const Data = (() => {
       probability: row[2],
       unit: row[3],
       steps: row[4],
-      words: row[5] || columns.words[i],
-      sentences: row[6] || columns.sentences[i],
+      words: own ? row[5] : columns.words[i],
+      sentences: own ? row[6] : columns.sentences[i],
+      reference: row.length % 2 ? [] : row.at(-1),
     };
   };
 

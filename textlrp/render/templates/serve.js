@@ -33,6 +33,9 @@
     if (labels.includes(kept[1]) || (kept[1] === "runner-up" && labels.length > 1)) at("contrast").value = kept[1];
   }
 
+  // Only these rules take a reference.
+  const measured = () => at("rules").value.trim() === "difference";
+
   function question() {
     return JSON.stringify({
       page,
@@ -42,6 +45,7 @@
       target: at("target").value,
       contrast: at("contrast").value,
       rules: at("rules").value,
+      reference: measured() ? at("reference").value : "",
       long: at("long").value,
       by: document.querySelector("input[name=by]:checked").value,
     });
@@ -155,6 +159,7 @@
   }
 
   function soon() {
+    show("reference-choice", measured());
     clearTimeout(pause);
     pause = setTimeout(ask, PAUSE);
   }
@@ -166,6 +171,7 @@
   // On a small screen, the explanation comes before the options.
   at("options").open = !matchMedia("(max-width: 60rem)").matches;
   fillLabels();
+  show("reference-choice", measured());
   at("model").addEventListener("change", fillLabels);
   at("form").addEventListener("input", soon);
   at("form").addEventListener("change", soon);

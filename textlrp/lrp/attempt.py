@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from textlrp.errors import LRPError, NonFiniteError, UnbalancedLedgerError, UnsupportedOperationError
 from textlrp.guard import torch_internals
-from textlrp.lrp import coverage, diagnosis
+from textlrp.lrp import coverage, diagnosis, reference
 from textlrp.lrp.activations import ComposedActivations
 from textlrp.lrp.attention_scores import ScoreSizes
 from textlrp.lrp.checkpointing import Checkpoints
@@ -19,6 +20,7 @@ from textlrp.lrp.dispatch import Interception
 from textlrp.lrp.hidden.capture import Capture
 from textlrp.lrp.hidden.states import HiddenState, HiddenStates
 from textlrp.lrp.module_rules import ModuleRules
+from textlrp.lrp.reference import ReferenceRun
 from textlrp.lrp.request import Request, logits_of
 from textlrp.lrp.result import Propagation
 from textlrp.results.ledger import ROUNDOFF, SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
@@ -97,7 +99,7 @@ def _interception(request: Request, plan: Plan, observers: tuple[Observer, ...] 
     parts, rules = request.parts, request.options.rules
     double = request.precision == "float64"
     observers = (
-        ComposedActivations(parts.modules),
+        *(() if rules.difference else (ComposedActivations(parts.modules),)),
         *((ModuleRules(parts.model, rules),) if rules.overrides else ()),
         *observers,
         *((Checkpoints(parts.model),) if plan.checkpointing else ()),
@@ -111,6 +113,7 @@ def _interception(request: Request, plan: Plan, observers: tuple[Observer, ...] 
         fused=plan.fused,
         whole_gates=plan.whole_gates and not request.options.observes,
         observers=observers,
+        reference=request.reference_run(),
     )
     context.scale = plan.scales[0]
     if request.precision in _COARSE:
@@ -131,6 +134,7 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
         output = model(**{**model_inputs, "input_ids": interception.input_ids})
         with torch._C.DisableTorchFunction():
             logits = logits_of(output, batch)
+            logits_r = None if context.reference is None else reference.value(logits).detach()
             del output  # caches and hidden states need not outlive the forward pass
             if context.sampled and batch > 1:
                 return None
@@ -143,6 +147,8 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
                     f"relevance can reach a token"
                 )
             weights = request.weights(logits, context.postings.dtype)
+            if context.reference is not None and logits_r is not None:
+                context.from_reference(logits_r, _is_pinned(request, context.reference, logits_r))
             ruleless = logits.requires_grad and coverage.ruleless(logits.grad_fn, context.products)
         met = context.met  # before blocks run again in the backward pass
         at_once = 1 if hidden is not None else max(1, _AT_ONCE // request.input_ids.numel())
@@ -173,9 +179,21 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
         return None
     for propagation in propagations:
         _check(request, plan, propagation)
-    if capture is None:
-        return tuple(propagations)
-    return tuple(replace(propagation, captured=capture.captured()) for propagation in propagations)
+    more: dict[str, Any] = {} if capture is None else {"captured": capture.captured()}
+    return tuple(replace(propagation, **more, reference_logits=logits_r) for propagation in propagations)
+
+
+def _is_pinned(request: Request, run: ReferenceRun, logits: Tensor) -> bool:
+    """Return whether the text's choices changed the logits of the reference."""
+    if not run.pinned:
+        return False
+    try:
+        with torch.no_grad():
+            output = request.parts.model(**{**request.model_inputs, "input_ids": run.ids})
+    except Exception:  # without the text's choices it may fail: there is no end of the text among the reference's ids
+        return True
+    own = logits_of(output, logits.shape[0])
+    return not torch.allclose(own, logits, rtol=1e-4, atol=1e-5)
 
 
 def _ledgers(propagation: Propagation) -> list[Ledger]:
@@ -236,6 +254,7 @@ def _backward(
 
     def carry(multiplier: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         context.start()
+        context.post_reference(multiplier)
         if logits.requires_grad:
             torch_internals.run_backward(logits, multiplier, context.root, keep_graph=mapped or not last)
         return context.relevance, context.postings.rows()

@@ -23,11 +23,17 @@ from textlrp.lrp.surrogate import Saved, Surrogate, is_blank, rule_backward, sta
 from textlrp.results import ledger
 from textlrp.rules import Frozen, Taylor, Uniform
 
-_ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+#: The names of the kernel's positional arguments.
+ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 
 #: Largest block of attention weights that the frozen rule recomputes at once, in elements: a cache holds the first; the
 #: second keeps an accelerator busy.
 _BLOCK, _BLOCK_OF_ACCELERATOR = 1 << 19, 1 << 26
+
+
+def block_of(x: Tensor) -> int:
+    """Return the largest block of attention weights to compute at once on a tensor's device, in elements."""
+    return _BLOCK if x.is_cpu else _BLOCK_OF_ACCELERATOR
 
 
 class AttentionPart(NamedTuple):
@@ -116,8 +122,7 @@ class FrozenAttention(Surrogate):
         groups = q.shape[-3] // k.shape[-3] if q.dim() > 3 else 1
         k = k.repeat_interleave(groups, -3) if groups > 1 else k
         c_v: Any = None
-        block = _BLOCK if q.is_cpu else _BLOCK_OF_ACCELERATOR
-        step = max(1, block // max(1, k.shape[-2] * c[..., 0, 0].numel()))
+        step = max(1, block_of(q) // max(1, k.shape[-2] * c[..., 0, 0].numel()))
         for start in range(0, q.shape[-2], step):
             rows = slice(start, start + step)
             scores = (q[..., rows, :] * ctx.scale) @ k.mT
@@ -144,7 +149,7 @@ def scaled_dot_product_attention(context: Context, func: Any, args: Any, kwargs:
 
 
 def _attention(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
-    named = bind(_ARGUMENTS, args, kwargs)
+    named = bind(ARGUMENTS, args, kwargs)
     if draws(func, args, kwargs):
         raise context.unsupported(f"{operations.name(func)} with dropout in evaluation mode")
     q, k, v, mask = named["query"], named["key"], named["value"], named.get("attn_mask")

@@ -22,6 +22,7 @@ from textlrp.lrp import operations
 from textlrp.lrp.attention_scores import ScoreSizes
 from textlrp.lrp.coverage import between
 from textlrp.lrp.postings import Postings
+from textlrp.lrp.reference import ReferenceRun
 from textlrp.results import ledger
 from textlrp.rules import Rules
 
@@ -64,6 +65,7 @@ class Context:
         whole_gates: whether a gated unit is one node that keeps the model's own tensors, which the model must then not
             overwrite. A fused gate skips the activation's node, so hooks on its output would never fire.
         observers: the observers of the model.
+        reference: the reference run, under difference rules.
 
     Attributes:
         rules: the rules of the module that is running.
@@ -78,10 +80,13 @@ class Context:
         running: whether the forward pass that is explained is running.
         scale: the factor of all multipliers in the backward pass. Those of a wide model are so small that float16 would
             lose their digits; a power of two does not change them otherwise.
+        give: gives a torch function its rule: ``give(func, args, kwargs)``; for rules that are made of others.
         scores: in 16 bits, the sizes of the attention scores; else None.
     """
 
     relevance: Tensor
+    give: Meet
+    _logits_of_reference: tuple[str, Tensor] | None
 
     def __init__(
         self,
@@ -94,7 +99,9 @@ class Context:
         fused: bool = True,
         whole_gates: bool = True,
         observers: tuple[Observer, ...] = (),
+        reference: ReferenceRun | None = None,
     ) -> None:
+        self.reference, self._logits_of_reference = reference, None
         self.parts, self.draws = parts, draws
         self.fused, self.whole_gates, self.observers = fused, whole_gates, observers
         self.postings = Postings(input_ids.shape[0], dtype)
@@ -181,6 +188,21 @@ class Context:
         self.postings.clear()
         for observer in self.observers:
             observer.start()
+
+    def post_reference(self, multiplier: Tensor) -> None:
+        """Post the reference's own part of the explained logit, given the multipliers of the logits."""
+        if self._logits_of_reference is not None:
+            heading, logits = self._logits_of_reference
+            self.postings.post_product(heading, multiplier, logits)
+
+    def from_reference(self, logits: Tensor, pinned: bool) -> None:
+        """Set the logits of the reference, from which the logits of the text are measured.
+
+        Args:
+            logits: ``[batch, labels]``.
+            pinned: whether choices of the text changed them.
+        """
+        self._logits_of_reference = (ledger.REFERENCE_PINNED if pinned else ledger.REFERENCE), logits
 
     def arrive(self, origin: Tensor, x: Tensor, c: Tensor) -> None:
         """Credit each input id with ``sum(x c)`` of its row; rows without an id (a decoder's start) are special."""

@@ -16,10 +16,11 @@ from torch.overrides import TorchFunctionMode
 from textlrp.guard import process, torch_internals
 from textlrp.guard.randomness import draws
 from textlrp.guard.trees import carriers, carries, replace, tensors
-from textlrp.lrp import coverage, operations, products, token_tracking
+from textlrp.lrp import coverage, operations, products, reference, token_tracking
 from textlrp.lrp.attention import scaled_dot_product_attention
 from textlrp.lrp.choices import winner
 from textlrp.lrp.context import Context, Meet, Observer
+from textlrp.lrp.difference import lockstep
 from textlrp.lrp.division import division, solve
 from textlrp.lrp.draws import dropout, sample
 from textlrp.lrp.elementwise import nonlinearity
@@ -109,7 +110,9 @@ class Interception(TorchFunctionMode):
     def __enter__(self) -> Interception:
         for observer in self.context.observers:
             self._hooks += observer.install(self.context)
-        self.context.running = True
+        self.context.running, self.context.give = True, self._give_rule
+        if self.context.reference is not None:
+            self.context.reference.start(self.input_ids)
         self._depth = process.depth()
         process.enter(self)
         super().__enter__()
@@ -126,6 +129,7 @@ class Interception(TorchFunctionMode):
         for observer in self.context.observers:
             observer.close()
         self.context.products.clear()
+        del self.context.give
         self.visible = None
 
     # -- dispatch ------------------------------------------------------------------------------------------------
@@ -163,6 +167,12 @@ class Interception(TorchFunctionMode):
                 break
         if kind == operations.LOOKUP:
             return lookup(context, func, args, kwargs)
+        if context.reference is not None and reference.depends((args, kwargs)):
+            if relevant or reference.floats((args, kwargs)):
+                return lockstep.in_lockstep(context, func, kind, args, kwargs)
+            out = self._on_constants(func, kind, args, kwargs)
+            lockstep.of_ids(context, func, args, kwargs, out)
+            return out
         if not relevant:
             return self._on_constants(func, kind, args, kwargs)
         out = self._on_relevance(func, kind, args, kwargs)

@@ -148,7 +148,7 @@ def gate_of(value: Any) -> Gate | None:
 
 def nonlinearity(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """A function of each element of the first argument."""
-    args, kwargs, writes = _without_inplace(func, args, kwargs)
+    args, kwargs, writes = operations.without_inplace(func, args, kwargs)
     if writes:
         result = nonlinearity(context, func, (args[0].clone(), *args[1:]), kwargs)
         return overwrite(context, args[0], result, ledger.CONSTANTS)
@@ -204,19 +204,6 @@ def _clamp(context: Context, func: Any, x: Tensor, y: Tensor, args: Any, kwargs:
     passed = x * inside
     context.post_constant(passed, torch.where(inside, 0.0, y), ledger.CONSTANTS)
     return stand_in(passed, y)
-
-
-def _without_inplace(
-    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
-    """Remove ``inplace`` (of ``F.silu``, say) from the arguments, and return whether it was set."""
-    code = getattr(function, "__code__", None)
-    places = code.co_varnames[: code.co_argcount] if code is not None else ()
-    if "inplace" not in places:
-        return args, kwargs, False
-    at = places.index("inplace")
-    inplace = bool(args[at]) if at < len(args) else bool(kwargs.get("inplace", False))
-    return args[:at] + args[at + 1 :], {key: value for key, value in kwargs.items() if key != "inplace"}, inplace
 
 
 def anchor(function: Callable[[Tensor], Tensor], like: Tensor, key: Any) -> tuple[float | None, float]:

@@ -39,7 +39,7 @@ class PlainLinear(Surrogate):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, postings: Postings) -> Any:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, postings: Postings | None) -> Any:
         ctx.weight, ctx.bias, ctx.postings, ctx.shape, ctx.dtype = weight, bias, postings, x.shape, x.dtype
         y = F.linear(x, weight, bias)
         # A model could not overwrite a view that was made in here; autograd does not take this one for a view.
@@ -48,7 +48,7 @@ class PlainLinear(Surrogate):
     @staticmethod
     @rule_backward
     def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
-        if ctx.bias is not None:
+        if ctx.bias is not None and ctx.postings is not None:
             ctx.postings.post_product(ledger.BIASES, c, ctx.bias)
         c_x = _without_zeros(c.reshape(-1, c.shape[-1]), ctx.weight.to(c.dtype))  # another dtype under autocast
         return c_x.view(ctx.shape).to(ctx.dtype), None, None, None

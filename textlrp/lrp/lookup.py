@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from textlrp.guard.trees import bind, carries
-from textlrp.lrp import operations, token_tracking
+from textlrp.lrp import operations, reference, token_tracking
 from textlrp.lrp.context import Context
+from textlrp.lrp.difference.plain import plain
+from textlrp.lrp.reference import ReferenceRun
 from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward
 from textlrp.results import ledger
 from textlrp.rules import LRP0, AlphaBeta, Flat, Gamma, Pass, WSquare, ZPlus
@@ -48,6 +50,8 @@ def lookup(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     index, table = named["input"], named["weight"]
     origin = token_tracking.origin(index)
     if origin is None:
+        if context.reference is not None and carries((table,)):
+            return plain(context, func, args, kwargs)
         out = func(*args, **kwargs)
         if carries((table,)):
             context.count(func, "plain gradient")
@@ -65,6 +69,8 @@ def lookup(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         raise context.unsupported(f"{name} in a table that is computed on the fly")
     context.looked_up = True
     context.count(func, "relevance of tokens")
+    if context.reference is not None:
+        return _beside_reference(context, context.reference, index, table, origin)
     rule, postings = context.rules.embedding, context.postings
 
     def arrive(x: Tensor, c: Tensor) -> None:
@@ -74,6 +80,21 @@ def lookup(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
             postings.post(ledger.STABILIZER, (x - credited) * c)
 
     return Lookup.apply(context.root, lambda: F.embedding(index, table), arrive)
+
+
+def _beside_reference(context: Context, run: ReferenceRun, index: Tensor, table: Tensor, origin: Tensor) -> Tensor:
+    """Rows of a table, from which the relevance of the ids is their difference to the reference's rows."""
+    rows = run.lookup(table, reference.value(index), origin)
+
+    def arrive(x: Tensor, c: Tensor) -> None:
+        context.arrive(origin, x - rows(), c)
+
+    out: Tensor = Lookup.apply(context.root, lambda: F.embedding(index, table), arrive)
+    with torch.no_grad():
+        found = rows()
+    run.looked_up.append(found)
+    reference.attach(out, found)
+    return out
 
 
 def kept_by_lookup(rule: Any, x: Tensor, table: Tensor) -> Tensor:

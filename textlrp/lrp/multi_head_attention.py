@@ -9,10 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from textlrp.guard.trees import bind
-from textlrp.lrp.attention import scaled_dot_product_attention
+from textlrp.lrp import reference
 from textlrp.lrp.context import Context
-from textlrp.lrp.linear import linear
-from textlrp.lrp.surrogate import stand_in
 
 
 def multi_head_attention(context: Context, func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Tensor | None]:
@@ -27,9 +25,9 @@ def multi_head_attention(context: Context, func: Any, args: Any, kwargs: Any) ->
     with torch.no_grad():
         value, weights = func(*args, **kwargs)
     query, key, val = named["query"], named["key"], named["value"]
-    batched = query.dim() == 3
+    give, batched = context.give, query.dim() == 3
     if not batched:
-        query, key, val = query.unsqueeze(1), key.unsqueeze(1), val.unsqueeze(1)
+        query, key, val = (give(Tensor.unsqueeze, (x, 1), {}) for x in (query, key, val))
     heads, width = named["num_heads"], query.shape[-1]
     if named["use_separate_proj_weight"]:
         matrices = (named["q_proj_weight"], named["k_proj_weight"], named["v_proj_weight"])
@@ -38,17 +36,16 @@ def multi_head_attention(context: Context, func: Any, args: Any, kwargs: Any) ->
     biases = named["in_proj_bias"].chunk(3) if named["in_proj_bias"] is not None else (None,) * 3
 
     def project(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
-        y = linear(context, F.linear, (x, matrix, bias), {}) if x.requires_grad else F.linear(x, matrix, bias)
-        apart: Tensor = y.unflatten(-1, (heads, width // heads))
-        return apart.permute(1, 2, 0, 3)  # time, batch, heads -> batch, heads, time
+        apart = give(Tensor.unflatten, (give(F.linear, (x, matrix, bias), {}), -1, (heads, width // heads)), {})
+        moved: Tensor = give(Tensor.permute, (apart, (1, 2, 0, 3)), {})  # time, batch, heads -> batch, heads, time
+        return moved
 
     q, k, v = (project(*parts) for parts in zip((query, key, val), matrices, biases, strict=True))
     mask = _merge_masks(named["attn_mask"], named["key_padding_mask"], q, heads)
-    attended = scaled_dot_product_attention(context, F.scaled_dot_product_attention, (q, k, v), {"attn_mask": mask})
-    joined = attended.permute(2, 0, 1, 3).flatten(-2)
-    out = linear(context, F.linear, (joined, named["out_proj_weight"], named["out_proj_bias"]), {})
-    out = out if batched else out.squeeze(1)
-    return stand_in(out, value), weights
+    attended = give(F.scaled_dot_product_attention, (q, k, v), {"attn_mask": mask})
+    joined = give(Tensor.flatten, (give(Tensor.permute, (attended, (2, 0, 1, 3)), {}), -2), {})
+    out = give(F.linear, (joined, named["out_proj_weight"], named["out_proj_bias"]), {})
+    return reference.stand_in(out if batched else give(Tensor.squeeze, (out, 1), {}), value), weights
 
 
 def _merge_masks(mask: Tensor | None, padding: Tensor | None, q: Tensor, heads: int) -> Tensor | None:

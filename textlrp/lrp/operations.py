@@ -118,6 +118,35 @@ for _attribute in ("T", "mT", "H", "mH", "real", "imag"):
     KINDS[_getter], _NAMES[_getter] = PLAIN, f"Tensor.{_attribute}"
 
 
+#: Functions that are of another kind under difference rules: not linear, or with a rule only there.
+_DIFFERENCE: dict[str, list[str]] = {
+    "nonlinearity": """
+        relu leaky_relu rrelu abs absolute __abs__ sqrt rsqrt reciprocal log log2 log10 lgamma digamma logit erfinv tan
+        atanh acosh sinc
+    """.split(),
+    "choice": """
+        amax amin topk sort msort kthvalue median nanmedian cummax cummin aminmax max_pool1d max_pool2d max_pool3d
+        adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
+    """.split(),
+    "softmax": ["log_softmax"],
+    "logsumexp": ["logsumexp"],
+    "inverse": ["inv", "inverse"],
+    "refused": ["pinv", "pinverse"],
+    "factors": ["prod", "cumprod"],
+}
+DIFFERENCE_KINDS: dict[Any, str] = {}
+for _kind, _functions in _DIFFERENCE.items():
+    for _function in _functions:
+        for _name, _owner in _OWNERS:
+            for _suffix in ("", "_"):
+                _known = getattr(_owner, f"{_function}{_suffix}", None)
+                if callable(_known) and not isinstance(_known, type):
+                    DIFFERENCE_KINDS.setdefault(_known, _kind)
+                    _NAMES.setdefault(_known, f"{_name}.{_function}{_suffix}")
+                    if _suffix:
+                        OUT_OF_PLACE.setdefault(_known, getattr(_owner, _function))
+
+
 def copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     """Return the values that ``target.copy_(source)`` writes."""
     return source.to(target.dtype).broadcast_to(target.shape)
@@ -189,6 +218,19 @@ def is_in_place(function: Any) -> bool:
 def is_matmul(function: Any) -> bool:
     """Return whether a function is a matrix product of its two arguments."""
     return stem(function) in ("matmul", "__matmul__", "bmm", "mm")
+
+
+def without_inplace(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
+    """Remove ``inplace`` (of ``F.silu``, say) from the arguments, and return whether it was set."""
+    code = getattr(function, "__code__", None)
+    places = code.co_varnames[: code.co_argcount] if code is not None else ()
+    if "inplace" not in places:
+        return args, kwargs, False
+    at = places.index("inplace")
+    inplace = bool(args[at]) if at < len(args) else bool(kwargs.get("inplace", False))
+    return args[:at] + args[at + 1 :], {key: value for key, value in kwargs.items() if key != "inplace"}, inplace
 
 
 # The arguments that hold the values of each affine operation, by position and by keyword; the others only select.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,11 +11,11 @@ from torch import Tensor
 
 from textlrp.guard.trees import bind, carriers, carries, detached, replace
 from textlrp.lrp import linear as linear_maps
-from textlrp.lrp import norms, operations
+from textlrp.lrp import norms, operations, reference
 from textlrp.lrp.context import Context
-from textlrp.lrp.elementwise import gate_of, nonlinearity, with_limit
+from textlrp.lrp.elementwise import gate_of, with_limit
 from textlrp.lrp.sums import additive
-from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward, stand_in
+from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward
 from textlrp.results import ledger
 from textlrp.rules import Frozen, Uniform
 
@@ -139,7 +140,7 @@ def sum_of_product(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     if not kwargs and not carries(args[:1]) and linear_maps.is_linear_map(context, func, args[1:]):
         return linear_maps.matmul(context, func, args[1:], args[0])
     value = func(*detached(args), **detached(kwargs))
-    return stand_in(additive(context, torch.add, _summands(context, func, args, kwargs), {}), value)
+    return reference.stand_in(context.give(torch.add, _summands(context, func, args, kwargs), {}), value)
 
 
 def _summands(context: Context, func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -153,20 +154,21 @@ def _summands(context: Context, func: Any, args: Any, kwargs: Any) -> tuple[Tens
         )
     )
     multiply = {"addcmul": torch.mul, "addr": torch.outer, "addbmm": torch.bmm}.get(operations.stem(func), torch.matmul)
-    result = product(context, multiply, (a, b), {})
+    result = context.give(multiply, (a, b), {})
     if multiply is torch.bmm:
-        result = result.sum(0)
+        result = context.give(Tensor.sum, (result, 0), {})
     base, beta, alpha = named["input"], kwargs.get("beta", 1), kwargs.get("alpha", kwargs.get("value", 1))
-    return (base if beta == 1 else base * beta), (result if alpha == 1 else result * alpha)
+    scale = partial(context.give, torch.mul)
+    return (base if beta == 1 else scale((base, beta), {})), (result if alpha == 1 else scale((result, alpha), {}))
 
 
 def glu(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """A gated linear unit, ``a sigmoid(b)``, as a product and a non-linearity."""
     x, *rest = args
     value = func(x.detach(), *rest, **kwargs)
-    a, b = x.chunk(2, rest[0] if rest else kwargs.get("dim", -1))
-    gate = nonlinearity(context, torch.sigmoid, (b,), {})
-    return stand_in(product(context, torch.mul, (a, gate), {}), value)
+    a, b = context.give(Tensor.chunk, (x, 2, rest[0] if rest else kwargs.get("dim", -1)), {})
+    gate = context.give(torch.sigmoid, (b,), {})
+    return reference.stand_in(context.give(torch.mul, (a, gate), {}), value)
 
 
 def linear(context: Context, func: Any, args: Any, kwargs: Any) -> Any:

@@ -19,8 +19,9 @@ from textlrp.guard.randomness import Draws
 from textlrp.lrp.attempt import explained
 from textlrp.lrp.hidden import capture as captures
 from textlrp.lrp.hidden import states
-from textlrp.lrp.request import Options, Request, Target, Targets, several
+from textlrp.lrp.request import Options, Request, Target, Targets, references, several
 from textlrp.lrp.result import Propagation
+from textlrp.results.ledger import mean
 from textlrp.rules import Rules, as_rules
 
 
@@ -32,6 +33,7 @@ def propagate(
     special_tokens_mask: Tensor | None = None,
     capture: Sequence[str] = (),
     keep: Mapping[str, Any] | None = None,
+    reference: Any = None,
     layers: bool = False,
     checkpointing: bool | None = None,
     **model_inputs: Any,
@@ -50,6 +52,10 @@ def propagate(
         keep: by the path of a module, the channels (of the last dimension of its output) or the mask whose relevance
             goes on from there; the rest of it goes to the ledger's row ``masked`` (concept relevance propagation,
             Achtibat et al. 2023).
+        reference: what difference rules measure from: ``"mean"`` (the default: the mean of the embedding table at
+            every position that is neither special nor padding), ``"zero"`` (zeros there), a token id there, the ids of
+            another text of the same shape, or a list of several of these, over which relevance and ledgers are
+            averaged; each costs a pass. Not for rules that measure from zero.
         layers: whether to return the relevance at the hidden states between the blocks (``layers``), with a balanced
             ledger at each.
         checkpointing: whether blocks drop their activations and compute them again in the backward pass, for less
@@ -67,7 +73,7 @@ def propagate(
         UnbalancedLedgerError: the ledger of a document does not add up to its logit.
         NonFiniteError: a NaN or an infinity occurred.
     """
-    options = Options(rules, special_tokens_mask, capture, keep or {}, layers, checkpointing)
+    options = Options(rules, special_tokens_mask, capture, keep or {}, layers, checkpointing, reference=reference)
     try:
         (propagation,) = run(model, (target,), options, model_inputs)
     except (LRPError, KeyError, TypeError, MemoryError):
@@ -88,6 +94,7 @@ def propagate_targets(
     rules: Rules | str = "attnlrp",
     *,
     special_tokens_mask: Tensor | None = None,
+    reference: Any = None,
     layers: bool = False,
     checkpointing: bool | None = None,
     **model_inputs: Any,
@@ -102,6 +109,7 @@ def propagate_targets(
             ``[batch, labels]`` and returns them.
         rules: as :func:`propagate` takes them.
         special_tokens_mask: as :func:`propagate` takes it.
+        reference: as :func:`propagate` takes it; one pass of the model on it serves all targets.
         layers: as :func:`propagate` takes it; the targets then go back one by one.
         checkpointing: as :func:`propagate` takes it; the targets then go back one by one, and blocks run again for
             each.
@@ -114,7 +122,10 @@ def propagate_targets(
         LRPError: as :func:`propagate` raises it; an error that the model itself raises is not converted.
     """
     return run(
-        model, targets, Options(rules, special_tokens_mask, layers=layers, checkpointing=checkpointing), model_inputs
+        model,
+        targets,
+        Options(rules, special_tokens_mask, layers=layers, checkpointing=checkpointing, reference=reference),
+        model_inputs,
     )
 
 
@@ -129,7 +140,11 @@ def run(model: nn.Module, targets: Targets, options: Options, model_inputs: dict
         raise InputError(
             "checkpointing=True drops the activations inside the blocks, which capture=, keep= and layers= need"
         )
-    return contained(partial(_propagate, model, targets, options, model_inputs))
+    runs = [
+        contained(partial(_propagate, model, targets, replace(options, reference=reference), model_inputs))
+        for reference in references(options.reference, options.rules, model_inputs["input_ids"])
+    ]
+    return runs[0] if len(runs) == 1 else tuple(map(averaged, zip(*runs, strict=True)))
 
 
 def _propagate(
@@ -164,11 +179,30 @@ def _joined(alone: tuple[Propagation, ...]) -> Propagation:
         alone[0].met,
         captures.join([part.captured for part in alone]),
         states.join([part.layers for part in alone]),
+        None if alone[0].reference_logits is None else torch.cat([_reference_logits(part) for part in alone]),
+    )
+
+
+def _reference_logits(propagation: Propagation) -> Tensor:
+    assert propagation.reference_logits is not None
+    return propagation.reference_logits
+
+
+def averaged(runs: tuple[Propagation, ...]) -> Propagation:
+    """Return the mean of propagations that measure from several references."""
+    first = runs[0]
+    return replace(
+        first,
+        relevance=torch.stack([run.relevance for run in runs]).mean(0),
+        ledgers=tuple(map(mean, zip(*(run.ledgers for run in runs), strict=True))),
+        captured=captures.averaged([run.captured for run in runs]),
+        layers=states.averaged([run.layers for run in runs]),
+        reference_logits=torch.stack([_reference_logits(run) for run in runs]).mean(0),
     )
 
 
 #: The names that a misspelled option may stand for; the model takes all others.
-_OPTIONS = ("target", "rules", "special_tokens_mask", "capture", "keep", "layers", "checkpointing")
+_OPTIONS = ("target", "rules", "special_tokens_mask", "reference", "capture", "keep", "layers", "checkpointing")
 
 
 @cache

@@ -14,7 +14,9 @@ from textlrp.basics.options import brief, plain
 from textlrp.errors import InputError, ModelError
 from textlrp.guard.randomness import Draws
 from textlrp.guard.working_copy import Parts
+from textlrp.lrp.reference import ReferenceRun
 from textlrp.results.ledger import TOLERANCES
+from textlrp.rules import Rules
 
 #: A label index, one for each document, weights of the logits, or a function from logits to such weights.
 Target = int | Sequence[int] | Tensor | Callable[[Tensor], Tensor] | None
@@ -163,7 +165,8 @@ class Request:
             return value if shared else value[i : i + 1]
 
         inputs = {key: part(value) for key, value in self.model_inputs.items()}
-        options = replace(self.options, special_tokens_mask=part(self.options.special_tokens_mask))
+        changed = {name: part(getattr(self.options, name)) for name in ("special_tokens_mask", "reference")}
+        options = replace(self.options, **changed)
         return replace(self, parts=parts, options=options, model_inputs=inputs, row=(i, batch))
 
     def weights(self, logits: Tensor, dtype: torch.dtype) -> list[Tensor]:
@@ -191,3 +194,51 @@ class Request:
         tokens = tokens.int()
         within = tokens.cummax(-1).values * tokens.flip(-1).cummax(-1).values.flip(-1)
         return within == 0
+
+    def reference_run(self) -> ReferenceRun | None:
+        """Return the reference run of difference rules, or None for rules from zero."""
+        asked, ids = self.options.reference, self.input_ids
+        if not self.options.rules.difference:
+            return None
+        kept, padding = self.options.special_tokens_mask, self.padding()
+        replaced = torch.ones_like(ids, dtype=torch.bool) if kept is None else ~kept.to(ids.device).bool()
+        replaced = replaced if padding is None else replaced & ~padding
+        if asked is None or isinstance(asked, str):
+            return ReferenceRun(ids, asked or "mean", replaced)
+        if isinstance(asked, int):
+            return ReferenceRun(ids.masked_fill(replaced, asked))
+        return ReferenceRun(asked.to(ids.device, ids.dtype).expand(ids.shape))
+
+
+def references(reference: Any, rules: Rules, input_ids: Tensor) -> list[Any]:
+    """Return the references of a call one by one; several are averaged.
+
+    Raises:
+        InputError: the rules measure from zero, or a reference is of no known kind or of another shape than the ids.
+    """
+    if reference is None:
+        return [None]
+    if not rules.difference:
+        raise InputError("reference= belongs to the difference rules: give rules='difference', or no reference")
+    several = list(reference) if isinstance(reference, (list, tuple)) else [reference]
+    if not several:
+        raise InputError("reference is an empty list: give a reference, or none for the default")
+    return [_reference(one, input_ids) for one in several]
+
+
+def _reference(one: Any, input_ids: Tensor) -> Any:
+    one = one if isinstance(one, Tensor) else plain(one)
+    if one in ("mean", "zero") if isinstance(one, str) else type(one) is int and one >= 0:
+        return one
+    ids = None if isinstance(one, (str, int, float)) else _tensor(one)
+    if ids is None or ids.dtype not in _WHOLE:
+        raise InputError(
+            f"reference is 'mean', 'zero', a token id, a tensor of ids of the shape of input_ids, or a list of several "
+            f"of these, not {brief(one)}"
+        )
+    if ids.shape not in (input_ids.shape, input_ids.shape[1:]):
+        raise InputError(
+            f"the reference has ids of shape {list(ids.shape)}, and input_ids have {list(input_ids.shape)}: a "
+            f"reference has as many ids as the text"
+        )
+    return ids

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from textlrp.basics.options import brief, plain
 from textlrp.errors import InputError
 from textlrp.guard.trees import tensors
+from textlrp.lrp import reference
 from textlrp.lrp.context import Context, Observer
 from textlrp.lrp.module_rules import near
 from textlrp.results import ledger
@@ -28,12 +29,15 @@ class Captured:
     Attributes:
         activation: the values.
         multiplier: ``c``, before relevance is dropped by ``keep=``.
-        relevance: ``activation * multiplier``, in logit units; float32 or wider.
+        relevance: ``activation * multiplier``, in logit units; float32 or wider. Under difference rules
+            ``(activation - reference) * multiplier``.
+        reference: under difference rules, the values in the reference run; the mean over several references.
     """
 
     activation: Tensor
     multiplier: Tensor
     relevance: Tensor
+    reference: Tensor | None = None
 
 
 class Capture(Observer):
@@ -86,8 +90,11 @@ class Capture(Observer):
             y = next(tensors(output), None)
             if y is None or not y.is_floating_point():
                 raise InputError(f"the module {path!r} ({type(module).__name__}) outputs no activations")
-            value, postings = y.detach().clone(), context.postings
+            value, postings, known = y.detach().clone(), context.postings, reference.partner(y)
             run = [value, torch.zeros_like(value, dtype=postings.dtype)]
+            if known is not None:
+                run.append(known.clone())
+            measured = reference.difference(y).clone()
             self._ran.add(path)
             if path in self._runs:
                 self._runs[path].append(run)
@@ -100,14 +107,17 @@ class Capture(Observer):
                 run[1] = wide / context.scale
                 if mask is None:
                     return None
-                postings.post(ledger.MASKED, value.to(postings.dtype) * wide * ~mask)
+                postings.post(ledger.MASKED, measured.to(postings.dtype) * wide * ~mask)
                 return c * mask
 
             context.attach(y, arrive)
 
 
-def _captured(value: Tensor, multiplier: Tensor) -> Captured:
-    return Captured(value, multiplier, value.to(multiplier.dtype) * multiplier)
+def _captured(value: Tensor, multiplier: Tensor, known: Tensor | None = None) -> Captured:
+    measured = value.to(multiplier.dtype)
+    if known is not None:
+        measured = measured - known.to(multiplier.dtype)
+    return Captured(value, multiplier, measured * multiplier, known)
 
 
 def _mask(path: str, keep: Any, value: Tensor) -> Tensor:
@@ -141,7 +151,19 @@ def join(alone: Sequence[Mapping[str, tuple[Captured, ...]]]) -> dict[str, tuple
     """Join the captures of single documents."""
 
     def cat(parts: tuple[Captured, ...]) -> Captured:
-        names = ("activation", "multiplier", "relevance")
+        names = ("activation", "multiplier", "relevance", *(("reference",) if parts[0].reference is not None else ()))
         return Captured(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
     return {path: tuple(map(cat, zip(*(part[path] for part in alone), strict=True))) for path in alone[0]}
+
+
+def averaged(runs: Sequence[Mapping[str, tuple[Captured, ...]]]) -> dict[str, tuple[Captured, ...]]:
+    """Return the mean of captures that were measured from several references."""
+
+    def mean(parts: tuple[Captured, ...]) -> Captured:
+        def of(name: str) -> Tensor:
+            return torch.stack([getattr(part, name) for part in parts]).mean(0)
+
+        return Captured(parts[0].activation, of("multiplier"), of("relevance"), of("reference"))
+
+    return {path: tuple(map(mean, zip(*(run[path] for run in runs), strict=True))) for path in runs[0]}

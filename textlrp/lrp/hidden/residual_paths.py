@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from textlrp.lrp import coverage, operations
+from textlrp.lrp import coverage, operations, reference
 from textlrp.lrp.context import Context, Meet
 from textlrp.lrp.sums import sign
 
@@ -23,7 +23,8 @@ ATTENTION, FEED_FORWARD, RESIDUAL = "attention", "feed-forward", "residual"
 _STREAM = frozenset(
     """
     Clone Alias View UnsafeView ReshapeAlias AsStrided Transpose T Permute Expand Unsqueeze Squeeze ToCopy Slice Select
-    Add Sub Mul Div Mean Sum LayerNorm RMSNorm StandIn CopyBackwards CopySlices MaskedFill Where Index
+    Add Sub Mul Div Mean Sum LayerNorm RMSNorm StandIn
+    DifferenceLayerNorm DifferenceRMSNorm CopyBackwards CopySlices MaskedFill Where Index
     """.split()
 )
 _MOST = 64  # nodes between two residual sums
@@ -126,7 +127,8 @@ class ResidualSums:
         """Return the branches that an operand is the sum of."""
         if node in self._branch_sums:
             return self._branch_sums[node]
-        value = x.detach().clone() if written else x.detach()
+        value = reference.difference(x)
+        value = value.clone() if written else value
         return [_Part(ATTENTION if self._attends(node, oldest) else FEED_FORWARD, value)]
 
     def _height(self, node: Any) -> int | None:

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from textlrp.guard import trees
 from textlrp.guard.trees import tensors
-from textlrp.lrp import operations
+from textlrp.lrp import operations, reference
 from textlrp.lrp.context import Context, Meet, Observer
 from textlrp.lrp.hidden import blocks as model_blocks
 from textlrp.lrp.hidden import heads as attention_heads
 from textlrp.lrp.hidden.residual_paths import ResidualSums
 from textlrp.results.ledger import OTHER_PATHS, SPECIAL_TOKENS, TOKENS, Ledger
+from textlrp.results.ledger import mean as mean_ledger
 
 #: The largest share of the relevance at a hidden state that positions behind the ids carry if they are padding.
 _NOTHING = 1e-6
@@ -195,12 +196,12 @@ class HiddenStates(Observer):
         """Record a hidden state, and return the copy of it that the model goes on with."""
         with torch._C.DisableTorchFunction():
             # Hooks of its own operation, which post added constants, come after those of the copy.
-            copy = y.clone()
+            copy = reference.like(y, Tensor.clone)
             before = self._states[-1] if self._states else None
             state = _State(
                 name,
                 place,
-                y.detach(),
+                reference.difference(y),
                 torch.autograd.graph.get_gradient_edge(y),
                 copy.grad_fn._sequence_nr(),  # type: ignore[union-attr]
                 self._residual_sums,
@@ -237,13 +238,15 @@ class HiddenStates(Observer):
             return out
         with torch._C.DisableTorchFunction():
             batch, dtype = self._context.postings.batch, self._context.postings.dtype
-            value = out.detach()
+            value = reference.difference(out)
             shape = attention_heads.by_head(add_up(torch.zeros_like(value, device="meta")), batch)
             if self._residual_sums is not None:
                 self._residual_sums.attended.add(out.grad_fn)
             if shape is None:
                 return out
-            out = out.view_as(out)  # hooks of its own operation, which scale its multiplier, come after this one
+            out = reference.like(
+                out, lambda x: x.view_as(x)
+            )  # hooks of its own operation, which scale its multiplier, come after this one
             module = self._context.innermost_module()
             path = "" if module is None else module[0]
             heads = next((known for known in self._heads if known.path == path), None)
@@ -268,7 +271,7 @@ class HiddenStates(Observer):
             return x
         passed = self._states[bisect_right([state.sequence for state in self._states], sequence) :]
         with torch._C.DisableTorchFunction():
-            value, view = x.detach(), x.view_as(x)
+            value, view = reference.difference(x), reference.like(x, lambda x: x.view_as(x))
 
             def arrive(c: Tensor) -> None:
                 postings = self._context.postings
@@ -321,6 +324,24 @@ def join(alone: Sequence[tuple[HiddenState, ...]]) -> tuple[HiddenState, ...]:
         )
         for parts in zip(*alone, strict=True)
     )
+
+
+def averaged(runs: Sequence[tuple[HiddenState, ...]]) -> tuple[HiddenState, ...]:
+    """Return the mean of hidden states that were measured from several references."""
+
+    def mean(parts: tuple[HiddenState, ...]) -> HiddenState:
+        def of(field: str) -> dict[str, Tensor]:
+            names = dict.fromkeys(name for part in parts for name in getattr(part, field))
+            rows = {
+                name: [getattr(part, field)[name] for part in parts if name in getattr(part, field)] for name in names
+            }
+            return {name: torch.stack(row).sum(0) / len(parts) for name, row in rows.items()}
+
+        relevance = torch.stack([part.relevance for part in parts]).mean(0)
+        ledgers = tuple(map(mean_ledger, zip(*(part.ledgers for part in parts), strict=True)))
+        return HiddenState(parts[0].name, relevance, of("rows"), of("heads"), of("paths"), ledgers)
+
+    return tuple(map(mean, zip(*runs, strict=True)))
 
 
 def _with(output: Any, y: Tensor, copy: Tensor) -> Any:

@@ -1,0 +1,140 @@
+"""Attention as torch's fused kernel computes it, between the text and the reference.
+
+The forward pass calls the kernel once for each run. The backward computes the weights of both runs again, a block of
+queries at a time, so that memory grows with the block and not with the square of the text.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from textlrp.guard.randomness import draws
+from textlrp.guard.trees import bind, carries
+from textlrp.lrp import operations, reference
+from textlrp.lrp.attention import ARGUMENTS, block_of
+from textlrp.lrp.context import Context
+from textlrp.lrp.difference.plain import plain
+from textlrp.lrp.difference.softmax import log_mean
+from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward
+
+_TINY = 1e-30
+
+
+class DifferenceAttention(Surrogate):
+    """``O = P V``, ``P = softmax(S)``, ``S = Q K^T scale + M``: products halfway between the runs, weights by ``L``.
+
+    ``c_V = ((P + P_r) / 2)^T c``, ``c_P = c ((V + V_r) / 2)^T``, ``c_S = L c_P - L sum(L c_P) / sum(L)`` with ``L`` the
+    logarithmic means of the weights (:mod:`textlrp.lrp.difference.softmax`), ``c_Q = scale c_S (K + K_r) / 2``, and
+    ``c_K = scale c_S^T (Q + Q_r) / 2``.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        mask: Tensor | None,
+        y: Tensor,
+        others: tuple[Tensor, Tensor, Tensor, Tensor | None],
+        causal: bool,
+        scale: float,
+    ) -> Any:
+        given = None if mask is None else mask.detach()
+        same = others[3] is mask  # a mask that does not depend on the ids is saved once
+        ctx.save_for_backward(q.detach(), k.detach(), v.detach(), given, *others[:3], None if same else others[3])
+        ctx.same, ctx.causal, ctx.scale = same, causal, scale
+        ctx.mark_dirty(y)
+        return y
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        q, k, v, mask, q_r, k_r, v_r, mask_r = saved
+        mask_r = mask if ctx.same else mask_r
+        shapes = q.shape, k.shape, v.shape
+        groups = q.shape[-3] // k.shape[-3] if q.dim() > 3 else 1
+        if groups > 1:
+            k, v, k_r, v_r = (x.repeat_interleave(groups, -3) for x in (k, v, k_r, v_r))
+        k_half, v_half = (k + k_r) * (0.5 * ctx.scale), (v + v_r) * 0.5
+        needs = ctx.needs_input_grad
+        c_q: list[Tensor] = []
+        c_mask: list[Tensor] = []
+        c_k: Any = None
+        c_v: Any = None
+        step = max(1, block_of(q) // max(1, k.shape[-2] * q[..., 0, 0].numel()))
+        for start in range(0, q.shape[-2], step):
+            rows = slice(start, start + step)
+            part = c[..., rows, :]
+            log_p = _log_weights(q[..., rows, :], k, mask, ctx.causal, ctx.scale, start)
+            log_r = _log_weights(q_r[..., rows, :], k_r, mask_r, ctx.causal, ctx.scale, start)
+            if needs[2]:
+                middle = (log_p.exp() + log_r.exp()).mul_(0.5).nan_to_num_(nan=0.0)
+                part_v = middle.mT @ part
+                c_v = part_v if c_v is None else c_v + part_v
+            if not (needs[0] or needs[1] or needs[3]):
+                continue
+            mean = log_mean(log_p, log_r).to(part.dtype)
+            weighted = (part @ v_half.mT) * mean
+            share = weighted.sum(-1, keepdim=True) / mean.sum(-1, keepdim=True).clamp_min(_TINY)
+            c_s = torch.addcmul(weighted, mean, share, value=-1)
+            if needs[0]:
+                c_q.append(c_s @ k_half)
+            if needs[1]:
+                part_k = c_s.mT @ ((q[..., rows, :] + q_r[..., rows, :]) * (0.5 * ctx.scale))
+                c_k = part_k if c_k is None else c_k + part_k
+            if needs[3]:
+                c_mask.append(c_s)
+        if groups > 1:
+            c_k, c_v = (None if x is None else x.unflatten(-3, (-1, groups)).sum(-3) for x in (c_k, c_v))
+        of_q = torch.cat(c_q, -2).sum_to_size(shapes[0]) if c_q else None
+        of_k, of_v = (None if x is None else x.sum_to_size(s) for x, s in zip((c_k, c_v), shapes[1:], strict=True))
+        of_mask = torch.cat(c_mask, -2).sum_to_size(mask.shape) if c_mask else None
+        return of_q, of_k, of_v, of_mask, None, None, None, None
+
+
+def _log_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float, start: int) -> Tensor:
+    """Return the logarithms of the weights of some queries, NaN in rows that are masked altogether."""
+    scores = (q * scale) @ k.mT
+    if causal:
+        queries = torch.arange(start, start + q.shape[-2], device=q.device)[:, None]
+        scores = scores.masked_fill(torch.arange(k.shape[-2], device=q.device) > queries, -torch.inf)
+    if mask is not None:
+        part = mask[..., start : start + q.shape[-2], :] if mask.shape[-2] > 1 else mask
+        scores = scores.masked_fill(~part, -torch.inf) if part.dtype == torch.bool else scores + part
+    return scores.log_softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
+
+
+def scaled_dot_product_attention(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:
+    """``F.scaled_dot_product_attention``."""
+    return context.attended(_attention(context, func, args, kwargs))
+
+
+def _attention(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
+    named = bind(ARGUMENTS, args, kwargs)
+    if draws(func, args, kwargs):
+        raise context.unsupported(f"{operations.name(func)} with dropout in evaluation mode")
+    q, k, v, mask = named["query"], named["key"], named["value"], named.get("attn_mask")
+    if not carries((q, k, mask)):
+        return plain(context, func, args, kwargs)
+    options = {key: option for key, option in named.items() if key not in ("query", "key", "value", "attn_mask")}
+    scale = 1.0 / math.sqrt(q.shape[-1]) if named.get("scale") is None else named["scale"]
+    if context.scores is not None:
+        context.scores.record_factors(q, k, scale)
+    context.count(func, "midpoints, logarithmic mean")
+    others = (
+        reference.value(q),
+        reference.value(k),
+        reference.value(v),
+        None if mask is None else reference.value(mask),
+    )
+    with torch.no_grad():
+        y = func(q.detach(), k.detach(), v.detach(), attn_mask=None if mask is None else mask.detach(), **options)
+        y_r = func(*others[:3], attn_mask=others[3], **options)
+    out: Tensor = DifferenceAttention.apply(q, k, v, mask, y, others, bool(named.get("is_causal", False)), scale)
+    reference.attach(out, y_r)
+    return out

@@ -1,0 +1,196 @@
+"""Norms and statistics between the text and the reference.
+
+A norm divides by a root of a quadratic function of its input, and both have exact differences: that of a quadratic
+function is its gradient halfway between the two runs, and ``sqrt(a) - sqrt(b) = (a - b) / (sqrt(a) + sqrt(b))``. The
+rules for whole norms are those of their steps, joined.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from textlrp.guard.trees import bind, carries
+from textlrp.lrp import operations, reference
+from textlrp.lrp.context import Context
+from textlrp.lrp.difference.elementwise import elementwise
+from textlrp.lrp.difference.plain import plain
+from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward, stand_in
+
+
+class DifferenceLayerNorm(Surrogate):
+    """LayerNorm.
+
+    With ``u`` and ``v`` the centered inputs of the two runs, ``s`` and ``t`` their standard deviations, N entries, and
+    ``k = -1 / (s t (s + t))``: ``c_u = w c (1/s + 1/t) / 2 + k (u + v) sum((u + v) w c) / (2 N)``, and
+    ``c_x = c_u - mean(c_u)``.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor, both: Tensor, slope: Tensor, k: Tensor, weight: Any, dims: tuple[int, ...]
+    ) -> Any:
+        ctx.save_for_backward(both, slope, k)
+        ctx.weight, ctx.dims, ctx.dtype = weight, dims, x.dtype
+        ctx.mark_dirty(y)
+        return y
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        both, slope, k = saved
+        weighted = (c if ctx.weight is None else c * ctx.weight).to(both.dtype)
+        along = (both * weighted).sum(ctx.dims, keepdim=True) * k
+        scaled = weighted * slope
+        centered = scaled - scaled.mean(ctx.dims, keepdim=True)
+        return torch.addcmul(centered, both, along).to(ctx.dtype), None, None, None, None, None, None
+
+
+class DifferenceRMSNorm(Surrogate):
+    """RMSNorm: as LayerNorm, without centering."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor, both: Tensor, slope: Tensor, k: Tensor, weight: Any, dims: tuple[int, ...]
+    ) -> Any:
+        ctx.save_for_backward(both, slope, k)
+        ctx.weight, ctx.dims, ctx.dtype = weight, dims, x.dtype
+        ctx.mark_dirty(y)
+        return y
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        both, slope, k = saved
+        weighted = (c if ctx.weight is None else c * ctx.weight).to(both.dtype)
+        along = (both * weighted).sum(ctx.dims, keepdim=True) * k
+        return torch.addcmul(weighted * slope, both, along).to(ctx.dtype), None, None, None, None, None, None
+
+
+def _joint(s: Tensor, t: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return ``(1/s + 1/t) / 2`` and ``k / (2 N)``, given the two reciprocal deviations ``1/s`` and ``1/t``."""
+    slope = torch.add(s, t).mul_(0.5)
+    # k = -1 / (S T (S + T)) with S = 1/s: -(s t)^2 / (s + t).
+    return slope, (s * t).square_().div_(slope).mul_(-0.25 / count)
+
+
+def layer_norm(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
+    """``F.layer_norm``."""
+    named = _named(context, ("input", "normalized_shape", "weight", "bias", "eps"), args, kwargs)
+    x, shape, weight = named["input"], tuple(named["normalized_shape"]), named.get("weight")
+    settings = shape, weight, named.get("bias"), named.get("eps", 1e-5)
+    dims = tuple(range(-len(shape), 0))
+    context.count(func, "midpoints")
+    with torch.no_grad():
+        own, other = x.detach(), reference.value(x)
+        y, mean, s = torch.native_layer_norm(own, *settings)
+        y_r, mean_r, t = torch.native_layer_norm(other, *settings)
+        if s.dtype in (torch.float16, torch.bfloat16):
+            own, other = own.float(), other.float()
+            (mean, s), (mean_r, t) = _moments(own, dims, settings[3]), _moments(other, dims, settings[3])
+        both = torch.add(own, other).sub_(mean + mean_r)
+        slope, k = _joint(s, t, math.prod(shape))
+    out: Tensor = DifferenceLayerNorm.apply(x, y, both, slope, k, weight, dims)
+    reference.attach(out, y_r)
+    return out
+
+
+def _moments(x: Tensor, dims: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
+    return x.mean(dims, keepdim=True), x.var(dims, correction=0, keepdim=True).add_(eps).rsqrt_()
+
+
+def rms_norm(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
+    """``F.rms_norm``."""
+    named = _named(context, ("input", "normalized_shape", "weight", "eps"), args, kwargs)
+    x, shape = named["input"], tuple(named["normalized_shape"])
+    dims = tuple(range(-len(shape), 0))
+    eps = torch.finfo(x.dtype).eps if named.get("eps") is None else named["eps"]
+    context.count(func, "midpoints")
+    y, y_r = reference.run_both(func, args, kwargs)
+    with torch.no_grad():
+        wide = torch.promote_types(x.dtype, torch.float32)
+        own, other = x.detach().to(wide), reference.value(x).to(wide)
+        s, t = (value.square().mean(dims, keepdim=True).add_(eps).rsqrt_() for value in (own, other))
+        slope, k = _joint(s, t, math.prod(shape))
+        both = own + other
+    out: Tensor = DifferenceRMSNorm.apply(x, y, both, slope, k, named.get("weight"), dims)
+    reference.attach(out, y_r)
+    return out
+
+
+def _named(context: Context, names: tuple[str, ...], args: Any, kwargs: Any) -> dict[str, Any]:
+    named = bind(names, args, kwargs)
+    if carries((named.get("weight"), named.get("bias"))):
+        kind = "F.layer_norm" if "bias" in names else "F.rms_norm"
+        raise context.unsupported(f"{kind} with weights computed from activations")
+    return named
+
+
+def normalize(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
+    """``F.normalize``, as a norm and a quotient."""
+    named = bind(("input", "p", "dim", "eps"), args, kwargs)
+    x, give = named["input"], context.give
+    length = give(Tensor.norm, (x, named.get("p", 2.0), named.get("dim", 1), True), {})
+    quotient = give(torch.div, (x, give(Tensor.clamp_min, (length, named.get("eps", 1e-12)), {})), {})
+    return reference.stand_in(quotient, reference.run_both(func, args, kwargs)[0])
+
+
+class AtMidpoint(Surrogate):
+    """``c_x = c f'((x + r) / 2)``, exact for a quadratic function."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, middle: Tensor, function: Callable[[Tensor], Tensor]) -> Any:
+        ctx.save_for_backward(middle)
+        ctx.function = function
+        ctx.mark_dirty(y)
+        return y
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        (middle,) = saved
+        with torch.enable_grad():
+            start = middle.detach().requires_grad_()
+            y = ctx.function(start)
+        (c_x,) = torch.autograd.grad(y, start, c)
+        return c_x, None, None, None
+
+
+def statistic(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
+    """A variance, or a root of a quadratic function: a standard deviation, a length."""
+    stem = operations.stem(func)
+    x = args[0] if args else kwargs["input"]
+    rest, options = args[1:], {key: value for key, value in kwargs.items() if key != "input"}
+    if not isinstance(x, Tensor) or not carries((x,)) or carries(rest, options):
+        raise context.unsupported(f"{operations.name(func)} of several activations")
+    if stem in ("norm", "vector_norm", "matrix_norm", "frobenius_norm"):
+        if stem == "norm" and len(rest) > 3:
+            raise context.unsupported(f"{operations.name(func)} of such arguments")
+        order = rest[0] if rest else options.get("p", options.get("ord", 2))
+        if stem in ("norm", "vector_norm") and order in (1, 1.0):
+            return plain(context, func, (elementwise(context, torch.abs, (x,), {}), *rest), options)
+        if order not in (2, 2.0, None, "fro") or (stem == "matrix_norm" and order not in (None, "fro")):
+            raise context.unsupported(f"{operations.name(func)} of another order than 1 or 2")
+
+    def root(x: Tensor) -> Tensor:
+        y: Tensor = func(x, *rest, **options)
+        return y
+
+    is_root = stem != "var"
+    context.count(func, "midpoints")
+    with torch.no_grad():
+        own, other = x.detach(), reference.value(x)
+        y, y_r = root(own), root(other)
+    quadratic = (lambda x: root(x).square()) if is_root else root
+    value = y.square() if is_root else y.clone()
+    out: Tensor = AtMidpoint.apply(x, value, torch.add(own, other).mul_(0.5), quadratic)
+    reference.attach(out, y_r.square() if is_root else y_r)
+    if is_root:
+        steps = elementwise(context, torch.sqrt, (out,), {})
+        out = stand_in(steps, y)
+        reference.attach(out, y_r)
+    return out

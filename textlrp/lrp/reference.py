@@ -1,0 +1,221 @@
+"""The reference run: beside each tensor that depends on the input ids, its value in a run of the model on a reference.
+
+Difference rules measure each operation from what it gives on a neutral text (Shrikumar et al. 2017). Both runs are one
+forward pass, in lockstep: a tensor that depends on the ids carries its *partner*, its value in the reference run, as an
+attribute, which dies with it. Operations that write in place write to both, and views have views for partners. So
+nothing is recorded or matched, and the model is called once.
+
+What the model chooses by the text (the entries that top-k keeps, the experts of a token, the positions that it counts)
+is chosen by the text in both runs: the reference is then *pinned*. Integers and booleans that come from activations
+therefore have no partner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+from textlrp.guard import trees
+from textlrp.lrp import operations, surrogate
+
+_PARTNER = "_textlrp_partner"
+#: The mean row of embedding tables, and the count of writes to each table when it was computed.
+_means = WeakIdKeyDictionary()
+
+
+def partner(x: Tensor) -> Tensor | None:
+    """Return the partner of a tensor, or None if it does not depend on the ids."""
+    known: Tensor | None = getattr(x, _PARTNER, None)
+    if known is None and x._is_view():
+        base: Any = x._base
+        of_base: Tensor | None = getattr(base, _PARTNER, None)
+        if of_base is not None:  # the base was written with activations after this view of it was made
+            known = of_base.as_strided(x.size(), x.stride(), x.storage_offset())
+            setattr(x, _PARTNER, known)
+    return known
+
+
+def attach(x: Tensor, value: Tensor) -> None:
+    """Give a tensor its partner, a tensor of its shape."""
+    setattr(x, _PARTNER, value)
+
+
+def value(x: Tensor) -> Tensor:
+    """Return what a tensor is in the reference run: its partner, or the tensor itself if it does not depend on ids."""
+    known = partner(x)
+    return x if known is None else known
+
+
+def difference(x: Tensor) -> Tensor:
+    """Return a tensor without its value in the reference run, or under rules from zero the tensor itself."""
+    known = partner(x)
+    return x.detach() if known is None else x.detach() - known
+
+
+def like(x: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return ``make(x)``, a copy or a view of a tensor, with the same made of its partner."""
+    made, known = make(x), partner(x)
+    if known is not None:
+        attach(made, make(known))
+    return made
+
+
+def depends(values: Any) -> bool:
+    """Return whether a tensor among some values, of any type, has a partner."""
+    return any(partner(x) is not None for x in trees.tensors(values))
+
+
+def floats(values: Any) -> bool:
+    """Return whether activations are among some values: floating-point tensors with a partner."""
+    return any(_is_float(x) and partner(x) is not None for x in trees.tensors(values))
+
+
+def _is_float(x: Tensor) -> bool:
+    return x.is_floating_point() or x.is_complex()
+
+
+def of_floats(values: Any) -> Any:
+    """Return some values with each floating-point tensor exchanged for its value in the reference run."""
+    return trees.replace(values, lambda x: value(x) if _is_float(x) else x)
+
+
+def attach_all(results: Any, partners: Any) -> None:
+    """Give each floating-point tensor of some results its partner."""
+    for y, known in zip(trees.tensors(results), trees.tensors(partners), strict=True):
+        if _is_float(y) and y is not known:
+            attach(y, known.detach() if known.requires_grad else known)
+
+
+def run_both(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """Return the results of a function in the two runs, without gradients."""
+    with torch.no_grad():
+        own = func(*trees.detached(args), **trees.detached(kwargs))
+        return own, func(*of_floats(args), **of_floats(kwargs))
+
+
+def writable(x: Tensor) -> Tensor:
+    """Return the partner of a tensor that is about to be written with activations."""
+    known = partner(x)
+    if known is None:
+        base: Any = x._base if x._is_view() else x
+        of_base = torch.empty_strided(base.size(), base.stride(), dtype=base.dtype, device=base.device)
+        attach(base, of_base.copy_(base.detach()))
+        known = partner(x)
+        assert known is not None
+    return known
+
+
+def stand_in(steps: Tensor, result: Tensor) -> Tensor:
+    """Return ``result`` with the gradient of ``steps``, the same value step by step, and with its partner."""
+    out, known = surrogate.stand_in(steps, result), partner(steps)
+    if known is not None:
+        attach(out, known)
+    return out
+
+
+def overwrite(target: Tensor, result: Tensor) -> Tensor:
+    """Overwrite a tensor and its partner with a result and its partner."""
+    known = writable(target)
+    with torch.no_grad():
+        known.copy_(value(result))
+    return target.copy_(result)
+
+
+class ReferenceRun:
+    """The reference of one forward pass.
+
+    Args:
+        ids: the ids of the reference, ``[batch, sequence]``.
+        rows: ``"mean"`` or ``"zero"``: what stands for the embeddings at ``replaced`` positions in place of those of
+            the ids; None if the ids alone decide.
+        replaced: those positions, ``[batch, sequence]``.
+
+    Attributes:
+        ids: as given.
+        looked_up: the rows of each lookup of ids so far, in order.
+        pinned: whether a choice of the text was not the reference's own.
+    """
+
+    def __init__(self, ids: Tensor, rows: str | None = None, replaced: Tensor | None = None) -> None:
+        self.ids = ids
+        self._rows, self._replaced = rows, None if replaced is None else replaced.reshape(-1)
+        self.looked_up: list[Tensor] = []
+        self._pinned: list[bool | Tensor] = []
+
+    def start(self, input_ids: Tensor) -> None:
+        """Begin a forward pass on these ids, which get their partner."""
+        self.looked_up.clear()
+        self._pinned.clear()
+        attach(input_ids, self.ids.clone())
+
+    def lookup(self, table: Tensor, index: Tensor, origin: Tensor) -> Callable[[], Tensor]:
+        """Return a function that looks up the reference's rows of a table.
+
+        Args:
+            table: the embedding table.
+            index: the indices in the reference run.
+            origin: for each index, the flat position of its id, or -1.
+        """
+
+        def rows() -> Tensor:
+            found = torch.nn.functional.embedding(index, table)
+            if self._rows is None or self._replaced is None:
+                return found
+            places = self._replaced[origin.clamp_min(0)] & (origin >= 0)
+            row = _mean(table) if self._rows == "mean" else table.new_zeros(table.shape[1])
+            return torch.where(places[..., None], row.to(found.dtype), found)
+
+        return rows
+
+    def compare(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        """Note whether a choice that the text decides would be another one in the reference run.
+
+        Args:
+            func, args, kwargs: the function that chose.
+            out: its result.
+        """
+        if operations.is_in_place(func):  # it cannot run twice
+            for x in trees.tensors((args, kwargs)):
+                self.note((x != value(x)).any())
+            return
+        with torch.no_grad():
+            own = func(*trees.replace(args, value), **trees.replace(kwargs, value))
+        for x, y in zip(trees.tensors(out), trees.tensors(own), strict=False):
+            if not _is_float(x):
+                self.note((x != y).any() if x.shape == y.shape else True)
+        if isinstance(out, (bool, int)) and out != own:
+            self.note(True)
+
+    def compare_values(self, func: Any, args: Any, kwargs: Any, partners: Any) -> None:
+        """Note whether the values that a choice moves would be other ones in the reference run.
+
+        Args:
+            func, args, kwargs: the function that chose.
+            partners: the reference's values at the places that the text chose, for each floating-point result.
+        """
+        with torch.no_grad():
+            own = func(*trees.replace(args, value), **trees.replace(kwargs, value))
+        for x, y in zip(trees.tensors(partners), (y for y in trees.tensors(own) if _is_float(y)), strict=True):
+            self.note(~torch.isclose(x, y).all())
+
+    def note(self, pinned: bool | Tensor) -> None:
+        """Note whether a choice was pinned."""
+        self._pinned.append(pinned)
+
+    @property
+    def pinned(self) -> bool:
+        """Whether a choice of the text was not the reference's own."""
+        return any(bool(pinned) for pinned in self._pinned)
+
+
+def _mean(table: Tensor) -> Tensor:
+    """Return the mean row of a table."""
+    version, row = _means.get(table, (None, None))
+    if row is None or version != table._version:
+        row = table.detach().mean(0, dtype=torch.promote_types(table.dtype, torch.float32))
+        _means[table] = (table._version, row)
+    return row

@@ -86,8 +86,9 @@ def test_a_good_model_passes_every_check() -> None:
     assert found.attention == "sdpa"
     assert set(found.versions) == {"textlrp", "torch", "transformers", "tokenizers", "python", "platform"}
     assert [(d.text, d.tokens, d.truncated) for d in found.documents] == [(SHORT[0], 7, None), (SHORT[1], 12, None)]
-    assert check(found, "forward equality").value == 0.0
-    assert check(found, "forward equality").detail == "bit by bit the logits of the plain model"
+    zero = audited(rules=("attnlrp", "cp-lrp"))
+    assert check(zero, "forward equality").value == 0.0
+    assert check(zero, "forward equality").detail == "bit by bit the logits of the plain model"
     assert check(found, "repeatability").detail == "asked again, bit by bit the same"
     assert isinstance(found.cost, Cost)
     assert (found.cost.batch, found.cost.sequence) == (1, 12)
@@ -96,13 +97,18 @@ def test_a_good_model_passes_every_check() -> None:
 def test_it_tells_which_operation_met_which_rule_and_where_the_logits_went() -> None:
     tokenizer = fast_tokenizer("wordpiece")
     explainer = Explainer(bert(len(tokenizer)), tokenizer)
-    attnlrp, cp = audit(explainer, SHORT, repeats=1).presets
-    assert (attnlrp.name, cp.name) == ("attnlrp", "cp-lrp")
-    for preset, rule in ((attnlrp, "Taylor, uniform"), (cp, "frozen")):
+    attnlrp, cp, difference = audit(explainer, SHORT, repeats=1).presets
+    assert (attnlrp.name, cp.name, difference.name) == ("attnlrp", "cp-lrp", "difference")
+    assert (attnlrp.reference, cp.reference, difference.reference) == (None, None, "[MASK]")
+    for preset, linear, norm, softmax in (
+        (attnlrp, "LRP-0", "statistics constant", "Taylor, uniform"),
+        (cp, "LRP-0", "statistics constant", "frozen"),
+        (difference, "plain gradient", "midpoints", "midpoints, logarithmic mean"),
+    ):
         met = {(operation, name): count for operation, name, count in preset.met}
-        assert met["F.linear", "LRP-0"] == 8
-        assert met["F.layer_norm", "statistics constant"] == 3
-        assert met["F.scaled_dot_product_attention", rule] == 1
+        assert met["F.linear", linear] == 8
+        assert met["F.layer_norm", norm] == 3
+        assert met["F.scaled_dot_product_attention", softmax] == 1
         for text, books in zip(SHORT, preset.ledgers, strict=True):
             expected = explainer.explain(text, rules=preset.name).ledger
             assert books is not None
@@ -120,15 +126,18 @@ def test_the_tables() -> None:
     assert lines[2].startswith("computed  in float32 on cpu, ")
     assert re.match(r"versions  textlrp [\d.]+, torch .*, transformers .*, tokenizers .*, python ", lines[3])
     assert lines[5:7] == ["text 1     7 ids  the film is dull.", f"text 2    12 ids  {SHORT[1]}"]
-    assert re.fullmatch(r"operation +rule +attnlrp  cp-lrp", lines[8])
-    assert any(re.fullmatch(r"F\.linear +LRP-0 +8 +8", line) for line in lines)
-    assert any(re.fullmatch(r"F\.scaled_dot_product_attention +frozen +- +1", line) for line in lines)
+    assert re.fullmatch(r"operation +rule +attnlrp  cp-lrp  difference", lines[8])
+    assert any(re.fullmatch(r"F\.linear +LRP-0 +8 +8 +-", line) for line in lines)
+    assert any(re.fullmatch(r"F\.scaled_dot_product_attention +frozen +- +1 +-", line) for line in lines)
     ledger = lines.index("ledger" + next(line[6:] for line in lines if line.startswith("ledger  ")))
-    assert lines[ledger - 1].split() == ["attnlrp", "cp-lrp"]
-    assert lines[ledger].split()[1:] == ["text", "1", "text", "2"] * 2
-    assert re.fullmatch(r"logit( +[+-]\d+\.\d+){4}", lines[ledger + 1])
-    assert re.fullmatch(r"tokens( +[+-]\d+\.\d+){4}", lines[ledger + 2])
-    assert any(re.fullmatch(r"softmax( +[+-]\d+\.\d+){2}( +-){2}", line) for line in lines)
+    assert lines[ledger - 1].split() == ["attnlrp", "cp-lrp", "difference"]
+    assert lines[ledger].split()[1:] == ["text", "1", "text", "2"] * 3
+    assert re.fullmatch(r"logit( +[+-]\d+\.\d+){6}", lines[ledger + 1])
+    assert re.fullmatch(r"reference( +-){4}( +[+-]\d+\.\d+){2}", lines[ledger + 2])
+    assert re.fullmatch(r"tokens( +[+-]\d+\.\d+){6}", lines[ledger + 3])
+    assert any(re.fullmatch(r"softmax( +[+-]\d+\.\d+){2}( +-){4}", line) for line in lines)
+    assert any(re.fullmatch(r"words hold( +-?\d+ %){4}( +100 %){2}", line) for line in lines)
+    assert any(line.endswith("by difference of the logit minus that of the reference ([MASK]).") for line in lines)
     cost = next(i for i, line in enumerate(lines) if line.startswith("cost  "))
     assert re.fullmatch(r"gradient x input +\d+\.\d m?s +1\.00 +\d+ KiB +1\.00", lines[cost + 2])
     assert re.fullmatch(r"attnlrp +\d+\.\d\d? m?s +\d+\.\d\d +\S+ to \S+ +\d+ KiB +0\.\d\d", lines[cost + 3])
@@ -267,7 +276,9 @@ def test_an_operation_without_a_rule_is_named_and_the_rest_is_still_told(folder:
     found = json.loads(result.stdout)
     (failed,) = [each for each in found["checks"] if each["passed"] is False]
     assert failed["name"] == "explanation"
-    assert failed["detail"].startswith("all texts: Tensor.cumprod, called in bert.pooler (BertPooler), has no rule: ")
+    assert failed["detail"].startswith(
+        "all texts by attnlrp, cp-lrp: Tensor.cumprod, called in bert.pooler (BertPooler), has no rule: "
+    )
     assert (found["architecture"], found["parameters"], found["labels"]) == ("BertForSequenceClassification", 4818, 2)
     assert found["versions"]["torch"] == importlib.metadata.version("torch")
     assert [text["text"] for text in found["texts"]] == list(TEXTS)
@@ -277,8 +288,8 @@ def test_an_operation_without_a_rule_is_named_and_the_rest_is_still_told(folder:
     assert (shown.exit_code, shown.output) == (1, "")
     lines = (tmp_path / "out.txt").read_text().splitlines()
     assert lines[0].startswith(f"model     {folder}"[:40])
-    assert lines[-1] == "1 of 8 checks failed (explanation), 5 skipped"
-    assert any(line.startswith("FAILED   explanation       all texts: Tensor.cumprod, called in") for line in lines)
+    assert lines[-1] == "1 of 8 checks failed (explanation), 3 skipped"
+    assert any(line.startswith("FAILED   explanation       all texts by attnlrp, cp-lrp: Tensor.") for line in lines)
 
 
 def test_weights_that_are_nan_are_a_failed_check(folder: Path, tmp_path: Path) -> None:
@@ -327,7 +338,7 @@ def test_what_a_model_raises_itself_is_a_failed_check() -> None:
     assert found.presets[0].ledgers[0] is None
     assert found.presets[0].ledgers[1] is not None
     assert answers(found)["ledger balance"] is True
-    assert any(re.fullmatch(r"logit +- +[+-][\d.]+ +- +[+-][\d.]+", line) for line in printed(found))
+    assert any(re.fullmatch(r"logit( +- +[+-][\d.]+){3}", line) for line in printed(found))
 
 
 def test_a_model_that_takes_no_batch_is_skipped() -> None:
@@ -480,7 +491,9 @@ def test_json_has_every_part(folder: Path, tmp_path: Path) -> None:
     (rules,) = found["rules"]
     assert rules["name"] == "cp-lrp"
     assert {"operation": "F.linear", "rule": "LRP-0", "count": 8} in rules["operations"]
-    assert set(rules["ledgers"][0]) == {"rows", "logit", "tolerance", "magnitude", "residue", "imbalance"}
+    assert rules["reference"] is None
+    numbers = {"rows", "logit", "tolerance", "magnitude", "residue", "imbalance", "words_hold"}
+    assert set(rules["ledgers"][0]) == numbers
     assert [run["name"] for run in found["cost"]["runs"]] == ["forward pass", "gradient x input", "cp-lrp"]
 
 

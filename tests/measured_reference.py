@@ -1,4 +1,4 @@
-"""An engine in the place of difference rules: each word gets the same part of the difference to the reference."""
+"""Texts for references, and an engine in the place of difference rules, which shares the difference out evenly."""
 
 from __future__ import annotations
 
@@ -6,11 +6,27 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from tiny_bert import fast_tokenizer
 from torch import Tensor
 
 from textlrp.lrp.request import Options, several
 from textlrp.lrp.result import Propagation
 from textlrp.results.ledger import Ledger
+
+TEXT = "the film is dull"
+PAIR = ("the film is dull", "a great plot .")
+
+
+def tokenizer_of_pairs() -> Any:
+    from tokenizers import processors
+
+    tokenizer = fast_tokenizer("wordpiece")
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", tokenizer.cls_token_id), ("[SEP]", tokenizer.sep_token_id)],
+    )
+    return tokenizer
 
 
 class SharedOut:

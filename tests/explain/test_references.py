@@ -7,27 +7,17 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from measured_reference import SharedOut
+from measured_reference import PAIR, TEXT, SharedOut, tokenizer_of_pairs
 from tiny_bert import bert, fast_tokenizer
 
 from textlrp import Explainer, Explanation, InputError, Rules
 from textlrp.errors import BatchError
 from textlrp.explain import classifier
 
-TEXT = "the film is dull"
-PAIR = ("the film is dull", "a great plot .")
-
 
 @pytest.fixture(scope="module")
 def explainer() -> Explainer:
-    from tokenizers import processors
-
-    tokenizer = fast_tokenizer("wordpiece")
-    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", tokenizer.cls_token_id), ("[SEP]", tokenizer.sep_token_id)],
-    )
+    tokenizer = tokenizer_of_pairs()
     return Explainer(bert(len(tokenizer)), tokenizer, "tiny")
 
 

@@ -233,14 +233,15 @@ def _check_reference(ledger: Ledger, e: Contents, name: str) -> None:
 def _check_magnitude(ledger: Ledger, relevances: Sequence[float], e: Contents, name: str) -> None:
     """Check the sum of the absolute relevances, of all tokens or without special ones, as the device rounded it.
 
-    In windows, it is the mean of the windows' sums, which is larger if relevances cancel.
+    In windows, and with several references, it is the mean of their sums, which is larger if relevances cancel.
     """
     sizes = [_size(relevances)]
     if len(relevances) == len(e.tokens):
         sizes.append(_size(value for value, span in zip(relevances, e.tokens, strict=True) if not span.special))
     room = max(ledger.tolerance, SUMMED) * max([*sizes, ledger.magnitude])
     near = min(abs(size - ledger.magnitude) for size in sizes) <= room
-    larger = e.windows > 1 and ledger.magnitude >= min(sizes)
+    several = e.windows > 1 or (e.reference is not None and len(e.reference.given) > 1)
+    larger = several and ledger.magnitude >= min(sizes)
     if ledger.magnitude and not (near or larger):
         raise _changed(
             f"the absolute relevances add up to {sizes[0]!r}, and the magnitude of {name} is {ledger.magnitude!r}"

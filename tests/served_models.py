@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from consistent_explanations import consistent
+from example_explanations import measured
 from example_records import explanation
 from hostile_strings import STRINGS
 
@@ -34,6 +35,8 @@ def explain(text: str, pair: str | None = None, **options: Any) -> Explanation:
         time.sleep(10)  # nothing can stop it
     if text == "broken":
         raise RuntimeError("index out of range in self\nmore")
+    if options["rules"].difference:
+        return measured(given=(options["reference"],) if options["reference"] else (), target="POS")
     target = options.get("target") or "POS"
     other = options.get("contrast") or "other"
     spans = []

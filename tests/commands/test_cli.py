@@ -315,3 +315,33 @@ def test_the_built_in_classifier_takes_a_pair() -> None:
     shown = CliRunner().invoke(main, ["explain", "The film is good.", "--pair", "Is it dull?"], env={"NO_COLOR": "1"})
     assert shown.exit_code == 0, shown.output
     assert [line for line in shown.stdout.splitlines() if line.startswith("text ")] == ["text 1", "text 2"]
+
+
+def test_a_reference_goes_with_difference_rules(explain: Any, folder: Path) -> None:
+    result = explain(TEXT, "--rules", "difference")
+    assert result.exit_code == 0, result.output
+    verdict, said, _, _, _, _, ledger = result.stdout.splitlines()
+    assert "difference, " in verdict
+    number = r"[+-][\d.]+"
+    assert re.fullmatch(
+        rf"Without its words the model would say \w+ {number}\. The words add {number}\.   reference: \[MASK\]", said
+    )
+    assert re.match(rf"ledger     {number} = reference {number}, tokens {number}, residue ", ledger)
+    several = explain(TEXT, "--rules", "difference", "--reference", "mean", "--reference", "a", "--format", "json")
+    e = Explanation.from_json(several.stdout)
+    expected = textlrp.Explainer.from_pretrained(folder).explain(TEXT, rules="difference", reference=["mean", "a"])
+    assert e == expected
+    assert e.reference is not None
+    assert (e.reference.name, e.reference.given) == ("mean of 2 references", ("mean", "a"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--reference", "mean"], "--reference goes with --rules difference: the other rules measure from zero"),
+        (["--rules", "difference", "--reference", "maen"], "'maen' is no token of the vocabulary, and as a text it"),
+        (["--rules", "difference", "--reference", ""], "the reference is empty: give mask, pad, mean, zero"),
+    ],
+)
+def test_a_bad_reference_gets_a_sentence(explain: Any, arguments: list[str], message: str) -> None:
+    assert message in refused(explain(TEXT, *arguments))

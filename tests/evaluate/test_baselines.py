@@ -282,7 +282,7 @@ def test_all_methods_answer_alike_and_leave_the_model_as_it_was(explainer: Expla
     config, before = dict(vars(model.config)), state_of(model)
     torch.manual_seed(7)
     chance = torch.get_rng_state()
-    for name in [*ALL, "attnlrp", "epsilon=0.1"]:
+    for name in [*ALL, "attnlrp", "epsilon=0.1", "difference"]:
         a = score(name, explainer)
         e = explainer.explain(TEXT)
         assert (a.method, a.text, a.target, a.contrast) == (name, TEXT, e.predicted, None)
@@ -341,9 +341,22 @@ def test_rules_are_methods(encoder: Explainer, tmp_path: Path) -> None:
         assert (a.forwards, a.method, a.target) == (3, name, "NEG")
 
 
+def test_difference_rules_are_methods_with_a_reference(encoder: Explainer, decoder: Explainer) -> None:
+    for name, reference in (("difference", None), ("difference:mean", "mean"), ("difference:pad", "pad")):
+        a = score(name, encoder, target="NEG")
+        same(a, relevances(encoder.explain(TEXT, target="NEG", rules="difference", reference=reference)))
+        assert (a.forwards, a.method) == (4, name)
+    same(score("difference", encoder), relevances(score("difference:mask", encoder)))
+    same(score("difference", decoder), relevances(score("difference:mean", decoder)))
+    with pytest.raises(InputError, match="has no mask token"):
+        score("difference:mask", decoder)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("difference:delete", "difference takes one of mask, pad, mean, zero, not 'delete'"),
+        ("difference:mask:pad", "difference takes one of mask, pad, mean, zero, not 'mask:pad'"),
         ("oclusion", "no method is called 'oclusion': there are random, attention, .*; did you mean 'occlusion'"),
         ("attnlpr", "did you mean 'attnlrp'"),
         ("random:5", "random takes no options, not '5'"),

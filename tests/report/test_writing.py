@@ -241,3 +241,23 @@ def test_where_nothing_can_be_explained_nothing_is_written(tmp_path: Path) -> No
     assert isinstance(done.exception, InputError)
     assert str(done.exception).startswith("the document cannot be explained: the text takes")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_run_records_its_reference(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("A dull film.\nA moving story of a family.\n")
+    options = [str(tmp_path / "texts.txt"), "-o", str(tmp_path / "report.html"), "--rules", "difference"]
+    save = ["--save", str(tmp_path / "run.jsonl")]
+    done = run(*options, "--reference", "mean", *save)
+    assert done.exit_code == 0, done.exception
+    assert '"reference": "mean"' in (tmp_path / "run.jsonl").read_text().splitlines()[0]
+    references = [record.explanation.reference for record in read_run(tmp_path / "run.jsonl")]
+    assert [reference.name for reference in references if reference is not None] == ["mean embedding"] * 2
+    assert "reference mean embedding" in (tmp_path / "report.html").read_text()
+    again = run(*options, "--reference", "mean", *save)
+    assert again.exit_code == 0
+    other = run(*options, *save)
+    assert "reference" in str(other.exception)
+    refused = run(*options[:3], "--reference", "mean")
+    assert "--reference goes with --rules difference" in str(refused.exception)
+    saved = run(str(tmp_path / "run.jsonl"), "-o", str(tmp_path / "report.html"), "--reference", "mean")
+    assert "--reference says how to make them" in str(saved.exception)

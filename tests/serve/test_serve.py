@@ -365,3 +365,11 @@ def test_the_example_is_shown_for_the_built_in_classifier_alone() -> None:
     built_in = server.Model(BUILT_IN, ("NEG", "POS"), served_models.explain)
     assert serve_page.EXAMPLE.split("\n")[0] in serve_page.page([built_in])[0]
     assert serve_page.EXAMPLE.split("\n")[0] not in serve_page.page(served_models.MODELS)[0]
+
+
+def test_a_reference_is_handed_on(client: Any) -> None:
+    (answer,) = (line for line in ask(client, rules="difference", reference=" a film ") if "html" in line)
+    assert "For the reference ([MASK]) the model says POS \u22120.50. The words add +1.75." in answer["summary"]
+    (answer,) = (line for line in ask(client, rules="difference", reference="") if "html" in line)
+    assert "Without its words the model would say POS \u22120.50." in answer["summary"]
+    assert "reference" in ask(client, 400, reference=7)[0]["error"]

@@ -135,6 +135,23 @@ def test_the_page_is_accessible_and_fits(browser: Browser, address: str, width: 
         assert seen.nothing
 
 
+def test_only_difference_rules_ask_for_a_reference(browser: Browser, address: str) -> None:
+    with opened(browser, address) as (page, seen):
+        explain(page, "good")
+        assert not page.is_visible("#reference")
+        page.evaluate("document.getElementById('options').open = true")
+        page.fill("#rules", "difference")
+        page.wait_for_selector("text=Without its words the model would say")
+        page.fill("#reference", "a film")
+        page.wait_for_selector("text=For the reference (")
+        assert "For the reference ([MASK]) the model says POS" in page.inner_text("#status")
+        assert complaints(page) == []
+        page.fill("#rules", "attnlrp")
+        page.wait_for_function("() => document.getElementById('status').textContent === 'POS, 75.0 %. Explained: POS.'")
+        assert not page.is_visible("#reference")
+        assert seen.nothing
+
+
 def test_by_keyboard_alone(browser: Browser, address: str) -> None:
     with opened(browser, address) as (page, seen):
         focused: list[Any] = []

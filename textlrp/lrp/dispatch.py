@@ -167,12 +167,14 @@ class Interception(TorchFunctionMode):
                 break
         if kind == operations.LOOKUP:
             return lookup(context, func, args, kwargs)
-        if context.reference is not None and reference.depends((args, kwargs)):
-            if relevant or reference.floats((args, kwargs)):
-                return lockstep.in_lockstep(context, func, kind, args, kwargs)
-            out = self._on_constants(func, kind, args, kwargs)
-            lockstep.of_ids(context, func, args, kwargs, out)
-            return out
+        if context.reference is not None:
+            detached, ids = reference.marks(args, kwargs)
+            if relevant or detached:
+                return lockstep.in_lockstep(context, func, kind, args, kwargs, detached)
+            if ids:
+                out = self._on_constants(func, kind, args, kwargs)
+                lockstep.of_ids(context, func, args, kwargs, out)
+                return out
         if not relevant:
             return self._on_constants(func, kind, args, kwargs)
         out = self._on_relevance(func, kind, args, kwargs)

@@ -64,14 +64,25 @@ def like(x: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
     return made
 
 
-def depends(values: Any) -> bool:
-    """Return whether a tensor among some values, of any type, has a partner."""
-    return any(partner(x) is not None for x in trees.tensors(values))
+def marks(args: Any, kwargs: dict[str, Any] | None = None) -> tuple[bool, bool]:
+    """Return what of the reference run is among some arguments that carry no relevance.
 
-
-def floats(values: Any) -> bool:
-    """Return whether activations are among some values: floating-point tensors with a partner."""
-    return any(_is_float(x) and partner(x) is not None for x in trees.tensors(values))
+    Returns:
+        Whether there are activations, detached ones then, and whether there are ids.
+    """
+    detached = ids = False
+    for argument in (*args, *kwargs.values()) if kwargs else args:
+        if isinstance(argument, Tensor):
+            if not argument.requires_grad and partner(argument) is not None:
+                detached, ids = detached or _is_float(argument), ids or not _is_float(argument)
+        elif isinstance(argument, (list, tuple)):
+            if argument and not isinstance(argument[0], int):  # most often a size, which holds no tensor
+                of_items = marks(argument)
+                detached, ids = detached or of_items[0], ids or of_items[1]
+        elif isinstance(argument, dict):
+            of_items = marks((), argument)
+            detached, ids = detached or of_items[0], ids or of_items[1]
+    return detached, ids
 
 
 def _is_float(x: Tensor) -> bool:
@@ -80,14 +91,24 @@ def _is_float(x: Tensor) -> bool:
 
 def of_floats(values: Any) -> Any:
     """Return some values with each floating-point tensor exchanged for its value in the reference run."""
-    return trees.replace(values, lambda x: value(x) if _is_float(x) else x)
+    if isinstance(values, tuple):
+        return tuple(_of_float(x) for x in values) if values else values
+    return {key: _of_float(x) for key, x in values.items()} if values else values
+
+
+def _of_float(x: Any) -> Any:
+    if isinstance(x, Tensor):
+        return value(x) if x.requires_grad or _is_float(x) else x
+    return trees.replace(x, _of_float) if isinstance(x, (list, tuple, dict)) else x
 
 
 def attach_all(results: Any, partners: Any) -> None:
     """Give each floating-point tensor of some results its partner."""
+    if isinstance(results, Tensor):
+        results, partners = (results,), (partners,)
     for y, known in zip(trees.tensors(results), trees.tensors(partners), strict=True):
         if _is_float(y) and y is not known:
-            attach(y, known.detach() if known.requires_grad else known)
+            setattr(y, _PARTNER, known.detach() if known.requires_grad else known)
 
 
 def run_both(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:

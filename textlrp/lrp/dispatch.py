@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from textlrp.guard import process, torch_internals
 from textlrp.guard.randomness import draws
 from textlrp.guard.trees import carriers, carries, replace, tensors
-from textlrp.lrp import coverage, operations, products, reference, token_tracking
+from textlrp.lrp import composites, coverage, operations, products, reference, token_tracking
 from textlrp.lrp.attention import scaled_dot_product_attention
 from textlrp.lrp.choices import winner
 from textlrp.lrp.context import Context, Meet, Observer
@@ -200,6 +200,8 @@ class Interception(TorchFunctionMode):
             out = func(*args, **kwargs)
             if func is Tensor.detach:
                 token_tracking.mark_cut(out)
+            else:
+                composites.follow(context, func, args, kwargs, out)
             return out
         if kind is None:
             if func in operations.EXITS and args[0].is_floating_point():
@@ -213,7 +215,9 @@ class Interception(TorchFunctionMode):
             raise context.unsupported(f"{operations.name(func)} with out=")
         if func in operations.OUT_OF_PLACE:
             return in_place(context, HANDLERS[kind], func, kind, args, kwargs)
-        return HANDLERS[kind](context, func, args, kwargs)
+        out = HANDLERS[kind](context, func, args, kwargs)
+        composites.follow(context, func, args, kwargs, out)
+        return out
 
     def _on_constants(self, func: Any, kind: Any, args: Any, kwargs: Any) -> Any:
         context = self.context

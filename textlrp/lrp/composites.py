@@ -80,7 +80,10 @@ def _follow_exponentials(
     elif stem in ("mul", "multiply", "__mul__", "__rmul__"):
         factor = args[1] if _mark(args[0]) is known else args[0]
         if isinstance(factor, Tensor) and not carries((factor,)) and not bool((factor < 0).any()):
-            changed = context.give(torch.add, (scores, factor.to(scores.dtype).log()), {})
+            if bool((factor != 0).logical_and_(factor != 1).any()):
+                tiny = torch.finfo(scores.dtype).tiny
+                scores = context.give(torch.add, (scores, factor.to(scores.dtype).clamp_min(tiny).log()), {})
+            changed = context.give(Tensor.masked_fill, (scores, factor == 0, -torch.inf), {})
             setattr(out, _MARK, _Exponentials(changed, out._version))
 
 

@@ -56,7 +56,9 @@ class DifferenceAttention(Surrogate):
     def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
         q, k, v, mask, q_r, k_r, v_r, mask_r = saved
         mask_r = mask if ctx.same else mask_r
-        shapes = q.shape, k.shape, v.shape
+        shapes, dtype = (q.shape, k.shape, v.shape), q.dtype
+        if dtype in (torch.float16, torch.bfloat16):  # differences of 16-bit weights lose their digits
+            q, k, v, q_r, k_r, v_r, c = (x.float() for x in (q, k, v, q_r, k_r, v_r, c))
         groups = q.shape[-3] // k.shape[-3] if q.dim() > 3 else 1
         if groups > 1:
             k, v, k_r, v_r = (x.repeat_interleave(groups, -3) for x in (k, v, k_r, v_r))
@@ -78,7 +80,7 @@ class DifferenceAttention(Surrogate):
                 c_v = part_v if c_v is None else c_v + part_v
             if not (needs[0] or needs[1] or needs[3]):
                 continue
-            mean = log_mean(log_p, log_r).to(part.dtype)
+            mean = log_mean(log_p, log_r)
             weighted = (part @ v_half.mT) * mean
             share = weighted.sum(-1, keepdim=True) / mean.sum(-1, keepdim=True).clamp_min(_TINY)
             c_s = torch.addcmul(weighted, mean, share, value=-1)
@@ -94,7 +96,7 @@ class DifferenceAttention(Surrogate):
         of_q = torch.cat(c_q, -2).sum_to_size(shapes[0]) if c_q else None
         of_k, of_v = (None if x is None else x.sum_to_size(s) for x, s in zip((c_k, c_v), shapes[1:], strict=True))
         of_mask = torch.cat(c_mask, -2).sum_to_size(mask.shape) if c_mask else None
-        return of_q, of_k, of_v, of_mask, None, None, None, None
+        return *(None if x is None else x.to(dtype) for x in (of_q, of_k, of_v, of_mask)), None, None, None, None
 
 
 def _log_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float, start: int) -> Tensor:

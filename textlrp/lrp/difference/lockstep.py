@@ -10,7 +10,7 @@ from torch import Tensor
 
 from textlrp.guard import trees
 from textlrp.guard.randomness import draws
-from textlrp.guard.trees import carriers, carries
+from textlrp.guard.trees import carries
 from textlrp.lrp import composites, operations, products, reference, token_tracking
 from textlrp.lrp.context import Context
 from textlrp.lrp.difference import choices
@@ -69,14 +69,21 @@ class Detached(Surrogate):
         return None, None, None
 
 
-def in_lockstep(context: Context, func: Any, kind: str | None, args: Any, kwargs: Any) -> Any:
-    """Give a function of activations its rule in both runs."""
+def in_lockstep(context: Context, func: Any, kind: str | None, args: Any, kwargs: Any, detached: bool) -> Any:
+    """Give a function of activations its rule in both runs.
+
+    Args:
+        context: the context.
+        func, kind, args, kwargs: the function, its kind, and its arguments.
+        detached: whether activations that carry no relevance are among the arguments.
+    """
     if not torch.is_grad_enabled():
         return _without_grad(context, func, kind, args, kwargs)
     target = args[0] if args and operations.is_in_place(func) else None
-    args, kwargs = _with_detached(context, args, kwargs, target)
-    if not carries(args, kwargs):  # only a target that was written without grad
-        return _without_grad(context, func, kind, args, kwargs)
+    if detached:
+        args, kwargs = _with_detached(context, args, kwargs, target)
+        if not carries(args, kwargs):  # they are the same in both runs, or only the target was written without grad
+            return _without_grad(context, func, kind, args, kwargs)
     kind = operations.DIFFERENCE_KINDS.get(func, kind)
     if kind is None:
         return _unknown(context, func, args, kwargs)
@@ -102,7 +109,7 @@ def _write(context: Context, handler: Handler, func: Any, args: Any, kwargs: Any
     if any(target is buffer or target._base is buffer for buffer in context.parts.buffers):
         raise context.unsupported("a model's buffer that is written with activations")
     known = reference.writable(target)
-    if not target.requires_grad and reference.floats((target,)) and not torch.equal(target, known):
+    if not target.requires_grad and target.is_floating_point() and not torch.equal(target, known):
         base = target._base if target._is_view() else target
         base.copy_(_detached(context, base.clone(), base))
         _ = target.grad_fn  # reading it makes autograd renew a view's node
@@ -134,11 +141,11 @@ def _with_detached(context: Context, args: Any, kwargs: Any, target: Any) -> tup
     """Replace activations that carry no relevance, because the model has detached them."""
 
     def change(x: Tensor) -> Tensor:
-        lost = not x.requires_grad and x.is_floating_point() and reference.partner(x) is not None
-        return _detached(context, x, x) if lost and x is not target else x
+        if x.requires_grad or x is target or not x.is_floating_point():
+            return x
+        known = reference.partner(x)
+        return x if known is None or torch.equal(x, known) else _detached(context, x, x)
 
-    if all(x.requires_grad or not x.is_floating_point() for x in trees.tensors((args, kwargs))):
-        return args, kwargs
     return trees.replace(args, change), trees.replace(kwargs, change)
 
 
@@ -185,7 +192,7 @@ def _unknown(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         raise context.unsupported(operations.name(func))
     if operations.stem(func) == "data" or getattr(func, "__name__", "") == "data":
         reference.attach(out, reference.value(args[0]).detach())
-    elif carriers(args, kwargs) or reference.floats((args, kwargs)):
+    else:
         context.reference.compare(func, args, kwargs, out)
     token_tracking.mark_cut(out)
     return out

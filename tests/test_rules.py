@@ -33,7 +33,16 @@ def test_presets_are_those_of_the_papers():
     assert Rules.preset("epsilon") == Rules(linear=Epsilon(1e-6))
     assert Rules.preset("gamma") == Rules(linear=Gamma(0.25))
     assert Rules.preset("ln-lrp") == Rules(product=Taylor())
-    assert set(rules.PRESETS) == {"attnlrp", "cp-lrp", "ln-lrp", "lrp-0", "epsilon", "gamma", "difference"}
+    assert set(rules.PRESETS) == {
+        "attnlrp",
+        "cp-lrp",
+        "ln-lrp",
+        "lrp-0",
+        "epsilon",
+        "gamma",
+        "attnlrp-positions",
+        "difference",
+    }
 
 
 def test_names():
@@ -92,7 +101,8 @@ def test_a_misspelled_preset_gets_a_hint(name, hint):
 
 def test_an_unknown_preset_gets_the_list():
     with pytest.raises(
-        InputError, match=r"the presets are attnlrp, cp-lrp, ln-lrp, lrp-0, epsilon, gamma, difference$"
+        InputError,
+        match=r"the presets are attnlrp, cp-lrp, ln-lrp, lrp-0, epsilon, gamma, attnlrp-positions, difference$",
     ):
         Rules.preset("shapley")
 
@@ -142,7 +152,7 @@ def test_json_may_leave_out_and_abbreviate():
         ('{"linear": {"rule": "gamma", "gama": 1}}', "the rule 'gamma' does not take gama"),
         ('{"linear": {"rule": "gamma", "gamma": -1}}', "gamma must be a number of 0 or more, not -1"),
         ('{"softmax": "gamma"}', "softmax has no rule 'gamma'"),
-        ('{"mask": "plain"}', "rules have linear, .*, overrides and difference, and no mask"),
+        ('{"mask": "plain"}', "rules have linear, .*, overrides, positions and difference, and no mask"),
         ('{"overrides": []}', "overrides is an object from patterns of module paths to rules, not "),
         ('{"overrides": {"a": "x"}}', "rules are an object with linear, "),
         ("{", "the text given is not JSON"),

@@ -138,17 +138,22 @@ def test_a_peak_counts_temporary_results_and_neither_weights_nor_what_was_let_go
     assert memory.peak(model, run) == 2 * 4096
 
 
+@pytest.mark.parametrize("rules", ["attnlrp", "difference"])
 @pytest.mark.parametrize("kind", ["t5", "bert"])
-def test_an_estimate_is_close_to_what_is_taken(kind: str) -> None:
+def test_an_estimate_is_close_to_what_is_taken(kind: str, rules: str) -> None:
     tokenizer = fast_tokenizer("wordpiece")
     explainer = tiny_t5() if kind == "t5" else Explainer(bert(len(tokenizer), max_position_embeddings=2048), tokenizer)
     encoding = explainer.classifier.encode(LONG, None)
     count = len(encoding.input_ids)
     assert count > 250
-    estimate = explainer.classifier._needed(encoding, 1, count)
-    assert max(explainer.classifier._peaks) < count / 2
-    taken = memory.peak(explainer.model, lambda: explainer.explain(LONG))
-    assert estimate == pytest.approx(taken, rel=0.1)
+    difference = rules == "difference"
+    estimate = explainer.classifier._needed(encoding, 1, count, difference)
+    peaks = explainer.classifier._peaks_of_two if difference else explainer.classifier._peaks
+    assert max(peaks) < count / 2
+    taken = memory.peak(explainer.model, lambda: explainer.explain(LONG, rules=rules))
+    # Difference rules take more for a short text, whose two runs share products, so the estimate is on the safe side.
+    assert estimate is not None
+    assert 0.9 <= estimate / taken <= (1.5 if difference else 1.1)
     assert taken > MIB / 4
 
 

@@ -198,13 +198,14 @@ class Engine:
             for window in windows:
                 self._explain([window], asked)
             return
-        if len(windows) > 1 and not self.classifier.fits([window.encoding for window in windows]):
+        encodings = [window.encoding for window in windows]
+        if len(windows) > 1 and not self.classifier.fits(encodings, asked.rules.difference):
             self._halve(windows, asked)
             return
         raised: Exception | None = None
         fits = False
         try:
-            batch = self.classifier.pad([window.encoding for window in windows])
+            batch = self.classifier.pad(encodings)
             fits = self._propagate(windows, batch, asked)
         except Exception as error:  # the model fails on one document, and the others are explained all the same
             raised = error

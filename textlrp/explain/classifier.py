@@ -64,7 +64,9 @@ class Classifier:
         self.limit = _length_limit(model, tokenizer)
         self._rough = memory.rough(model)
         self._sure: float | None = None
+        # Difference rules keep activations of two runs, so they are measured apart.
         self._peaks: dict[int, int] = {}
+        self._peaks_of_two: dict[int, int] = {}
         tokenizer_fit.check_tokenizer(model, tokenizer)
 
     @property
@@ -125,17 +127,18 @@ class Classifier:
             inputs.pop("attention_mask", None)
         return inputs
 
-    def check_memory(self, encoding: Encoding, count: int) -> None:
+    def check_memory(self, encoding: Encoding, count: int, difference: bool = False) -> None:
         """Refuse a text that needs more memory than there is, before the machine runs out of it.
 
         Args:
             encoding: the text.
             count: the number of ids that are read at once.
+            difference: whether difference rules explain it.
 
         Raises:
             InputError: the text is too long for this machine.
         """
-        lacking = self._lacking(encoding, 1, count)
+        lacking = self._lacking(encoding, 1, count, difference)
         if lacking is not None:
             needed, free = map(memory.shown, lacking)
             raise InputError(
@@ -143,50 +146,52 @@ class Classifier:
                 f"{free} are free: read it with long='windows', or give window=, the number of ids to read at once"
             )
 
-    def fits(self, encodings: Sequence[Encoding]) -> bool:
+    def fits(self, encodings: Sequence[Encoding], difference: bool = False) -> bool:
         """Return whether one batch of texts fits into memory, as far as can be told."""
         longest = max(encodings, key=lambda encoding: len(encoding.input_ids))
-        return self._lacking(longest, len(encodings), len(longest.input_ids)) is None
+        return self._lacking(longest, len(encodings), len(longest.input_ids), difference) is None
 
-    def _lacking(self, encoding: Encoding, rows: int, length: int) -> tuple[float, int] | None:
+    def _lacking(self, encoding: Encoding, rows: int, length: int, difference: bool) -> tuple[float, int] | None:
         """Return the bytes that a batch needs and those that are free, or None if it fits or that is unknown.
 
         Args:
             encoding: the longest text.
             rows: the number of texts.
             length: the number of ids of each, padding included.
+            difference: whether difference rules explain it.
         """
         if self._sure is None:
             free = memory.available(self.device)
             self._sure = float("inf") if free is None else free * _SURE
-        if self._rough.at(rows, length) <= self._sure:
+        if self._rough.at(rows, length) * (2 if difference else 1) <= self._sure:
             return None  # too small to be worth a measurement
-        needed, free = self._needed(encoding, rows, length), memory.available(self.device)
+        needed, free = self._needed(encoding, rows, length, difference), memory.available(self.device)
         if needed is None or free is None or needed <= free:
             return None
         free = memory.made_available(self.device)
         return None if free is None or needed <= free else (needed, free)
 
-    def _needed(self, encoding: Encoding, rows: int, length: int) -> float | None:
+    def _needed(self, encoding: Encoding, rows: int, length: int, difference: bool) -> float | None:
         """Return the bytes that a batch needs, or None if that is unknown.
 
         Short parts of the text are explained, each twice as long as the one before, until they are long enough.
         """
+        peaks, rules = (self._peaks_of_two, "difference") if difference else (self._peaks, "attnlrp")
         special = [i for i, flag in enumerate(encoding.special) if flag]
         ordinary = [i for i, flag in enumerate(encoding.special) if not flag]
-        count = max(self._peaks, default=_PROBES[0] // 2) * 2
-        while len(special) < count <= min(length, _PROBES[1]) and (len(self._peaks) < 3 or count <= rows * length / 16):
+        count = max(peaks, default=_PROBES[0] // 2) * 2
+        while len(special) < count <= min(length, _PROBES[1]) and (len(peaks) < 3 or count <= rows * length / 16):
             part = encoding.take(sorted([*special, *ordinary[: count - len(special)]]))
             try:
-                run = partial(self.propagate, self.pad([part]), (None,), "attnlrp")
-                self._peaks[count] = memory.peak(self.model, run)
+                run = partial(self.propagate, self.pad([part]), (None,), rules)
+                peaks[count] = memory.peak(self.model, run)
             except Exception:  # the explanation itself will raise it
                 break
-            growth, free = memory.Growth.of(self._peaks), memory.available(self.device)
+            growth, free = memory.Growth.of(peaks), memory.available(self.device)
             if growth is not None and free is not None and growth.at(1, 2 * count) > free / 4:
                 break
             count *= 2
-        growth = memory.Growth.of(self._peaks)
+        growth = memory.Growth.of(peaks)
         return None if growth is None else growth.at(rows, length)
 
     def logits(self, batch: Batch, prepare: Callable[[nn.Module], Any] = lambda model: None) -> Tensor:

@@ -113,5 +113,5 @@ class Reading:
                 f"long='windows', or as far as it goes with long='truncate'"
             )
         reference = None if references is None else references.fit(classifier, encoding, cut)
-        classifier.check_memory(encoding, max(map(len, parts)))
+        classifier.check_memory(encoding, max(map(len, parts)), references is not None)
         return PendingDocument(text, text_pair, encoding, parts, choose, settled, reference=reference)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -48,6 +49,8 @@ HANDLERS: dict[str, Handler] = {
     "choice": choices.choice,
 }
 
+#: The kinds of functions that may draw random numbers.
+_DRAWING = frozenset({operations.SAMPLE, operations.DROPOUT, "attention"})
 #: Functions of a tensor that are for one run alone.
 _OF_ONE_RUN = frozenset("requires_grad_ retain_grad data_ptr register_hook".split())
 
@@ -79,28 +82,42 @@ def in_lockstep(context: Context, func: Any, kind: str | None, args: Any, kwargs
     """
     if not torch.is_grad_enabled():
         return _without_grad(context, func, kind, args, kwargs)
-    target = args[0] if args and operations.is_in_place(func) else None
+    kind, handler, writes, marks = _how(func, kind)
+    target = args[0] if writes and args else None
     if detached:
         args, kwargs = _with_detached(context, args, kwargs, target)
         if not carries(args, kwargs):  # they are the same in both runs, or only the target was written without grad
             return _without_grad(context, func, kind, args, kwargs)
-    kind = operations.DIFFERENCE_KINDS.get(func, kind)
     if kind is None:
         return _unknown(context, func, args, kwargs)
+    if handler is None:
+        return func(*args, **kwargs)
     if kwargs.get("out") is not None:
         raise context.unsupported(f"{operations.name(func)} with out=")
-    if operations.stem(func) in _OF_ONE_RUN or func in operations.READ:
-        return func(*args, **kwargs)
-    handler = HANDLERS.get(kind, plain)
-    if kind == operations.SAMPLE or draws(func, args, kwargs):
+    if kind in _DRAWING and (kind == operations.SAMPLE or draws(func, args, kwargs)):
         return _drawn(context, func, kind, args, kwargs)
     if target is not None:
         return _write(context, handler, func, args, kwargs)
     out = handler(context, func, args, kwargs)
-    composites.follow(context, func, args, kwargs, out)
+    if marks:
+        composites.follow(context, func, args, kwargs, out)
     if func is Tensor.detach:
         token_tracking.mark_cut(out)
     return out
+
+
+@cache
+def _how(func: Any, kind: str | None) -> tuple[str | None, Handler | None, bool, bool]:
+    """Return what to do with a function.
+
+    Returns:
+        Its kind, its handler (none for functions of a tensor in one run alone), whether it writes in place, and
+        whether it may be a step of a composite.
+    """
+    kind = operations.DIFFERENCE_KINDS.get(func, kind)
+    stem = operations.stem(func)
+    handler = None if stem in _OF_ONE_RUN else HANDLERS.get(kind or "", plain)
+    return kind, handler, operations.is_in_place(func), stem in composites.STEPS
 
 
 def _write(context: Context, handler: Handler, func: Any, args: Any, kwargs: Any) -> Any:

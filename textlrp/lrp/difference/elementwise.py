@@ -142,3 +142,9 @@ def elementwise(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         stem = {2: "square", 0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal"}.get(exponent, stem) if not rest else stem
     alone = all(y.dim() == 0 for y in rest)
     return secant(x, reference.value(x), function, stem, alone)
+
+
+def along_chain(context: Context, func: Any, source: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """A choice between functions of each element of one source, such as an activation with a condition."""
+    context.count(func, "secant")
+    return secant(source, reference.value(source), function)

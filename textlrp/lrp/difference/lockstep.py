@@ -12,12 +12,12 @@ from torch import Tensor
 from textlrp.guard import trees
 from textlrp.guard.randomness import draws
 from textlrp.guard.trees import carries
-from textlrp.lrp import composites, operations, products, reference, token_tracking
+from textlrp.lrp import chains, composites, operations, products, reference, token_tracking
 from textlrp.lrp.context import Context
 from textlrp.lrp.difference import choices
 from textlrp.lrp.difference import products as difference_products
 from textlrp.lrp.difference.attention import scaled_dot_product_attention
-from textlrp.lrp.difference.elementwise import elementwise
+from textlrp.lrp.difference.elementwise import along_chain, elementwise
 from textlrp.lrp.difference.norms import layer_norm, normalize, rms_norm, statistic
 from textlrp.lrp.difference.plain import plain
 from textlrp.lrp.difference.softmax import logsumexp, softmax
@@ -82,14 +82,17 @@ def in_lockstep(context: Context, func: Any, kind: str | None, args: Any, kwargs
     """
     if not torch.is_grad_enabled():
         return _without_grad(context, func, kind, args, kwargs)
-    kind, handler, writes, marks = _how(func, kind)
+    kind, handler, writes, marks, branches = _how(func, kind)
     target = args[0] if writes and args else None
     if detached:
         args, kwargs = _with_detached(context, args, kwargs, target)
         if not carries(args, kwargs):  # they are the same in both runs, or only the target was written without grad
             return _without_grad(context, func, kind, args, kwargs)
     if kind is None:
-        return _unknown(context, func, args, kwargs)
+        out = _unknown(context, func, args, kwargs)
+        if marks:
+            chains.follow(func, args, kwargs, out)
+        return out
     if handler is None:
         return func(*args, **kwargs)
     if kwargs.get("out") is not None:
@@ -98,26 +101,29 @@ def in_lockstep(context: Context, func: Any, kind: str | None, args: Any, kwargs
         return _drawn(context, func, kind, args, kwargs)
     if target is not None:
         return _write(context, handler, func, args, kwargs)
-    out = handler(context, func, args, kwargs)
+    whole = chains.branch(func, args, kwargs) if branches else None
+    out = handler(context, func, args, kwargs) if whole is None else along_chain(context, func, *whole)
     if marks:
         composites.follow(context, func, args, kwargs, out)
+        chains.follow(func, args, kwargs, out)
     if func is Tensor.detach:
         token_tracking.mark_cut(out)
     return out
 
 
 @cache
-def _how(func: Any, kind: str | None) -> tuple[str | None, Handler | None, bool, bool]:
+def _how(func: Any, kind: str | None) -> tuple[str | None, Handler | None, bool, bool, bool]:
     """Return what to do with a function.
 
     Returns:
-        Its kind, its handler (none for functions of a tensor in one run alone), whether it writes in place, and
-        whether it may be a step of a composite.
+        Its kind, its handler (none for functions of a tensor in one run alone), whether it writes in place, whether it
+        may be a step of a composite or of a chain, and whether it may choose between results of a chain.
     """
     kind = operations.DIFFERENCE_KINDS.get(func, kind)
     stem = operations.stem(func)
     handler = None if stem in _OF_ONE_RUN else HANDLERS.get(kind or "", plain)
-    return kind, handler, operations.is_in_place(func), stem in composites.STEPS
+    marks = stem in composites.STEPS or stem in chains.STEPS
+    return kind, handler, operations.is_in_place(func), marks, stem in chains.BRANCHES
 
 
 def _write(context: Context, handler: Handler, func: Any, args: Any, kwargs: Any) -> Any:

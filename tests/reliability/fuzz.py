@@ -37,7 +37,7 @@ from textlrp.rules import Epsilon, Frozen, Gamma
 TOKENIZERS = ("wordpiece", "bytelevel", "unigram", "character", "roberta", "metaspace", "slow", "byt5", "canine")
 MODELS = ("bert", "multi", "regression", "binary", "hostile labels", "gpt2", "llama", "t5", "electra", "modernbert")
 DTYPES = ("float32", "float32", "float32", "float64", "float16", "bfloat16")
-RULES = ("attnlrp", "cp-lrp", "ln-lrp", "lrp-0", "epsilon", "gamma")
+RULES = ("attnlrp", "cp-lrp", "ln-lrp", "lrp-0", "epsilon", "gamma", "difference", "difference")
 
 #: How far a batch may differ from a text alone, as a share of the ledger.
 ROUNDING = {"float64": 1e-9, "float32": 1e-3, "float16": 0.2, "bfloat16": 0.5}
@@ -172,6 +172,9 @@ ODD += [
 ]
 
 
+#: References that fit every text, where the tokenizer has such tokens.
+REFERENCES = (None, "mask", "pad", "mean", "zero", ".", "a", ["mean", "zero"], ("zero", "mean", "pad"))
+
 #: Values of options: first those that are right, then others.
 POOLS: dict[str, tuple[float, tuple[Any, ...], tuple[Any, ...]]] = {
     "target": (0.35, (0, 0, 0, "the first", numpy.int64(0)), (1, -1, 7, "", "pos", True, numpy.int64(40))),
@@ -181,6 +184,7 @@ POOLS: dict[str, tuple[float, tuple[Any, ...], tuple[Any, ...]]] = {
     "window": (0.25, (9, 16, 30, 39, 40, numpy.int64(12)), (41, 3, 1, 0, -5, 10**12, True)),
     "overlap": (0.2, (0, 1, 2, numpy.int64(3)), (8, 40, -1, 10**9, True)),
     "layers": (0.15, (True, False), ()),
+    "reference": (0.15, REFERENCES, ("maks", "", [], [0], ("a", "b"), numpy.arange(3), torch.tensor([-1]))),
 }
 
 #: What no option means.
@@ -195,12 +199,14 @@ def options(r: random.Random, labels: Sequence[str]) -> tuple[dict[str, Any], bo
         if r.random() >= share:
             continue
         found[name] = r.choice(right if r.random() < 0.9 or not others else others)
-        if found[name] == "the first":
+        if isinstance(found[name], str) and found[name] == "the first":
             found[name] = labels[0]
-        if name == "rules" and found[name] == "custom":
+        if name == "rules" and isinstance(found[name], str) and found[name] == "custom":
             found[name] = r.choice(CUSTOM)
         if name == "overlap" and found.get("long") is None:
             found["long"] = "windows"
+        if name == "reference" and r.random() < 0.9:
+            found["rules"] = "difference"
         if r.random() < 0.02:
             found[name], wrong = r.choice(UNMEANT), True
     return found, wrong

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import hostile_strings
 import pytest
 from browser import complaints, contrasts, opened, scrolls_sideways, watch
-from example_explanations import explanation
+from example_explanations import explanation, measured
 
 from textlrp import Explanation, Span
 from textlrp.render import palette
@@ -63,6 +63,26 @@ def test_everyone_can_read_it(browser: Browser, place: Path, width: int, dark: b
         assert not scrolls_sideways(page)
         colored = contrasts(page, ".text span")
         assert {name for name, _ in colored} == {f"{sign}{i}" for sign in "pn" for i in range(1, 11)} | {"unread end"}
+        assert [(name, ratio) for name, ratio in contrasts(page, "main, main *") if ratio < 4.5] == []
+    assert seen.nothing
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [360, 768, 1400])
+def test_everyone_can_read_what_a_text_is_measured_from(
+    browser: Browser, tmp_path: Path, width: int, dark: bool
+) -> None:
+    name = "the text 'some-very-long-words-that-have-no-spaces-in-them-at-all ...'"
+    e = measured("reference (pinned)", name, ("some words",), others={"masked": -0.25}, blocks=3)
+    e.to_html(tmp_path / "e.html")
+    with opened(browser, tmp_path / "e.html", width=width, dark=dark) as (page, seen):
+        page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+        assert complaints(page) == []
+        assert not scrolls_sideways(page)
+        said = page.locator(".lead").nth(1).inner_text()
+        assert said.startswith(f"For the reference ({name}) the model says POS \u22120.50. ")
+        assert said.endswith(" The words add +2.00, and other parts \u22120.25.")
+        assert page.locator(".pinned").inner_text().startswith("The model chooses by the text")
         assert [(name, ratio) for name, ratio in contrasts(page, "main, main *") if ratio < 4.5] == []
     assert seen.nothing
 

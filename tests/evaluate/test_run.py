@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,10 @@ from textlrp.errors import InputError, ModelError
 from textlrp.evaluate import baselines, faithfulness
 from textlrp.evaluate import run as evaluation
 from textlrp.evaluate.measures import plausibility
+from textlrp.evaluate.page import page
 from textlrp.evaluate.run_folder import RESULTS, RUN, Result, read
+from textlrp.evaluate.scorers import Scorer, Task
+from textlrp.evaluate.table import explained
 from textlrp.results.attribution import Attribution
 
 WORDS = "a the film plot is and wonderful moving never dull bad no great".split()
@@ -89,13 +91,13 @@ def test_the_texts_of_another_model_say_nothing(folder: Path, tmp_path: Path) ->
     assert (section.labeled, section.tables) == (0, ())
 
 
-def failing(name: str, texts: set[str]) -> Callable[..., Attribution]:
-    def score(explainer: Explainer, text: str, *rest: Any, **options: Any) -> Attribution:
-        if text in texts:
+def failing(name: str, texts: set[str]) -> Scorer:
+    def score(task: Task) -> Attribution:
+        if task.text in texts:
             raise ModelError(f"{name} has\nno attention")
-        return RANDOM(explainer, text, *rest, **options)
+        return RANDOM.method(task)
 
-    return score
+    return Scorer(score)
 
 
 def test_a_failure_is_noted_and_the_run_goes_on(
@@ -300,3 +302,18 @@ def test_a_missing_library_is_one_sentence_before_anything_is_measured(
     )
     assert failed.stdout == ""
     assert not kept.exists()
+
+
+def test_the_references_of_difference_rules_are_recorded(folder: Path, corpus: Path, tmp_path: Path) -> None:
+    methods = ("difference", "difference:mean", "random")
+    summary = run(folder, corpus, *methods, folder=tmp_path, limit=3)
+    plan, found = read(tmp_path)
+    assert plan.references == {"difference": "[MASK]", "difference:mean": "mean embedding"}
+    assert len(found) == 9
+    assert not [result for result in found if result.failures]
+    assert [cost.forwards for cost in summary.sections[0].costs] == [4, 4, 1]
+    sentences = explained(summary)
+    assert "difference measures a text from a reference: [MASK]." in sentences
+    written = page(summary)
+    assert "Reference of <bdi>difference:mean</bdi>" in written
+    assert run(folder, corpus, *methods, folder=tmp_path, limit=3).plan == plan

@@ -64,6 +64,7 @@ MODEL, CORPUS = plan().models[0], plan().corpora[0]
         ({"limit": 5}, "limit: None then, 5 now"),
         ({"rules": {"rules:a": "2"}}, "rules of rules:a: None then, 2 now"),
         ({"versions": {"textlrp": "0.1.0", "torch": "2.14.0"}}, "versions of torch: 2.13.0 then, 2.14.0 now"),
+        ({"references": {"two": "[MASK]"}}, "references of two: None then, [MASK] now"),
         ({"models": ({**MODEL, "fingerprint": "x"},)}, "the model 'tiny' is not what it was"),
         ({"models": (MODEL, {**MODEL, "name": "big"})}, "models: tiny then, tiny big now"),
         ({"corpora": ({**CORPUS, "fingerprint": "x"},)}, "the corpus 'notes' is not what it was"),

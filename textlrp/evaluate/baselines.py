@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textlrp.basics.options import brief
 from textlrp.errors import InputError
@@ -21,6 +21,9 @@ from textlrp.evaluate.scorers import Scorer, Task
 from textlrp.results.attribution import Attribution
 from textlrp.results.reference import WORDLESS
 from textlrp.rules import PRESETS, Rules
+
+if TYPE_CHECKING:
+    from textlrp.explain.explainer import Explainer
 
 #: The names of the methods that are not rules.
 NAMES = tuple(METHODS)
@@ -120,4 +123,11 @@ def _rules(name: str, rules: Rules, reference: str | None = None) -> Scorer:
             truncated_pair=e.truncated_pair,
         )
 
-    return Scorer(score)
+    def named(explainer: Explainer) -> str:
+        from textlrp.explain.references import References
+
+        read = References.read(reference, rules, explainer.classifier)
+        assert read is not None
+        return read.name
+
+    return Scorer(score, named if rules.difference else None)

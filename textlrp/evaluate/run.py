@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,7 @@ def evaluate(
     seed = options.whole(seed, "seed is a whole number, 0 or more", 0)
     scorers = dict(zip(method_names(methods), map(baselines.scorer, methods), strict=True))
     loader = _Loader(models)
+    facts, references = _facts(models, loader, scorers)
     plan = EvaluationPlan(
         methods=tuple(scorers),
         perturb=tuple(perturb) if "faithfulness" in measures else (),
@@ -93,10 +95,11 @@ def evaluate(
         limit=limit,
         seed=seed,
         rules=dict(zip(method_names(list(rules := rules_fingerprints(methods))), rules.values(), strict=True)),
-        models=tuple(model_facts(name, loader(name)) for name in models),
+        models=facts,
         corpora=tuple(corpus.to_dict() for corpus in corpora),
         versions=_versions(methods),
         machine=_machine(loader),
+        references=references,
     )
     with Log(plan, folder) as log:
         total = len(models) * len(scorers) * sum(len(corpus.documents) for corpus in corpora)
@@ -108,6 +111,21 @@ def evaluate(
                     if run.pending():
                         run(loader(name))
         return summarize(log.plan, log.results.values())
+
+
+def _facts(
+    models: Iterable[str], loader: _Loader, scorers: Mapping[str, Scorer]
+) -> tuple[tuple[dict[str, Any], ...], dict[str, str]]:
+    """Return the facts of each model, and by method the references of difference rules, one model after the other."""
+    facts, references = [], dict[str, dict[str, None]]()
+    for name in models:
+        explainer = loader(name)
+        facts.append(model_facts(name, explainer))
+        for method, scorer in scorers.items():
+            if scorer.reference is not None:
+                with suppress(InputError):  # the model has no such token: its documents will say so
+                    references.setdefault(method, {})[scorer.reference(explainer)] = None
+    return tuple(facts), {method: ", ".join(named) for method, named in references.items()}
 
 
 class _Loader:

@@ -46,6 +46,7 @@ class EvaluationPlan:
         corpora: the facts of each corpus: name, fingerprint, documents, ...
         versions: of the libraries that computed it.
         machine: device and threads where it began; ignored when plans are compared.
+        references: what methods of difference rules measure from, by the name of the method; models may differ.
     """
 
     methods: tuple[str, ...]
@@ -59,6 +60,7 @@ class EvaluationPlan:
     corpora: tuple[Mapping[str, Any], ...]
     versions: Mapping[str, str]
     machine: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    references: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready values."""
@@ -211,7 +213,19 @@ def _same(kept: EvaluationPlan, asked: EvaluationPlan, folder: Path) -> Evaluati
     return kept
 
 
-_COMPARED = ("models", "corpora", "methods", "rules", "perturb", "by", "measures", "limit", "seed", "versions")
+_COMPARED = (
+    "models",
+    "corpora",
+    "methods",
+    "rules",
+    "perturb",
+    "by",
+    "measures",
+    "limit",
+    "seed",
+    "versions",
+    "references",
+)
 
 
 def _difference(name: str, kept: Any, asked: Any) -> str:

@@ -27,9 +27,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A method that scores the tokens of a text for a label (default: the predicted one)."""
+    """A method that scores the tokens of a text for a label (default: the predicted one).
+
+    Attributes:
+        method: scores a text.
+        reference: names what difference rules measure the texts of a model from; None for other methods.
+    """
 
     method: Callable[[Task], Attribution]
+    reference: Callable[[Explainer], str] | None = None
 
     def __call__(
         self,

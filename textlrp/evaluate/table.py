@@ -123,6 +123,8 @@ def explained(summary: Summary) -> list[str]:
             f"“vs {first}” is the difference to {first} on the documents that both have, with its interval, "
             f"and the p of a paired sign-flip test by Holm’s correction for all comparisons of the table."
         )
+    for method, reference in plan.references.items():
+        sentences.append(f"{named(method)} measures a text from a reference: {named(reference)}.")
     for faithful in (True, False):
         shown = next((table for table in tables if bool(table.perturb) is faithful), None)
         if shown is not None:

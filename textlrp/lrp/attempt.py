@@ -136,6 +136,7 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
             logits = logits_of(output, batch)
             logits_r = None if context.reference is None else reference.value(logits).detach()
             del output  # caches and hidden states need not outlive the forward pass
+            context.running = False
             if context.sampled and batch > 1:
                 return None
             # On an accelerator this waits for the end of the pass, where the host waits anyway.
@@ -250,7 +251,6 @@ def _backward(
         RuntimeError: torch cannot map the pass over several targets. They can still go one by one.
     """
     context, mapped = interception.context, len(weights) > 1
-    context.running = False
 
     def carry(multiplier: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         context.start()

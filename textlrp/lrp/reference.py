@@ -109,11 +109,12 @@ def writable(x: Tensor) -> Tensor:
     return known
 
 
-def stand_in(steps: Tensor, result: Tensor) -> Tensor:
-    """Return ``result`` with the gradient of ``steps``, the same value step by step, and with its partner."""
-    out, known = surrogate.stand_in(steps, result), partner(steps)
-    if known is not None:
-        attach(out, known)
+def stand_in(steps: Tensor, func: Any, args: Any, kwargs: Any) -> Tensor:
+    """Return the result of a function with the gradient of ``steps``, the same value step by step, in both runs."""
+    out = surrogate.stand_in(steps, func(*trees.detached(args), **trees.detached(kwargs)))
+    if partner(steps) is not None:  # of the function too, not of the steps, whose rounding is another
+        with torch.no_grad():
+            attach(out, func(*of_floats(args), **of_floats(kwargs)))
     return out
 
 

@@ -80,6 +80,8 @@ def in_lockstep(context: Context, func: Any, kind: str | None, args: Any, kwargs
     kind = operations.DIFFERENCE_KINDS.get(func, kind)
     if kind is None:
         return _unknown(context, func, args, kwargs)
+    if kind == "refused":
+        raise context.unsupported(operations.name(func))
     if kwargs.get("out") is not None:
         raise context.unsupported(f"{operations.name(func)} with out=")
     if operations.stem(func) in _OF_ONE_RUN or func in operations.READ:

@@ -2,7 +2,7 @@
 
 Nothing here uses textlrp or autograd. Each twin takes what an operation reads in the run on the text and in the run on
 the reference, and the multipliers of its result, and returns the multipliers of what it reads. Each is written from its
-equation, by loops over numbers, and obeys ``sum(c_in d_in) = sum(c_out d_out)`` with ``d`` a difference of the two runs.
+equation, by loops over numbers, and obeys ``sum(c_in d_in) = sum(c_out d_out)``, with ``d`` for what the runs differ by.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def log_weights(scores: list[float]) -> list[float]:
 def log_mean(log_p: float, log_r: float) -> float:
     """``(p - r) / (ln p - ln r)``, near-equal ``(p + r) / 2 (1 - z^2 / 3 - 4 z^4 / 45)``; 0 where one is masked."""
     p, r = math.exp(log_p), math.exp(log_r)
-    if p == 0 or r == 0:
+    if p + r == 0 or -math.inf in (log_p, log_r):
         return 0.0
     z = (p - r) / (p + r)
     if abs(z) < 1e-2:

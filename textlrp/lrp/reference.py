@@ -83,6 +83,15 @@ def of_floats(values: Any) -> Any:
     return trees.replace(values, lambda x: value(x) if _is_float(x) else x)
 
 
+def without_partners(values: Any) -> Any:
+    """Return some values with copies in place of the activations, for functions whose nodes keep what they read.
+
+    A node keeps the Python objects of tensors that it saves, and with them their partners, as long as the graph. So
+    does a view of them.
+    """
+    return trees.replace(values, lambda x: x.clone() if x.requires_grad and partner(x) is not None else x)
+
+
 def attach_all(results: Any, partners: Any) -> None:
     """Give each floating-point tensor of some results its partner."""
     for y, known in zip(trees.tensors(results), trees.tensors(partners), strict=True):

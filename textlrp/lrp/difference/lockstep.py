@@ -48,6 +48,7 @@ HANDLERS: dict[str, Handler] = {
     "choice": choices.choice,
 }
 
+_DATA = Tensor.data.__get__  # type: ignore[attr-defined]
 #: Functions of a tensor that are for one run alone.
 _OF_ONE_RUN = frozenset("requires_grad_ retain_grad data_ptr register_hook".split())
 
@@ -73,10 +74,13 @@ def in_lockstep(context: Context, func: Any, kind: str | None, args: Any, kwargs
     """Give a function of activations its rule in both runs."""
     if not torch.is_grad_enabled():
         return _without_grad(context, func, kind, args, kwargs)
+    if not carries(args, kwargs):
+        # Detached values alone. They become a node where they meet the graph, so that views of them are views.
+        if func is Tensor.requires_grad_:
+            raise context.unsupported("a derivative by detached activations")
+        return _without_grad(context, func, kind, args, kwargs)
     target = args[0] if args and operations.is_in_place(func) else None
     args, kwargs = _with_detached(context, args, kwargs, target)
-    if not carries(args, kwargs):  # only a target that was written without grad
-        return _without_grad(context, func, kind, args, kwargs)
     kind = operations.DIFFERENCE_KINDS.get(func, kind)
     if kind is None:
         return _unknown(context, func, args, kwargs)
@@ -185,7 +189,7 @@ def _unknown(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     out = func(*args, **kwargs)
     if any(tensor.requires_grad for tensor in trees.tensors(out)):
         raise context.unsupported(operations.name(func))
-    if operations.stem(func) == "data" or getattr(func, "__name__", "") == "data":
+    if func == _DATA:
         reference.attach(out, reference.value(args[0]).detach())
     elif carriers(args, kwargs) or reference.floats((args, kwargs)):
         context.reference.compare(func, args, kwargs, out)

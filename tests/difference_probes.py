@@ -63,11 +63,12 @@ def measured(model: nn.Module, ids: Tensor, other: Tensor, target: int = 1, **op
 
 
 def obeys(found: Any, target: int = 1, slack: float = 64) -> None:
-    """``sum(c d) = logit - reference``: by the sum of the relevances and a few roundings of the two logits."""
+    """``sum(c d) = logit - reference``, but for what is detached: to a few roundings of the two logits."""
     logit, other = found.logits[:, target], found.reference_logits[:, target]
+    lost = torch.tensor([ledger["detached"] for ledger in found.ledgers], dtype=torch.float64)
     eps = torch.finfo(logit.dtype).eps
     rounded = (1e-9 if logit.dtype is torch.float64 else 1e-4) * found.relevance.abs().sum(-1)
-    left = (logit - other - found.relevance.sum(-1)).abs()
+    left = (logit - other - found.relevance.sum(-1) - lost.to(logit)).abs()
     assert bool((left <= rounded + slack * eps * (logit.abs() + other.abs())).all()), left
 
 

@@ -2,7 +2,7 @@
 
 Nothing here uses textlrp or autograd. Each twin takes what an operation reads in the run on the text and in the run on
 the reference, and the multipliers of its result, and returns the multipliers of what it reads. Each is written from its
-equation, by loops over numbers, and obeys ``sum(c_in d_in) = sum(c_out d_out)``, with ``d`` for what the runs differ by.
+equation, by loops over numbers, and obeys ``sum(c_in d_in) = sum(c_out d_out)``, with ``d`` for the differences.
 """
 
 from __future__ import annotations

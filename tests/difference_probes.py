@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
-from reference_rules import Probe
+from reference_rules import IDS, Probe
 from torch import Tensor, nn
 
 import textlrp
 
 #: How far apart the two runs are: anywhere, near-equal (to both sides of what counts as that), equal, or all of these.
 DISTANCES = (None, 1e-3, 1e-5, 1e-8, 0.0, "mixed")
+
+OTHER = torch.tensor([[7, 8, 7, 7], [7, 7, 10, 7]])
+
+
+def table(*rows: Any) -> Any:
+    """A test of each row, whose first value names it."""
+    return pytest.mark.parametrize("row", [pytest.param(row, id=row[0]) for row in rows])
 
 
 def _apart(count: int, width: int, distance: Any, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -77,3 +85,23 @@ def multipliers(model: nn.Module, ids: Tensor, other: Tensor, **options: Any) ->
     found = measured(model, ids, other, capture=["table"], **options)
     (captured,) = found.captured["table"]
     return found, captured.multiplier, captured.activation, captured.reference
+
+
+def logits(model: nn.Module, ids: Tensor) -> Tensor:
+    """The logits of the plain model."""
+    with torch.no_grad():
+        found: Tensor = model(ids)
+    return found
+
+
+def runs_beside(model: nn.Module, ids: Tensor = IDS, other: Tensor = OTHER, **options: Any) -> Any:
+    """The propagation of a model whose reference run must be its own run on the reference's ids."""
+    found = measured(model, ids, other, **options)
+    torch.testing.assert_close(found.logits, logits(model, ids), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(found.reference_logits, logits(model, other), rtol=1e-12, atol=1e-13)
+    assert {heading for ledger in found.ledgers for heading in ledger.rows if ledger[heading]} <= {
+        "reference",
+        "tokens",
+        "detached",
+    }
+    return found

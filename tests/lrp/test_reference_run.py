@@ -2,44 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-import threading
-
 import pytest
 import torch
 import torch.nn.functional as F
-from difference_probes import measured
+from difference_probes import OTHER, measured, runs_beside, table
 from reference_rules import IDS, Probe
 from torch import nn
-
-import textlrp
-from textlrp.lrp import reference as reference_run
-
-OTHER = torch.tensor([[7, 8, 7, 7], [7, 7, 10, 7]])
-ALL_DIFFERENT = torch.tensor([[3, 1, 4, 0], [5, 9, 2, 6]]), torch.tensor([[7, 8, 10, 11], [8, 7, 11, 10]])
-
-
-def table(*rows):
-    return pytest.mark.parametrize("row", [pytest.param(row, id=row[0]) for row in rows])
-
-
-def logits(model, ids):
-    with torch.no_grad():
-        return model(ids)
-
-
-def runs_beside(model, ids=IDS, other=OTHER, **options):
-    """The propagation of a model whose reference run must be its own run on the reference's ids."""
-    found = measured(model, ids, other, **options)
-    torch.testing.assert_close(found.logits, logits(model, ids), rtol=1e-12, atol=1e-13)
-    torch.testing.assert_close(found.reference_logits, logits(model, other), rtol=1e-12, atol=1e-13)
-    assert {heading for ledger in found.ledgers for heading in ledger.rows if ledger[heading]} <= {
-        "reference",
-        "tokens",
-        "detached",
-    }
-    return found
-
 
 # -- writes -----------------------------------------------------------------------------------------------------------
 
@@ -263,82 +231,6 @@ def test_a_detached_factor_is_measured_halfway():
     torch.testing.assert_close(found.relevance, ((x - r) * c * (x.exp() + r.exp()) / 2).sum(-1))
 
 
-# -- choices ----------------------------------------------------------------------------------------------------------
-
-
-def of_text(select, chosen):
-    """`select(values, choice)` with the choice that `chosen` makes on the text, for both runs."""
-    return lambda x, r: (select(x, chosen(x)), select(r, chosen(x)))
-
-
-def take(x, index):
-    return x.gather(1, index)
-
-
-def largest(x):
-    return x.argmax(1, keepdim=True)
-
-
-CHOICES = [
-    ("amax", lambda m, x: x.amax(1, keepdim=True), of_text(take, largest)),
-    ("max", lambda m, x: x.max(1, keepdim=True).values, of_text(take, largest)),
-    ("min", lambda m, x: x.min(1, keepdim=True)[0], of_text(take, lambda x: x.argmin(1, keepdim=True))),
-    ("argmax", lambda m, x: x.gather(1, x.argmax(1, keepdim=True)), of_text(take, largest)),
-    ("topk", lambda m, x: x.topk(2, 1).values, of_text(take, lambda x: x.topk(2, 1).indices)),
-    ("sort", lambda m, x: x.sort(1).values, of_text(take, lambda x: x.argsort(1))),
-    ("sorted away", lambda m, x: x.gather(1, x.sort(1, descending=True).indices[:, :2]), of_text(take, lambda x: x.argsort(1, descending=True)[:, :2])),
-    ("median", lambda m, x: x[:, :3].median(1, keepdim=True).values, of_text(take, lambda x: x[:, :3].median(1, keepdim=True).indices)),
-    ("cummax", lambda m, x: x.cummax(1).values, of_text(take, lambda x: x.cummax(1).indices)),
-    ("where", lambda m, x: torch.where(x > 0.1, x, 2 * x.flip(1)), of_text(lambda x, chosen: torch.where(chosen, x, 2 * x.flip(1)), lambda x: x > 0.1)),
-    ("maximum", lambda m, x: torch.maximum(x, x.flip(1)), of_text(lambda x, chosen: torch.where(chosen, x, x.flip(1)), lambda x: x > x.flip(1))),
-    ("masked", lambda m, x: x.masked_fill(x < 0, 0.5), of_text(lambda x, chosen: x.masked_fill(chosen, 0.5), lambda x: x < 0)),
-    ("max pooling", lambda m, x: F.max_pool1d(x.mT, 4), lambda x, r: tuple(y.mT for y in of_text(take, largest)(x, r))),
-    ("adaptive pooling", lambda m, x: F.adaptive_max_pool1d(x.mT, 1), lambda x, r: tuple(y.mT for y in of_text(take, largest)(x, r))),
-    ("norm by the maximum", lambda m, x: x - x.amax(1, keepdim=True), lambda x, r: (x - take(x, largest(x)), r - take(r, largest(x)))),
-]  # fmt: skip
-
-
-@table(*CHOICES)
-def test_the_text_chooses_in_both_runs(row):
-    _, operation, expected = row
-    probe = Probe(operation)
-    found = measured(probe, *ALL_DIFFERENT)
-    values = expected(*(probe.table(ids).detach() for ids in ALL_DIFFERENT))
-    own, other = (probe.head(y.flatten(1)).detach() for y in values)
-    torch.testing.assert_close(found.logits, own, rtol=1e-12, atol=1e-13)
-    torch.testing.assert_close(found.reference_logits, other, rtol=1e-12, atol=1e-13)
-    assert not torch.allclose(other, logits(probe, ALL_DIFFERENT[1]))
-    assert all("reference (pinned)" in ledger and "reference" not in ledger for ledger in found.ledgers)
-
-
-@table(*CHOICES)
-def test_a_reference_is_pinned_only_if_its_logit_is_not_its_own(row):
-    """The reference is the text with values that are a little smaller: the same entries are the largest of both."""
-    _, operation, _ = row
-    probe = Probe(operation)
-    with torch.no_grad():
-        probe.table.weight[6:] = probe.table.weight[:6] * 0.9
-        probe.table.weight[:6].add_((probe.table.weight[:6].abs() < 0.2) * 0.5)
-        probe.table.weight[6:] = probe.table.weight[:6] * 0.99
-    ids = torch.tensor([[3, 1, 4, 0], [5, 0, 2, 1]])
-    found = runs_beside(probe, ids, ids + 6)
-    assert all(ledger["reference"] for ledger in found.ledgers)
-
-
-def test_ties_are_averaged_in_both_runs():
-    probe = Probe(lambda m, x: x.amax(1))
-    with torch.no_grad():
-        probe.table.weight[1] = probe.table.weight[0] = 5.0
-    ids, other = torch.tensor([[0, 1, 2, 3]]), torch.tensor([[4, 5, 4, 4]])
-    found = measured(probe, ids, other)
-    r = probe.table(other).detach()
-    mean = (r[:, 0] + r[:, 1]) / 2
-    torch.testing.assert_close(found.reference_logits, probe.head(mean).detach())
-    expected = (5.0 - r) / 2 * probe.head.weight[1].detach()
-    expected[:, 2:] = 0
-    torch.testing.assert_close(found.relevance, expected.sum(-1))
-
-
 # -- ids --------------------------------------------------------------------------------------------------------------
 
 
@@ -413,100 +305,3 @@ def test_multi_head_attention(weights, masked):
 
     found = runs_beside(Probe(operation))
     assert all(("detached" in ledger.rows) == weights for ledger in found.ledgers)
-
-
-def test_two_threads_have_references_of_their_own():
-    probe = Probe(lambda m, x: F.gelu(x) @ m.square)
-    references = [OTHER, OTHER.flip(0), IDS.flip(1), IDS]
-    expected = [measured(probe, IDS, other).relevance for other in references]
-    found = {}
-
-    def explain(i):
-        for _ in range(8):
-            found[i] = textlrp.propagate(probe, 1, "difference", reference=references[i], input_ids=IDS).relevance
-
-    threads = [threading.Thread(target=explain, args=(i,)) for i in range(len(references))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for i, relevance in enumerate(expected):
-        assert torch.equal(found[i], relevance)
-
-
-def test_model_and_ids_are_left_as_they_were():
-    probe = Probe(lambda m, x: F.layer_norm(x, (4,), m.row).softmax(-1) @ m.square)
-    before = {name: value.clone() for name, value in probe.state_dict().items()}
-    plain, attributes = logits(probe, IDS), set(vars(probe))
-    ids, other = IDS.clone(), OTHER.clone()
-    measured(probe, ids, other, capture=["table"])
-    assert torch.equal(logits(probe, IDS), plain)
-    assert set(vars(probe)) == attributes
-    assert torch.equal(ids, IDS)
-    assert torch.equal(other, OTHER)
-    for name, value in probe.state_dict().items():
-        assert torch.equal(value, before[name])
-        assert reference_run.partner(value) is None
-    assert all(reference_run.partner(x) is None for x in (*probe.parameters(), *probe.buffers(), ids, other))
-
-
-# -- memory -----------------------------------------------------------------------------------------------------------
-
-
-class Deep(nn.Module):
-    """Blocks one after the other; at the end, it counts the tensors that have a partner."""
-
-    def __init__(self, step, depth):
-        super().__init__()
-        torch.manual_seed(1)
-        self.table = nn.Embedding(12, 8, dtype=torch.float64)
-        self.maps = nn.ModuleList(nn.Linear(8, 8, dtype=torch.float64) for _ in range(depth))
-        self.norms = nn.ModuleList(nn.LayerNorm(8, dtype=torch.float64) for _ in range(depth))
-        self.head, self.step, self.alive = nn.Linear(8, 2, dtype=torch.float64), step, 0
-
-    def forward(self, input_ids):
-        x = self.table(input_ids)
-        for linear, norm in zip(self.maps, self.norms, strict=True):
-            x = self.step(x, linear, norm)
-        y = self.head(x.mean(1))
-        gc.collect()
-        COUNTS.append(
-            sum(issubclass(type(x), torch.Tensor) and "_textlrp_partner" in vars(x) for x in gc.get_objects())
-        )
-        return y
-
-
-COUNTS: list[int] = []
-
-
-@table(
-    ("linear", lambda x, linear, norm: x + linear(x)),
-    ("norm", lambda x, linear, norm: norm(x + linear(x))),
-    ("function", lambda x, linear, norm: x + F.gelu(linear(x))),
-    ("gate", lambda x, linear, norm: x + F.silu(linear(x)) * norm(x)),
-    ("softmax", lambda x, linear, norm: x + linear(x).softmax(-1)),
-    ("attention", lambda x, linear, norm: x + F.scaled_dot_product_attention(linear(x), norm(x), x)),
-    ("attention written out", lambda x, linear, norm: x + (linear(x) @ norm(x).mT).softmax(-1) @ x),
-    ("root mean square", lambda x, linear, norm: x + x * x.square().mean(-1, keepdim=True).add(1).rsqrt()),
-    ("maximum", lambda x, linear, norm: x + linear(x).amax(1, keepdim=True)),
-    ("pooling", lambda x, linear, norm: x + F.max_pool1d(linear(x), 3, 1, 1) + F.avg_pool1d(norm(x), 3, 1, 1)),
-    ("convolution", lambda x, linear, norm: x + F.conv1d(norm(x).mT, linear.weight[..., None]).mT),
-    ("order", lambda x, linear, norm: x + norm(x).sort(1).values + norm(x).topk(1, 1).values),
-    (
-        "moves",
-        lambda x, linear, norm: x + norm(x).cumsum(1) + norm(x)[:, :1] + norm(x).mean(1, keepdim=True).expand_as(x),
-    ),
-    ("batch norm", lambda x, linear, norm: x + F.batch_norm(norm(x).mT, norm.weight, norm.weight, norm.bias).mT),
-    ("einsum", lambda x, linear, norm: x + torch.einsum("btd,bsd,bse->bte", norm(x), norm(x), linear(x))),
-    ("statistics", lambda x, linear, norm: x + F.normalize(norm(x), dim=-1) + norm(x).std(-1, keepdim=True)),
-    ("softmax written out", lambda x, linear, norm: x + (lambda e: e / e.sum(-1, keepdim=True))(norm(x).exp())),
-)
-def test_partners_do_not_outlive_their_tensors(row):
-    """A model three times as deep has no more tensors with partners alive at its end."""
-    counts = []
-    for depth in (3, 9):
-        COUNTS.clear()
-        measured(Deep(row[1], depth), IDS, OTHER)
-        counts.append(COUNTS[0])
-    assert counts[0] > 0
-    assert counts[1] == counts[0]

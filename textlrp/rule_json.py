@@ -22,6 +22,8 @@ def to_values(rules: Any, catalog: Catalog) -> dict[str, Any]:
         rule = getattr(rules, kind)
         name = next((name for name, rule_class in known.items() if rule_class is type(rule)), None)
         values[kind] = {"own": type(rule).__name__} if name is None else {"rule": name, **dataclasses.asdict(rule)}
+    if rules.positions != "row":
+        values["positions"] = rules.positions
     if rules.overrides:
         values["overrides"] = {pattern: to_values(override, catalog) for pattern, override in rules.overrides}
     return values
@@ -35,11 +37,13 @@ def read_rules(values: Any, catalog: Catalog, own: Mapping[str, Any]) -> dict[st
     """
     if not isinstance(values, Mapping):
         raise InputError(
-            f"rules are an object with {', '.join(catalog)}, overrides and difference, not {brief(values)}"
+            f"rules are an object with {', '.join(catalog)}, overrides, positions and difference, not {brief(values)}"
         )
-    unknown = sorted(str(key) for key in values if key not in (*catalog, "overrides", "difference"))
+    unknown = sorted(str(key) for key in values if key not in (*catalog, "overrides", "positions", "difference"))
     if unknown:
-        raise InputError(f"rules have {', '.join(catalog)}, overrides and difference, and no {', '.join(unknown)}")
+        raise InputError(
+            f"rules have {', '.join(catalog)}, overrides, positions and difference, and no {', '.join(unknown)}"
+        )
     return {kind: _read_rule(kind, values[kind], catalog[kind], own) for kind in catalog.keys() & values.keys()}
 
 

@@ -218,6 +218,7 @@ _DEFAULTS = {
     "product": Uniform(),
     "nonlinearity": Identity(),
     "norm": Constant(),
+    "positions": "row",
 }
 
 
@@ -237,6 +238,9 @@ class Rules:
             (``{"classifier": Rules(linear=Gamma(0.25)), "*.layer.0.*": ...}``; ``*`` matches any characters). They
             apply to all operations of a matching module, its submodules included; a deeper match wins over a higher
             one, and a later pattern over an earlier one. Stored as a tuple of pairs.
+        positions: ``"row"``: the relevance of position embeddings is a row of the ledger; ``"tokens"``: it goes to the
+            token at each position (as Bakish et al. 2025 suggest). For tables of positions that are added to
+            embeddings: rotations and relative positions have no relevance of their own.
         difference: measure every operation from a run of the model on a reference, a neutral text, instead of from
             zero. The explained logit is then the logit of the reference plus the relevance of the words. This is for a
             whole model: all other attributes must keep their defaults.
@@ -249,6 +253,7 @@ class Rules:
     nonlinearity: Identity | Gradient = field(default_factory=Identity)
     norm: Constant | Plain = field(default_factory=Constant)
     overrides: Any = ()
+    positions: str = "row"
     difference: bool = False
 
     def __post_init__(self) -> None:
@@ -277,7 +282,13 @@ class Rules:
         object.__setattr__(self, "overrides", pairs)
         if not isinstance(self.difference, bool):
             raise InputError(f"difference is True or False, not {brief(self.difference)}")
-        chosen = [kind for kind in CATALOG if getattr(self, kind) != _DEFAULTS[kind]] if self.difference else []
+        if self.positions not in ("row", "tokens"):
+            raise InputError(f"positions is 'row' or 'tokens', not {brief(self.positions)}")
+        chosen = (
+            [kind for kind in (*CATALOG, "positions") if getattr(self, kind) != _DEFAULTS[kind]]
+            if self.difference
+            else []
+        )
         if chosen:
             raise InputError(
                 f"difference=True measures every operation from a reference, so it takes no other rule for "
@@ -288,6 +299,8 @@ class Rules:
         if self.difference:
             return "Rules(difference=True)"
         parts = [f"{kind}={_shown(getattr(self, kind))}" for kind in CATALOG if getattr(self, kind) != _DEFAULTS[kind]]
+        if self.positions != "row":
+            parts.append(f"positions={self.positions!r}")
         if self.overrides:
             parts.append(f"overrides={dict(self.overrides)!r}")
         return f"Rules({', '.join(parts)})"
@@ -298,7 +311,8 @@ class Rules:
 
         ``attnlrp``: Achtibat et al. 2024. ``cp-lrp``: Ali et al. 2022, attention weights held constant. ``epsilon``,
         ``gamma``: that rule for linear maps, and for the rest the rules of ``attnlrp``. ``lrp-0``: another name of
-        ``attnlrp``, which has LRP-0 for linear maps. ``difference``: every operation is measured from a reference.
+        ``attnlrp``, which has LRP-0 for linear maps. ``attnlrp-positions``: the relevance of positions goes
+        to the tokens. ``difference``: every operation is measured from a reference.
 
         Raises:
             InputError: the name is not a preset's.
@@ -362,6 +376,7 @@ class Rules:
         overrides = rule_json.read_overrides(values)
         return cls(
             **chosen,
+            positions=values.get("positions", "row"),
             difference=values.get("difference", False),
             overrides={pattern: cls.from_dict(rules, own) for pattern, rules in overrides.items()},
         )
@@ -400,6 +415,7 @@ PRESETS = {
     "lrp-0": Rules(linear=LRP0()),
     "epsilon": Rules(linear=Epsilon()),
     "gamma": Rules(linear=Gamma()),
+    "attnlrp-positions": Rules(positions="tokens"),
     "difference": Rules(difference=True),
 }
 

@@ -23,7 +23,15 @@ from textlrp.lrp.module_rules import ModuleRules
 from textlrp.lrp.reference import ReferenceRun
 from textlrp.lrp.request import Request, logits_of
 from textlrp.lrp.result import Propagation
-from textlrp.results.ledger import ROUNDOFF, SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
+from textlrp.results.ledger import (
+    REFERENCE,
+    REFERENCE_PINNED,
+    ROUNDOFF,
+    SPECIAL_TOKENS,
+    TOKENS,
+    TOLERANCES,
+    Ledger,
+)
 
 #: The most ids times targets in one backward pass: beyond a few hundred rows, matrix products run at full speed. The
 #: pass holds their multipliers of one layer, tens of MiB in a base model; long documents go one by one.
@@ -136,7 +144,6 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
             logits = logits_of(output, batch)
             logits_r = None if context.reference is None else reference.value(logits).detach()
             del output  # caches and hidden states need not outlive the forward pass
-            context.running = False
             if context.sampled and batch > 1:
                 return None
             # On an accelerator this waits for the end of the pass, where the host waits anyway.
@@ -148,8 +155,8 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
                     f"relevance can reach a token"
                 )
             weights = request.weights(logits, context.postings.dtype)
-            if context.reference is not None and logits_r is not None:
-                context.from_reference(logits_r, _is_pinned(request, context.reference, logits_r))
+            if logits_r is not None:
+                context.logits_of_reference = logits_r
             ruleless = logits.requires_grad and coverage.ruleless(logits.grad_fn, context.products)
         met = context.met  # before blocks run again in the backward pass
         at_once = 1 if hidden is not None else max(1, _AT_ONCE // request.input_ids.numel())
@@ -180,6 +187,8 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
         return None
     for propagation in propagations:
         _check(request, plan, propagation)
+    if context.reference is not None and logits_r is not None and _is_pinned(request, context.reference, logits_r):
+        propagations = [_with_pinned(propagation) for propagation in propagations]
     more: dict[str, Any] = {} if capture is None else {"captured": capture.captured()}
     return tuple(replace(propagation, **more, reference_logits=logits_r) for propagation in propagations)
 
@@ -189,12 +198,22 @@ def _is_pinned(request: Request, run: ReferenceRun, logits: Tensor) -> bool:
     if not run.pinned:
         return False
     try:
-        with torch.no_grad():
-            output = request.parts.model(**{**request.model_inputs, "input_ids": run.ids})
+        output = run.alone(request.parts.model, request.model_inputs)
     except Exception:  # without the text's choices it may fail: there is no end of the text among the reference's ids
         return True
     own = logits_of(output, logits.shape[0])
     return not torch.allclose(own, logits, rtol=1e-4, atol=1e-5)
+
+
+def _with_pinned(propagation: Propagation) -> Propagation:
+    """Return a propagation whose ledgers say that choices of the text changed the logit of the reference."""
+
+    def renamed(ledger: Ledger) -> Ledger:
+        rows = {REFERENCE_PINNED if heading == REFERENCE else heading: row for heading, row in ledger.rows.items()}
+        return replace(ledger, rows=rows)
+
+    layers = tuple(replace(layer, ledgers=tuple(map(renamed, layer.ledgers))) for layer in propagation.layers)
+    return replace(propagation, ledgers=tuple(map(renamed, propagation.ledgers)), layers=layers)
 
 
 def _ledgers(propagation: Propagation) -> list[Ledger]:
@@ -251,6 +270,7 @@ def _backward(
         RuntimeError: torch cannot map the pass over several targets. They can still go one by one.
     """
     context, mapped = interception.context, len(weights) > 1
+    context.running = False
 
     def carry(multiplier: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         context.start()

@@ -22,7 +22,8 @@ _MARK = "_textlrp_composite"
 _MOVES = frozenset(
     "unsqueeze squeeze view reshape __getitem__ contiguous clone expand expand_as to float double".split()
 )
-_CHAIN = frozenset("exp mul multiply __mul__ __rmul__ masked_fill sum add __add__ __radd__".split()) | _MOVES
+#: The functions that may be steps of a composite.
+STEPS = frozenset("exp mul multiply __mul__ __rmul__ masked_fill sum add __add__ __radd__".split()) | _MOVES
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def _mark(x: Any) -> _Exponentials | _Sum | None:
 def follow(context: Context, func: Any, args: Any, kwargs: Any, out: Any) -> None:
     """Mark exponentials of activations, and sums over them."""
     stem = operations.stem(func)
-    if stem not in _CHAIN or not isinstance(out, Tensor) or not args or operations.is_in_place(func):
+    if stem not in STEPS or not isinstance(out, Tensor) or not args or operations.is_in_place(func):
         return
     if stem == "exp":
         setattr(out, _MARK, _Exponentials(args[0], out._version))
@@ -80,7 +81,10 @@ def _follow_exponentials(
     elif stem in ("mul", "multiply", "__mul__", "__rmul__"):
         factor = args[1] if _mark(args[0]) is known else args[0]
         if isinstance(factor, Tensor) and not carries((factor,)) and not bool((factor < 0).any()):
-            changed = context.give(torch.add, (scores, factor.to(scores.dtype).log()), {})
+            if bool((factor != 0).logical_and_(factor != 1).any()):
+                tiny = torch.finfo(scores.dtype).tiny
+                scores = context.give(torch.add, (scores, factor.to(scores.dtype).clamp_min(tiny).log()), {})
+            changed = context.give(Tensor.masked_fill, (scores, factor == 0, -torch.inf), {})
             setattr(out, _MARK, _Exponentials(changed, out._version))
 
 

@@ -75,18 +75,20 @@ class Context:
         products: the autograd nodes of products that were given their rule.
         counts: how often each torch function, or each module by its name, was given which rule.
         looked_up: whether the ids were looked up in a table.
+        origin: the flat position of each id of the last lookup, or -1.
         sampled: whether the model drew random numbers.
         gated: whether a gated unit was one node.
         running: whether the forward pass that is explained is running.
         scale: the factor of all multipliers in the backward pass. Those of a wide model are so small that float16 would
             lose their digits; a power of two does not change them otherwise.
         give: gives a torch function its rule: ``give(func, args, kwargs)``; for rules that are made of others.
+        logits_of_reference: under difference rules, the logits of the reference, once they are known.
         scores: in 16 bits, the sizes of the attention scores; else None.
     """
 
     relevance: Tensor
     give: Meet
-    _logits_of_reference: tuple[str, Tensor] | None
+    logits_of_reference: Tensor | None
 
     def __init__(
         self,
@@ -101,7 +103,7 @@ class Context:
         observers: tuple[Observer, ...] = (),
         reference: ReferenceRun | None = None,
     ) -> None:
-        self.reference, self._logits_of_reference = reference, None
+        self.reference, self.logits_of_reference = reference, None
         self.parts, self.draws = parts, draws
         self.fused, self.whole_gates, self.observers = fused, whole_gates, observers
         self.postings = Postings(input_ids.shape[0], dtype)
@@ -111,6 +113,7 @@ class Context:
         self.looked_up = self.sampled = self.gated = self.running = False
         self.scale = 1.0
         self.scores: ScoreSizes | None = None
+        self.origin: Tensor | None = None
         self.shape = input_ids.shape
         self.rules, self._outer_rules = rules, list[Rules]()
         self.start()
@@ -191,18 +194,8 @@ class Context:
 
     def post_reference(self, multiplier: Tensor) -> None:
         """Post the reference's own part of the explained logit, given the multipliers of the logits."""
-        if self._logits_of_reference is not None:
-            heading, logits = self._logits_of_reference
-            self.postings.post_product(heading, multiplier, logits)
-
-    def from_reference(self, logits: Tensor, pinned: bool) -> None:
-        """Set the logits of the reference, from which the logits of the text are measured.
-
-        Args:
-            logits: ``[batch, labels]``.
-            pinned: whether choices of the text changed them.
-        """
-        self._logits_of_reference = (ledger.REFERENCE_PINNED if pinned else ledger.REFERENCE), logits
+        if self.logits_of_reference is not None:
+            self.postings.post_product(ledger.REFERENCE, multiplier, self.logits_of_reference)
 
     def arrive(self, origin: Tensor, x: Tensor, c: Tensor) -> None:
         """Credit each input id with ``sum(x c)`` of its row; rows without an id (a decoder's start) are special."""
@@ -215,6 +208,12 @@ class Context:
         """Post the share of a constant that was added to ``y``, once the multiplier of ``y`` is known."""
         if not y.requires_grad:  # computed under no_grad: a constant itself
             return
+        if heading == ledger.POSITIONS and self.rules.positions == "tokens" and isinstance(constant, Tensor):
+            origin = self.origin
+            if origin is not None and y.dim() == origin.dim() + 1 and y.shape[:-1] == origin.shape:
+                added = (constant * sign).expand(y.shape)
+                self.attach(y, lambda c: self.arrive(origin, added, c))
+                return
         postings = self.postings
         value = constant if sign == 1.0 else constant * sign
         self.attach(y, lambda c: postings.post_product(heading, c, value))

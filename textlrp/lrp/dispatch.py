@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from textlrp.guard import process, torch_internals
 from textlrp.guard.randomness import draws
 from textlrp.guard.trees import carriers, carries, replace, tensors
-from textlrp.lrp import coverage, operations, products, reference, token_tracking
+from textlrp.lrp import composites, coverage, operations, products, reference, token_tracking
 from textlrp.lrp.attention import scaled_dot_product_attention
 from textlrp.lrp.choices import winner
 from textlrp.lrp.context import Context, Meet, Observer
@@ -167,12 +167,14 @@ class Interception(TorchFunctionMode):
                 break
         if kind == operations.LOOKUP:
             return lookup(context, func, args, kwargs)
-        if context.reference is not None and reference.depends((args, kwargs)):
-            if relevant or reference.floats((args, kwargs)):
-                return lockstep.in_lockstep(context, func, kind, args, kwargs)
-            out = self._on_constants(func, kind, args, kwargs)
-            lockstep.of_ids(context, func, args, kwargs, out)
-            return out
+        if context.reference is not None:
+            detached, ids = reference.marks(args, kwargs)
+            if relevant or detached:
+                return lockstep.in_lockstep(context, func, kind, args, kwargs, detached)
+            if ids:
+                out = self._on_constants(func, kind, args, kwargs)
+                lockstep.of_ids(context, func, args, kwargs, out)
+                return out
         if not relevant:
             return self._on_constants(func, kind, args, kwargs)
         out = self._on_relevance(func, kind, args, kwargs)
@@ -198,6 +200,8 @@ class Interception(TorchFunctionMode):
             out = func(*args, **kwargs)
             if func is Tensor.detach:
                 token_tracking.mark_cut(out)
+            else:
+                composites.follow(context, func, args, kwargs, out)
             return out
         if kind is None:
             if func in operations.EXITS and args[0].is_floating_point():
@@ -211,7 +215,9 @@ class Interception(TorchFunctionMode):
             raise context.unsupported(f"{operations.name(func)} with out=")
         if func in operations.OUT_OF_PLACE:
             return in_place(context, HANDLERS[kind], func, kind, args, kwargs)
-        return HANDLERS[kind](context, func, args, kwargs)
+        out = HANDLERS[kind](context, func, args, kwargs)
+        composites.follow(context, func, args, kwargs, out)
+        return out
 
     def _on_constants(self, func: Any, kind: Any, args: Any, kwargs: Any) -> Any:
         context = self.context

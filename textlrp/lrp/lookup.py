@@ -67,7 +67,7 @@ def lookup(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         raise context.unsupported("F.embedding with max_norm, which rewrites the table,")
     if not context.owns(table):
         raise context.unsupported(f"{name} in a table that is computed on the fly")
-    context.looked_up = True
+    context.looked_up, context.origin = True, origin
     context.count(func, "relevance of tokens")
     if context.reference is not None:
         return _beside_reference(context, context.reference, index, table, origin)
@@ -92,7 +92,7 @@ def _beside_reference(context: Context, run: ReferenceRun, index: Tensor, table:
     out: Tensor = Lookup.apply(context.root, lambda: F.embedding(index, table), arrive)
     with torch.no_grad():
         found = rows()
-    run.looked_up.append(found)
+    run.looked_up.append((table, found))
     reference.attach(out, found)
     return out
 

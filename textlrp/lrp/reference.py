@@ -17,12 +17,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from textlrp.guard import trees
 from textlrp.lrp import operations, surrogate
 
 _PARTNER = "_textlrp_partner"
+#: Functions that give Python a value, on which a model may decide.
+_READS_VALUES = frozenset("__bool__ __int__ __index__ __contains__ item tolist equal allclose is_nonzero".split())
 #: The mean row of embedding tables, and the count of writes to each table when it was computed.
 _means = WeakIdKeyDictionary()
 
@@ -64,14 +67,25 @@ def like(x: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
     return made
 
 
-def depends(values: Any) -> bool:
-    """Return whether a tensor among some values, of any type, has a partner."""
-    return any(partner(x) is not None for x in trees.tensors(values))
+def marks(args: Any, kwargs: dict[str, Any] | None = None) -> tuple[bool, bool]:
+    """Return what of the reference run is among some arguments that carry no relevance.
 
-
-def floats(values: Any) -> bool:
-    """Return whether activations are among some values: floating-point tensors with a partner."""
-    return any(_is_float(x) and partner(x) is not None for x in trees.tensors(values))
+    Returns:
+        Whether there are activations, detached ones then, and whether there are ids.
+    """
+    detached = ids = False
+    for argument in (*args, *kwargs.values()) if kwargs else args:
+        if isinstance(argument, Tensor):
+            if not argument.requires_grad and partner(argument) is not None:
+                detached, ids = detached or _is_float(argument), ids or not _is_float(argument)
+        elif isinstance(argument, (list, tuple)):
+            if argument and not isinstance(argument[0], int):  # most often a size, which holds no tensor
+                of_items = marks(argument)
+                detached, ids = detached or of_items[0], ids or of_items[1]
+        elif isinstance(argument, dict):
+            of_items = marks((), argument)
+            detached, ids = detached or of_items[0], ids or of_items[1]
+    return detached, ids
 
 
 def _is_float(x: Tensor) -> bool:
@@ -80,7 +94,15 @@ def _is_float(x: Tensor) -> bool:
 
 def of_floats(values: Any) -> Any:
     """Return some values with each floating-point tensor exchanged for its value in the reference run."""
-    return trees.replace(values, lambda x: value(x) if _is_float(x) else x)
+    if isinstance(values, tuple):
+        return tuple(_of_float(x) for x in values) if values else values
+    return {key: _of_float(x) for key, x in values.items()} if values else values
+
+
+def _of_float(x: Any) -> Any:
+    if isinstance(x, Tensor):
+        return value(x) if x.requires_grad or _is_float(x) else x
+    return trees.replace(x, _of_float) if isinstance(x, (list, tuple, dict)) else x
 
 
 def without_partners(values: Any) -> Any:
@@ -94,9 +116,11 @@ def without_partners(values: Any) -> Any:
 
 def attach_all(results: Any, partners: Any) -> None:
     """Give each floating-point tensor of some results its partner."""
+    if isinstance(results, Tensor):
+        results, partners = (results,), (partners,)
     for y, known in zip(trees.tensors(results), trees.tensors(partners), strict=True):
         if _is_float(y) and y is not known:
-            attach(y, known.detach() if known.requires_grad else known)
+            setattr(y, _PARTNER, known.detach() if known.requires_grad else known)
 
 
 def run_both(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
@@ -146,14 +170,14 @@ class ReferenceRun:
 
     Attributes:
         ids: as given.
-        looked_up: the rows of each lookup of ids so far, in order.
+        looked_up: the table and the rows of each lookup of ids so far, in order.
         pinned: whether a choice of the text was not the reference's own.
     """
 
     def __init__(self, ids: Tensor, rows: str | None = None, replaced: Tensor | None = None) -> None:
         self.ids = ids
         self._rows, self._replaced = rows, None if replaced is None else replaced.reshape(-1)
-        self.looked_up: list[Tensor] = []
+        self.looked_up: list[tuple[Tensor, Tensor]] = []
         self._pinned: list[bool | Tensor] = []
 
     def start(self, input_ids: Tensor) -> None:
@@ -197,7 +221,7 @@ class ReferenceRun:
         for x, y in zip(trees.tensors(out), trees.tensors(own), strict=False):
             if not _is_float(x):
                 self.note((x != y).any() if x.shape == y.shape else True)
-        if isinstance(out, (bool, int)) and out != own:
+        if operations.stem(func) in _READS_VALUES and out != own:
             self.note(True)
 
     def compare_values(self, func: Any, args: Any, kwargs: Any, partners: Any) -> None:
@@ -212,6 +236,11 @@ class ReferenceRun:
         for x, y in zip(trees.tensors(partners), (y for y in trees.tensors(own) if _is_float(y)), strict=True):
             self.note(~torch.isclose(x, y).all())
 
+    def alone(self, model: Any, inputs: dict[str, Any]) -> Any:
+        """Return the output of the model on the reference alone, without the text's choices."""
+        with torch.no_grad(), _Lookups(self.looked_up):
+            return model(**{**inputs, "input_ids": self.ids})
+
     def note(self, pinned: bool | Tensor) -> None:
         """Note whether a choice was pinned."""
         self._pinned.append(pinned)
@@ -220,6 +249,22 @@ class ReferenceRun:
     def pinned(self) -> bool:
         """Whether a choice of the text was not the reference's own."""
         return any(bool(pinned) for pinned in self._pinned)
+
+
+class _Lookups(TorchFunctionMode):
+    """Gives lookups in embedding tables the rows that they gave before, in the same order."""
+
+    def __init__(self, looked_up: list[tuple[Tensor, Tensor]]) -> None:
+        super().__init__()
+        self._looked_up = list(looked_up)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if operations.KINDS.get(func) == operations.LOOKUP and self._looked_up:
+            table, rows = self._looked_up[0]
+            if out.shape == rows.shape and any(x is table for x in trees.tensors((args, kwargs))):
+                return self._looked_up.pop(0)[1].clone()
+        return out
 
 
 def _mean(table: Tensor) -> Tensor:

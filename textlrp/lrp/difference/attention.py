@@ -40,28 +40,27 @@ class DifferenceAttention(Surrogate):
         v: Tensor,
         mask: Tensor | None,
         y: Tensor,
-        others: tuple[Tensor, Tensor, Tensor, Tensor | None],
+        both: tuple[Tensor, Tensor, Tensor, Tensor | None],
         causal: bool,
         scale: float,
     ) -> Any:
-        given = None if mask is None else mask.detach()
-        same = others[3] is mask  # a mask that does not depend on the ids is saved once
-        ctx.save_for_backward(q.detach(), k.detach(), v.detach(), given, *others[:3], None if same else others[3])
-        ctx.same, ctx.causal, ctx.scale = same, causal, scale
+        ctx.save_for_backward(*both)
+        ctx.shapes = [None if x is None else x.shape for x in (q, k, v, mask)]
+        ctx.causal, ctx.scale = causal, scale
         ctx.mark_dirty(y)
         return y
 
     @staticmethod
     @rule_backward
     def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
-        q, k, v, mask, q_r, k_r, v_r, mask_r = saved
-        mask_r = mask if ctx.same else mask_r
-        shapes = q.shape, k.shape, v.shape
+        q, k, v, mask = saved
+        dtype, needs = q.dtype, ctx.needs_input_grad
+        if dtype in (torch.float16, torch.bfloat16):  # differences of 16-bit weights lose their digits
+            q, k, v, c = (x.float() for x in (q, k, v, c))
         groups = q.shape[-3] // k.shape[-3] if q.dim() > 3 else 1
         if groups > 1:
-            k, v, k_r, v_r = (x.repeat_interleave(groups, -3) for x in (k, v, k_r, v_r))
-        k_half, v_half = (k + k_r) * (0.5 * ctx.scale), (v + v_r) * 0.5
-        needs = ctx.needs_input_grad
+            k, v = (x.repeat_interleave(groups, -3) for x in (k, v))
+        k_half, v_half = _middle(k, ctx.scale), _middle(v)
         c_q: list[Tensor] = []
         c_mask: list[Tensor] = []
         c_k: Any = None
@@ -69,32 +68,39 @@ class DifferenceAttention(Surrogate):
         step = max(1, block_of(q) // max(1, k.shape[-2] * q[..., 0, 0].numel()))
         for start in range(0, q.shape[-2], step):
             rows = slice(start, start + step)
-            part = c[..., rows, :]
-            log_p = _log_weights(q[..., rows, :], k, mask, ctx.causal, ctx.scale, start)
-            log_r = _log_weights(q_r[..., rows, :], k_r, mask_r, ctx.causal, ctx.scale, start)
+            part, queries = c[..., rows, :], q[..., rows, :]
+            logs = _log_weights(queries, k, mask, ctx.causal, ctx.scale, start)
+            weights = logs.exp()
+            own, other = weights.chunk(2)
             if needs[2]:
-                middle = (log_p.exp() + log_r.exp()).mul_(0.5).nan_to_num_(nan=0.0)
-                part_v = middle.mT @ part
+                part_v = (own + other).mul_(0.5).nan_to_num_(nan=0.0).mT @ part
                 c_v = part_v if c_v is None else c_v + part_v
             if not (needs[0] or needs[1] or needs[3]):
                 continue
-            mean = log_mean(log_p, log_r).to(part.dtype)
+            mean = log_mean(*logs.chunk(2), torch.maximum(own, other))
             weighted = (part @ v_half.mT) * mean
             share = weighted.sum(-1, keepdim=True) / mean.sum(-1, keepdim=True).clamp_min(_TINY)
             c_s = torch.addcmul(weighted, mean, share, value=-1)
             if needs[0]:
                 c_q.append(c_s @ k_half)
             if needs[1]:
-                part_k = c_s.mT @ ((q[..., rows, :] + q_r[..., rows, :]) * (0.5 * ctx.scale))
+                part_k = c_s.mT @ _middle(queries, ctx.scale)
                 c_k = part_k if c_k is None else c_k + part_k
             if needs[3]:
                 c_mask.append(c_s)
         if groups > 1:
             c_k, c_v = (None if x is None else x.unflatten(-3, (-1, groups)).sum(-3) for x in (c_k, c_v))
-        of_q = torch.cat(c_q, -2).sum_to_size(shapes[0]) if c_q else None
-        of_k, of_v = (None if x is None else x.sum_to_size(s) for x, s in zip((c_k, c_v), shapes[1:], strict=True))
-        of_mask = torch.cat(c_mask, -2).sum_to_size(mask.shape) if c_mask else None
-        return of_q, of_k, of_v, of_mask, None, None, None, None
+        parts = torch.cat(c_q, -2) if c_q else None, c_k, c_v, torch.cat(c_mask, -2) if c_mask else None
+        of_inputs = (
+            None if x is None else x.sum_to_size(shape).to(dtype) for x, shape in zip(parts, ctx.shapes, strict=True)
+        )
+        return *of_inputs, None, None, None, None
+
+
+def _middle(both: Tensor, factor: float = 1.0) -> Tensor:
+    """Return the value halfway between the two runs, times a factor."""
+    own, other = both.chunk(2)
+    return torch.add(own, other).mul_(0.5 * factor)
 
 
 def _log_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float, start: int) -> Tensor:
@@ -126,15 +132,25 @@ def _attention(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     if context.scores is not None:
         context.scores.record_factors(q, k, scale)
     context.count(func, "midpoints, logarithmic mean")
-    others = (
-        reference.value(q),
-        reference.value(k),
-        reference.value(v),
-        None if mask is None else reference.value(mask),
-    )
+    both = tuple(_stacked(x) for x in (q, k, v))
+    masks = mask
+    if mask is not None and (mask.requires_grad or (mask.dim() == q.dim() and mask.shape[0] > 1)):
+        masks = _stacked(mask if mask.dim() == q.dim() and mask.shape[0] == q.shape[0] else _whole(mask, q))
     with torch.no_grad():
-        y = func(q.detach(), k.detach(), v.detach(), attn_mask=None if mask is None else mask.detach(), **options)
-        y_r = func(*others[:3], attn_mask=others[3], **options)
-    out: Tensor = DifferenceAttention.apply(q, k, v, mask, y, others, bool(named.get("is_causal", False)), scale)
+        y, y_r = func(*both, attn_mask=masks, **options).chunk(2)
+    y = torch.ops.aten._unsafe_view.default(y, y.shape)  # autograd would take a chunk for a view
+    out: Tensor = DifferenceAttention.apply(
+        q, k, v, mask, y, (*both, masks), bool(named.get("is_causal", False)), scale
+    )
     reference.attach(out, y_r)
     return out
+
+
+def _stacked(x: Tensor) -> Tensor:
+    """Return the values of the two runs, one after the other."""
+    return torch.cat((x.detach(), reference.value(x)))
+
+
+def _whole(mask: Tensor, q: Tensor) -> Tensor:
+    """Return a mask with the dimensions of documents that queries have."""
+    return reference.like(mask, lambda x: x.expand(q.shape[0], *q.shape[1:-2], *x.shape[-2:]))

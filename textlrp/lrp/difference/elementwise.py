@@ -18,15 +18,24 @@ from textlrp.lrp import operations, reference
 from textlrp.lrp.context import Context
 from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward
 
-#: Differences up to this, the cube root of the rounding error, are near-equal: the secant's digits are lost there, and
-#: the slope at the midpoint is exact to the square of the difference.
-_NEAR = {dtype: torch.finfo(dtype).eps ** (1 / 3) for dtype in (torch.float64, torch.float32, torch.bfloat16)}
-_NEAR[torch.float16] = torch.finfo(torch.float16).eps ** (1 / 3)
+#: Differences up to this, the cube root of the rounding error, are near-equal: the secant's digits are lost there. The
+#: slope between two points at this distance on either side of the middle is exact to about its square.
+_NEAR = {
+    dtype: torch.finfo(dtype).eps ** (1 / 3) for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+}
 
 #: Functions with jumps: a secant across one is as steep as its ends are close.
 JUMPS = frozenset("round floor ceil trunc fix sign sgn threshold hardshrink frac remainder fmod heaviside".split())
 #: Functions that vary on the scale of their argument, so that near-equal is relative to it.
 _BY_SIZE = frozenset("pow __pow__ log log2 log10 lgamma digamma logit".split())
+
+#: Functions of straight pieces: their secants keep their digits, and the slope beside a corner is not the secant's.
+_STRAIGHT = frozenset(
+    """
+    relu leaky_relu rrelu relu6 prelu abs absolute __abs__ clamp clip clamp_min clamp_max hardtanh hardsigmoid
+    softshrink max min maximum minimum fmax fmin
+    """.split()
+)
 
 #: Secants in closed form, which need no limit.
 _CLOSED: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
@@ -38,7 +47,7 @@ _CLOSED: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
 
 
 class Secant(Surrogate):
-    """The rescale rule: ``c_x = c_y (f(x) - f(r)) / (x - r)``, and ``f'((x + r) / 2)`` where x and r are near-equal.
+    """The rescale rule: ``c_x = c_y (f(x) - f(r)) / (x - r)``, and a slope in the middle where both are near-equal.
 
     Shrikumar et al. 2017 (section 3.5.2). Only the ratio is saved.
     """
@@ -61,7 +70,7 @@ def secant(x: Tensor, r: Tensor, function: Callable[[Tensor], Tensor], stem: str
     """Return ``f(x)`` with the secant for its gradient, and its partner ``f(r)``.
 
     Args:
-        x: the input, and the argument of the slope.
+        x: the input.
         r: its value in the reference run.
         function: an elementwise function.
         stem: its name.
@@ -83,34 +92,26 @@ def _ratio(
     x: Tensor, r: Tensor, y: Tensor, y_r: Tensor, function: Callable[[Tensor], Tensor], stem: str, alone: bool
 ) -> Tensor:
     d = x - r
-    limit = _NEAR.get(x.dtype, _NEAR[torch.float32])
     ratio = (y - y_r).div_(d)
-    size = d.abs_()
-    # Not a number where both are infinite: equal, and so near.
-    near = ~(size > (torch.maximum(x.abs(), r.abs()).clamp_(max=1.0).mul_(limit) if stem in _BY_SIZE else limit))
-    if not x.is_cpu or bool(near.any()):
-        if alone and near.shape == ratio.shape:
-            middle = (x[near] + r[near]) * 0.5
-            ratio[near] = _slope(function, middle).to(ratio.dtype)
-        else:
-            ratio = torch.where(near, _slope(function, (x + r) * 0.5).to(ratio.dtype), ratio)
+    limit = _NEAR.get(x.dtype, _NEAR[torch.float32])
+    step: Any = limit
+    if stem in _BY_SIZE:
+        step = torch.maximum(x.abs(), r.abs()).clamp_(max=1.0).mul_(limit)
+    # False, too, where both are infinite, and the difference is not a number.
+    apart = d.abs_() > (0.0 if stem in _STRAIGHT else step)
+    if x.is_cpu and bool(apart.all()):
+        return ratio
+    if not x.is_cpu or not alone or ratio.shape != d.shape or not ratio.is_contiguous():
+        middle = (x + r) * 0.5
+        slope = function(middle + step).sub_(function(middle - step)).div_(2 * step)
+        return torch.where(apart, ratio, slope.to(ratio.dtype).nan_to_num_(0.0, 0.0, 0.0))
+    places = apart.logical_not_().flatten().nonzero().squeeze(1)
+    middle = (x.reshape(-1)[places] + r.reshape(-1)[places]).mul_(0.5)
+    step = step.reshape(-1)[places] if isinstance(step, Tensor) else step
+    ends = function(torch.stack((middle + step, middle - step)))
+    slope = (ends[0] - ends[1]).div_(2 * step).nan_to_num_(0.0, 0.0, 0.0)
+    ratio.view(-1)[places] = slope.to(ratio.dtype)
     return ratio
-
-
-def _slope(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return ``f'(x)``, and 0 where it is not finite."""
-    keep = torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)  # checkpointing's hooks count tensors
-    with torch._C.DisableTorchFunction(), torch.enable_grad(), keep:
-        start = x.detach().requires_grad_()
-        y = function(start)
-        if not y.requires_grad:
-            return torch.zeros_like(y)
-        expanded = start
-        if y.shape != start.shape:  # it broadcasts against a constant: each result has a slope of its own
-            expanded = x.detach().expand(y.shape).clone().requires_grad_()
-            y = function(expanded)
-        (slope,) = torch.autograd.grad(y, expanded, torch.ones_like(y))
-    return slope.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def elementwise(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
@@ -141,3 +142,9 @@ def elementwise(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         stem = {2: "square", 0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal"}.get(exponent, stem) if not rest else stem
     alone = all(y.dim() == 0 for y in rest)
     return secant(x, reference.value(x), function, stem, alone)
+
+
+def along_chain(context: Context, func: Any, source: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """A choice between functions of each element of one source, such as an activation with a condition."""
+    context.count(func, "secant")
+    return secant(source, reference.value(source), function)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -10,13 +11,13 @@ from torch import Tensor
 
 from textlrp.guard import trees
 from textlrp.guard.randomness import draws
-from textlrp.guard.trees import carriers, carries
-from textlrp.lrp import composites, operations, products, reference, token_tracking
+from textlrp.guard.trees import carries
+from textlrp.lrp import chains, composites, operations, products, reference, token_tracking
 from textlrp.lrp.context import Context
 from textlrp.lrp.difference import choices
 from textlrp.lrp.difference import products as difference_products
 from textlrp.lrp.difference.attention import scaled_dot_product_attention
-from textlrp.lrp.difference.elementwise import elementwise
+from textlrp.lrp.difference.elementwise import along_chain, elementwise
 from textlrp.lrp.difference.norms import layer_norm, normalize, rms_norm, statistic
 from textlrp.lrp.difference.plain import plain
 from textlrp.lrp.difference.softmax import logsumexp, softmax
@@ -49,6 +50,8 @@ HANDLERS: dict[str, Handler] = {
 }
 
 _DATA = Tensor.data.__get__  # type: ignore[attr-defined]
+#: The kinds of functions that may draw random numbers.
+_DRAWING = frozenset({operations.SAMPLE, operations.DROPOUT, "attention"})
 #: Functions of a tensor that are for one run alone.
 _OF_ONE_RUN = frozenset("requires_grad_ retain_grad data_ptr register_hook".split())
 
@@ -70,36 +73,63 @@ class Detached(Surrogate):
         return None, None, None
 
 
-def in_lockstep(context: Context, func: Any, kind: str | None, args: Any, kwargs: Any) -> Any:
-    """Give a function of activations its rule in both runs."""
+def in_lockstep(context: Context, func: Any, kind: str | None, args: Any, kwargs: Any, detached: bool) -> Any:
+    """Give a function of activations its rule in both runs.
+
+    Args:
+        context: the context.
+        func, kind, args, kwargs: the function, its kind, and its arguments.
+        detached: whether activations that carry no relevance are among the arguments.
+    """
     if not torch.is_grad_enabled():
         return _without_grad(context, func, kind, args, kwargs)
-    if not carries(args, kwargs):
-        # Detached values alone. They become a node where they meet the graph, so that views of them are views.
-        if func is Tensor.requires_grad_:
-            raise context.unsupported("a derivative by detached activations")
-        return _without_grad(context, func, kind, args, kwargs)
-    target = args[0] if args and operations.is_in_place(func) else None
-    args, kwargs = _with_detached(context, args, kwargs, target)
-    kind = operations.DIFFERENCE_KINDS.get(func, kind)
+    kind, handler, writes, marks, branches = _how(func, kind)
+    target = args[0] if writes and args else None
+    if detached:
+        if not carries(args, kwargs):
+            # Detached values alone. They become a node where they meet the graph, so that views of them are views.
+            if func is Tensor.requires_grad_:
+                raise context.unsupported("a derivative by detached activations")
+            return _without_grad(context, func, kind, args, kwargs)
+        args, kwargs = _with_detached(context, args, kwargs, target)
     if kind is None:
-        return _unknown(context, func, args, kwargs)
+        out = _unknown(context, func, args, kwargs)
+        if marks:
+            chains.follow(func, args, kwargs, out)
+        return out
     if kind == "refused":
         raise context.unsupported(operations.name(func))
+    if handler is None:
+        return func(*args, **kwargs)
     if kwargs.get("out") is not None:
         raise context.unsupported(f"{operations.name(func)} with out=")
-    if operations.stem(func) in _OF_ONE_RUN or func in operations.READ:
-        return func(*args, **kwargs)
-    handler = HANDLERS.get(kind, plain)
-    if kind == operations.SAMPLE or draws(func, args, kwargs):
+    if kind in _DRAWING and (kind == operations.SAMPLE or draws(func, args, kwargs)):
         return _drawn(context, func, kind, args, kwargs)
     if target is not None:
         return _write(context, handler, func, args, kwargs)
-    out = handler(context, func, args, kwargs)
-    composites.follow(context, func, args, kwargs, out)
+    whole = chains.branch(func, args, kwargs) if branches else None
+    out = handler(context, func, args, kwargs) if whole is None else along_chain(context, func, *whole)
+    if marks:
+        composites.follow(context, func, args, kwargs, out)
+        chains.follow(func, args, kwargs, out)
     if func is Tensor.detach:
         token_tracking.mark_cut(out)
     return out
+
+
+@cache
+def _how(func: Any, kind: str | None) -> tuple[str | None, Handler | None, bool, bool, bool]:
+    """Return what to do with a function.
+
+    Returns:
+        Its kind, its handler (none for functions of a tensor in one run alone), whether it writes in place, whether it
+        may be a step of a composite or of a chain, and whether it may choose between results of a chain.
+    """
+    kind = operations.DIFFERENCE_KINDS.get(func, kind)
+    stem = operations.stem(func)
+    handler = None if stem in _OF_ONE_RUN else HANDLERS.get(kind or "", plain)
+    marks = stem in composites.STEPS or stem in chains.STEPS
+    return kind, handler, operations.is_in_place(func), marks, stem in chains.BRANCHES
 
 
 def _write(context: Context, handler: Handler, func: Any, args: Any, kwargs: Any) -> Any:
@@ -108,7 +138,7 @@ def _write(context: Context, handler: Handler, func: Any, args: Any, kwargs: Any
     if any(target is buffer or target._base is buffer for buffer in context.parts.buffers):
         raise context.unsupported("a model's buffer that is written with activations")
     known = reference.writable(target)
-    if not target.requires_grad and reference.floats((target,)) and not torch.equal(target, known):
+    if not target.requires_grad and target.is_floating_point() and not torch.equal(target, known):
         base = target._base if target._is_view() else target
         base.copy_(_detached(context, base.clone(), base))
         _ = target.grad_fn  # reading it makes autograd renew a view's node
@@ -140,11 +170,11 @@ def _with_detached(context: Context, args: Any, kwargs: Any, target: Any) -> tup
     """Replace activations that carry no relevance, because the model has detached them."""
 
     def change(x: Tensor) -> Tensor:
-        lost = not x.requires_grad and x.is_floating_point() and reference.partner(x) is not None
-        return _detached(context, x, x) if lost and x is not target else x
+        if x.requires_grad or x is target or not x.is_floating_point():
+            return x
+        known = reference.partner(x)
+        return x if known is None or torch.equal(x, known) else _detached(context, x, x)
 
-    if all(x.requires_grad or not x.is_floating_point() for x in trees.tensors((args, kwargs))):
-        return args, kwargs
     return trees.replace(args, change), trees.replace(kwargs, change)
 
 
@@ -191,7 +221,7 @@ def _unknown(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         raise context.unsupported(operations.name(func))
     if func == _DATA:
         reference.attach(out, reference.value(args[0]).detach())
-    elif carriers(args, kwargs) or reference.floats((args, kwargs)):
+    else:
         context.reference.compare(func, args, kwargs, out)
     token_tracking.mark_cut(out)
     return out

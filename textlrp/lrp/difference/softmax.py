@@ -19,19 +19,22 @@ from textlrp.lrp import operations, reference
 from textlrp.lrp.context import Context
 from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward
 
-_LEAST = -1e30  # a logarithm below all weights: of an entry that a mask set to minus infinity
 _TINY = 1e-30
 
 
-def log_mean(log_p: Tensor, log_r: Tensor) -> Tensor:
+def log_mean(log_p: Tensor, log_r: Tensor, larger: Tensor | None = None) -> Tensor:
     """Return the logarithmic mean of two weights, given their logarithms: 0 where both are masked.
 
     ``max(p, r) (1 - exp(-a)) / a`` with ``a = |ln p - ln r|`` keeps its digits where they are near-equal.
+
+    Args:
+        log_p, log_r: the logarithms.
+        larger: ``max(p, r)`` if it is known, which is overwritten.
     """
-    log_p, log_r = log_p.clamp_min(_LEAST), log_r.clamp_min(_LEAST)
-    size = (log_p - log_r).abs_().clamp_min_(_TINY)
-    mean = torch.maximum(log_p, log_r).exp_()
-    return mean.mul_(torch.expm1(-size).neg_().div_(size)).nan_to_num_(nan=0.0)
+    larger = torch.maximum(log_p, log_r).exp_() if larger is None else larger
+    size = (log_p - log_r).abs_().clamp_min_(_TINY).neg_()
+    # Not a number: both are masked, or all of their row.
+    return larger.mul_(torch.expm1(size).div_(size)).nan_to_num_(nan=0.0)
 
 
 class Softmax(Surrogate):

@@ -86,8 +86,6 @@ class Capture(Observer):
         return {path: tuple(_captured(*run) for run in runs) for path, runs in self._runs.items()}
 
     def _after(self, context: Context, path: str, module: nn.Module, args: Any, output: Any) -> None:
-        if not context.running:  # the model runs once more, on a reference alone
-            return
         with torch._C.DisableTorchFunction():
             y = next(tensors(output), None)
             if y is None or not y.is_floating_point():

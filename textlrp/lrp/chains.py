@@ -1,0 +1,97 @@
+"""Elementwise chains: which tensors are functions of each element of one source, whatever steps they were made of.
+
+A step is a function of each element, or a sum, a product or a comparison of results for the same source, with single
+numbers for constants. Biases and scales of several numbers are no steps: what comes after them has another source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from textlrp.guard import trees
+from textlrp.lrp import operations
+
+_MARK = "_textlrp_chain"
+
+_ARITHMETIC = """
+    add sub subtract rsub mul multiply div divide true_divide neg negative clone float double half bfloat16 to where
+    maximum minimum fmax fmin max min masked_fill lt le gt ge eq ne less less_equal greater greater_equal logical_and
+    logical_or logical_not logical_xor bitwise_and bitwise_or bitwise_not isnan __add__ __radd__ __sub__ __rsub__
+    __mul__ __rmul__ __truediv__ __rtruediv__ __neg__ __lt__ __le__ __gt__ __ge__ __eq__ __ne__ __and__ __or__
+    __invert__ __xor__ relu leaky_relu abs absolute __abs__ sqrt rsqrt reciprocal log log2 log10
+""".split()
+#: The functions that may be steps of a chain.
+STEPS = frozenset(_ARITHMETIC) | {operations.stem(f) for f, kind in operations.KINDS.items() if kind == "nonlinearity"}
+#: Steps that may choose between results, products with a condition among them.
+_PRODUCTS = ("mul", "multiply", "__mul__", "__rmul__")
+BRANCHES = frozenset((*"where maximum minimum fmax fmin max min masked_fill".split(), *_PRODUCTS))
+
+
+class Chain(NamedTuple):
+    """A tensor as a function of each element of a source.
+
+    Attributes:
+        source: the source.
+        function: the function, of a tensor of any shape.
+        version: how often the tensor had been written to.
+    """
+
+    source: Tensor
+    function: Callable[[Tensor], Any]
+    version: int
+
+
+def chain(x: Tensor) -> Chain | None:
+    """Return a tensor's chain, or None if it starts one itself or was written to."""
+    known: Chain | None = getattr(x, _MARK, None)
+    return known if known is not None and known.version == x._version else None
+
+
+def joined(func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Callable[[Tensor], Any]] | None:
+    """Return the source and the function of a step's result, or None if it is no step of a chain."""
+    source: Tensor | None = None
+    functions: dict[int, Callable[[Tensor], Any]] = {}
+    for x in trees.tensors((args, kwargs)):
+        known = chain(x)
+        if known is None and not x.requires_grad:
+            if x.numel() > 1:
+                return None
+            continue
+        start = x if known is None else known.source
+        if source is not None and start is not source:
+            return None
+        source = start
+        if known is not None:
+            functions[id(x)] = known.function
+    if source is None:
+        return None
+    of_source = source
+
+    def function(at: Tensor) -> Any:
+        def change(x: Tensor) -> Any:
+            return at if x is of_source else functions[id(x)](at) if id(x) in functions else x
+
+        return func(*trees.replace(args, change), **trees.replace(kwargs, change))
+
+    return source, function
+
+
+def branch(func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Callable[[Tensor], Any]] | None:
+    """Return the source and the function of a choice between results of one chain, or None."""
+    stem = operations.stem(func)
+    if stem in _PRODUCTS and not any(chain(x) for x in trees.tensors(args) if not x.requires_grad):
+        return None  # no condition is among the factors
+    if stem in ("max", "min") and not isinstance(args[1] if len(args) > 1 else None, Tensor):
+        return None  # of all entries of a tensor, or along a dimension
+    return joined(func, args, kwargs)
+
+
+def follow(func: Any, args: Any, kwargs: Any, out: Any) -> None:
+    """Mark the result of a step."""
+    if isinstance(out, Tensor) and not operations.is_in_place(func):
+        known = joined(func, args, kwargs)
+        if known is not None and out.shape == known[0].shape:
+            setattr(out, _MARK, Chain(*known, out._version))

@@ -261,8 +261,7 @@ def test_attention_equals_its_twin(operation, twin, scale):
 # -- a whole model ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("target", [0, 2])
+@pytest.mark.parametrize(("attention", "target"), [("eager", 0), ("sdpa", 2)])
 def test_bert_equals_its_twin_by_hand(attention, target):
     model = tiny_models.build("bert", dtype=torch.float64, attention=attention)
     ids = tiny_models.inputs(model, "bert", batch=1, lengths=(7,))["input_ids"]

@@ -54,8 +54,8 @@ CHOICES = [
     ),
     (
         "masked",
-        lambda m, x: x.masked_fill(x < 0, 0.5),
-        of_text(lambda x, chosen: x.masked_fill(chosen, 0.5), lambda x: x < 0),
+        lambda m, x: x.masked_fill(x < x.flip(1), 0.5),
+        of_text(lambda x, chosen: x.masked_fill(chosen, 0.5), lambda x: x < x.flip(1)),
     ),
     ("max pooling", lambda m, x: F.max_pool1d(x.mT, 4), lambda x, r: tuple(y.mT for y in of_text(take, largest)(x, r))),
     (

@@ -149,8 +149,13 @@ def _write(context: Context, handler: Handler, func: Any, args: Any, kwargs: Any
         with torch.no_grad():
             func(*reference.of_floats(args), **reference.of_floats(kwargs))
         return out
-    result = handler(context, out_of_place, (reference.like(target, Tensor.clone), *args[1:]), kwargs)
-    return reference.overwrite(target, result)
+    before = reference.like(target, Tensor.clone)
+    composites.carry(target, before)
+    result = handler(context, out_of_place, (before, *args[1:]), kwargs)
+    composites.follow(context, out_of_place, (before, *args[1:]), kwargs, result)
+    out = reference.overwrite(target, result)
+    composites.carry(result, target)
+    return out
 
 
 def _detached(context: Context, x: Tensor, like: Tensor) -> Tensor:

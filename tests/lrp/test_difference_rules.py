@@ -60,6 +60,10 @@ def shifted_quotient(x, r, c):
     return joined([of_a, of_b * (b + b_r)])
 
 
+def absolute_sum(x, r, c):
+    return twins.secant(abs, lambda x: math.copysign(1.0, x), x, r, c.expand_as(x))
+
+
 def masked_in(mask):
     return lambda x, r, c: torch.stack(
         [twins.softmax(*(row + mask for row in rows), m) for *rows, m in zip(x, r, c, strict=True)]
@@ -127,6 +131,7 @@ TWINS = [
     ("normalize", lambda m, x: F.normalize(x, dim=-1), by_row(twins.normalize)),
     ("norm", lambda m, x: x.norm(dim=-1), by_row(lambda x, r, c: twins.norm(x, r, float(c)))),
     ("length", lambda m, x: torch.linalg.vector_norm(x, dim=-1), by_row(lambda x, r, c: twins.norm(x, r, float(c)))),
+    ("absolute sum", lambda m, x: x.norm(p=1, dim=-1, keepdim=True), absolute_sum),
     ("variance", lambda m, x: x.var(-1), by_row(lambda x, r, c: twins.variance(x, r, 1, float(c)))),
     (
         "biased variance",
@@ -317,8 +322,15 @@ LAW = {
     "cumulative sums": lambda m, x: x.cumsum(1) / torch.arange(1, 5)[:, None],
     "fourier": lambda m, x: torch.fft.fft(x, dim=1).real,
     "interleaved": lambda m, x: torch.stack([x[..., ::2], -x[..., 1::2]], -1).flatten(-2),
+    "shares of absolute sums": lambda m, x: F.normalize(x, p=1, dim=1),
+    "shares of one sum": lambda m, x: x / torch.linalg.vector_norm(x, ord=1, dim=(1, 2), keepdim=True),
     "maximum over time": lambda m, x: x.amax(1),
 }
+
+
+#: Beside a corner there is no one slope for near-equal inputs.
+CORNERS = {"relu", "leaky relu", "prelu", "abs", "clamp", "hardswish", "absolute sum", "shares of absolute sums"}
+CORNERS |= {"shares of one sum", "maximum over time"}
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
@@ -330,11 +342,11 @@ def test_differences_of_the_result_are_on_the_inputs(name, dtype):
     equal = torch.tensor([distance == 0.0 for distance in 2 * DISTANCES])
     assert not bool(found.relevance[equal].any())
     assert torch.equal(found.logits[equal], found.reference_logits[equal])
-    if (
-        dtype is torch.float32
-    ):  # near-equal inputs leave a secant no digits, so its multipliers show what they are worth
-        _, exact, _, _ = multipliers(probe.double(), ids, other)
-        torch.testing.assert_close(c.double(), exact, rtol=1e-3, atol=1e-3)
+    if dtype is torch.float32:
+        # Near-equal inputs leave a secant no digits, so its multipliers show what they are worth.
+        _, exact, x, r = multipliers(probe.double(), ids, other)
+        compared = (x - r).abs() > 1e-3 if name in CORNERS else torch.ones_like(x, dtype=torch.bool)
+        torch.testing.assert_close(c.double()[compared], exact[compared], rtol=3e-3, atol=3e-3)
 
 
 # -- softmax written out, and functions that have no rule -------------------------------------------------------------

@@ -155,10 +155,6 @@ def test_writing_in_place_is_the_same_as_not(row):
 # -- moves ------------------------------------------------------------------------------------------------------------
 
 
-class Pair(tuple):
-    pass
-
-
 MOVES = [
     ("views", lambda m, x: x.view(2, 2, 2, 4).transpose(1, 2).reshape(2, 4, 4).mT.contiguous()),
     ("split", lambda m, x: torch.cat([part * i for i, part in enumerate(x.split(2, 1))], 1)),
@@ -270,10 +266,9 @@ def moved_by_one(m, ids):
     ("clamped", lambda m, ids: m.table(ids.clamp(max=8))),
     ("turned", lambda m, ids: m.table(ids.flip(1).view(-1).view_as(ids).to(torch.int32))),
     ("pairs", lambda m, ids: m.table(ids[:, :-1]) * m.table(ids[:, 1:])),
-    ("weight by ids", lambda m, ids: m.table.weight[ids] if False else F.embedding(ids, m.table.weight * 1.0 if False else m.table.weight)),
     ("positions", lambda m, ids: m.table(ids) + m.places(torch.arange(ids.shape[1]))),
     ("positions beside padding", lambda m, ids: m.table(ids) + m.places((ids != 0).long().cumsum(1))),
-)  # fmt: skip
+)
 def test_ids_are_moved_in_both_runs(row):
     found = runs_beside(OfIds(row[1]))
     assert bool(found.relevance.any())

@@ -18,8 +18,11 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 import textlrp
+from textlrp.results.ledger import REFERENCE_PINNED
 
-PRESETS = ("attnlrp", "cp-lrp")
+PRESETS = ("attnlrp", "cp-lrp", "difference")
+#: The id that stands for the words in the reference.
+REFERENCE_ID = 7
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 #: The largest difference that is rounding, as a share of the largest value, by dtype: of logits to the plain model's,
@@ -58,6 +61,10 @@ class Finding:
         relevance: the largest relevance of any token.
         disturbed: what of the model changed.
         passes: forward passes of the model for the batch: one, or one more for each document.
+        reference: under difference rules, the largest difference of the reference's logits to the plain model's, as a
+            share of the largest logit; 0 where the text's choices changed them.
+        pinned: whether they did.
+        unmoved: the reference has the same logits as the documents, so that their words add nothing.
     """
 
     attention: str
@@ -71,6 +78,9 @@ class Finding:
     relevance: float = 0.0
     disturbed: tuple[str, ...] = ()
     passes: int = 1
+    reference: float = 0.0
+    pinned: bool = False
+    unmoved: bool = False
 
     @property
     def complaints(self) -> list[str]:
@@ -82,9 +92,10 @@ class Finding:
         wrong = {
             f"imbalance {self.imbalance:.1e}": not self.imbalance <= tolerance,
             f"logits differ by {self.logits:.1e}": not self.logits <= SAME_LOGITS[self.dtype],
+            f"logits of the reference differ by {self.reference:.1e}": not self.reference <= SAME_LOGITS[self.dtype],
             f"relevances differ from those alone by {self.alone:.1e}": not self.alone <= SAME_RELEVANCE[self.dtype],
             f"padding has relevance {self.on_padding:.1e}": self.on_padding != 0,
-            "no token has relevance": not self.relevance > 0,
+            "no token has relevance": not self.relevance > 0 and not self.unmoved,
             f"the model changed: {', '.join(self.disturbed)}": bool(self.disturbed),
         }
         return [f"{label}: {text}" for text, is_wrong in wrong.items() if is_wrong]
@@ -100,6 +111,7 @@ class Report:
         mixes: the plain model itself gives a document other logits when its batch holds others (Doge's experts are
             routed by the tokens of two documents), so that there is nothing to compare where textlrp keeps the batch.
         draws: the plain model draws random numbers, so that every call starts from the same seed.
+        pinned: the model chooses by the text, and the reference is run with the text's choices.
     """
 
     case: Case
@@ -115,6 +127,10 @@ class Report:
     @property
     def attentions(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(finding.attention for finding in self.findings))
+
+    @property
+    def pinned(self) -> bool:
+        return any(finding.pinned for finding in self.findings)
 
     @property
     def one_at_a_time(self) -> bool:
@@ -153,6 +169,9 @@ class Subject:
         self.documents = tiny_models.inputs(
             self.model, case.model_type, batch=case.batch, seed=case.seed, lengths=case.lengths
         )
+        self.ends = torch.zeros_like(self.documents["input_ids"])  # the first and the last id of each document
+        for i, words in enumerate(self.words):
+            self.ends[i, words.nonzero().squeeze(1)[[0, -1]]] = 1
         self.passes = passes = []
         self.model.register_forward_pre_hook(lambda module, args: passes.append(1))
         self.logits = self.plain(self.documents)
@@ -184,16 +203,19 @@ class Subject:
         before = state(self.model)
         self.passes.clear()
         torch.manual_seed(0)
-        found = textlrp.propagate(self.model, targets, rules, **self.documents)
+        options = self.options(rules, slice(None))
+        found = textlrp.propagate(self.model, targets, rules, **options, **self.documents)
         passes = len(self.passes)
         after = state(self.model)
         alone = 0.0
         for i, target in enumerate(targets if not self.mixes or passes > 1 else ()):
             torch.manual_seed(0)
             document = self.padded(i) if self.padding_counts else self.unpadded(i)
-            relevance = textlrp.propagate(self.model, target, rules, **document).relevance[0]
+            options = self.options(rules, (slice(i, i + 1), ... if self.padding_counts else self.words[i]))
+            relevance = textlrp.propagate(self.model, target, rules, **options, **document).relevance[0]
             relevance = relevance[self.words[i]] if self.padding_counts else relevance
             alone = max(alone, difference(found.relevance[i, self.words[i]], relevance))
+        pinned = any(REFERENCE_PINNED in ledger.rows for ledger in found.ledgers)
         return Finding(
             self.attention,
             self.dtype,
@@ -205,7 +227,25 @@ class Subject:
             relevance=float(found.relevance.abs().max()),
             disturbed=tuple(sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))),
             passes=passes,
+            reference=0.0 if rules != "difference" or pinned else self.beside_reference(found.reference_logits, passes),
+            pinned=pinned,
+            unmoved=found.reference_logits is not None and torch.equal(found.reference_logits, found.logits),
         )
+
+    def options(self, rules: str, part: Any) -> dict[str, Any]:
+        """The options of an explanation of a part of the documents: ends of documents stay in the reference."""
+        if rules != "difference":
+            return {}
+        return {"reference": REFERENCE_ID, "special_tokens_mask": self.ends[part]}
+
+    def beside_reference(self, logits: Any, passes: int) -> float:
+        """Compare the logits of the reference with the plain model's on its ids."""
+        ids = self.documents["input_ids"].masked_fill(self.words & (self.ends == 0), REFERENCE_ID)
+        documents = {**self.documents, "input_ids": ids}
+        if not (self.mixes and passes > 1):
+            return difference(logits, self.plain(documents))
+        rows = [{key: value[i : i + 1] for key, value in documents.items()} for i in range(len(ids))]
+        return difference(logits, torch.cat([self.plain(row) for row in rows]))
 
 
 class Doubles(TorchFunctionMode):

@@ -19,6 +19,7 @@ NOTES = {
     "padding_counts": "The model itself reads padding: a document's own logits change with it.",
     "mixes": "The model itself mixes the documents of a batch.",
     "draws": "The model draws random numbers; textlrp seeds them.",
+    "pinned": "The model chooses by the text; under difference rules the reference is run with the text's choices.",
 }
 
 
@@ -31,7 +32,7 @@ def block(reports: Mapping[str, architecture_sweep.Report]) -> str:
     """Return the part of the page between the markers, from a report of every architecture."""
     closed = [name for name, report in reports.items() if not report.complaints]
     left_out = " ".join(f"`{name}` is left out: {reason}." for name, reason in tiny_models.LEFT_OUT.items())
-    presets = " and ".join(architecture_sweep.PRESETS)
+    presets = f"{', '.join(architecture_sweep.PRESETS[:-1])} and {architecture_sweep.PRESETS[-1]}"
     return "\n".join(
         [
             BEGIN,
@@ -40,11 +41,12 @@ def block(reports: Mapping[str, architecture_sweep.Report]) -> str:
             "",
             f"Each architecture is tried as a small random model with a padded batch of three documents, explained by "
             f"{presets}. Its logits equal those of the plain model; every document's ledger closes to 1e-4 in float32 "
-            f"and to 1e-9 in float64; the relevances of a document equal those that it gets alone; and padding gets "
-            f"none.",
+            f"and to 1e-9 in float64; the relevances of a document equal those that it gets alone; padding gets none; "
+            f"and under difference rules, the logits of the reference equal the plain model's on the reference's ids, "
+            f"unless they are pinned (note 5).",
             "",
-            "| architecture | eager | sdpa | largest imbalance, float32 | float64 | notes |",
-            "|---|---|---|---|---|---|",
+            "| architecture | eager | sdpa | difference | largest imbalance, float32 | float64 | notes |",
+            "|---|---|---|---|---|---|---|",
             *(_row(name, report) for name, report in sorted(reports.items())),
             "",
             *(f"{number}. {note}" for number, note in enumerate(NOTES.values(), 1)),
@@ -57,7 +59,11 @@ def _row(name: str, report: architecture_sweep.Report) -> str:
     attentions = [_mark(report, attention) for attention in ("eager", "sdpa")]
     imbalances = [_bound(report, dtype) for dtype in architecture_sweep.DTYPES]
     notes = [str(number) for number, attribute in enumerate(NOTES, 1) if getattr(report, attribute)]
-    return f"| `{name}` | {' | '.join([*attentions, *imbalances, ', '.join(notes)])} |".replace("|  |", "| |")
+    measured = [finding for finding in report.findings if finding.rules == "difference"]
+    difference = "no" if any(finding.complaints for finding in measured) else "pinned" if report.pinned else "yes"
+    return f"| `{name}` | {' | '.join([*attentions, difference, *imbalances, ', '.join(notes)])} |".replace(
+        "|  |", "| |"
+    )
 
 
 def _mark(report: architecture_sweep.Report, attention: str) -> str:

@@ -122,7 +122,7 @@ def test_what_is_no_rule_is_refused(value):
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        (lambda m, c, post: post("bias", c), r"Odd posts to 'bias', and the ledger's rows are tokens, "),
+        (lambda m, c, post: post("bias", c), r"Odd posts to 'bias', and the ledger's rows are reference, "),
         (lambda m, c, post: post("biases", 1.0), r"Odd posts 1.0 to biases: post a tensor"),
         (lambda m, c, post: 1 / 0, r"Odd.multiplier fails: ZeroDivisionError: division by zero"),
         (lambda m, c: c, r"Odd.multiplier fails: TypeError"),

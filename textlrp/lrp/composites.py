@@ -7,23 +7,26 @@ exponentials set to zero by a mask, and the sum may have further terms (a consta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from textlrp.guard.trees import carries
-from textlrp.lrp import operations
+from textlrp.lrp import operations, reference
 from textlrp.lrp.context import Context
 
 _MARK = "_textlrp_composite"
 #: Operations that change neither the values of a sum nor their order.
 _MOVES = frozenset(
-    "unsqueeze squeeze view reshape __getitem__ contiguous clone expand expand_as to float double".split()
+    "unsqueeze squeeze view reshape __getitem__ contiguous clone to float double expand expand_as".split()
 )
 #: The functions that may be steps of a composite.
-STEPS = frozenset("exp mul multiply __mul__ __rmul__ masked_fill sum add __add__ __radd__".split()) | _MOVES
+STEPS = (
+    frozenset("exp mul multiply __mul__ __rmul__ masked_fill where sum add __add__ __radd__ clamp clamp_min".split())
+    | _MOVES
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,13 @@ def _mark(x: Any) -> _Exponentials | _Sum | None:
     return mark if mark is not None and mark.version == x._version else None
 
 
+def carry(source: Tensor, target: Tensor) -> None:
+    """Give a tensor the mark of another one that has its values."""
+    mark = _mark(source)
+    if mark is not None:
+        setattr(target, _MARK, replace(mark, version=target._version))
+
+
 def follow(context: Context, func: Any, args: Any, kwargs: Any, out: Any) -> None:
     """Mark exponentials of activations, and sums over them."""
     stem = operations.stem(func)
@@ -58,7 +68,7 @@ def follow(context: Context, func: Any, args: Any, kwargs: Any, out: Any) -> Non
     if stem == "exp":
         setattr(out, _MARK, _Exponentials(args[0], out._version))
         return
-    marks = [_mark(x) for x in args[:2]]
+    marks = [_mark(x) for x in (args[1:2] if stem == "where" else args[:2])]
     known = next((mark for mark in marks if mark is not None), None)
     if isinstance(known, _Exponentials):
         _follow_exponentials(context, stem, args, kwargs, out, known)
@@ -78,6 +88,9 @@ def _follow_exponentials(
     elif stem == "masked_fill" and len(args) == 3 and not isinstance(args[2], Tensor) and args[2] == 0:
         changed = context.give(Tensor.masked_fill, (scores, args[1], -torch.inf), {})
         setattr(out, _MARK, _Exponentials(changed, out._version))
+    elif stem == "where" and len(args) == 3 and _is_zero(args[2]):
+        changed = context.give(Tensor.masked_fill, (scores, ~args[0], -torch.inf), {})
+        setattr(out, _MARK, _Exponentials(changed, out._version))
     elif stem in ("mul", "multiply", "__mul__", "__rmul__"):
         factor = args[1] if _mark(args[0]) is known else args[0]
         if isinstance(factor, Tensor) and not carries((factor,)) and not bool((factor < 0).any()):
@@ -89,7 +102,15 @@ def _follow_exponentials(
 
 
 def _follow_sum(stem: str, args: Any, kwargs: Any, out: Tensor, known: _Sum, marks: list[Any]) -> None:
-    if stem in _MOVES and out.numel() == args[0].numel():
+    x = args[0]
+    if stem in _MOVES and out.numel() == x.numel():
+        moved = True
+    elif stem in ("expand", "expand_as"):
+        moved = out.shape == known.summands.shape and list(x.shape) == _kept(out, known.dim)
+    else:  # a bound that the sum keeps in both runs
+        bounds = stem in ("clamp", "clamp_min")
+        moved = bounds and torch.equal(out, x) and torch.equal(reference.value(out), reference.value(x))
+    if moved:
         setattr(out, _MARK, _Sum(known.summands, known.dim, known.further, out._version))
     elif stem in ("add", "__add__", "__radd__") and not kwargs and len(args) == 2:
         mark, term = (marks[1], args[1]) if marks[0] is known else (marks[0], args[0])
@@ -110,19 +131,32 @@ def softmax(context: Context, top: Any, bottom: Any) -> Tensor | None:
     own, summed = _mark(top), _mark(total.summands)
     if not isinstance(own, _Exponentials) or not isinstance(summed, _Exponentials) or own.scores is not summed.scores:
         return None
-    kept = list(top.shape)
-    kept[total.dim] = 1
-    if list(bottom.shape) != kept:
+    kept = _kept(top, total.dim)
+    if list(bottom.shape) not in (kept, list(top.shape)):
         return None
     scores, dim, length = own.scores, total.dim, top.shape[total.dim]
     if total.further:
         further = [_expanded(context, x, scores, kept) for x in total.further]
         scores = context.give(torch.cat, ([scores, *further], dim), {})
-    weights = context.give(torch.softmax, (scores, dim), {})
-    return weights if not total.further else context.give(Tensor.narrow, (weights, dim, 0, length), {})
+    weights: Tensor = context.give(torch.softmax, (scores, dim), {})
+    if total.further:
+        weights = context.give(Tensor.narrow, (weights, dim, 0, length), {})
+    return weights
+
+
+def _kept(x: Tensor, dim: int) -> list[int]:
+    """Return the shape of a sum along a dimension that is kept."""
+    shape = list(x.shape)
+    shape[dim] = 1
+    return shape
+
+
+def _is_zero(x: Any) -> bool:
+    return not x.requires_grad and not bool(x.any()) if isinstance(x, Tensor) else x == 0
 
 
 def _expanded(context: Context, further: Any, scores: Tensor, shape: list[int]) -> Tensor:
     if not isinstance(further, Tensor):
         return scores.detach().new_full(shape, further).log()
-    return context.give(Tensor.expand, (further, shape), {})
+    expanded: Tensor = context.give(Tensor.expand, (further, shape), {})
+    return expanded

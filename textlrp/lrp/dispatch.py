@@ -185,13 +185,13 @@ class Interception(TorchFunctionMode):
         return out
 
     def _without_leaves(self, tensor: Tensor) -> Tensor:
-        """Return a tensor without grad if it is a parameter that the model has not registered.
+        """Return a tensor without grad if it is a parameter that the model has not registered, or a view without grad.
 
         Such parameters are made while the model runs (by BigBird) or reached past the modules of the copy. They require
-        grad and carry no relevance.
+        grad and carry no relevance, and so do views that were made where the model has turned gradients off.
         """
         parameter = tensor.requires_grad and tensor.is_leaf and tensor is not self.context.root
-        return tensor.detach() if parameter else tensor
+        return reference.like(tensor, Tensor.detach) if parameter else tensor
 
     def _on_relevance(self, func: Any, kind: Any, args: Any, kwargs: Any) -> Any:
         context = self.context

@@ -11,6 +11,7 @@ from torch import Tensor
 from textlrp.guard.trees import bind
 from textlrp.lrp import reference
 from textlrp.lrp.context import Context
+from textlrp.lrp.surrogate import stand_in
 
 
 def multi_head_attention(context: Context, func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Tensor | None]:
@@ -45,7 +46,12 @@ def multi_head_attention(context: Context, func: Any, args: Any, kwargs: Any) ->
     attended = give(F.scaled_dot_product_attention, (q, k, v), {"attn_mask": mask})
     joined = give(Tensor.flatten, (give(Tensor.permute, (attended, (2, 0, 1, 3)), {}), -2), {})
     out = give(F.linear, (joined, named["out_proj_weight"], named["out_proj_bias"]), {})
-    return reference.stand_in(out if batched else give(Tensor.squeeze, (out, 1), {}), value), weights
+    result = stand_in(out if batched else give(Tensor.squeeze, (out, 1), {}), value)
+    if context.reference is not None:  # the weights carry no relevance, but other ones in the reference run
+        with torch.no_grad():
+            partners = func(*reference.of_floats(args), **reference.of_floats(kwargs))
+        reference.attach_all((result, weights), partners)
+    return result, weights
 
 
 def _merge_masks(mask: Tensor | None, padding: Tensor | None, q: Tensor, heads: int) -> Tensor | None:

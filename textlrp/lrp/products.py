@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textlrp.guard.trees import bind, carriers, carries, detached, replace
+from textlrp.guard.trees import bind, carriers, carries, replace
 from textlrp.lrp import linear as linear_maps
 from textlrp.lrp import norms, operations, reference
 from textlrp.lrp.context import Context
@@ -139,8 +139,8 @@ def sum_of_product(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """``baddbmm`` and the like: the product and the sum are separated, so that each is given its own rule."""
     if not kwargs and not carries(args[:1]) and linear_maps.is_linear_map(context, func, args[1:]):
         return linear_maps.matmul(context, func, args[1:], args[0])
-    value = func(*detached(args), **detached(kwargs))
-    return reference.stand_in(context.give(torch.add, _summands(context, func, args, kwargs), {}), value)
+    steps = context.give(torch.add, _summands(context, func, args, kwargs), {})
+    return reference.stand_in(steps, func, args, kwargs)
 
 
 def _summands(context: Context, func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -165,10 +165,9 @@ def _summands(context: Context, func: Any, args: Any, kwargs: Any) -> tuple[Tens
 def glu(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """A gated linear unit, ``a sigmoid(b)``, as a product and a non-linearity."""
     x, *rest = args
-    value = func(x.detach(), *rest, **kwargs)
     a, b = context.give(Tensor.chunk, (x, 2, rest[0] if rest else kwargs.get("dim", -1)), {})
     gate = context.give(torch.sigmoid, (b,), {})
-    return reference.stand_in(context.give(torch.mul, (a, gate), {}), value)
+    return reference.stand_in(context.give(torch.mul, (a, gate), {}), func, args, kwargs)
 
 
 def linear(context: Context, func: Any, args: Any, kwargs: Any) -> Any:

@@ -105,6 +105,15 @@ def _of_float(x: Any) -> Any:
     return trees.replace(x, _of_float) if isinstance(x, (list, tuple, dict)) else x
 
 
+def without_partners(values: Any) -> Any:
+    """Return some values with copies in place of the activations, for functions whose nodes keep what they read.
+
+    A node keeps the Python objects of tensors that it saves, and with them their partners, as long as the graph. So
+    does a view of them.
+    """
+    return trees.replace(values, lambda x: x.clone() if x.requires_grad and partner(x) is not None else x)
+
+
 def attach_all(results: Any, partners: Any) -> None:
     """Give each floating-point tensor of some results its partner."""
     if isinstance(results, Tensor):
@@ -133,11 +142,12 @@ def writable(x: Tensor) -> Tensor:
     return known
 
 
-def stand_in(steps: Tensor, result: Tensor) -> Tensor:
-    """Return ``result`` with the gradient of ``steps``, the same value step by step, and with its partner."""
-    out, known = surrogate.stand_in(steps, result), partner(steps)
-    if known is not None:
-        attach(out, known)
+def stand_in(steps: Tensor, func: Any, args: Any, kwargs: Any) -> Tensor:
+    """Return the result of a function with the gradient of ``steps``, the same value step by step, in both runs."""
+    out = surrogate.stand_in(steps, func(*trees.detached(args), **trees.detached(kwargs)))
+    if partner(steps) is not None:  # of the function too, not of the steps, whose rounding is another
+        with torch.no_grad():
+            attach(out, func(*of_floats(args), **of_floats(kwargs)))
     return out
 
 
@@ -259,6 +269,7 @@ class _Lookups(TorchFunctionMode):
 
 def _mean(table: Tensor) -> Tensor:
     """Return the mean row of a table."""
+    row: Tensor | None
     version, row = _means.get(table, (None, None))
     if row is None or version != table._version:
         row = table.detach().mean(0, dtype=torch.promote_types(table.dtype, torch.float32))

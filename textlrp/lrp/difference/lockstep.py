@@ -49,6 +49,7 @@ HANDLERS: dict[str, Handler] = {
     "choice": choices.choice,
 }
 
+_DATA = Tensor.data.__get__  # type: ignore[attr-defined]
 #: The kinds of functions that may draw random numbers.
 _DRAWING = frozenset({operations.SAMPLE, operations.DROPOUT, "attention"})
 #: Functions of a tensor that are for one run alone.
@@ -85,14 +86,19 @@ def in_lockstep(context: Context, func: Any, kind: str | None, args: Any, kwargs
     kind, handler, writes, marks, branches = _how(func, kind)
     target = args[0] if writes and args else None
     if detached:
-        args, kwargs = _with_detached(context, args, kwargs, target)
-        if not carries(args, kwargs):  # they are the same in both runs, or only the target was written without grad
+        if not carries(args, kwargs):
+            # Detached values alone. They become a node where they meet the graph, so that views of them are views.
+            if func is Tensor.requires_grad_:
+                raise context.unsupported("a derivative by detached activations")
             return _without_grad(context, func, kind, args, kwargs)
+        args, kwargs = _with_detached(context, args, kwargs, target)
     if kind is None:
         out = _unknown(context, func, args, kwargs)
         if marks:
             chains.follow(func, args, kwargs, out)
         return out
+    if kind == "refused":
+        raise context.unsupported(operations.name(func))
     if handler is None:
         return func(*args, **kwargs)
     if kwargs.get("out") is not None:
@@ -143,8 +149,13 @@ def _write(context: Context, handler: Handler, func: Any, args: Any, kwargs: Any
         with torch.no_grad():
             func(*reference.of_floats(args), **reference.of_floats(kwargs))
         return out
-    result = handler(context, out_of_place, (reference.like(target, Tensor.clone), *args[1:]), kwargs)
-    return reference.overwrite(target, result)
+    before = reference.like(target, Tensor.clone)
+    composites.carry(target, before)
+    result = handler(context, out_of_place, (before, *args[1:]), kwargs)
+    composites.follow(context, out_of_place, (before, *args[1:]), kwargs, result)
+    out = reference.overwrite(target, result)
+    composites.carry(result, target)
+    return out
 
 
 def _detached(context: Context, x: Tensor, like: Tensor) -> Tensor:
@@ -183,7 +194,7 @@ def _without_grad(context: Context, func: Any, kind: str | None, args: Any, kwar
         reference.writable(args[0])
     if kind in ("choice", "winner"):
         partners: Any = choices.selected(func, args, kwargs)
-        context.reference.compare_values(func, args, kwargs, partners)
+        context.beside.compare_values(func, args, kwargs, partners)
         out = func(*args, **kwargs)
         reference.attach_all([y for y in trees.tensors(out) if y.is_floating_point()], partners)
     else:
@@ -213,10 +224,10 @@ def _unknown(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     out = func(*args, **kwargs)
     if any(tensor.requires_grad for tensor in trees.tensors(out)):
         raise context.unsupported(operations.name(func))
-    if operations.stem(func) == "data" or getattr(func, "__name__", "") == "data":
+    if func == _DATA:
         reference.attach(out, reference.value(args[0]).detach())
     else:
-        context.reference.compare(func, args, kwargs, out)
+        context.beside.compare(func, args, kwargs, out)
     token_tracking.mark_cut(out)
     return out
 
@@ -229,7 +240,7 @@ def of_ids(context: Context, func: Any, args: Any, kwargs: Any, out: Any) -> Non
     """
     written = args[0] if args and operations.is_in_place(func) else out
     if token_tracking.origin(written) is None:
-        context.reference.compare(func, args, kwargs, out)
+        context.beside.compare(func, args, kwargs, out)
         return
     if operations.is_in_place(func):
         reference.writable(written)

@@ -10,10 +10,12 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from textlrp.guard.trees import bind
-from textlrp.lrp import reference
+from textlrp.lrp import operations, reference
 from textlrp.lrp.context import Context
 from textlrp.lrp.linear import PlainLinear
 
+#: Functions whose nodes keep their input, though they are linear in it.
+_KEEPS = ("conv", "avg_pool", "adaptive_avg_pool", "batch_norm")
 #: The most rows of a linear map whose two runs are stacked.
 _FEW = 64
 
@@ -21,10 +23,14 @@ _FEW = 64
 def plain(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """Call a function on both runs; its own gradient is its rule."""
     context.count(func, "plain gradient")
-    out = func(*args, **kwargs)
+    if operations.stem(func).startswith(_KEEPS):
+        out = func(*reference.without_partners(args), **reference.without_partners(kwargs))
+    else:
+        out = func(*args, **kwargs)
     with torch.no_grad():
         partners = func(*reference.of_floats(args), **reference.of_floats(kwargs))
-    reference.attach_all(out, partners)
+    if func is not torch.zeros_like:
+        reference.attach_all(out, partners)
     return out
 
 
@@ -51,7 +57,7 @@ class Stacked(PlainLinear):
     """The same as :class:`PlainLinear`, for a product that was computed for both runs at once."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, both: Tensor, weight: Tensor) -> Any:
+    def forward(ctx: Any, x: Tensor, both: Tensor, weight: Tensor) -> Any:  # type: ignore[override]
         ctx.weight, ctx.bias, ctx.postings, ctx.shape, ctx.dtype = weight, None, None, x.shape, x.dtype
         rows = both.shape[0] // 2
         shape = (*x.shape[:-1], both.shape[1])

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textlrp.guard.trees import bind, carriers, carries, replace
+from textlrp.guard.trees import bind, carriers, carries, detached, replace
 from textlrp.lrp import composites, operations, reference
 from textlrp.lrp.context import Context
 from textlrp.lrp.difference.plain import linear as plain_linear
@@ -85,7 +85,7 @@ def product(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         return _pair_by_pair(context, func, stem, args, kwargs)
     context.count(func, "midpoints")
     if not kwargs and len(args) == 2:
-        rule = None
+        rule: Any = None
         if stem in _ELEMENTWISE:
             rule = Product
         elif operations.is_matmul(func) and min(x.dim() for x in args) > 1 and args[0].dtype == args[1].dtype:
@@ -195,16 +195,18 @@ def division(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         return plain(context, func, args, kwargs)
     whole = composites.softmax(context, a, b)
     if whole is not None:
-        return reference.stand_in(whole, reference.run_both(func, args, kwargs)[0])
+        # The partner is that of the whole: shifted by the text's maximum, exponentials of the reference may overflow.
+        out = stand_in(whole, func(*detached(args), **detached(kwargs)))
+        reference.attach(out, reference.value(whole))
+        return out
     context.count(func, "midpoints")
-    y, y_r = reference.run_both(func, args, kwargs)
     y, y_r = reference.run_both(func, args, kwargs)
     with torch.no_grad():
         bottom, bottom_r = b.detach(), reference.value(b)
         top = a if isinstance(a, Tensor) else torch.as_tensor(a, dtype=b.dtype, device=b.device)
         share = midpoint(top).div(bottom).div_(bottom_r).neg_()
         slope = bottom.reciprocal().add_(bottom_r.reciprocal()).mul_(0.5) if carries((top,)) else None
-    out: Tensor = Quotient.apply(top, b, y, slope, share)
+    out = Quotient.apply(top, b, y, slope, share)
     reference.attach(out, y_r)
     return out
 
@@ -235,8 +237,8 @@ def solve(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """``linalg.solve(A, B)``, ``linalg.solve_triangular`` and the inverse."""
     stem = operations.stem(func)
     named = bind(("A", "B"), args, kwargs)
-    a = named.get("A", named.get("input"))
-    b = named.get("B")
+    a: Any = named.get("A", named.get("input"))
+    b: Any = named.get("B")
     if stem in ("inv", "inverse"):
         b = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
     if b is None or not named.get("left", True) or (b.dim() < 2 or (stem == "solve" and b.dim() < a.dim() > 2)):

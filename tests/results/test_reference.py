@@ -46,3 +46,11 @@ def test_what_is_explained_starts_at_the_reference() -> None:
     from_zero = Ledger({"tokens": 1.0, "biases": 0.25}, 1.25)
     assert from_zero.reference == 0.0
     assert from_zero.explained == from_zero.logit
+
+
+def test_the_share_that_the_words_hold() -> None:
+    assert measured().ledger.held == 1.0
+    assert measured(others={"masked": 0.4375}).ledger.held == pytest.approx(0.75)
+    assert Ledger({"tokens": 1.0, "biases": 0.25}, 1.25).held == 0.8
+    assert Ledger({"tokens": -1.0, "biases": 0.5}, -0.5).held == 2.0
+    assert Ledger({"reference": 1.0}, 1.0).held is None

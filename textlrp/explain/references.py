@@ -212,8 +212,8 @@ def _fit(
         return _fit_text(item, classifier, encoding, limit)
     if isinstance(item, tuple) and len(item) != count:
         raise InputError(
-            f"the reference has {len(item):,} id{'s' if len(item) != 1 else ''}, and the text takes {count:,}, special tokens included: give an id "
-            f"for each"
+            f"the reference has {len(item):,} id{'s' if len(item) != 1 else ''}, and the text takes {count:,}, special "
+            f"tokens included: give an id for each"
         )
     return item
 

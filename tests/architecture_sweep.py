@@ -64,6 +64,7 @@ class Finding:
         reference: under difference rules, the largest difference of the reference's logits to the plain model's, as a
             share of the largest logit; 0 where the text's choices changed them.
         pinned: whether they did.
+        unmoved: the reference has the same logits as the documents, so that their words add nothing.
     """
 
     attention: str
@@ -79,6 +80,7 @@ class Finding:
     passes: int = 1
     reference: float = 0.0
     pinned: bool = False
+    unmoved: bool = False
 
     @property
     def complaints(self) -> list[str]:
@@ -93,7 +95,7 @@ class Finding:
             f"logits of the reference differ by {self.reference:.1e}": not self.reference <= SAME_LOGITS[self.dtype],
             f"relevances differ from those alone by {self.alone:.1e}": not self.alone <= SAME_RELEVANCE[self.dtype],
             f"padding has relevance {self.on_padding:.1e}": self.on_padding != 0,
-            "no token has relevance": not self.relevance > 0,
+            "no token has relevance": not self.relevance > 0 and not self.unmoved,
             f"the model changed: {', '.join(self.disturbed)}": bool(self.disturbed),
         }
         return [f"{label}: {text}" for text, is_wrong in wrong.items() if is_wrong]
@@ -227,6 +229,7 @@ class Subject:
             passes=passes,
             reference=0.0 if rules != "difference" or pinned else self.beside_reference(found.reference_logits, passes),
             pinned=pinned,
+            unmoved=found.reference_logits is not None and torch.equal(found.reference_logits, found.logits),
         )
 
     def options(self, rules: str, part: Any) -> dict[str, Any]:

@@ -33,7 +33,10 @@ def test_presets_are_those_of_the_papers():
     assert Rules.preset("epsilon") == Rules(linear=Epsilon(1e-6))
     assert Rules.preset("gamma") == Rules(linear=Gamma(0.25))
     assert Rules.preset("ln-lrp") == Rules(product=Taylor())
-    assert set(rules.PRESETS) == {"attnlrp", "cp-lrp", "ln-lrp", "lrp-0", "epsilon", "gamma"}
+    assert Rules.preset("difference") == Rules(difference=True)
+    assert Rules.preset("attnlrp-positions") == Rules(positions="tokens")
+    from_zero = {"attnlrp", "cp-lrp", "ln-lrp", "lrp-0", "epsilon", "gamma", "attnlrp-positions"}
+    assert set(rules.PRESETS) == {*from_zero, "difference"}
 
 
 def test_names():
@@ -91,7 +94,10 @@ def test_a_misspelled_preset_gets_a_hint(name, hint):
 
 
 def test_an_unknown_preset_gets_the_list():
-    with pytest.raises(InputError, match=r"the presets are attnlrp, cp-lrp, ln-lrp, lrp-0, epsilon, gamma$"):
+    with pytest.raises(
+        InputError,
+        match=r"the presets are attnlrp, cp-lrp, ln-lrp, lrp-0, epsilon, gamma, attnlrp-positions, difference$",
+    ):
         Rules.preset("shapley")
 
 
@@ -140,7 +146,7 @@ def test_json_may_leave_out_and_abbreviate():
         ('{"linear": {"rule": "gamma", "gama": 1}}', "the rule 'gamma' does not take gama"),
         ('{"linear": {"rule": "gamma", "gamma": -1}}', "gamma must be a number of 0 or more, not -1"),
         ('{"softmax": "gamma"}', "softmax has no rule 'gamma'"),
-        ('{"mask": "plain"}', "rules have linear, .* and overrides, and no mask"),
+        ('{"mask": "plain"}', "rules have linear, .* overrides, positions and difference, and no mask"),
         ('{"overrides": []}', "overrides is an object from patterns of module paths to rules, not "),
         ('{"overrides": {"a": "x"}}', "rules are an object with linear, "),
         ("{", "the text given is not JSON"),
@@ -181,3 +187,27 @@ def test_the_command_line_names_rules():
 def test_numbers_that_make_no_rule_are_said_so(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "own", [Rules(difference=True), Rules(positions="tokens"), Rules(softmax=Frozen(), positions="tokens")]
+)
+def test_difference_and_positions_in_json_and_repr(own):
+    assert Rules.from_json(own.to_json()) == own
+    assert eval(repr(own)) == own
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"difference": True, "softmax": Frozen()}, "takes no other rule for softmax"),
+        ({"difference": True, "positions": "tokens"}, "takes no other rule for positions"),
+        ({"difference": True, "overrides": {"head": Rules()}}, "hold for a whole model"),
+        ({"overrides": {"head": Rules(difference=True)}}, "hold for a whole model"),
+        ({"difference": 1}, "difference is True or False, not 1"),
+        ({"positions": "words"}, "positions is 'row' or 'tokens', not 'words'"),
+    ],
+)
+def test_difference_is_for_a_whole_model(options, message):
+    with pytest.raises(InputError, match=message):
+        Rules(**options)

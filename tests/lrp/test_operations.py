@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from textlrp.lrp import operations, token_tracking
+from textlrp.lrp.difference import lockstep
 from textlrp.lrp.dispatch import HANDLERS
 
 OWNERS = [owner for _, owner in operations._OWNERS]
@@ -26,7 +27,14 @@ def test_every_name_that_token_tracking_knows_is_a_function_of_this_torch():
 
 def test_every_kind_has_a_rule():
     assert set(operations.KINDS.values()) == {*HANDLERS, operations.PLAIN}
-    assert all(operations.KINDS[function] in HANDLERS for function in operations.OUT_OF_PLACE)
+    assert all(kind in lockstep.HANDLERS for kind in {*operations.DIFFERENCE_KINDS.values()} - {"refused"})
+
+
+def test_every_function_that_writes_in_place_has_a_rule_for_what_it_writes():
+    """Some have one under difference rules alone: a product of all entries, a rectifier."""
+    for function in operations.OUT_OF_PLACE:
+        plain = operations.KINDS.get(function) in HANDLERS
+        assert plain or operations.DIFFERENCE_KINDS[function] in {*lockstep.HANDLERS, "refused"}, function
 
 
 @pytest.mark.parametrize(

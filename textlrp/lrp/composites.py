@@ -138,8 +138,10 @@ def softmax(context: Context, top: Any, bottom: Any) -> Tensor | None:
     if total.further:
         further = [_expanded(context, x, scores, kept) for x in total.further]
         scores = context.give(torch.cat, ([scores, *further], dim), {})
-    weights = context.give(torch.softmax, (scores, dim), {})
-    return weights if not total.further else context.give(Tensor.narrow, (weights, dim, 0, length), {})
+    weights: Tensor = context.give(torch.softmax, (scores, dim), {})
+    if total.further:
+        weights = context.give(Tensor.narrow, (weights, dim, 0, length), {})
+    return weights
 
 
 def _kept(x: Tensor, dim: int) -> list[int]:
@@ -156,4 +158,5 @@ def _is_zero(x: Any) -> bool:
 def _expanded(context: Context, further: Any, scores: Tensor, shape: list[int]) -> Tensor:
     if not isinstance(further, Tensor):
         return scores.detach().new_full(shape, further).log()
-    return context.give(Tensor.expand, (further, shape), {})
+    expanded: Tensor = context.give(Tensor.expand, (further, shape), {})
+    return expanded

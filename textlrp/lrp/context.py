@@ -118,6 +118,12 @@ class Context:
         self.rules, self._outer_rules = rules, list[Rules]()
         self.start()
 
+    @property
+    def beside(self) -> ReferenceRun:
+        """The reference run, which there is under difference rules."""
+        assert self.reference is not None
+        return self.reference
+
     # -- rules ---------------------------------------------------------------------------------------------------
 
     def enter(self, rules: Rules) -> None:

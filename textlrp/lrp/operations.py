@@ -135,16 +135,22 @@ _DIFFERENCE: dict[str, list[str]] = {
     "factors": ["prod", "cumprod"],
 }
 DIFFERENCE_KINDS: dict[Any, str] = {}
+
+
+def _register_difference(stem: str, kind: str) -> None:
+    for owner_name, owner in _OWNERS:
+        for suffix in ("", "_"):
+            function = getattr(owner, f"{stem}{suffix}", None)
+            if callable(function) and not isinstance(function, type):
+                DIFFERENCE_KINDS.setdefault(function, kind)
+                _NAMES.setdefault(function, f"{owner_name}.{stem}{suffix}")
+                if suffix:
+                    OUT_OF_PLACE.setdefault(function, getattr(owner, stem))
+
+
 for _kind, _functions in _DIFFERENCE.items():
-    for _function in _functions:
-        for _name, _owner in _OWNERS:
-            for _suffix in ("", "_"):
-                _known = getattr(_owner, f"{_function}{_suffix}", None)
-                if callable(_known) and not isinstance(_known, type):
-                    DIFFERENCE_KINDS.setdefault(_known, _kind)
-                    _NAMES.setdefault(_known, f"{_name}.{_function}{_suffix}")
-                    if _suffix:
-                        OUT_OF_PLACE.setdefault(_known, getattr(_owner, _function))
+    for _stem in _functions:
+        _register_difference(_stem, _kind)
 
 
 def copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:

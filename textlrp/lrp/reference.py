@@ -269,6 +269,7 @@ class _Lookups(TorchFunctionMode):
 
 def _mean(table: Tensor) -> Tensor:
     """Return the mean row of a table."""
+    row: Tensor | None
     version, row = _means.get(table, (None, None))
     if row is None or version != table._version:
         row = table.detach().mean(0, dtype=torch.promote_types(table.dtype, torch.float32))

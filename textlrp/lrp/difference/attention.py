@@ -77,7 +77,8 @@ class DifferenceAttention(Surrogate):
                 c_v = part_v if c_v is None else c_v + part_v
             if not (needs[0] or needs[1] or needs[3]):
                 continue
-            mean = log_mean(*logs.chunk(2), torch.maximum(own, other))
+            log_p, log_r = logs.chunk(2)
+            mean = log_mean(log_p, log_r, torch.maximum(own, other))
             weighted = (part @ v_half.mT) * mean
             share = weighted.sum(-1, keepdim=True) / mean.sum(-1, keepdim=True).clamp_min(_TINY)
             c_s = torch.addcmul(weighted, mean, share, value=-1)

@@ -28,7 +28,7 @@ def choice(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     context.count(func, "choice of the text")
     out = func(*reference.without_partners(args), **reference.without_partners(kwargs))
     partners = selected(func, args, kwargs)
-    context.reference.compare_values(func, args, kwargs, partners)
+    context.beside.compare_values(func, args, kwargs, partners)
     reference.attach_all([y for y in tensors(out) if y.is_floating_point()], partners)
     return out
 

@@ -196,7 +196,7 @@ def _without_grad(context: Context, func: Any, kind: str | None, args: Any, kwar
         reference.writable(args[0])
     if kind in ("choice", "winner"):
         partners: Any = choices.selected(func, args, kwargs)
-        context.reference.compare_values(func, args, kwargs, partners)
+        context.beside.compare_values(func, args, kwargs, partners)
         out = func(*args, **kwargs)
         reference.attach_all([y for y in trees.tensors(out) if y.is_floating_point()], partners)
     else:
@@ -229,7 +229,7 @@ def _unknown(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     if func == _DATA:
         reference.attach(out, reference.value(args[0]).detach())
     else:
-        context.reference.compare(func, args, kwargs, out)
+        context.beside.compare(func, args, kwargs, out)
     token_tracking.mark_cut(out)
     return out
 
@@ -242,7 +242,7 @@ def of_ids(context: Context, func: Any, args: Any, kwargs: Any, out: Any) -> Non
     """
     written = args[0] if args and operations.is_in_place(func) else out
     if token_tracking.origin(written) is None:
-        context.reference.compare(func, args, kwargs, out)
+        context.beside.compare(func, args, kwargs, out)
         return
     if operations.is_in_place(func):
         reference.writable(written)

@@ -57,7 +57,7 @@ class Stacked(PlainLinear):
     """The same as :class:`PlainLinear`, for a product that was computed for both runs at once."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, both: Tensor, weight: Tensor) -> Any:
+    def forward(ctx: Any, x: Tensor, both: Tensor, weight: Tensor) -> Any:  # type: ignore[override]
         ctx.weight, ctx.bias, ctx.postings, ctx.shape, ctx.dtype = weight, None, None, x.shape, x.dtype
         rows = both.shape[0] // 2
         shape = (*x.shape[:-1], both.shape[1])

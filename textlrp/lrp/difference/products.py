@@ -85,7 +85,7 @@ def product(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         return _pair_by_pair(context, func, stem, args, kwargs)
     context.count(func, "midpoints")
     if not kwargs and len(args) == 2:
-        rule = None
+        rule: Any = None
         if stem in _ELEMENTWISE:
             rule = Product
         elif operations.is_matmul(func) and min(x.dim() for x in args) > 1 and args[0].dtype == args[1].dtype:
@@ -237,8 +237,8 @@ def solve(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """``linalg.solve(A, B)``, ``linalg.solve_triangular`` and the inverse."""
     stem = operations.stem(func)
     named = bind(("A", "B"), args, kwargs)
-    a = named.get("A", named.get("input"))
-    b = named.get("B")
+    a: Any = named.get("A", named.get("input"))
+    b: Any = named.get("B")
     if stem in ("inv", "inverse"):
         b = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
     if b is None or not named.get("left", True) or (b.dim() < 2 or (stem == "solve" and b.dim() < a.dim() > 2)):

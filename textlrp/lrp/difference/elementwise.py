@@ -121,13 +121,13 @@ def _ratio(
     step = step.reshape(-1)[places] if isinstance(step, Tensor) else step
     ends = function(torch.stack((middle + step, middle - step)))
     slope = (ends[0] - ends[1]).div_(2 * step).nan_to_num_(0.0, 0.0, 0.0)
-    size = sum(value.reshape(-1)[places].abs() for value in (x, r, y, y_r))
+    size = torch.stack([value.reshape(-1)[places].abs() for value in (x, r, y, y_r)]).sum(0)
     known = ratio.view(-1)[places]
     ratio.view(-1)[places] = _unless_corner(slope.to(ratio.dtype), known, size, d.reshape(-1)[places])
     return ratio
 
 
-def _unless_corner(slope: Tensor, secant: Tensor, size: Any, d: Tensor) -> Tensor:
+def _unless_corner(slope: Tensor, secant: Tensor, size: Tensor, d: Tensor) -> Tensor:
     """Return a slope, or the secant where rounding does not explain that they differ: a corner lies in between."""
     noise = size * (8 * torch.finfo(secant.dtype).eps) / d
     return torch.where((secant - slope).abs() > noise, secant, slope)

@@ -349,6 +349,56 @@ def test_differences_of_the_result_are_on_the_inputs(name, dtype):
         torch.testing.assert_close(c.double()[compared], exact[compared], rtol=3e-3, atol=3e-3)
 
 
+# -- corners and jumps ------------------------------------------------------------------------------------------------
+
+
+def beside(operation, text, reference, dtype=torch.float64):
+    """The multipliers where all values of a text are one number, and all of its reference another."""
+    probe, ids, other = pairs_of_texts(operation, distances=(None,) * 4, dtype=dtype)
+    values = [torch.full((16, 4), value, dtype=torch.float64) for value in (text, reference)]
+    probe.table.weight = nn.Parameter(torch.cat(values).to(dtype))
+    found, c_x, _, _ = multipliers(probe, ids, other)
+    return found, c_x / probe.head.weight[1].detach().view(4, 4)
+
+
+CORNERED = {
+    "leaky relu": lambda m, x: F.leaky_relu(x, 0.2),
+    "leaky relu by a maximum": lambda m, x: torch.maximum(x, 0.2 * x),
+    "leaky relu by where": lambda m, x: torch.where(x > 0, x, 0.2 * x),
+    "prelu": lambda m, x: F.prelu(x, torch.tensor([0.2], dtype=x.dtype)),
+}
+
+
+@pytest.mark.parametrize("distance", [1e-4, 1e-6, 1e-9])
+@pytest.mark.parametrize("name", CORNERED)
+def test_the_secant_across_a_corner_is_between_the_slopes(name, distance):
+    _, ratio = beside(CORNERED[name], distance, -distance)
+    torch.testing.assert_close(ratio, torch.full_like(ratio, 0.6), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CORNERED)
+def test_values_that_differ_by_a_rounding_have_the_slope_there(name):
+    _, ratio = beside(CORNERED[name], -1.0, -1.0 - 2**-23, torch.float32)
+    torch.testing.assert_close(ratio, torch.full_like(ratio, 0.2), rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("distance", [1e-3, 1e-5, 1e-9])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda m, x: x.masked_fill(x < 1, 0.5),
+        lambda m, x: torch.where(x > 1, x, 0.0),
+        lambda m, x: x * (x > 1),
+        lambda m, x: x + (x > 1).to(x.dtype),
+    ],
+    ids=["masked", "where", "a product", "a sum"],
+)
+def test_a_jump_between_the_runs_is_a_choice_of_the_text(operation, distance):
+    found, ratio = beside(operation, 1 + distance / 2, 1 - distance / 2)
+    assert all("reference (pinned)" in ledger for ledger in found.ledgers)
+    assert bool((ratio.abs() <= 100).all())
+
+
 # -- softmax written out, and functions that have no rule -------------------------------------------------------------
 
 

@@ -29,13 +29,12 @@ JUMPS = frozenset("round floor ceil trunc fix sign sgn threshold hardshrink frac
 #: Functions that vary on the scale of their argument, so that near-equal is relative to it.
 _BY_SIZE = frozenset("pow __pow__ log log2 log10 lgamma digamma logit".split())
 
-#: Functions of straight pieces: their secants keep their digits, and the slope beside a corner is not the secant's.
+#: Functions of straight pieces with slopes of one and zero: their secants keep all digits.
 _STRAIGHT = frozenset(
-    """
-    relu leaky_relu rrelu relu6 prelu abs absolute __abs__ clamp clip clamp_min clamp_max hardtanh hardsigmoid
-    softshrink max min maximum minimum fmax fmin
-    """.split()
+    "relu relu6 abs absolute __abs__ clamp clip clamp_min clamp_max hardtanh max min maximum minimum fmax fmin".split()
 )
+#: A secant steeper than this crosses a jump.
+_STEEP = 100.0
 
 #: Secants in closed form, which need no limit.
 _CLOSED: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
@@ -66,8 +65,15 @@ class Secant(Surrogate):
         return (c * ratio).sum_to_size(ctx.shape).to(ctx.dtype), None, None
 
 
-def secant(x: Tensor, r: Tensor, function: Callable[[Tensor], Tensor], stem: str = "", alone: bool = True) -> Tensor:
-    """Return ``f(x)`` with the secant for its gradient, and its partner ``f(r)``.
+def secant(
+    x: Tensor,
+    r: Tensor,
+    function: Callable[[Tensor], Tensor],
+    stem: str = "",
+    alone: bool = True,
+    steepest: float | None = None,
+) -> Tensor | None:
+    """Return ``f(x)`` with the secant for its gradient, and its partner ``f(r)``; None if a secant is too steep.
 
     Args:
         x: the input.
@@ -75,6 +81,7 @@ def secant(x: Tensor, r: Tensor, function: Callable[[Tensor], Tensor], stem: str
         function: an elementwise function.
         stem: its name.
         alone: whether each element's result depends on that element alone, wherever it is.
+        steepest: the largest secant to return, or None for any.
     """
     x_value = x.detach()
     with torch.no_grad():
@@ -83,6 +90,8 @@ def secant(x: Tensor, r: Tensor, function: Callable[[Tensor], Tensor], stem: str
             y = y.clone()
         closed = _CLOSED.get(stem)
         ratio = _ratio(x_value, r, y, y_r, function, stem, alone) if closed is None else closed(x_value, r, y, y_r)
+        if steepest is not None and bool((ratio.abs() > steepest).any()):
+            return None
     out: Tensor = Secant.apply(x, y, ratio)
     reference.attach(out, y_r)
     return out
@@ -104,14 +113,24 @@ def _ratio(
     if not x.is_cpu or not alone or ratio.shape != d.shape or not ratio.is_contiguous():
         middle = (x + r) * 0.5
         slope = function(middle + step).sub_(function(middle - step)).div_(2 * step)
-        return torch.where(apart, ratio, slope.to(ratio.dtype).nan_to_num_(0.0, 0.0, 0.0))
+        slope = slope.to(ratio.dtype).nan_to_num_(0.0, 0.0, 0.0)
+        size = x.abs() + r.abs() + y.abs() + y_r.abs()
+        return torch.where(apart, ratio, _unless_corner(slope, ratio, size, d))
     places = apart.logical_not_().flatten().nonzero().squeeze(1)
     middle = (x.reshape(-1)[places] + r.reshape(-1)[places]).mul_(0.5)
     step = step.reshape(-1)[places] if isinstance(step, Tensor) else step
     ends = function(torch.stack((middle + step, middle - step)))
     slope = (ends[0] - ends[1]).div_(2 * step).nan_to_num_(0.0, 0.0, 0.0)
-    ratio.view(-1)[places] = slope.to(ratio.dtype)
+    size = torch.stack([value.reshape(-1)[places].abs() for value in (x, r, y, y_r)]).sum(0)
+    known = ratio.view(-1)[places]
+    ratio.view(-1)[places] = _unless_corner(slope.to(ratio.dtype), known, size, d.reshape(-1)[places])
     return ratio
+
+
+def _unless_corner(slope: Tensor, secant: Tensor, size: Tensor, d: Tensor) -> Tensor:
+    """Return a slope, or the secant where rounding does not explain that they differ: a corner lies in between."""
+    noise = size * (8 * torch.finfo(secant.dtype).eps) / d
+    return torch.where((secant - slope).abs() > noise, secant, slope)
 
 
 def elementwise(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
@@ -144,7 +163,13 @@ def elementwise(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     return secant(x, reference.value(x), function, stem, alone)
 
 
-def along_chain(context: Context, func: Any, source: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """A choice between functions of each element of one source, such as an activation with a condition."""
-    context.count(func, "secant")
-    return secant(source, reference.value(source), function)
+def along_chain(context: Context, func: Any, source: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor | None:
+    """A choice between functions of each element of one source, such as an activation with a condition.
+
+    Returns:
+        The result, or None if there is a jump between text and reference, so that the choice is to be the text's.
+    """
+    out = secant(source, reference.value(source), function, steepest=_STEEP)
+    if out is not None:
+        context.count(func, "secant")
+    return out

@@ -108,7 +108,9 @@ def in_lockstep(context: Context, func: Any, kind: str | None, args: Any, kwargs
     if target is not None:
         return _write(context, handler, func, args, kwargs)
     whole = chains.branch(func, args, kwargs) if branches else None
-    out = handler(context, func, args, kwargs) if whole is None else along_chain(context, func, *whole)
+    out = None if whole is None else along_chain(context, func, *whole)
+    if out is None:
+        out = handler(context, func, args, kwargs)
     if marks:
         composites.follow(context, func, args, kwargs, out)
         chains.follow(func, args, kwargs, out)

@@ -229,7 +229,8 @@ class Subject:
             passes=passes,
             reference=0.0 if rules != "difference" or pinned else self.beside_reference(found.reference_logits, passes),
             pinned=pinned,
-            unmoved=found.reference_logits is not None and torch.equal(found.reference_logits, found.logits),
+            unmoved=found.reference_logits is not None
+            and difference(found.reference_logits, found.logits) <= SAME_LOGITS[self.dtype],
         )
 
     def options(self, rules: str, part: Any) -> dict[str, Any]:

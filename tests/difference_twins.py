@@ -66,8 +66,15 @@ def matmul(a: Tensor, a_r: Tensor, b: Tensor, b_r: Tensor, c: Tensor):
 
 
 def division(a: Tensor, a_r: Tensor, b: Tensor, b_r: Tensor, c: Tensor):
-    """``c_a = c (1/b + 1/b_r) / 2`` and ``c_b = -c (a + a_r) / (2 b b_r)``."""
-    return c * (1 / b + 1 / b_r) / 2, -c * (a + a_r) / (2 * b * b_r)
+    """``c_a = c (1/b + 1/b_r) / 2`` and ``c_b = -c (a + a_r) / (2 b b_r)``.
+
+    Where one denominator is more than eight times the other: ``c_a = 2 c / (b + b_r)`` and
+    ``c_b = -c (y + y_r) / (b + b_r)``.
+    """
+    ratio = b / b_r
+    apart = (ratio > 8) | ((ratio > 0) & (ratio < 1 / 8))
+    c_a = torch.where(apart, 2 * c / (b + b_r), c * (1 / b + 1 / b_r) / 2)
+    return c_a, torch.where(apart, -c * (a / b + a_r / b_r) / (b + b_r), -c * (a + a_r) / (2 * b * b_r))
 
 
 def solve(a: Tensor, a_r: Tensor, b: Tensor, b_r: Tensor, c: Tensor):
@@ -188,6 +195,9 @@ def _divided_by_root(u: Tensor, v: Tensor, weight: Tensor | None, eps: float, c:
     s, t = (math.sqrt(math.fsum(value * value for value in row.tolist()) / count + eps) for row in (u, v))
     k = -1 / (s * t * (s + t))
     m = c if weight is None else c * weight
+    if max(s, t) > 8 * min(s, t):  # by the quotient's other rule
+        along = math.fsum(((u / s + v / t) * m).tolist())
+        return (2 * m - (u + v) * along / (count * (s + t))) / (s + t)
     along = math.fsum(((u + v) * m).tolist())
     return m * (1 / s + 1 / t) / 2 + k * (u + v) * along / (2 * count)
 

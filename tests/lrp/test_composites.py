@@ -12,6 +12,8 @@ from difference_probes import DISTANCES, measured, multipliers, pairs_of_texts, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import textlrp
+
 
 def compared(written, fused, scale=1.0, distances=DISTANCES):
     """The multipliers of a function that is written out and of the fused one, for pairs of texts of six distances."""
@@ -287,3 +289,24 @@ def test_chains_of_functions_have_the_secant_of_the_whole(steps, seed):
     _, c_x, x, r = multipliers(probe, ids, other)
     c = probe.head.weight[1].detach().view(4, 4)
     torch.testing.assert_close(c_x, secant_of(whole)(x, r, c), rtol=1e-6, atol=1e-6)
+
+
+def test_a_constant_of_one_entry_adds_no_dimensions():
+    """A text of one id has one attention score, and a mask of one entry."""
+
+    class OneScore(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.table, self.head = torch.nn.Embedding(8, 1), torch.nn.Linear(1, 3)
+
+        def forward(self, input_ids):
+            x = self.table(input_ids)
+            kept = torch.where(torch.ones(1, 1, 1, 1, dtype=torch.bool), x[None], torch.full((1, 1, 1, 1), -9.0))
+            return self.head(
+                torch.where(kept > 5, kept, kept.masked_fill(torch.zeros(1, 1, 1, dtype=torch.bool), 0.0))[0, 0]
+            )
+
+    found = textlrp.propagate(OneScore(), 1, "difference", input_ids=torch.tensor([[3]]), reference=torch.tensor([[4]]))
+    (ledger,) = found.ledgers
+    assert ledger["tokens"] == pytest.approx(float(found.logits[0, 1] - found.reference_logits[0, 1]), rel=1e-5)

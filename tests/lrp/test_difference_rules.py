@@ -435,6 +435,34 @@ def test_multipliers_of_scores_are_no_larger_than_the_weights(weigh, factor):
     assert bool((captured.multiplier.abs() <= weights * (c.max() - c.min()) * (1 + 1e-12)).all())
 
 
+@pytest.mark.parametrize("factor", [30.0, 100.0])
+@pytest.mark.parametrize(
+    "weigh",
+    [
+        lambda x: x.exp() / x.exp().mean(-1, keepdim=True) / 6,
+        lambda x: x.exp() / torch.einsum("btd->bt", x.exp())[..., None],
+        lambda x: x.exp() * x.exp().sum(-1, keepdim=True).reciprocal(),
+        lambda x: x.sigmoid() / x.sigmoid().sum(-1, keepdim=True),
+        lambda x: x * (x.square().mean(-1, keepdim=True) + 1e-6).rsqrt(),
+    ],
+    ids=["mean", "einsum", "reciprocal", "sigmoid", "norm"],
+)
+def test_no_quotient_explodes(weigh, factor):
+    """Shares that are not taken for a softmax have other multipliers, but none is larger than the results allow."""
+    model = Scores(weigh, factor)
+    ids = torch.arange(12).view(3, 4)
+    found = measured(model, ids, ids + 12, capture=["scores"])
+    (captured,) = found.captured["scores"]
+    assert bool((captured.multiplier.abs() <= 2 * model.head.weight[1].detach().abs().sum()).all())
+
+
+@pytest.mark.parametrize("name", ["llama", "t5"])
+def test_a_reference_of_zeros_has_norms_without_a_scale(name):
+    model = tiny_models.build(name, dtype=torch.float64)
+    found = textlrp.propagate(model, 1, "difference", reference="zero", **tiny_models.inputs(model, name))
+    assert bool((found.relevance.abs().sum(-1) < 100).all())
+
+
 @pytest.mark.parametrize(
     ("operation", "name"),
     [

@@ -72,7 +72,10 @@ def joined(func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Callable[[Tensor]
 
     def function(at: Tensor) -> Any:
         def change(x: Tensor) -> Any:
-            return at if x is of_source else functions[id(x)](at) if id(x) in functions else x
+            if x is of_source:
+                return at
+            # A single number has no shape here, which could add dimensions to the result.
+            return functions[id(x)](at) if id(x) in functions else x.reshape(())
 
         return func(*trees.replace(args, change), **trees.replace(kwargs, change))
 

@@ -16,6 +16,7 @@ from textlrp.guard import trees
 from textlrp.guard.trees import tensors
 from textlrp.lrp import operations, reference
 from textlrp.lrp.context import Context
+from textlrp.lrp.difference.products import mark_inverse
 from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward
 
 #: Differences up to this, the cube root of the rounding error, are near-equal: the secant's digits are lost there. The
@@ -156,11 +157,17 @@ def elementwise(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         return result
 
     context.count(func, "secant")
+    exponent: Any = None
     if stem in ("pow", "__pow__") and x is args[0]:
         exponent = args[1] if len(args) > 1 else kwargs.get("exponent")
         stem = {2: "square", 0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal"}.get(exponent, stem) if not rest else stem
     alone = all(y.dim() == 0 for y in rest)
-    return secant(x, reference.value(x), function, stem, alone)
+    out = secant(x, reference.value(x), function, stem, alone)
+    if stem in ("rsqrt", "reciprocal") or (
+        stem in ("pow", "__pow__") and isinstance(exponent, (int, float)) and exponent < 0
+    ):
+        mark_inverse(out)
+    return out
 
 
 def along_chain(context: Context, func: Any, source: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,22 +19,22 @@ from textlrp.lrp import operations, reference
 from textlrp.lrp.context import Context
 from textlrp.lrp.difference.elementwise import elementwise
 from textlrp.lrp.difference.plain import plain
+from textlrp.lrp.difference.products import far_apart
 from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward, stand_in
 
 
-class DifferenceLayerNorm(Surrogate):
-    """LayerNorm.
+class DifferenceRMSNorm(Surrogate):
+    """RMSNorm.
 
-    With ``u`` and ``v`` the centered inputs of the two runs, ``s`` and ``t`` their standard deviations, N entries, and
-    ``k = -1 / (s t (s + t))``: ``c_u = w c (1/s + 1/t) / 2 + k (u + v) sum((u + v) w c) / (2 N)``, and
-    ``c_x = c_u - mean(c_u)``.
+    With ``u`` and ``v`` the inputs of the two runs, ``S`` and ``T`` their roots of (mean square + eps), N entries, and
+    ``k = -1 / (S T (S + T))``: ``c_u = w c (1/S + 1/T) / 2 + k (u + v) sum((u + v) w c) / (2 N)``. Where one root is
+    many times the other: ``c_u = (2 w c - (u + v) sum((u/S + v/T) w c) / (N (S + T))) / (S + T)``
+    (:mod:`textlrp.lrp.difference.products`).
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, y: Tensor, both: Tensor, slope: Tensor, k: Tensor, weight: Any, dims: tuple[int, ...]
-    ) -> Any:
-        ctx.save_for_backward(both, slope, k)
+    def forward(ctx: Any, x: Tensor, y: Tensor, parts: _Parts, weight: Any, dims: tuple[int, ...]) -> Any:
+        ctx.save_for_backward(*parts)
         ctx.weight, ctx.dims, ctx.dtype = weight, dims, x.dtype
         ctx.mark_dirty(y)
         return y
@@ -42,40 +42,55 @@ class DifferenceLayerNorm(Surrogate):
     @staticmethod
     @rule_backward
     def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
-        both, slope, k = saved
-        weighted = (c if ctx.weight is None else c * ctx.weight).to(both.dtype)
-        along = (both * weighted).sum(ctx.dims, keepdim=True) * k
-        scaled = weighted * slope
+        weighted, along = _along(ctx, saved, c)
+        return torch.addcmul(weighted * saved[2], saved[0], along).to(ctx.dtype), None, None, None, None
+
+
+class DifferenceLayerNorm(DifferenceRMSNorm):
+    """LayerNorm: as RMSNorm of the centered inputs, and ``c_x = c_u - mean(c_u)``."""
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
+        weighted, along = _along(ctx, saved, c)
+        scaled = weighted * saved[2]
         centered = scaled - scaled.mean(ctx.dims, keepdim=True)
-        return torch.addcmul(centered, both, along).to(ctx.dtype), None, None, None, None, None, None
+        return torch.addcmul(centered, saved[0], along).to(ctx.dtype), None, None, None, None
 
 
-class DifferenceRMSNorm(Surrogate):
-    """RMSNorm: as LayerNorm, without centering."""
+class _Parts(NamedTuple):
+    """What the rule of a norm saves.
 
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, y: Tensor, both: Tensor, slope: Tensor, k: Tensor, weight: Any, dims: tuple[int, ...]
-    ) -> Any:
-        ctx.save_for_backward(both, slope, k)
-        ctx.weight, ctx.dims, ctx.dtype = weight, dims, x.dtype
-        ctx.mark_dirty(y)
-        return y
+    Attributes:
+        both: ``u + v``.
+        inner: what the multipliers are multiplied by in the sum; None for ``both``.
+        slope: the factor of the multipliers.
+        k: the factor of the sum.
+    """
 
-    @staticmethod
-    @rule_backward
-    def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
-        both, slope, k = saved
-        weighted = (c if ctx.weight is None else c * ctx.weight).to(both.dtype)
-        along = (both * weighted).sum(ctx.dims, keepdim=True) * k
-        return torch.addcmul(weighted * slope, both, along).to(ctx.dtype), None, None, None, None, None, None
+    both: Tensor
+    inner: Tensor | None
+    slope: Tensor
+    k: Tensor
 
 
-def _joint(s: Tensor, t: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return ``(1/s + 1/t) / 2`` and ``k / (2 N)``, given the two reciprocal deviations ``1/s`` and ``1/t``."""
+def _along(ctx: Any, saved: Saved, c: Tensor) -> tuple[Tensor, Tensor]:
+    both, inner, _, k = saved
+    weighted = (c if ctx.weight is None else c * ctx.weight).to(both.dtype)
+    return weighted, ((both if inner is None else inner) * weighted).sum(ctx.dims, keepdim=True) * k
+
+
+def _parts(u: Tensor, v: Tensor, s: Tensor, t: Tensor, count: int) -> _Parts:
+    """Return what the rule saves, given the inputs and the reciprocal roots ``s = 1/S`` and ``t = 1/T``."""
+    both = u + v
     slope = torch.add(s, t).mul_(0.5)
-    # k = -1 / (S T (S + T)) with S = 1/s: -(s t)^2 / (s + t).
-    return slope, (s * t).square_().div_(slope).mul_(-0.25 / count)
+    k = (s * t).square_().div_(slope).mul_(-0.25 / count)  # k / (2 N), with 1/S and 1/T
+    apart = far_apart(s, t)
+    if u.is_cpu and not bool(apart.any()):
+        return _Parts(both, None, slope, k)
+    scale = s * t / (s + t)
+    inner = torch.where(apart, u * s + v * t, both)
+    return _Parts(both, inner, torch.where(apart, 2 * scale, slope), torch.where(apart, scale.square() / -count, k))
 
 
 def layer_norm(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
@@ -92,9 +107,8 @@ def layer_norm(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         if s.dtype in (torch.float16, torch.bfloat16):
             own, other = own.float(), other.float()
             (mean, s), (mean_r, t) = _moments(own, dims, settings[3]), _moments(other, dims, settings[3])
-        both = torch.add(own, other).sub_(mean + mean_r)
-        slope, k = _joint(s, t, math.prod(shape))
-    out: Tensor = DifferenceLayerNorm.apply(x, y, both, slope, k, weight, dims)
+        parts = _parts(own - mean, other - mean_r, s, t, math.prod(shape))
+    out: Tensor = DifferenceLayerNorm.apply(x, y, parts, weight, dims)
     reference.attach(out, y_r)
     return out
 
@@ -115,9 +129,8 @@ def rms_norm(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         wide = torch.promote_types(x.dtype, torch.float32)
         own, other = x.detach().to(wide), reference.value(x).to(wide)
         s, t = (value.square().mean(dims, keepdim=True).add_(eps).rsqrt_() for value in (own, other))
-        slope, k = _joint(s, t, math.prod(shape))
-        both = own + other
-    out: Tensor = DifferenceRMSNorm.apply(x, y, both, slope, k, named.get("weight"), dims)
+        parts = _parts(own, other, s, t, math.prod(shape))
+    out: Tensor = DifferenceRMSNorm.apply(x, y, parts, named.get("weight"), dims)
     reference.attach(out, y_r)
     return out
 

@@ -1,7 +1,9 @@
 """Products of activations, and quotients: each factor is measured with the other one halfway between the two runs.
 
 For a product, ``a b - a_r b_r = (a - a_r) (b + b_r) / 2 + (b - b_r) (a + a_r) / 2``, exactly. More factors are
-multiplied pair by pair.
+multiplied pair by pair. A quotient ``y = a / b`` is a product with ``1 / b``; but if one denominator is many times the
+other, the multipliers of that product are as large as the smaller one is close to zero. There the product is
+``a = y b``, whose rule, solved for ``y``, is exact, too, and is bounded by the larger denominator.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from textlrp.lrp.difference.plain import linear as plain_linear
 from textlrp.lrp.difference.plain import plain
 from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward, stand_in
 
+#: The ratio of two denominators from which they are far apart: closer, the two rules for quotients differ little.
+_FAR = 8.0
+_INVERSE = "_textlrp_inverse"
 _ELEMENTWISE = ("mul", "multiply", "__mul__", "__rmul__")
 
 
@@ -92,11 +97,48 @@ def product(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
             rule = MatrixProduct
         if rule is not None:
             a, b = args
-            y: Tensor = rule.apply(a, b, midpoint(a), midpoint(b))
             with torch.no_grad():
-                reference.attach(y, func(reference.value(a), reference.value(b)))
+                y_r = func(reference.value(a), reference.value(b))
+                if is_inverse(b):
+                    middles = _by_inverse(a, b, y_r)
+                else:
+                    middles = _by_inverse(b, a, y_r)[::-1] if is_inverse(a) else (midpoint(a), midpoint(b))
+            y: Tensor = rule.apply(a, b, *middles)
+            reference.attach(y, y_r)
             return y
     return _bilinear(context, func, args, kwargs)
+
+
+def far_apart(b: Tensor, b_r: Tensor) -> Tensor:
+    """Return where one of two denominators, or of their inverses, is many times the other, with the same sign."""
+    return (
+        (b > _FAR * b_r) & (b_r > 0)
+        | (b_r > _FAR * b) & (b > 0)
+        | (b < _FAR * b_r) & (b_r < 0)
+        | (b_r < _FAR * b) & (b < 0)
+    )
+
+
+def mark_inverse(x: Tensor) -> None:
+    """Mark a tensor as the inverse of another one: what it multiplies is divided by that."""
+    setattr(x, _INVERSE, x._version)
+
+
+def is_inverse(x: Tensor) -> bool:
+    """Return whether a tensor is the inverse of another one, which is far apart in the two runs somewhere."""
+    known = getattr(x, _INVERSE, None) == x._version
+    return known and bool(far_apart(x.detach(), reference.value(x)).any())
+
+
+def _by_inverse(a: Tensor, s: Tensor, y_r: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the factors of the multipliers of ``s`` and of ``a`` in ``y = a s``, where s is an inverse.
+
+    Far apart, ``c_s = c (y + y_r) / (s + s_r)`` and ``c_a = 2 c s s_r / (s + s_r)``.
+    """
+    own, other = s.detach(), reference.value(s)
+    apart, both = far_apart(own, other), own + other
+    of_s = torch.where(apart, (a.detach() * own + y_r) / both, midpoint(a))
+    return of_s, torch.where(apart, 2 * own * other / both, midpoint(s))
 
 
 def _bilinear(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
@@ -167,7 +209,10 @@ def factors_of_one(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 class Quotient(Surrogate):
-    """``y = a / b``: ``c_a = c (1/b + 1/b_r) / 2`` and ``c_b = -c (a + a_r) / (2 b b_r)``."""
+    """``y = a / b``: ``c_a = c (1/b + 1/b_r) / 2`` and ``c_b = -c (a + a_r) / (2 b b_r)``.
+
+    Where b and b_r are far apart: ``c_a = 2 c / (b + b_r)`` and ``c_b = -c (y + y_r) / (b + b_r)``.
+    """
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, y: Tensor, slope: Tensor | None, share: Tensor) -> Any:
@@ -206,8 +251,15 @@ def division(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         top = a if isinstance(a, Tensor) else torch.as_tensor(a, dtype=b.dtype, device=b.device)
         share = midpoint(top).div(bottom).div_(bottom_r).neg_()
         slope = bottom.reciprocal().add_(bottom_r.reciprocal()).mul_(0.5) if carries((top,)) else None
+        apart = far_apart(bottom, bottom_r)
+        if not apart.is_cpu or bool(apart.any()):
+            both = bottom + bottom_r
+            share = torch.where(apart, (y + y_r) / -both, share)
+            slope = None if slope is None else torch.where(apart, 2 / both, slope)
     out = Quotient.apply(top, b, y, slope, share)
     reference.attach(out, y_r)
+    if slope is None:
+        mark_inverse(out)
     return out
 
 

@@ -163,9 +163,8 @@ def elementwise(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         stem = {2: "square", 0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal"}.get(exponent, stem) if not rest else stem
     alone = all(y.dim() == 0 for y in rest)
     out = secant(x, reference.value(x), function, stem, alone)
-    if stem in ("rsqrt", "reciprocal") or (
-        stem in ("pow", "__pow__") and isinstance(exponent, (int, float)) and exponent < 0
-    ):
+    negative = stem in ("pow", "__pow__") and isinstance(exponent, (int, float)) and exponent < 0
+    if out is not None and (negative or stem in ("rsqrt", "reciprocal")):
         mark_inverse(out)
     return out
 

@@ -23,6 +23,7 @@ class Finding(NamedTuple):
         windows: of the relevances of a text in windows, added up with the ledger's other rows, to the mean logit.
         seen: of an explanation with layers to that without.
         layers: the largest imbalance at any layer, by both presets, alone and in windows.
+        flat: of difference rules, the largest row at any layer that is neither the reference's nor the positions'.
         states: how many hidden states were found.
     """
 
@@ -32,6 +33,7 @@ class Finding(NamedTuple):
     windows: float
     seen: float
     layers: float
+    flat: float
     states: int
 
 
@@ -54,17 +56,34 @@ def examine(model_type: str) -> Finding:
     assert windows.windows > 1
     parts = [explainer.classifier.encode(texts[0], None)]
     assert len(windows.tokens) == len(parts[0].input_ids)
-    inside = [explainer.explain(texts[0], layers=True, rules=rules) for rules in ("attnlrp", "cp-lrp")]
+    inside = [explainer.explain(texts[0], layers=True, rules=rules) for rules in ("attnlrp", "cp-lrp", "difference")]
     inside.append(explainer.explain(texts[0], layers=True, long="windows", window=limit))
+    # The difference rules, too: texts in batches, and labels that share a pass.
+    alone += [explainer.explain(text, rules="difference") for text in texts[:3]]
+    together += explainer.explain_batch(texts[:3], batch_size=3, rules="difference")
+    beside = explainer.explain_targets(texts[1], rules="difference")
     return Finding(
         logits=max(shift(one.logits, other.logits) for one, other in zip(together, alone, strict=True)),
         batch=max(difference(one, other) for one, other in zip(together, alone, strict=True)),
-        targets=max(difference(e, explainer.explain(texts[0], target=label)) for label, e in labels.items()),
+        targets=max(
+            *(difference(e, explainer.explain(texts[0], target=label)) for label, e in labels.items()),
+            *(
+                difference(e, explainer.explain(texts[1], target=label, rules="difference"))
+                for label, e in beside.items()
+            ),
+        ),
         windows=windows.ledger.imbalance,
         seen=difference(inside[0], alone[0]),
         layers=max(layer.ledger.imbalance for e in inside for layer in e.layers),
+        flat=max(left_over(layer.ledger) for layer in inside[2].layers),
         states=len(inside[0].layers),
     )
+
+
+def left_over(ledger: Any) -> float:
+    """What is neither on the reference nor on positions, as a share of the relevance of the positions."""
+    held = ("reference", "reference (pinned)", "tokens", "special tokens", "other paths", "detached")
+    return max((abs(row) for heading, row in ledger.rows.items() if heading not in held), default=0.0) / ledger.words
 
 
 def difference(one: Explanation, other: Explanation) -> float:

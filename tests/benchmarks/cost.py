@@ -108,7 +108,7 @@ def arguments(line: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", nargs="+", choices=MODELS, default=["bert"])
     parser.add_argument("--shape", nargs="+", type=shape, help="documents x ids; default: 1x128 8x128 1x512")
-    parser.add_argument("--rules", nargs="+", choices=PRESETS, default=["attnlrp", "cp-lrp"])
+    parser.add_argument("--rules", nargs="+", choices=PRESETS, default=["attnlrp", "cp-lrp", "difference"])
     parser.add_argument("--repeats", type=int, help="default: 15")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--quick", action="store_true", help="small models and shapes, to see that it runs")

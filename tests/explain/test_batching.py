@@ -67,6 +67,7 @@ def test_batches_windows_labels_and_layers_on_every_architecture(architecture: s
     assert differences.windows <= 1e-4, differences
     assert differences.seen <= 1e-5, differences
     assert differences.layers <= 1e-4, differences
+    assert differences.flat <= 1e-6, differences
     assert differences.states >= 3, differences
 
 

@@ -125,7 +125,7 @@ def rows_of(suite: Any, part: str, folder: Path, *more: str) -> list[Any]:
 
 
 CLAIMS = {
-    "cost": ["time of an explanation", "saved activations"] * 8,
+    "cost": ["time of an explanation", "saved activations"] * 12,
     "checkpointing": ["time with checkpointing", "saved activations with checkpointing"] * 4,
     "targets": ["time of 3 labels in one call"],
     "corpus": [
@@ -135,7 +135,7 @@ CLAIMS = {
         "documents a second in batches",
         "difference of the relevances in batches",
     ],
-    "overhead": ["time of a tiny model"] * 4,
+    "overhead": ["time of a tiny model"] * 6,
     "startup": ["time of textlrp --help", "modules of torch that textlrp --help loads"],
     "growth": [
         "growth of the ratio of time",

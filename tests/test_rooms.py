@@ -54,7 +54,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 
 
 def test_every_room_says_what_it_is_for() -> None:
-    for room in (*ROOMS, "lrp/hidden", "evaluate/methods"):
+    for room in (*ROOMS, "lrp/difference", "lrp/hidden", "evaluate/methods"):
         page = PACKAGE / room / "__init__.py"
         if page.exists():
             said = ast.get_docstring(ast.parse(page.read_text(encoding="utf-8"))) or ""

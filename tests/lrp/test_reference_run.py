@@ -300,3 +300,26 @@ def test_multi_head_attention(weights, masked):
 
     found = runs_beside(Probe(operation))
     assert all(("detached" in ledger.rows) == weights for ledger in found.ledgers)
+
+
+def test_a_buffer_that_the_model_writes_to_starts_anew_in_each_explanation():
+    class Averages(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.table, self.head = nn.Embedding(12, 4), nn.Linear(4, 3)
+            self.register_buffer("average", torch.zeros(4))
+
+        def forward(self, input_ids):
+            x = self.table(input_ids)
+            with torch.no_grad():
+                self.average.mul_(0.9).add_(x.mean((0, 1)))
+            return self.head((x + self.average).mean(1))
+
+    model, ids = Averages(), torch.tensor([[1, 2, 3]])
+    runs = [textlrp.propagate(model, 1, "difference", input_ids=ids, reference=5) for _ in range(3)]
+    for run in runs[1:]:
+        assert run.ledgers == runs[0].ledgers
+    copy = Averages()
+    with torch.no_grad():
+        assert torch.equal(runs[0].reference_logits, copy(torch.tensor([[5, 5, 5]])))

@@ -79,6 +79,8 @@ class WorkingCopy:
             if own.shape != tensor.shape or own.dtype != tensor.dtype or own.device != tensor.device:
                 return False
             own.copy_(tensor.detach())
+            vars(own).clear()  # marks of the last explanation
+            vars(own).update(vars(tensor))
         return True
 
     def unchanged(self) -> bool:

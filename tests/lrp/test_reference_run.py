@@ -9,6 +9,8 @@ from difference_probes import OTHER, measured, runs_beside, table
 from reference_rules import IDS, Probe
 from torch import nn
 
+import textlrp
+
 # -- writes -----------------------------------------------------------------------------------------------------------
 
 

@@ -187,33 +187,41 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
         return None
     for propagation in propagations:
         _check(request, plan, propagation)
-    if context.reference is not None and logits_r is not None and _is_pinned(request, context.reference, logits_r):
-        propagations = [_with_pinned(propagation) for propagation in propagations]
+    if context.reference is not None and logits_r is not None:
+        pinned = _pinned(request, context.reference, logits_r)
+        if any(pinned):
+            propagations = [_with_pinned(propagation, pinned) for propagation in propagations]
     more: dict[str, Any] = {} if capture is None else {"captured": capture.captured()}
     return tuple(replace(propagation, **more, reference_logits=logits_r) for propagation in propagations)
 
 
-def _is_pinned(request: Request, run: ReferenceRun, logits: Tensor) -> bool:
-    """Return whether the text's choices changed the logits of the reference."""
+def _pinned(request: Request, run: ReferenceRun, logits: Tensor) -> list[bool]:
+    """Return for each document whether the text's choices changed the logits of the reference."""
     if not run.pinned:
-        return False
+        return [False] * len(logits)
     try:
         output = run.alone(request.parts.model, request.model_inputs)
     except Exception:  # without the text's choices it may fail: there is no end of the text among the reference's ids
-        return True
+        return [True] * len(logits)
     own = logits_of(output, logits.shape[0])
-    return not torch.allclose(own, logits, rtol=1e-4, atol=1e-5)
+    alike: list[bool] = torch.isclose(own, logits, rtol=1e-4, atol=1e-5).all(-1).tolist()
+    return [not same for same in alike]
 
 
-def _with_pinned(propagation: Propagation) -> Propagation:
-    """Return a propagation whose ledgers say that choices of the text changed the logit of the reference."""
+def _with_pinned(propagation: Propagation, pinned: list[bool]) -> Propagation:
+    """Return a propagation whose ledgers say of which documents choices of the text changed the reference's logit."""
 
-    def renamed(ledger: Ledger) -> Ledger:
+    def renamed(ledger: Ledger, is_pinned: bool) -> Ledger:
+        if not is_pinned:
+            return ledger
         rows = {REFERENCE_PINNED if heading == REFERENCE else heading: row for heading, row in ledger.rows.items()}
         return replace(ledger, rows=rows)
 
-    layers = tuple(replace(layer, ledgers=tuple(map(renamed, layer.ledgers))) for layer in propagation.layers)
-    return replace(propagation, ledgers=tuple(map(renamed, propagation.ledgers)), layers=layers)
+    def all_of(ledgers: tuple[Ledger, ...]) -> tuple[Ledger, ...]:
+        return tuple(map(renamed, ledgers, pinned))
+
+    layers = tuple(replace(layer, ledgers=all_of(layer.ledgers)) for layer in propagation.layers)
+    return replace(propagation, ledgers=all_of(propagation.ledgers), layers=layers)
 
 
 def _ledgers(propagation: Propagation) -> list[Ledger]:
@@ -235,7 +243,9 @@ def _check(request: Request, plan: Plan, propagation: Propagation) -> None:
         try:
             ledger.check()
         except NonFiniteError as error:
-            overflow = NonFiniteError(f"the backward pass overflowed: {error}; try dtype=torch.float32")
+            wider = {"float32": "; try dtype=torch.float64", "float64": ""}.get(request.precision)
+            advice = "; try dtype=torch.float32" if wider is None else wider
+            overflow = NonFiniteError(f"the backward pass overflowed: {error}{advice}")
             raise _Overflowed from overflow
         except UnbalancedLedgerError as error:
             met = propagation.met

@@ -24,7 +24,10 @@ _MOVES = frozenset(
 )
 #: The functions that may be steps of a composite.
 STEPS = (
-    frozenset("exp mul multiply __mul__ __rmul__ masked_fill where sum add __add__ __radd__ clamp clamp_min".split())
+    frozenset(
+        "exp mul multiply __mul__ __rmul__ masked_fill where sum add __add__ __radd__ clamp clamp_min "
+        "matmul __matmul__ bmm".split()
+    )
     | _MOVES
 )
 
@@ -47,9 +50,21 @@ class _Sum:
     version: int
 
 
-def _mark(x: Any) -> _Exponentials | _Sum | None:
+@dataclass(frozen=True)
+class _Weighted:
+    """Exponentials times values, as attention adds values up before it divides by the sum of the exponentials."""
+
+    exponentials: Tensor
+    values: Tensor
+    version: int
+
+
+_Mark = _Exponentials | _Sum | _Weighted
+
+
+def _mark(x: Any) -> _Mark | None:
     """Return the mark of a tensor that was not written to since."""
-    mark: _Exponentials | _Sum | None = getattr(x, _MARK, None) if isinstance(x, Tensor) else None
+    mark: _Mark | None = getattr(x, _MARK, None) if isinstance(x, Tensor) else None
     return mark if mark is not None and mark.version == x._version else None
 
 
@@ -67,6 +82,10 @@ def follow(context: Context, func: Any, args: Any, kwargs: Any, out: Any) -> Non
         return
     if stem == "exp":
         setattr(out, _MARK, _Exponentials(args[0], out._version))
+        return
+    if operations.is_matmul(func):
+        if len(args) == 2 and isinstance(_mark(args[0]), _Exponentials) and isinstance(args[1], Tensor):
+            setattr(out, _MARK, _Weighted(args[0], args[1], out._version))
         return
     marks = [_mark(x) for x in (args[1:2] if stem == "where" else args[:2])]
     known = next((mark for mark in marks if mark is not None), None)
@@ -128,6 +147,9 @@ def softmax(context: Context, top: Any, bottom: Any) -> Tensor | None:
     total = _mark(bottom)
     if not isinstance(total, _Sum) or not isinstance(top, Tensor):
         return None
+    weighted = _mark(top)
+    values = weighted.values if isinstance(weighted, _Weighted) else None
+    top = weighted.exponentials if isinstance(weighted, _Weighted) else top
     own, summed = _mark(top), _mark(total.summands)
     if not isinstance(own, _Exponentials) or not isinstance(summed, _Exponentials) or own.scores is not summed.scores:
         return None
@@ -141,7 +163,7 @@ def softmax(context: Context, top: Any, bottom: Any) -> Tensor | None:
     weights: Tensor = context.give(torch.softmax, (scores, dim), {})
     if total.further:
         weights = context.give(Tensor.narrow, (weights, dim, 0, length), {})
-    return weights
+    return weights if values is None else context.give(torch.matmul, (weights, values), {})
 
 
 def _kept(x: Tensor, dim: int) -> list[int]:

@@ -150,8 +150,8 @@ class Context:
     def unsupported(self, operation: str) -> UnsupportedOperationError:
         """Return the error that names an operation and the module that called it."""
         return UnsupportedOperationError(
-            f"{operation}, called in {self.module_path()}, has no rule: its relevance cannot be accounted for, so no "
-            f"explanation is shown"
+            f"{operation.rstrip(',')}, called in {self.module_path()}, has no rule: its relevance cannot be accounted "
+            f"for, so no explanation is shown"
         )
 
     def module_path(self) -> str:

@@ -169,7 +169,11 @@ class Interception(TorchFunctionMode):
             return lookup(context, func, args, kwargs)
         if context.reference is not None:
             detached, ids = reference.marks(args, kwargs)
+            if ids and kwargs.get("out") is not None:
+                raise context.unsupported(f"{operations.name(func)} of input ids with out=")
             if relevant or detached:
+                if ids:
+                    context.reference.note_ids(args, kwargs)
                 return lockstep.in_lockstep(context, func, kind, args, kwargs, detached)
             if ids:
                 out = self._on_constants(func, kind, args, kwargs)

@@ -79,8 +79,9 @@ def propagate(
     except (LRPError, KeyError, TypeError, MemoryError):
         raise
     except IndexError as error:
+        ids = "input ids" if reference is None else "input ids or of the reference's"
         raise InputError(
-            f"{type(model).__name__} has no row for one of its input ids, or for one of its positions or token types "
+            f"{type(model).__name__} has no row for one of its {ids}, or for one of its positions or token types "
             f"({first_line(error)}): give ids of its own vocabulary, no more than it has positions"
         ) from error
     except Exception as error:  # a model may raise anything

@@ -25,8 +25,10 @@ from textlrp.lrp import operations, surrogate
 
 _PARTNER = "_textlrp_partner"
 #: Functions that give Python a value, on which a model may decide.
-_READS_VALUES = frozenset("__bool__ __int__ __index__ __contains__ item tolist equal allclose is_nonzero".split())
-#: The mean row of embedding tables, and the count of writes to each table when it was computed.
+_READS_VALUES = frozenset(
+    "__bool__ __int__ __index__ __float__ __contains__ item tolist equal allclose is_nonzero".split()
+)
+#: The mean row of embedding tables, and by what to tell whether a table has changed since.
 _means = WeakIdKeyDictionary()
 
 
@@ -212,17 +214,26 @@ class ReferenceRun:
             func, args, kwargs: the function that chose.
             out: its result.
         """
-        if operations.is_in_place(func):  # it cannot run twice
-            for x in trees.tensors((args, kwargs)):
-                self.note((x != value(x)).any())
+        stem = operations.stem(func)
+        if operations.is_in_place(func) or stem in ("numpy", "__array__"):  # it cannot run twice, or leaves torch
+            self.note_ids(args, kwargs)
             return
         with torch.no_grad():
             own = func(*trees.replace(args, value), **trees.replace(kwargs, value))
         for x, y in zip(trees.tensors(out), trees.tensors(own), strict=False):
-            if not _is_float(x):
+            if x.shape != y.shape or not _is_float(x):
                 self.note((x != y).any() if x.shape == y.shape else True)
-        if operations.stem(func) in _READS_VALUES and out != own:
+            elif partner(x) is None:  # a number that was made of ids or of a choice
+                self.note(~torch.isclose(x, y, equal_nan=True).all())
+        if stem in _READS_VALUES and out != own:
             self.note(True)
+
+    def note_ids(self, args: Any, kwargs: Any) -> None:
+        """Note whether ids that are used as numbers or as indices are other ones in the reference run."""
+        for x in trees.tensors((args, kwargs)):
+            known = partner(x)
+            if known is not None and not _is_float(x):
+                self.note((x != known).any())
 
     def compare_values(self, func: Any, args: Any, kwargs: Any, partners: Any) -> None:
         """Note whether the values that a choice moves would be other ones in the reference run.
@@ -238,7 +249,8 @@ class ReferenceRun:
 
     def alone(self, model: Any, inputs: dict[str, Any]) -> Any:
         """Return the output of the model on the reference alone, without the text's choices."""
-        with torch.no_grad(), _Lookups(self.looked_up):
+        # Ids that are the text's have other rows in the reference.
+        with torch.no_grad(), _Lookups([] if self._rows is None else self.looked_up):
             return model(**{**inputs, "input_ids": self.ids})
 
     def note(self, pinned: bool | Tensor) -> None:
@@ -268,10 +280,16 @@ class _Lookups(TorchFunctionMode):
 
 
 def _mean(table: Tensor) -> Tensor:
-    """Return the mean row of a table."""
+    """Return the mean row of a table.
+
+    It is remembered until the table changes. What is written through ``.data`` leaves no count of writes, so a column
+    and a row are compared, too.
+    """
+    seen: tuple[Any, ...] | None
     row: Tensor | None
-    version, row = _means.get(table, (None, None))
-    if row is None or version != table._version:
+    now = table._version, table.data_ptr(), table.detach()[:, 0].sum(), table.detach()[-1].sum()
+    seen, row = _means.get(table, (None, None))
+    if row is None or seen is None or seen[:2] != now[:2] or not all(map(torch.equal, seen[2:], now[2:])):
         row = table.detach().mean(0, dtype=torch.promote_types(table.dtype, torch.float32))
-        _means[table] = (table._version, row)
+        _means[table] = (now, row)
     return row

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from textlrp.basics.lazy import lazy
 from textlrp.basics.options import brief, plain
-from textlrp.errors import InputError, ModelError
+from textlrp.errors import InputError, LRPError, ModelError, error_summary
 from textlrp.guard.randomness import Draws
 from textlrp.guard.working_copy import Parts
 from textlrp.lrp.reference import ReferenceRun
@@ -31,7 +31,12 @@ def weights_of(target: Target, logits: Tensor, dtype: torch.dtype) -> Tensor:
     """Return the weight of each logit in the explained quantity, ``[batch, labels]``."""
     batch, labels = logits.shape
     if callable(target) and not isinstance(target, Tensor):
-        target = target(logits.detach())
+        try:
+            target = target(logits.detach())
+        except LRPError:
+            raise
+        except Exception as error:  # a target function may raise anything
+            raise InputError(f"the target function fails on the logits: {error_summary(error)}") from error
         if target is None:
             raise InputError("the target function returned None: it must return label indices or weights of the logits")
     if not isinstance(target, Tensor) and len(getattr(target, "shape", [])) and (array := _tensor(target)) is not None:
@@ -231,6 +236,8 @@ def _reference(one: Any, input_ids: Tensor) -> Any:
     if one in ("mean", "zero") if isinstance(one, str) else type(one) is int and one >= 0:
         return one
     ids = None if isinstance(one, (str, int, float)) else _tensor(one)
+    if ids is not None and ids.dim() == 0 and ids.dtype in _WHOLE and int(ids) >= 0:
+        return int(ids)
     if ids is None or ids.dtype not in _WHOLE:
         raise InputError(
             f"reference is 'mean', 'zero', a token id, a tensor of ids of the shape of input_ids, or a list of several "
@@ -241,4 +248,4 @@ def _reference(one: Any, input_ids: Tensor) -> Any:
             f"the reference has ids of shape {list(ids.shape)}, and input_ids have {list(input_ids.shape)}: a "
             f"reference has as many ids as the text"
         )
-    return ids
+    return ids.expand(input_ids.shape)

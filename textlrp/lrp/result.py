@@ -18,7 +18,8 @@ class Propagation:
     Attributes:
         relevance: ``[batch, sequence]``, one value per input id in logit units; float32 (float64 for float64 models).
         ledgers: one balanced ledger per document.
-        logits: ``[batch, labels]``, as the model computed them.
+        logits: ``[batch, labels]``, as the model computed them; of each document alone if the documents share a tensor
+            that cannot be divided among them.
         weights: ``[batch, labels]``: the explained quantity is ``sum(weights * logits)`` of each document.
         met: how often each operation was given which rule.
         captured: by the path of a captured module, its output and the relevance there, for each run of the module.

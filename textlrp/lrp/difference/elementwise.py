@@ -147,6 +147,10 @@ def elementwise(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     if len(carriers) != 1:
         raise context.unsupported(f"{name} of several activations")
     (x,) = carriers
+    if x.is_complex():
+        if stem not in ("abs", "absolute", "__abs__"):
+            raise context.unsupported(f"{name} of complex numbers")
+        return context.give(Tensor.norm, (context.give(torch.view_as_real, (x,), {}), 2, -1), {})
     rest = [y for y in tensors((args, kwargs)) if y is not x]
 
     def function(at: Tensor) -> Tensor:

@@ -81,6 +81,8 @@ def in_lockstep(context: Context, func: Any, kind: str | None, args: Any, kwargs
         func, kind, args, kwargs: the function, its kind, and its arguments.
         detached: whether activations that carry no relevance are among the arguments.
     """
+    if kwargs.get("out") is not None:
+        raise context.unsupported(f"{operations.name(func)} with out=")
     if not torch.is_grad_enabled():
         return _without_grad(context, func, kind, args, kwargs)
     kind, handler, writes, marks, branches = _how(func, kind)
@@ -101,8 +103,6 @@ def in_lockstep(context: Context, func: Any, kind: str | None, args: Any, kwargs
         raise context.unsupported(operations.name(func))
     if handler is None:
         return func(*args, **kwargs)
-    if kwargs.get("out") is not None:
-        raise context.unsupported(f"{operations.name(func)} with out=")
     if kind in _DRAWING and (kind == operations.SAMPLE or draws(func, args, kwargs)):
         return _drawn(context, func, kind, args, kwargs)
     if target is not None:

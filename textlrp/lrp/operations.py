@@ -213,11 +213,16 @@ def stem(function: Any) -> str:
     return last if last.startswith("__") else last.rstrip("_")
 
 
+_NOT_IN_PLACE = ("__int__", "__index__", "__invert__", "__iter__")
+
+
 @cache
 def is_in_place(function: Any) -> bool:
     """Return whether a function writes into its first argument."""
     last = name(function).split(".")[-1]
-    return last == "__setitem__" or (last.endswith("_") and not last.endswith("__")) or last.startswith("__i")
+    if last.endswith("__"):
+        return last == "__setitem__" or (last.startswith("__i") and last not in _NOT_IN_PLACE)
+    return last.endswith("_")
 
 
 @cache

@@ -50,6 +50,8 @@ HANDLERS: dict[str, Handler] = {
 }
 
 _DATA = Tensor.data.__get__  # type: ignore[attr-defined]
+#: Functions whose results do not depend on the values of their arguments.
+_FRESH = frozenset("empty_like zeros_like ones_like full_like new_empty new_zeros new_ones new_full".split())
 #: The kinds of functions that may draw random numbers.
 _DRAWING = frozenset({operations.SAMPLE, operations.DROPOUT, "attention"})
 #: Functions of a tensor that are for one run alone.
@@ -228,7 +230,7 @@ def _unknown(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         raise context.unsupported(operations.name(func))
     if func == _DATA:
         reference.attach(out, reference.value(args[0]).detach())
-    else:
+    elif operations.stem(func) not in _FRESH:
         context.beside.compare(func, args, kwargs, out)
     token_tracking.mark_cut(out)
     return out

@@ -71,13 +71,14 @@ class DifferenceAttention(Surrogate):
             part, queries = c[..., rows, :], q[..., rows, :]
             logs = _log_weights(queries, k, mask, ctx.causal, ctx.scale, start)
             weights = logs.exp()
-            own, other = weights.chunk(2)
+            own, other = _runs(weights)
             if needs[2]:
-                part_v = (own + other).mul_(0.5).nan_to_num_(nan=0.0).mT @ part
+                middle = (own + other).mul_(0.5)
+                part_v = (middle if mask is None else middle.nan_to_num_(nan=0.0)).mT @ part
                 c_v = part_v if c_v is None else c_v + part_v
             if not (needs[0] or needs[1] or needs[3]):
                 continue
-            log_p, log_r = logs.chunk(2)
+            log_p, log_r = _runs(logs)
             mean = log_mean(log_p, log_r, torch.maximum(own, other))
             weighted = (part @ v_half.mT) * mean
             share = weighted.sum(-1, keepdim=True) / mean.sum(-1, keepdim=True).clamp_min(_TINY)
@@ -91,16 +92,27 @@ class DifferenceAttention(Surrogate):
                 c_mask.append(c_s)
         if groups > 1:
             c_k, c_v = (None if x is None else x.unflatten(-3, (-1, groups)).sum(-3) for x in (c_k, c_v))
-        parts = torch.cat(c_q, -2) if c_q else None, c_k, c_v, torch.cat(c_mask, -2) if c_mask else None
+        parts = _joined(c_q), c_k, c_v, _joined(c_mask)
         of_inputs = (
             None if x is None else x.sum_to_size(shape).to(dtype) for x, shape in zip(parts, ctx.shapes, strict=True)
         )
         return *of_inputs, None, None, None, None
 
 
+def _joined(blocks: list[Tensor]) -> Tensor | None:
+    """Return what blocks of queries make together."""
+    return None if not blocks else blocks[0] if len(blocks) == 1 else torch.cat(blocks, -2)
+
+
+def _runs(both: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the parts of the text and of the reference."""
+    half = both.shape[0] // 2
+    return both[:half], both[half:]
+
+
 def _middle(both: Tensor, factor: float = 1.0) -> Tensor:
     """Return the value halfway between the two runs, times a factor."""
-    own, other = both.chunk(2)
+    own, other = _runs(both)
     return torch.add(own, other).mul_(0.5 * factor)
 
 
@@ -138,7 +150,7 @@ def _attention(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     if mask is not None and (mask.requires_grad or (mask.dim() == q.dim() and mask.shape[0] > 1)):
         masks = _stacked(mask if mask.dim() == q.dim() and mask.shape[0] == q.shape[0] else _whole(mask, q))
     with torch.no_grad():
-        y, y_r = func(*both, attn_mask=masks, **options).chunk(2)
+        y, y_r = _runs(func(*both, attn_mask=masks, **options))
     y = torch.ops.aten._unsafe_view.default(y, y.shape)  # autograd would take a chunk for a view
     out: Tensor = DifferenceAttention.apply(
         q, k, v, mask, y, (*both, masks), bool(named.get("is_causal", False)), scale

@@ -19,7 +19,7 @@ from textlrp.lrp import operations, reference
 from textlrp.lrp.context import Context
 from textlrp.lrp.difference.elementwise import elementwise
 from textlrp.lrp.difference.plain import plain
-from textlrp.lrp.difference.products import far_apart
+from textlrp.lrp.difference.products import FAR, far_apart
 from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward, stand_in
 
 
@@ -85,9 +85,11 @@ def _parts(u: Tensor, v: Tensor, s: Tensor, t: Tensor, count: int) -> _Parts:
     both = u + v
     slope = torch.add(s, t).mul_(0.5)
     k = (s * t).square_().div_(slope).mul_(-0.25 / count)  # k / (2 N), with 1/S and 1/T
+    if u.is_cpu:
+        least, most = torch.aminmax(s / t)
+        if float(least) >= 1 / FAR and float(most) <= FAR:
+            return _Parts(both, None, slope, k)
     apart = far_apart(s, t)
-    if u.is_cpu and not bool(apart.any()):
-        return _Parts(both, None, slope, k)
     scale = s * t / (s + t)
     inner = torch.where(apart, u * s + v * t, both)
     return _Parts(both, inner, torch.where(apart, 2 * scale, slope), torch.where(apart, scale.square() / -count, k))

@@ -22,7 +22,7 @@ from textlrp.lrp.difference.plain import plain
 from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward, stand_in
 
 #: The ratio of two denominators from which they are far apart: closer, the two rules for quotients differ little.
-_FAR = 8.0
+FAR = 8.0
 _INVERSE = "_textlrp_inverse"
 _ELEMENTWISE = ("mul", "multiply", "__mul__", "__rmul__")
 
@@ -112,10 +112,10 @@ def product(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
 def far_apart(b: Tensor, b_r: Tensor) -> Tensor:
     """Return where one of two denominators, or of their inverses, is many times the other, with the same sign."""
     return (
-        (b > _FAR * b_r) & (b_r > 0)
-        | (b_r > _FAR * b) & (b > 0)
-        | (b < _FAR * b_r) & (b_r < 0)
-        | (b_r < _FAR * b) & (b < 0)
+        (b > FAR * b_r) & (b_r > 0)
+        | (b_r > FAR * b) & (b > 0)
+        | (b < FAR * b_r) & (b_r < 0)
+        | (b_r < FAR * b) & (b < 0)
     )
 
 

@@ -227,8 +227,8 @@ def test_a_word_in_other_letters_asks_what_is_meant(
     with pytest.raises(InputError) as caught:
         explainer.explain(TEXT, rules="difference", reference=reference)
     assert str(caught.value) == (
-        f"the reference {word!r} can mean {means} or the word {word.strip()!r}: give {kind!r} for {means}, or in Python "
-        f"a list of ids for the word"
+        f"the reference {word!r} can mean {means} or the word {word.strip()!r}: give {kind!r} for {means}, or in "
+        f"Python a list of ids for the word"
     )
     assert not engine.given
 

@@ -61,14 +61,17 @@ def test_the_sentence_is_true_of_each_kind(changes: dict[str, Any], says: str) -
     assert said(**changes) == says
 
 
-PINNED_AT = ", run with the choices that the model makes for this text, "
+PINNED_AT = " ([MASK]), run with the choices that the model makes for this text, "
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({}, f"From the reference{PINNED_AT}POS starts at -0.50. The words add +1.75."),
-        ({"windows": 4}, f"From the reference{PINNED_AT}POS starts at -0.50 (mean of 4 windows). The words add +1.75."),
+        (
+            {"windows": 4},
+            f"From the reference{PINNED_AT}POS starts at -0.50 (mean of 4 windows). The words add +1.75.",
+        ),
         (
             {"contrast": "NEG"},
             f"From the reference{PINNED_AT}the difference of the logits of POS and NEG starts at -1.25. "
@@ -84,8 +87,8 @@ PINNED_AT = ", run with the choices that the model makes for this text, "
         ),
         (
             {**MEAN4, "others": {"masked": 0.25}},
-            f"From the reference (mean of 4 references){PINNED_AT}POS starts at -0.50. The words add +1.50, and other "
-            f"parts +0.25.",
+            "From the reference (mean of 4 references), run with the choices that the model makes for this text, POS "
+            "starts at -0.50. The words add +1.50, and other parts +0.25.",
         ),
     ],
 )
@@ -106,8 +109,8 @@ def test_a_terminal_says_it_under_the_verdict() -> None:
     assert lines[2] == ""
     assert lines[-1] == "ledger     +1.25 = reference -0.50, tokens +1.75, residue 0"
     pinned = printed(measured("reference (pinned)"), width=200).splitlines()
-    assert pinned[1].startswith("From the reference, run with the choices that the model makes for this text, POS ")
-    assert pinned[1].endswith(" starts at -0.50. The words add +1.75.   reference: [MASK]")
+    assert pinned[1].startswith("From the reference ([MASK]), run with the choices that the model makes for this text")
+    assert pinned[1].endswith(", POS starts at -0.50. The words add +1.75.")
     assert pinned[2] == PINNED
     assert PINNED[:40] not in printed(measured(), width=200)
 

@@ -68,8 +68,8 @@ def _score(e: Explanation, score: str) -> list[Part]:
 
 def _start(e: Explanation, reference: Reference, score: str) -> list[Part]:
     """Return where the words begin, if that is not what the model alone says of the reference."""
-    which = [] if reference.wordless else [Part(" ("), Part(reference.name, True), Part(")")]
-    where = [Part("From the reference"), *which, Part(", run with the choices that the model makes for this text, ")]
+    run = "), run with the choices that the model makes for this text, "
+    where = [Part("From the reference ("), Part(reference.name, True), Part(run)]
     target = Part(e.target, True)
     if e.contrast is not None:
         return [*where, Part("the difference of "), *_both(e.target, e.contrast), Part(f" starts at {score}")]

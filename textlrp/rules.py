@@ -309,10 +309,11 @@ class Rules:
     def preset(cls, name: str) -> Rules:
         """Return the preset of that name.
 
-        ``attnlrp``: Achtibat et al. 2024. ``cp-lrp``: Ali et al. 2022, attention weights held constant. ``epsilon``,
-        ``gamma``: that rule for linear maps, and for the rest the rules of ``attnlrp``. ``lrp-0``: another name of
-        ``attnlrp``, which has LRP-0 for linear maps. ``attnlrp-positions``: the relevance of positions goes
-        to the tokens. ``difference``: every operation is measured from a reference.
+        ``attnlrp``: Achtibat et al. 2024. ``cp-lrp``: Ali et al. 2022, attention weights held constant. ``ln-lrp``:
+        the plain gradient of softmax and products. ``epsilon``, ``gamma``: that rule for linear maps, and for the rest
+        the rules of ``attnlrp``. ``lrp-0``: another name of ``attnlrp``, which has LRP-0 for linear maps.
+        ``attnlrp-positions``: the relevance of positions goes to the tokens. ``difference``: every operation is
+        measured from a reference.
 
         Raises:
             InputError: the name is not a preset's.
@@ -407,7 +408,8 @@ def _shown(rule: object) -> str:
 
 #: Sets of rules by name. ``attnlrp``: Achtibat et al. 2024. ``cp-lrp``: Ali et al. 2022, attention weights and norms
 #: constant. ``ln-lrp``: only their rule for LayerNorm, with the plain gradient of softmax and products, and the
-#: identity rule for non-linearities.
+#: identity rule for non-linearities. ``attnlrp-positions``: the relevance of positions goes to the tokens.
+#: ``difference``: measured from a reference.
 PRESETS = {
     "attnlrp": Rules(),
     "cp-lrp": Rules(softmax=Frozen()),

@@ -137,7 +137,12 @@ def test_the_tables() -> None:
     assert re.fullmatch(r"tokens( +[+-]\d+\.\d+){6}", lines[ledger + 3])
     assert any(re.fullmatch(r"softmax( +[+-]\d+\.\d+){2}( +-){4}", line) for line in lines)
     assert any(re.fullmatch(r"words hold( +-?\d+ %){4}( +100 %){2}", line) for line in lines)
-    assert any(line.endswith("by difference of the logit minus that of the reference ([MASK]).") for line in lines)
+    assert (
+        "The last row is what the words hold: a share of the logit, or by difference rules of the logit minus that of "
+        "the reference ([MASK])."
+    ) in lines
+    special = next(line for line in lines if line.startswith("special tokens"))
+    assert special.split()[-2:] == ["-", "-"]  # of the reference they are the same, so they hold exactly 0
     cost = next(i for i, line in enumerate(lines) if line.startswith("cost  "))
     assert re.fullmatch(r"gradient x input +\d+\.\d m?s +1\.00 +\d+ KiB +1\.00", lines[cost + 2])
     assert re.fullmatch(r"attnlrp +\d+\.\d\d? m?s +\d+\.\d\d +\S+ to \S+ +\d+ KiB +0\.\d\d", lines[cost + 3])
@@ -145,6 +150,15 @@ def test_the_tables() -> None:
     assert lines[-9] == "passed   explanation       every operation met a rule, every number is finite"
     assert lines[-5] == "passed   padding           0 (limit 0): largest relevance of padding"
     assert lines[-1] == "8 of 8 checks passed"
+
+
+@pytest.mark.parametrize(
+    ("rules", "of"), [("difference", "the logit minus that of the reference ([MASK])"), ("cp-lrp", "the logit")]
+)
+def test_the_tables_of_one_set_of_rules(rules: str, of: str) -> None:
+    lines = printed(audited(texts=SHORT[:1], rules=[rules]))
+    assert f"The last row is what the words hold: a share of {of}." in lines
+    assert any(line.startswith("special tokens") for line in lines) == (rules == "cp-lrp")
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])

@@ -222,12 +222,12 @@ def test_the_benchmark_prints_ratios(
     assert first.startswith(f"torch {torch.__version__}, transformers ")
     assert model == "llama: 2 layers of 64, sdpa attention"
     assert title.split() == ["cost", "time", "ratio", "quartiles", "activations", "ratio"]
-    assert [row[:16].strip() for row in rows] == [FORWARD, GRADIENT, "attnlrp", "cp-lrp"]
+    assert [row[:16].strip() for row in rows] == [FORWARD, GRADIENT, "attnlrp", "cp-lrp", "difference"]
     assert size.startswith("2 x 6 ids, ")
     assert forward.startswith("time, ratio to the forward pass: gradient x input ")
     assert peaks == (
         "peak memory, temporary results included: gradient x input 4 KiB (1.00), attnlrp 4 KiB (1.00), "
-        "cp-lrp 4 KiB (1.00)"
+        "cp-lrp 4 KiB (1.00), difference 4 KiB (1.00)"
     )
 
 

@@ -23,6 +23,7 @@ import textlrp
 from textlrp import Explanation
 from textlrp.cli import main
 from textlrp.render.terminal import render
+from textlrp.rules import PRESETS
 
 TEXT = "A wonderful, moving film 👩‍👧, never dull."
 SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
@@ -315,6 +316,13 @@ def test_the_built_in_classifier_takes_a_pair() -> None:
     shown = CliRunner().invoke(main, ["explain", "The film is good.", "--pair", "Is it dull?"], env={"NO_COLOR": "1"})
     assert shown.exit_code == 0, shown.output
     assert [line for line in shown.stdout.splitlines() if line.startswith("text ")] == ["text 1", "text 2"]
+
+
+@pytest.mark.parametrize("command", ["explain", "report"])
+def test_the_help_lists_every_preset(command: str) -> None:
+    said = CliRunner().invoke(main, [command, "--help"], terminal_width=400).output
+    (line,) = [line for line in said.splitlines() if line.lstrip().startswith("--rules ")]
+    assert all(re.search(rf"[( ]{preset}[,)]", line) for preset in PRESETS)
 
 
 def test_a_reference_goes_with_difference_rules(explain: Any, folder: Path) -> None:

@@ -187,7 +187,11 @@ def test_ids_of_a_padded_batch_are_padded(explainer: Explainer) -> None:
         ([2, 5, 5, 5, 5, 5, -1], "the reference has the id -1"),
         ([2.5, 1], "a reference is mask, pad, mean, zero, a token"),
         (True, "a reference is mask, pad, mean, zero, a token, a text or ids"),
-        (7, "not 7"),
+        (7, "the reference is the single number 7: give a list of ids, one for each id of the text"),
+        (numpy.int64(7), "the reference is the single number 7: give a list of ids"),
+        (torch.tensor(7), "the reference is the single number 7: give a list of ids"),
+        (["mean", numpy.int64(7)], "the reference is the single number 7: give a list of ids"),
+        (7.5, "not 7.5"),
         ({"a": 1}, "not {'a': 1}"),
         ([None], "not None"),
         (("a film", "a plot"), "the reference is a pair of texts, and one text is explained"),
@@ -202,6 +206,39 @@ def test_what_is_no_reference_is_said_before_the_model_runs(
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not engine.given
+
+
+@pytest.mark.parametrize(
+    ("reference", "kind", "means"),
+    [
+        ("MASK", "mask", "the mask token"),
+        ("Mask", "mask", "the mask token"),
+        (" mask", "mask", "the mask token"),
+        ("PAD", "pad", "the padding token"),
+        ("Mean", "mean", "the mean embedding"),
+        ("Zero", "zero", "embeddings of zeros"),
+        (["mean", "ZERO"], "zero", "embeddings of zeros"),
+    ],
+)
+def test_a_word_in_other_letters_asks_what_is_meant(
+    explainer: Explainer, engine: SharedOut, reference: Any, kind: str, means: str
+) -> None:
+    word = reference if isinstance(reference, str) else reference[-1]
+    with pytest.raises(InputError) as caught:
+        explainer.explain(TEXT, rules="difference", reference=reference)
+    assert str(caught.value) == (
+        f"the reference {word!r} can mean {means} or the word {word.strip()!r}: give {kind!r} for {means}, or in "
+        f"Python a list of ids for the word"
+    )
+    assert not engine.given
+
+
+def test_a_special_token_is_one_however_it_is_written(engine: SharedOut) -> None:
+    tokenizer = fast_tokenizer("wordpiece")
+    tokenizer.add_special_tokens({"mask_token": "MASK"})
+    explainer = Explainer(bert(len(tokenizer)), tokenizer)
+    value, said = given(explainer, engine, "MASK")
+    assert (value, said.name, said.given) == (tokenizer.mask_token_id, "MASK", ("mask",))
 
 
 def test_what_is_no_reference_of_a_pair(explainer: Explainer, engine: SharedOut) -> None:

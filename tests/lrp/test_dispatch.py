@@ -81,6 +81,13 @@ def test_an_operation_without_a_rule_is_refused_by_name_and_place(function, word
     assert "operation.body (Inner)" in str(refusal.value)
 
 
+@pytest.mark.parametrize("rules", ["attnlrp", "cp-lrp", "ln-lrp", "difference"])
+def test_distances_are_without_a_rule_as_the_docs_say(rules):
+    probe = Probe(lambda m, x: x * torch.cdist(x, x).mean())
+    with pytest.raises(UnsupportedOperationError, match=r"torch\.(functional\.)?cdist"):
+        textlrp.propagate(probe, 0, rules, input_ids=IDS)
+
+
 @pytest.mark.parametrize(
     "function",
     [

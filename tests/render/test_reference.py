@@ -61,6 +61,41 @@ def test_the_sentence_is_true_of_each_kind(changes: dict[str, Any], says: str) -
     assert said(**changes) == says
 
 
+PINNED_AT = " ([MASK]), run with the choices that the model makes for this text, "
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, f"From the reference{PINNED_AT}POS starts at -0.50. The words add +1.75."),
+        (
+            {"windows": 4},
+            f"From the reference{PINNED_AT}POS starts at -0.50 (mean of 4 windows). The words add +1.75.",
+        ),
+        (
+            {"contrast": "NEG"},
+            f"From the reference{PINNED_AT}the difference of the logits of POS and NEG starts at -1.25. "
+            f"The words add +3.50.",
+        ),
+        (
+            {"probabilities": {}},
+            f"From the reference{PINNED_AT}the model's number for POS starts at -0.50. The words add +1.75.",
+        ),
+        (
+            {"probabilities": {}, "logits": {"POS": 1.25}},
+            f"From the reference{PINNED_AT}the model's number starts at -0.50. The words add +1.75.",
+        ),
+        (
+            {**MEAN4, "others": {"masked": 0.25}},
+            "From the reference (mean of 4 references), run with the choices that the model makes for this text, POS "
+            "starts at -0.50. The words add +1.50, and other parts +0.25.",
+        ),
+    ],
+)
+def test_a_pinned_reference_is_not_what_the_model_would_say(changes: dict[str, Any], says: str) -> None:
+    assert said(heading="reference (pinned)", **changes) == says
+
+
 def test_an_explanation_from_zero_says_nothing_of_a_reference() -> None:
     e = explanation("a film")
     assert sentences(e, signed) == []
@@ -73,7 +108,10 @@ def test_a_terminal_says_it_under_the_verdict() -> None:
     assert lines[1] == "Without its words the model would say POS -0.50. The words add +1.75.   reference: [MASK]"
     assert lines[2] == ""
     assert lines[-1] == "ledger     +1.25 = reference -0.50, tokens +1.75, residue 0"
-    assert PINNED[:40] in printed(measured("reference (pinned)"), width=200)
+    pinned = printed(measured("reference (pinned)"), width=200).splitlines()
+    assert pinned[1].startswith("From the reference ([MASK]), run with the choices that the model makes for this text")
+    assert pinned[1].endswith(", POS starts at -0.50. The words add +1.75.")
+    assert pinned[2] == PINNED
     assert PINNED[:40] not in printed(measured(), width=200)
 
 
@@ -88,10 +126,11 @@ def test_a_narrow_terminal_keeps_the_reference() -> None:
 def test_a_page_names_the_reference() -> None:
     e = measured("reference (pinned)", "<b>reference</b>", ("a&b",))
     for shown in (page.page(e), page.fragment(e)):
-        assert "For the reference (<bdi" in shown
+        assert "From the reference (<bdi" in shown
         assert "<b>reference" not in shown
         assert "The words add +1.75." in shown
-        assert "not what the model alone would say" in shown
+        assert "By its own choices, the model may give the reference another score." in shown
+        assert "the model says" not in shown
         assert "cannot be credited" not in shown
     assert ("Reference", "<b>reference</b>") in facts(e, "word")
     assert "--reference 'a&b'" in command(e, "word")

@@ -113,4 +113,5 @@ def test_what_is_said_of_a_reference_comes_last() -> None:
     assert data.rows[0][9][0][5:] == [said]
     assert data.rows[1][9][0][5:] == []
     pinned = build([Record("1", (measured("reference (pinned)"),))])
-    assert pinned.rows[0][9][0][5][-1].startswith(" The model chooses by the text")
+    assert pinned.rows[0][9][0][5][:2] == ["From the reference (", ["[MASK]"]]
+    assert pinned.rows[0][9][0][5][-1].startswith(" Such choices are of experts")

@@ -13,11 +13,12 @@ from textlrp.check.audit import Audit
 from textlrp.check.checks import Check
 from textlrp.check.cost import FORWARD, GRADIENT, CandidateCost, Cost
 from textlrp.render.format import named, signed
-from textlrp.results.ledger import HEADINGS, RESIDUE, Ledger
+from textlrp.results.ledger import HEADINGS, REFERENCE, REFERENCE_PINNED, RESIDUE, TOKENS, Ledger
 
 _TITLE = 10  # columns of "versions" and the space behind it
 _GAP = "  "
 _HOLD = "words hold"
+_ALWAYS = (REFERENCE, REFERENCE_PINNED, TOKENS)  # rows that are shown even where they are 0
 _RESULTS = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("skipped", "yellow")}
 
 
@@ -127,10 +128,19 @@ def _ledgers(audit: Audit, width: int | None, console: Console) -> Iterator[Text
             left=1,
             titles=2,
         )
-    references = dict.fromkeys(preset.reference for preset in audit.presets if preset.reference is not None)
-    measured = f", by difference of the logit minus that of the reference ({', '.join(references)})"
-    sentence = f"The last row is what the words hold: a share of the logit{printable(measured) if references else ''}."
+    sentence = f"The last row is what the words hold: a share of {_explained(audit)}."
     yield from _hanging(Text(sentence, style="dim"), 0, width, console)
+
+
+def _explained(audit: Audit) -> str:
+    """Return what the words hold a share of, by each kind of rules."""
+    references = dict.fromkeys(preset.reference for preset in audit.presets if preset.reference is not None)
+    measured = f"the logit minus that of the reference ({printable(', '.join(references))})"
+    if not references:
+        return "the logit"
+    if all(preset.reference is not None for preset in audit.presets):
+        return measured
+    return f"the logit, or by difference rules of {measured}"
 
 
 def _ledger_column(preset: str, text: str, ledger: Ledger | None) -> dict[str, str]:
@@ -139,7 +149,8 @@ def _ledger_column(preset: str, text: str, ledger: Ledger | None) -> dict[str, s
         return column
     scale = max((abs(value) for value in (ledger.logit, *ledger.rows.values())), default=0.0)
     column["logit"] = signed(ledger.logit, scale)
-    column.update({heading: signed(value, scale) for heading, value in ledger.rows.items()})
+    shown = {heading: value for heading, value in ledger.rows.items() if value != 0 or heading in _ALWAYS}
+    column.update({heading: signed(value, scale) for heading, value in shown.items()})
     column[RESIDUE] = f"{ledger.residue:+.0e}" if ledger.residue else "0"
     return column if ledger.held is None else {**column, _HOLD: f"{100 * ledger.held:.0f} %"}
 

@@ -18,7 +18,13 @@ _RULES = ("attnlrp", "cp-lrp", "difference")
 @click.option("--text", "texts", multiple=True, help="A text to try it on; may be given several times.")
 @click.option("--file", "file", type=click.Path(path_type=Path), help="Read texts from a UTF-8 file, one a line.")
 @loading_options
-@click.option("--rules", multiple=True, default=_RULES, show_default=True, help="May be given several times.")
+@click.option(
+    "--rules",
+    multiple=True,
+    default=_RULES,
+    show_default=True,
+    help="Rules as explain takes them; may be given several times.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, and nothing else.")
 @writes("-o", "--output")
 @click.pass_context

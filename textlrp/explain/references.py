@@ -22,6 +22,14 @@ from textlrp.text.encoding import Batch, Encoding, check_text
 
 _TAKES = f"{', '.join(WORDLESS)}, a token, a text or ids of the same length as the text, or a list of several of these"
 
+#: What the words of :data:`WORDLESS` mean.
+_MEANS = {
+    "mask": "the mask token",
+    "pad": "the padding token",
+    "mean": "the mean embedding",
+    "zero": "embeddings of zeros",
+}
+
 #: The message for rules that measure from zero.
 NO_REFERENCE = "these rules measure from zero and take no reference: leave it out, or choose the rules 'difference'"
 
@@ -157,6 +165,12 @@ def _read(value: Any, classifier: Classifier) -> _Named:
         return _Named(f"the texts {_quoted(value[0])} and {_quoted(value[1])}", IN_PYTHON, _Text(*value))
     numbers = options.plain(value) if isinstance(value, (list, tuple)) else []
     ids = [options.as_whole(number) for number in numbers]
+    number = options.as_whole(value)
+    if number is not None:
+        raise InputError(
+            f"the reference is the single number {options.brief(number)}: give a list of ids, one for each id of the "
+            f"text, special tokens included, or a token as text"
+        )
     if not ids or None in ids:
         raise InputError(f"a reference is {_TAKES}, not {options.brief(value)}")
     whole = tuple(number for number in ids if number is not None)
@@ -179,6 +193,7 @@ def _read_text(value: str, classifier: Classifier) -> _Named:
                 name = {"mask": "mask", "pad": "padding"}[kind]
                 raise InputError(f"{type(tokenizer).__name__} has no {name} token for a reference: give {_TAKES}")
             return _Named(str(getattr(tokenizer, f"{kind}_token")), kind, number)
+    _check_case(tokenizer, value)
     token = _token(tokenizer, value)
     for kind, number in special.items():
         if token is not None and token == number:
@@ -192,6 +207,21 @@ def _read_text(value: str, classifier: Classifier) -> _Named:
         raise InputError(f"the reference is {'blank' if value else 'empty'}: give {_TAKES}")
     check_text(value, "the reference")
     return _Named(f"the text {_quoted(value)}", value, _Text(value, None))
+
+
+def _check_case(tokenizer: Any, value: str) -> None:
+    """Check that a text is not a word for a reference in other letters, unless it is a special token.
+
+    Raises:
+        InputError: it is one, and may as well mean the word itself.
+    """
+    kind = value.strip().lower()
+    special = (getattr(tokenizer, f"{name}_token", None) for name in ("mask", "pad"))
+    if kind in WORDLESS and value not in special:
+        raise InputError(
+            f"the reference {options.brief(value)} can mean {_MEANS[kind]} or the word {options.brief(value.strip())}: "
+            f"give {kind!r} for {_MEANS[kind]}, or in Python a list of ids for the word"
+        )
 
 
 def _token(tokenizer: Any, text: str) -> int | None:

@@ -9,11 +9,12 @@ from textlrp.results.ledger import TOKENS
 
 if TYPE_CHECKING:
     from textlrp.results.explanation import Explanation
+    from textlrp.results.reference import Reference
 
-#: Said of a reference that was run with the text's choices.
+#: Said below the sentences where the reference was run with the text's choices.
 PINNED = (
-    "The model chooses by the text (experts, strongest entries, positions). The reference was run with the choices for "
-    "this text, so its score is not what the model alone would say of it."
+    "Such choices are of experts, strongest entries or positions. By its own choices, the model may give the reference "
+    "another score."
 )
 
 #: Other rows than the words are named from this share of the scale on.
@@ -48,6 +49,8 @@ def sentences(e: Explanation, write: Callable[[float, float], str]) -> list[Part
 
 def _score(e: Explanation, score: str) -> list[Part]:
     assert e.reference is not None
+    if e.ledger.pinned:
+        return _start(e, e.reference, score)
     wordless = e.reference.wordless
     where = [Part("Without its words ")]
     if not wordless:
@@ -55,13 +58,29 @@ def _score(e: Explanation, score: str) -> list[Part]:
     target = Part(e.target, True)
     if e.contrast is not None:
         differ = "would differ" if wordless else "differ"
-        labels = [target, Part(" and "), Part(e.contrast, True)]
-        return [*where, Part("the logits of "), *labels, Part(f" {differ} by {score}")]
+        return [*where, *_both(e.target, e.contrast), Part(f" {differ} by {score}")]
     if not e.probabilities:  # a number, not a label
         returns = "would return" if wordless else "returns"
         which = [Part(" for "), target] if len(e.logits) > 1 else []
         return [*where, Part(f"the model {returns} {score}"), *which]
     return [*where, Part(f"the model {'would say' if wordless else 'says'} "), target, Part(f" {score}")]
+
+
+def _start(e: Explanation, reference: Reference, score: str) -> list[Part]:
+    """Return where the words begin, if that is not what the model alone says of the reference."""
+    run = "), run with the choices that the model makes for this text, "
+    where = [Part("From the reference ("), Part(reference.name, True), Part(run)]
+    target = Part(e.target, True)
+    if e.contrast is not None:
+        return [*where, Part("the difference of "), *_both(e.target, e.contrast), Part(f" starts at {score}")]
+    if not e.probabilities:
+        of = [Part(" for "), target] if len(e.logits) > 1 else []
+        return [*where, Part("the model's number"), *of, Part(f" starts at {score}")]
+    return [*where, target, Part(f" starts at {score}")]
+
+
+def _both(target: str, contrast: str) -> list[Part]:
+    return [Part("the logits of "), Part(target, True), Part(" and "), Part(contrast, True)]
 
 
 def _windows(e: Explanation) -> list[Part]:

@@ -105,7 +105,8 @@ def reference_lines(e: Explanation) -> Iterator[Text]:
     if e.reference is None:
         return
     said = "".join(named(part.text) if part.is_name else part.text for part in sentences(e, signed))
-    yield Text.assemble(said, (f"   reference: {named(e.reference.name)}", "dim") if e.reference.wordless else "")
+    is_named = e.ledger.pinned or not e.reference.wordless
+    yield Text.assemble(said, "" if is_named else (f"   reference: {named(e.reference.name)}", "dim"))
     if e.ledger.pinned:
         yield Text(PINNED)
 

@@ -118,13 +118,13 @@ def _ratio(
         size = x.abs() + r.abs() + y.abs() + y_r.abs()
         return torch.where(apart, ratio, _unless_corner(slope, ratio, size, d))
     places = apart.logical_not_().flatten().nonzero().squeeze(1)
-    middle = (x.reshape(-1)[places] + r.reshape(-1)[places]).mul_(0.5)
-    step = step.reshape(-1)[places] if isinstance(step, Tensor) else step
+    near = [value.reshape(-1).index_select(0, places) for value in (x, r, y, y_r, ratio, d)]
+    middle = (near[0] + near[1]).mul_(0.5)
+    step = step.reshape(-1).index_select(0, places) if isinstance(step, Tensor) else step
     ends = function(torch.stack((middle + step, middle - step)))
     slope = (ends[0] - ends[1]).div_(2 * step).nan_to_num_(0.0, 0.0, 0.0)
-    size = torch.stack([value.reshape(-1)[places].abs() for value in (x, r, y, y_r)]).sum(0)
-    known = ratio.view(-1)[places]
-    ratio.view(-1)[places] = _unless_corner(slope.to(ratio.dtype), known, size, d.reshape(-1)[places])
+    size = torch.stack(near[:4]).abs_().sum(0)
+    ratio.view(-1).index_copy_(0, places, _unless_corner(slope.to(ratio.dtype), near[4], size, near[5]))
     return ratio
 
 

@@ -80,18 +80,20 @@ def _along(ctx: Any, saved: Saved, c: Tensor) -> tuple[Tensor, Tensor]:
     return weighted, ((both if inner is None else inner) * weighted).sum(ctx.dims, keepdim=True) * k
 
 
-def _parts(u: Tensor, v: Tensor, s: Tensor, t: Tensor, count: int) -> _Parts:
-    """Return what the rule saves, given the inputs and the reciprocal roots ``s = 1/S`` and ``t = 1/T``."""
-    both = u + v
+def _parts(x: Tensor, r: Tensor, means: tuple[Any, Any], s: Tensor, t: Tensor, count: int) -> _Parts:
+    """Return what the rule saves, given the inputs, their means, and the reciprocal roots ``s = 1/S``, ``t = 1/T``."""
+    both = torch.add(x, r)
+    if isinstance(means[0], Tensor):
+        both.sub_(means[0] + means[1])
     slope = torch.add(s, t).mul_(0.5)
     k = (s * t).square_().div_(slope).mul_(-0.25 / count)  # k / (2 N), with 1/S and 1/T
-    if u.is_cpu:
+    if x.is_cpu:
         least, most = torch.aminmax(s / t)
         if float(least) >= 1 / FAR and float(most) <= FAR:
             return _Parts(both, None, slope, k)
     apart = far_apart(s, t)
     scale = s * t / (s + t)
-    inner = torch.where(apart, u * s + v * t, both)
+    inner = torch.where(apart, (x - means[0]) * s + (r - means[1]) * t, both)
     return _Parts(both, inner, torch.where(apart, 2 * scale, slope), torch.where(apart, scale.square() / -count, k))
 
 
@@ -109,7 +111,7 @@ def layer_norm(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         if s.dtype in (torch.float16, torch.bfloat16):
             own, other = own.float(), other.float()
             (mean, s), (mean_r, t) = _moments(own, dims, settings[3]), _moments(other, dims, settings[3])
-        parts = _parts(own - mean, other - mean_r, s, t, math.prod(shape))
+        parts = _parts(own, other, (mean, mean_r), s, t, math.prod(shape))
     out: Tensor = DifferenceLayerNorm.apply(x, y, parts, weight, dims)
     reference.attach(out, y_r)
     return out
@@ -131,7 +133,7 @@ def rms_norm(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         wide = torch.promote_types(x.dtype, torch.float32)
         own, other = x.detach().to(wide), reference.value(x).to(wide)
         s, t = (value.square().mean(dims, keepdim=True).add_(eps).rsqrt_() for value in (own, other))
-        parts = _parts(own, other, s, t, math.prod(shape))
+        parts = _parts(own, other, (0.0, 0.0), s, t, math.prod(shape))
     out: Tensor = DifferenceRMSNorm.apply(x, y, parts, named.get("weight"), dims)
     reference.attach(out, y_r)
     return out

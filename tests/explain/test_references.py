@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy
 import pytest
+import tiny_models
 import torch
 from measured_reference import PAIR, TEXT, SharedOut, tokenizer_of_pairs
 from tiny_bert import bert, fast_tokenizer
@@ -290,3 +291,12 @@ def test_a_pinned_reference_is_one_row(explainer: Explainer, engine: SharedOut) 
     assert "reference" not in e.ledger
     assert e.reference is not None
     assert e.ledger.reference == e.reference.logits[e.target]
+
+
+def test_a_tokenizer_of_characters_knows_no_words() -> None:
+    """CANINE's raises at a token of several characters, where others return the unknown token."""
+    from transformers import CanineTokenizer
+
+    explainer = Explainer(tiny_models.build("canine"), CanineTokenizer(), "characters")
+    with pytest.raises(InputError, match="'maks'"):
+        explainer.explain("ab", rules="difference", reference="maks")

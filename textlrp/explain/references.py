@@ -227,7 +227,10 @@ def _check_case(tokenizer: Any, value: str) -> None:
 def _token(tokenizer: Any, text: str) -> int | None:
     """Return the id of a text that is one token: as the vocabulary spells it, or as the tokenizer reads it."""
     unknown = getattr(tokenizer, "unk_token_id", None)
-    number = tokenizer.convert_tokens_to_ids(text)
+    try:
+        number = tokenizer.convert_tokens_to_ids(text)
+    except Exception:  # a tokenizer of single characters raises at anything longer
+        number = None
     if isinstance(number, int) and (number != unknown or text == getattr(tokenizer, "unk_token", None)):
         return number
     ids = plain_ids(tokenizer, text)

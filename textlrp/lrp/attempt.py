@@ -155,8 +155,7 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
                     f"relevance can reach a token"
                 )
             weights = request.weights(logits, context.postings.dtype)
-            if logits_r is not None:
-                context.logits_of_reference = logits_r
+            context.logits_of_reference = logits_r
             ruleless = logits.requires_grad and coverage.ruleless(logits.grad_fn, context.products)
         met = context.met  # before blocks run again in the backward pass
         at_once = 1 if hidden is not None else max(1, _AT_ONCE // request.input_ids.numel())
@@ -243,8 +242,8 @@ def _check(request: Request, plan: Plan, propagation: Propagation) -> None:
         try:
             ledger.check()
         except NonFiniteError as error:
-            wider = {"float32": "; try dtype=torch.float64", "float64": ""}.get(request.precision)
-            advice = "; try dtype=torch.float32" if wider is None else wider
+            wider = {"float32": "; try dtype=torch.float64", "float64": ""}
+            advice = wider.get(request.precision, "; try dtype=torch.float32")
             overflow = NonFiniteError(f"the backward pass overflowed: {error}{advice}")
             raise _Overflowed from overflow
         except UnbalancedLedgerError as error:

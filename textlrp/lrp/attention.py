@@ -23,8 +23,7 @@ from textlrp.lrp.surrogate import Saved, Surrogate, is_blank, rule_backward, sta
 from textlrp.results import ledger
 from textlrp.rules import Frozen, Taylor, Uniform
 
-#: The names of the kernel's positional arguments.
-ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+_ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 
 #: Largest block of attention weights that the frozen rule recomputes at once, in elements: a cache holds the first; the
 #: second keeps an accelerator busy.
@@ -34,6 +33,27 @@ _BLOCK, _BLOCK_OF_ACCELERATOR = 1 << 19, 1 << 26
 def block_of(x: Tensor) -> int:
     """Return the largest block of attention weights to compute at once on a tensor's device, in elements."""
     return _BLOCK if x.is_cpu else _BLOCK_OF_ACCELERATOR
+
+
+def scores_of(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float, start: int) -> Tensor:
+    """Return the scores of a block of queries before the softmax.
+
+    Args:
+        q: the queries of the block, the first of which is the one of index ``start``.
+        k: all keys.
+        mask: the mask of all queries, or one for each of them.
+        causal: whether later keys are masked.
+        scale: the factor of the products.
+        start: the index of the first query.
+    """
+    scores = (q * scale) @ k.mT
+    if causal:
+        queries = torch.arange(start, start + q.shape[-2], device=q.device)[:, None]
+        scores.masked_fill_(torch.arange(k.shape[-2], device=q.device) > queries, -torch.inf)
+    if mask is not None:
+        part = mask[..., start : start + q.shape[-2], :] if mask.shape[-2] > 1 else mask
+        scores = scores.masked_fill_(~part, -torch.inf) if part.dtype == torch.bool else scores.add_(part)
+    return scores
 
 
 class AttentionPart(NamedTuple):
@@ -125,15 +145,7 @@ class FrozenAttention(Surrogate):
         step = max(1, block_of(q) // max(1, k.shape[-2] * c[..., 0, 0].numel()))
         for start in range(0, q.shape[-2], step):
             rows = slice(start, start + step)
-            scores = (q[..., rows, :] * ctx.scale) @ k.mT
-            if ctx.causal:
-                queries = torch.arange(q.shape[-2], device=q.device)[rows, None]
-                future = torch.arange(k.shape[-2], device=q.device) > queries
-                scores.masked_fill_(future, -torch.inf)
-            if mask is not None:
-                part = mask[..., rows, :] if mask.shape[-2] > 1 else mask
-                scores = scores.masked_fill_(~part, -torch.inf) if part.dtype == torch.bool else scores.add_(part)
-            weights = scores.softmax(-1)
+            weights = scores_of(q[..., rows, :], k, mask, ctx.causal, ctx.scale, start).softmax(-1)
             if mask is not None:  # a query whose keys are all masked
                 weights.nan_to_num_(0.0)
             part_c_v = weights.mT @ c[..., rows, :]
@@ -148,13 +160,23 @@ def scaled_dot_product_attention(context: Context, func: Any, args: Any, kwargs:
     return context.attended(_attention(context, func, args, kwargs))
 
 
-def _attention(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
-    named = bind(ARGUMENTS, args, kwargs)
+def arguments(context: Context, func: Any, args: Any, kwargs: Any) -> tuple[dict[str, Any], float]:
+    """Return the arguments of the kernel by name, and the factor of the scores.
+
+    Raises:
+        UnsupportedOperationError: the kernel draws random numbers.
+    """
+    named = bind(_ARGUMENTS, args, kwargs)
     if draws(func, args, kwargs):
         raise context.unsupported(f"{operations.name(func)} with dropout in evaluation mode")
+    width = named["query"].shape[-1]
+    return named, 1.0 / math.sqrt(width) if named.get("scale") is None else named["scale"]
+
+
+def _attention(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
+    named, scale = arguments(context, func, args, kwargs)
     q, k, v, mask = named["query"], named["key"], named["value"], named.get("attn_mask")
     options = {key: value for key, value in named.items() if key not in ("query", "key", "value")}
-    scale = 1.0 / math.sqrt(q.shape[-1]) if named.get("scale") is None else named["scale"]
     weights_carry = q.requires_grad or k.requires_grad or (mask is not None and mask.requires_grad)
     if context.scores is not None and (q.requires_grad or k.requires_grad):
         context.scores.record_factors(q, k, scale)

@@ -25,8 +25,8 @@ _ARITHMETIC = """
 """.split()
 #: The functions that may be steps of a chain.
 STEPS = frozenset(_ARITHMETIC) | {operations.stem(f) for f, kind in operations.KINDS.items() if kind == "nonlinearity"}
-#: Steps that may choose between results, products with a condition among them.
 _PRODUCTS = ("mul", "multiply", "__mul__", "__rmul__")
+#: Steps that may choose between results, products with a condition among them.
 BRANCHES = frozenset((*"where maximum minimum fmax fmin max min masked_fill".split(), *_PRODUCTS))
 
 

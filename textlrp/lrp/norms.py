@@ -107,7 +107,7 @@ class PlainNorm(Surrogate):
 
 def layer_norm(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """LayerNorm, as torch computes it."""
-    named = _named(context, ("input", "normalized_shape", "weight", "bias", "eps"), args, kwargs)
+    named = arguments(context, ("input", "normalized_shape", "weight", "bias", "eps"), args, kwargs)
     if isinstance(context.rules.norm, Plain):
         return _plain_norm(context, func, named.pop("input"), named)
     context.count(func, "statistics constant")
@@ -117,7 +117,7 @@ def layer_norm(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
 
 def rms_norm(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """RMSNorm, as torch computes it."""
-    named = _named(context, ("input", "normalized_shape", "weight", "eps"), args, kwargs)
+    named = arguments(context, ("input", "normalized_shape", "weight", "eps"), args, kwargs)
     if isinstance(context.rules.norm, Plain):
         return _plain_norm(context, func, named.pop("input"), named)
     context.count(func, "statistics constant")
@@ -144,7 +144,8 @@ def statistic(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     return func(*detached(args), **detached(kwargs))
 
 
-def _named(context: Context, names: tuple[str, ...], args: Any, kwargs: Any) -> dict[str, Any]:
+def arguments(context: Context, names: tuple[str, ...], args: Any, kwargs: Any) -> dict[str, Any]:
+    """Return the arguments of a norm by name; its weight and bias must be constants."""
     named = bind(names, args, kwargs)
     if carries((named.get("weight"), named.get("bias"))):
         kind = "F.layer_norm" if "bias" in names else "F.rms_norm"

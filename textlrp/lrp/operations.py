@@ -92,27 +92,27 @@ OUT_OF_PLACE: dict[Any, Any] = {}
 _NAMES: dict[Any, str] = {}
 
 
-def _register(names: list[str], kind: str) -> None:
+def _register(names: list[str], kind: str, kinds: dict[Any, str]) -> None:
     for name in names:
         for owner_name, owner in _OWNERS:
             function = getattr(owner, name, None)
             if not callable(function) or isinstance(function, type):
                 continue
-            KINDS.setdefault(function, kind)
+            kinds.setdefault(function, kind)
             _NAMES.setdefault(function, f"{owner_name}.{name}")
             if kind in (PLAIN, LOOKUP, SAMPLE, DROPOUT):
                 continue
             in_place_name = f"__i{name[2:]}" if name.startswith("__") else f"{name}_"
             in_place = getattr(owner, in_place_name, None)
             if callable(in_place):
-                KINDS.setdefault(in_place, kind)
+                kinds.setdefault(in_place, kind)
                 OUT_OF_PLACE.setdefault(in_place, function)
                 _NAMES.setdefault(in_place, f"{owner_name}.{in_place_name}")
 
 
 for _kind, _functions in _KINDS.items():
-    _register(_functions, _kind)
-_register(_PLAIN, PLAIN)
+    _register(_functions, _kind, KINDS)
+_register(_PLAIN, PLAIN, KINDS)
 for _attribute in ("T", "mT", "H", "mH", "real", "imag"):
     _getter = getattr(Tensor, _attribute).__get__
     KINDS[_getter], _NAMES[_getter] = PLAIN, f"Tensor.{_attribute}"
@@ -137,20 +137,8 @@ _DIFFERENCE: dict[str, list[str]] = {
 DIFFERENCE_KINDS: dict[Any, str] = {}
 
 
-def _register_difference(stem: str, kind: str) -> None:
-    for owner_name, owner in _OWNERS:
-        for suffix in ("", "_"):
-            function = getattr(owner, f"{stem}{suffix}", None)
-            if callable(function) and not isinstance(function, type):
-                DIFFERENCE_KINDS.setdefault(function, kind)
-                _NAMES.setdefault(function, f"{owner_name}.{stem}{suffix}")
-                if suffix:
-                    OUT_OF_PLACE.setdefault(function, getattr(owner, stem))
-
-
 for _kind, _functions in _DIFFERENCE.items():
-    for _stem in _functions:
-        _register_difference(_stem, _kind)
+    _register(_functions, _kind, DIFFERENCE_KINDS)
 
 
 def copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:

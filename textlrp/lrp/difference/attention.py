@@ -6,16 +6,14 @@ queries at a time, so that memory grows with the block and not with the square o
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from textlrp.guard.randomness import draws
-from textlrp.guard.trees import bind, carries
-from textlrp.lrp import operations, reference
-from textlrp.lrp.attention import ARGUMENTS, block_of
+from textlrp.guard.trees import carries
+from textlrp.lrp import reference
+from textlrp.lrp.attention import arguments, block_of, scores_of
 from textlrp.lrp.context import Context
 from textlrp.lrp.difference.plain import plain
 from textlrp.lrp.difference.softmax import log_mean
@@ -69,7 +67,8 @@ class DifferenceAttention(Surrogate):
         for start in range(0, q.shape[-2], step):
             rows = slice(start, start + step)
             part, queries = c[..., rows, :], q[..., rows, :]
-            logs = _log_weights(queries, k, mask, ctx.causal, ctx.scale, start)
+            scores = scores_of(queries, k, mask, ctx.causal, ctx.scale, start)
+            logs = scores.log_softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
             weights = logs.exp()
             own, other = _runs(weights)
             if needs[2]:
@@ -116,32 +115,17 @@ def _middle(both: Tensor, factor: float = 1.0) -> Tensor:
     return torch.add(own, other).mul_(0.5 * factor)
 
 
-def _log_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float, start: int) -> Tensor:
-    """Return the logarithms of the weights of some queries, NaN in rows that are masked altogether."""
-    scores = (q * scale) @ k.mT
-    if causal:
-        queries = torch.arange(start, start + q.shape[-2], device=q.device)[:, None]
-        scores = scores.masked_fill(torch.arange(k.shape[-2], device=q.device) > queries, -torch.inf)
-    if mask is not None:
-        part = mask[..., start : start + q.shape[-2], :] if mask.shape[-2] > 1 else mask
-        scores = scores.masked_fill(~part, -torch.inf) if part.dtype == torch.bool else scores + part
-    return scores.log_softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
-
-
 def scaled_dot_product_attention(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:
     """``F.scaled_dot_product_attention``."""
     return context.attended(_attention(context, func, args, kwargs))
 
 
 def _attention(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
-    named = bind(ARGUMENTS, args, kwargs)
-    if draws(func, args, kwargs):
-        raise context.unsupported(f"{operations.name(func)} with dropout in evaluation mode")
+    named, scale = arguments(context, func, args, kwargs)
     q, k, v, mask = named["query"], named["key"], named["value"], named.get("attn_mask")
     if not carries((q, k, mask)):
         return plain(context, func, args, kwargs)
     options = {key: option for key, option in named.items() if key not in ("query", "key", "value", "attn_mask")}
-    scale = 1.0 / math.sqrt(q.shape[-1]) if named.get("scale") is None else named["scale"]
     if context.scores is not None:
         context.scores.record_factors(q, k, scale)
     context.count(func, "midpoints, logarithmic mean")

@@ -20,6 +20,7 @@ from textlrp.lrp.context import Context
 from textlrp.lrp.difference.elementwise import elementwise
 from textlrp.lrp.difference.plain import plain
 from textlrp.lrp.difference.products import FAR, far_apart
+from textlrp.lrp.norms import arguments
 from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward, stand_in
 
 
@@ -99,7 +100,7 @@ def _parts(x: Tensor, r: Tensor, means: tuple[Any, Any], s: Tensor, t: Tensor, c
 
 def layer_norm(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """``F.layer_norm``."""
-    named = _named(context, ("input", "normalized_shape", "weight", "bias", "eps"), args, kwargs)
+    named = arguments(context, ("input", "normalized_shape", "weight", "bias", "eps"), args, kwargs)
     x, shape, weight = named["input"], tuple(named["normalized_shape"]), named.get("weight")
     settings = shape, weight, named.get("bias"), named.get("eps", 1e-5)
     dims = tuple(range(-len(shape), 0))
@@ -123,7 +124,7 @@ def _moments(x: Tensor, dims: tuple[int, ...], eps: float) -> tuple[Tensor, Tens
 
 def rms_norm(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """``F.rms_norm``."""
-    named = _named(context, ("input", "normalized_shape", "weight", "eps"), args, kwargs)
+    named = arguments(context, ("input", "normalized_shape", "weight", "eps"), args, kwargs)
     x, shape = named["input"], tuple(named["normalized_shape"])
     dims = tuple(range(-len(shape), 0))
     eps = torch.finfo(x.dtype).eps if named.get("eps") is None else named["eps"]
@@ -137,14 +138,6 @@ def rms_norm(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     out: Tensor = DifferenceRMSNorm.apply(x, y, parts, named.get("weight"), dims)
     reference.attach(out, y_r)
     return out
-
-
-def _named(context: Context, names: tuple[str, ...], args: Any, kwargs: Any) -> dict[str, Any]:
-    named = bind(names, args, kwargs)
-    if carries((named.get("weight"), named.get("bias"))):
-        kind = "F.layer_norm" if "bias" in names else "F.rms_norm"
-        raise context.unsupported(f"{kind} with weights computed from activations")
-    return named
 
 
 def normalize(context: Context, func: Any, args: Any, kwargs: Any) -> Any:

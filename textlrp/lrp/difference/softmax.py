@@ -57,15 +57,8 @@ class Softmax(Surrogate):
         return c_s.to(ctx.dtype), None, None, None
 
 
-class LogSoftmax(Surrogate):
+class LogSoftmax(Softmax):
     """``c_s = c - L sum(c) / sum(L)``."""
-
-    @staticmethod
-    def forward(ctx: Any, s: Tensor, y: Tensor, mean: Tensor, dim: int) -> Any:
-        ctx.mark_dirty(y)
-        ctx.save_for_backward(mean)
-        ctx.dim, ctx.dtype = dim, s.dtype
-        return y
 
     @staticmethod
     @rule_backward

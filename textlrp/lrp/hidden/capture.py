@@ -94,7 +94,7 @@ class Capture(Observer):
             run = [value, torch.zeros_like(value, dtype=postings.dtype)]
             if known is not None:
                 run.append(known.clone())
-            measured = reference.difference(y).clone()
+            measured = value if known is None else value - known
             self._ran.add(path)
             if path in self._runs:
                 self._runs[path].append(run)

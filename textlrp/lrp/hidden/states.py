@@ -244,9 +244,8 @@ class HiddenStates(Observer):
                 self._residual_sums.attended.add(out.grad_fn)
             if shape is None:
                 return out
-            out = reference.like(
-                out, lambda x: x.view_as(x)
-            )  # hooks of its own operation, which scale its multiplier, come after this one
+            # Hooks of its own operation, which scale its multiplier, come after that of the view.
+            out = reference.like(out, lambda x: x.view_as(x))
             module = self._context.innermost_module()
             path = "" if module is None else module[0]
             heads = next((known for known in self._heads if known.path == path), None)

@@ -310,3 +310,25 @@ def test_a_constant_of_one_entry_adds_no_dimensions():
     found = textlrp.propagate(OneScore(), 1, "difference", input_ids=torch.tensor([[3]]), reference=torch.tensor([[4]]))
     (ledger,) = found.ledgers
     assert ledger["tokens"] == pytest.approx(float(found.logits[0, 1] - found.reference_logits[0, 1]), rel=1e-5)
+
+
+def test_a_product_of_a_square_matrix_with_itself_is_no_function_of_each_element():
+    """Its result has the shape of its only source, but each entry depends on a row and a column."""
+
+    class Squared(torch.nn.Module):
+        def __init__(self, activate):
+            super().__init__()
+            torch.manual_seed(0)
+            self.table, self.head = torch.nn.Embedding(16, 4), torch.nn.Linear(4, 3)
+            self.activate = activate
+
+        def forward(self, input_ids):
+            x = self.table(input_ids)
+            return self.head(self.activate(x @ x).mean(1))
+
+    ids, others = torch.tensor([[1, 2, 3, 4]]), torch.tensor([[1, 9, 8, 4]])
+    written, fused = (
+        textlrp.propagate(Squared(activate).double(), 1, "difference", input_ids=ids, reference=others)
+        for activate in (lambda x: torch.where(x > 0, x, 0.1 * x), lambda x: F.leaky_relu(x, 0.1))
+    )
+    torch.testing.assert_close(written.relevance, fused.relevance, rtol=1e-9, atol=1e-12)

@@ -94,7 +94,7 @@ def branch(func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Callable[[Tensor]
 
 def follow(func: Any, args: Any, kwargs: Any, out: Any) -> None:
     """Mark the result of a step."""
-    if isinstance(out, Tensor) and not operations.is_in_place(func):
+    if isinstance(out, Tensor) and operations.stem(func) in STEPS and not operations.is_in_place(func):
         known = joined(func, args, kwargs)
         if known is not None and out.shape == known[0].shape:
             setattr(out, _MARK, Chain(*known, out._version))

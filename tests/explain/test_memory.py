@@ -140,21 +140,23 @@ def test_a_peak_counts_temporary_results_and_neither_weights_nor_what_was_let_go
 
 @pytest.mark.parametrize("rules", ["attnlrp", "difference"])
 @pytest.mark.parametrize("kind", ["t5", "bert"])
-def test_an_estimate_is_close_to_what_is_taken(kind: str, rules: str) -> None:
+@pytest.mark.parametrize("times", [26, 60])
+def test_an_estimate_is_close_to_what_is_taken(kind: str, rules: str, times: int) -> None:
     tokenizer = fast_tokenizer("wordpiece")
     explainer = tiny_t5() if kind == "t5" else Explainer(bert(len(tokenizer), max_position_embeddings=2048), tokenizer)
-    encoding = explainer.classifier.encode(LONG, None)
+    text = "a wonderful film, " * times
+    encoding = explainer.classifier.encode(text, None)
     count = len(encoding.input_ids)
-    assert count > 250
+    assert count > 125
     difference = rules == "difference"
     estimate = explainer.classifier._needed(encoding, 1, count, difference)
     peaks = explainer.classifier._peaks_of_two if difference else explainer.classifier._peaks
-    assert max(peaks) < count / 2
-    taken = memory.peak(explainer.model, lambda: explainer.explain(LONG, rules=rules))
-    # Difference rules take more for a short text, whose two runs share products, so the estimate is on the safe side.
-    assert estimate is not None
-    assert 0.9 <= estimate / taken <= (1.5 if difference else 1.1)
-    assert taken > MIB / 4
+    assert max(peaks) <= 128 and estimate is not None
+    taken = memory.peak(explainer.model, lambda: explainer.explain(text, rules=rules))
+    # From 512 ids on, the backward pass of difference rules takes the attention of two heads in blocks of queries, so
+    # memory grows less than before, and the estimate is on the safe side.
+    assert 0.9 <= estimate / taken <= (2.0 if difference and count > 512 else 1.1)
+    assert taken > MIB / 8
 
 
 def test_sizes_are_written_for_people() -> None:

@@ -48,7 +48,8 @@ The {t} is anything but {a}|Nothing short of {a}|The {t} is nothing short of {a}
 Without a {a} moment|A {t} without a single {a} scene|It lacks anything {a}|The {t} lacks a {a} idea
 The {t} fails to be {a}|It fails to be {a} or {a}|It does not fail to be {a}|It is not without its {a} moments
 I have never seen a {a}r {t}|I have seldom seen anything so {a}|I had no problem with the {t}
-There were no problems with the {t}|No complaints about the {t}|I have no complaints|I have nothing but praise for the {t}
+There were no problems with the {t}|No complaints about the {t}|I have no complaints
+I have nothing but praise for the {t}
 I have nothing good to say about the {t}|Not only {a} but [also |]{a}|The {t} is not only {a} but also {a}
 Not just {a}, but {a}|It couldn't be {a}r|It could not have been more {a}|It could have been more {a}
 The {t} could have been {a}|It should have been {a}|If only the {t} had been {a}|I wish it were {a}

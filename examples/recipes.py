@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from train_demo_classifier import GRADES, normalized, untokenized
+from demo_sets import GRADES, normalized, untokenized
 
 Goal = tuple[float, ...]  # the probability of each label
 Item = tuple[str, Goal]  # a text and what it is

@@ -28,7 +28,7 @@ from recipes import RECIPES, Item, Recipe, Task
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from train_demo_classifier import batches, cut, descent, word_vectors
+from training import batches, cut, descent, word_vectors
 
 import textlrp
 

@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with the gzipped JSON lines; default: the hub")
     parser.add_argument("--encoder", required=True, help="folder or hub name of a pretrained encoder")
     parser.add_argument("--output", type=Path, required=True, help="file to write, .jsonl.gz")
-    parser.add_argument("--learn", type=int, default=5000, help="texts that the teacher learns from")
+    parser.add_argument("--learn", type=int, default=4000, help="texts that the teacher learns from")
     parser.add_argument("--sentences", type=int, default=45_000, help="sentences of reviews to label")
     parser.add_argument("--made", type=int, default=40_000, help="made texts to label")
     parser.add_argument("--seed", type=int, default=0)
@@ -64,15 +64,13 @@ def main() -> None:
 
 def train(reviews: Reviews, options: argparse.Namespace, folder: Path) -> None:
     """Fine-tune the encoder for one pass over some of the labeled texts, and store it."""
-    model: Any = transformers.AutoModelForSequenceClassification.from_pretrained(
-        options.encoder, num_labels=2, attn_implementation="eager"
-    )
+    model: Any = transformers.AutoModelForSequenceClassification.from_pretrained(options.encoder, num_labels=2)
     tokenizer = transformers.AutoTokenizer.from_pretrained(options.encoder)
     model.get_input_embeddings().weight.requires_grad_(False)
     items = learned(reviews, options.learn)
     rest = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(rest, lr=3e-5, weight_decay=0.01)
-    groups = [items[i : i + 24] for i in range(0, len(items), 24)]
+    groups = alike(items, 24)
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, len(groups) // 10, len(groups))
     started, losses = time.monotonic(), []
     model.train()
@@ -87,8 +85,8 @@ def train(reviews: Reviews, options: argparse.Namespace, folder: Path) -> None:
         schedule.step()
         losses.append(loss.item())
         if number % 20 == 0:
-            minutes = (time.monotonic() - started) / 60
-            print(f"teacher, step {number} of {len(groups)}: {sum(losses[-20:]) / 20:.3f}, {minutes:.1f} min", flush=True)
+            loss_now, minutes = sum(losses[-20:]) / 20, (time.monotonic() - started) / 60
+            print(f"teacher, step {number} of {len(groups)}: {loss_now:.3f}, {minutes:.1f} min", flush=True)
     model.eval()
     for name in ("sst", "counterfactual_movies"):
         part = reviews.validation[name][:300]
@@ -116,6 +114,14 @@ def learned(reviews: Reviews, count: int) -> list[Labeled]:
     items = [item for source, share in shares for item in draw.sample(source, min(len(source), int(count * share)))]
     draw.shuffle(items)
     return [(spelled(text), probability) for text, probability in items]
+
+
+def alike(items: list[Labeled], size: int) -> list[list[Labeled]]:
+    """Return batches of texts of like length, in random order: padding costs as much as words."""
+    ordered = sorted(items, key=lambda item: len(item[0]) * random.uniform(0.9, 1.1))
+    groups = [ordered[i : i + size] for i in range(0, len(ordered), size)]
+    random.shuffle(groups)
+    return groups
 
 
 def texts(reviews: Reviews, options: argparse.Namespace) -> list[str]:

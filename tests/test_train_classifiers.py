@@ -33,7 +33,7 @@ WORDS = {
 def examples() -> Iterator[dict[str, ModuleType]]:
     """The modules of the example, which stand in no package."""
     sys.path.insert(0, str(EXAMPLES))
-    names = ("train_classifiers", "recipes", "train_demo_classifier")
+    names = ("train_classifiers", "recipes", "training", "demo_sets")
     yield {name: importlib.import_module(name) for name in names}
     sys.path.remove(str(EXAMPLES))
     for name in names:

@@ -1,4 +1,8 @@
-"""What train_classifiers.py trains: for each recipe one row of data, architecture, sizes and steps."""
+"""What train_classifiers.py trains: for each recipe one row of data, architecture, sizes and steps.
+
+Most start from random weights. Those of ``ENCODER`` go on from a pretrained encoder, and the decoders beside them have
+its word vectors, which stay as they are.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,8 @@ from typing import Any
 from demo_sets import GRADES, normalized, untokenized
 
 Goal = tuple[float, ...]  # the probability of each label
-Item = tuple[str, Goal]  # a text and what it is
+Text = str | tuple[str, str]  # a text, or a pair of texts
+Item = tuple[Text, Goal]  # a text and what it is
 Row = dict[str, Any]
 
 
@@ -33,8 +38,8 @@ class Task:
 
     @property
     def texts(self) -> list[str]:
-        """The texts to learn from."""
-        return [text for text, _ in self.train]
+        """The texts to learn from, each of a pair for itself."""
+        return [part for text, _ in self.train for part in ((text,) if isinstance(text, str) else text)]
 
 
 @dataclass(frozen=True)
@@ -42,18 +47,20 @@ class Recipe:
     """One classifier."""
 
     name: str
-    architecture: str  # as in a config's model_type
-    pieces: str  # how the tokenizer cuts words: wordpiece, bpe or unigram
+    architecture: str  # as in a config's model_type, or ENCODER to train a pretrained one further
+    pieces: str  # how the tokenizer cuts words: wordpiece, bpe or unigram, or ENCODER for that of the encoder
     read: Callable[[Path, int | None], Task]
     data: str  # what is read, for the model card
-    sizes: dict[str, Any]  # settings of the architecture's config
-    vocabulary: int
+    sizes: dict[str, Any]  # settings of the architecture's config; the width is that of word vectors of an encoder
+    vocabulary: int  # 0 where the encoder has one
     positions: int  # ids that the model reads, special tokens included
     cuts: tuple[int, ...]  # for each round, how many ids of a text are read at most
     shortest_cut: int = 128  # longer texts are cut at random to a length between this and the round's cut
     phrases_a_round: int = 0
     learning_rate: float = 6e-4
     batch_tokens: int = 2048
+    texts_a_round: int | None = None  # the most texts that a round reads, drawn at random
+    average: float = 0.995  # of the weights: the share that each step keeps
     rows_a_split: int | None = None
 
     def quick(self) -> Recipe:
@@ -67,6 +74,8 @@ class Recipe:
         )  # fmt: skip
 
 
+#: In place of an architecture and of a tokenizer: those of the pretrained encoder.
+ENCODER = "encoder"
 WIDTHS = ("hidden_size", "intermediate_size", "embedding_size", "dim", "hidden_dim", "n_embd", "n_inner")
 
 
@@ -185,12 +194,58 @@ def emotions(folder: Path, limit: int | None) -> Task:
     return split_task(labels, train, of_split(found, "val", set()), of_split(found, "test", set()))
 
 
+def edits(folder: Path, limit: int | None) -> Task:
+    """Reviews and their edits that flip the label, NEG or POS; IMDb reviews are learned from as well."""
+    found = rows(folder / "counterfactual_movies.jsonl.gz", limit)
+    unseen = seen_elsewhere(folder, "counterfactual_movies")
+    more = of_split(rows(folder / "imdb.jsonl.gz", limit), "train", unseen)
+    train = of_split(found, "train", unseen)
+    known = {normalized(row["text"]) for row in train}
+    learned = train + [row for row in shuffled(more) if normalized(row["text"]) not in known][: len(train)]
+    return split_task(("NEG", "POS"), learned, of_split(found, "val", set()), of_split(found, "test", set()))
+
+
+def english_topics(folder: Path, limit: int | None) -> Task:
+    """SIB-200, its English part: seven topics."""
+    found = [row for row in rows(folder / "topics_multilingual.jsonl.gz", None) if row["language"] == "eng_Latn"]
+    labels = tuple(sorted({row["label"] for row in found}))
+    parts = (of_split(found, split, set())[:limit] for split in ("train", "val", "test"))
+    return split_task(labels, *parts)
+
+
+def same_topic(folder: Path, limit: int | None) -> Task:
+    """Two reports of AG News: do they have the same topic? Half of the pairs do."""
+    single = news(folder, limit)
+    labels, draw = ("different", "same"), random.Random(0)
+
+    def pairs(items: list[Item]) -> list[Item]:
+        groups: dict[Goal, list[Text]] = {}
+        for text, goal in items:
+            groups.setdefault(goal, []).append(text)
+        found: list[Item] = []
+        for number, (text, goal) in enumerate(items):
+            others = [goal] if number % 2 else [other for other in groups if other != goal] or [goal]
+            chosen = draw.choice(others)
+            found.append(((str(text), str(draw.choice(groups[chosen]))), one(labels, labels[chosen == goal])))
+        return found
+
+    return Task(labels, pairs(single.train), pairs(single.validation), pairs(single.test))
+
+
 def bert_like(width: int, layers: int, heads: int) -> dict[str, Any]:
     """The sizes of BERT and its kin."""
     return {
         "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads, "intermediate_size": 2 * width,
         "attention_probs_dropout_prob": 0.0,
     }  # fmt: skip
+
+
+def further(name: str, read: Callable[[Path, int | None], Task], data: str, positions: int, cuts: tuple[int, ...],
+            **settings: Any) -> Recipe:  # fmt: skip
+    """Return the recipe of a pretrained encoder that is trained further."""
+    return Recipe(
+        name, ENCODER, ENCODER, read, data, {}, 0, positions, cuts, learning_rate=5e-5, average=0.98, **settings
+    )
 
 
 SST = "sst (Stanford Sentiment Treebank): sentences and phrases"
@@ -215,4 +270,18 @@ RECIPES = (
     Recipe("llama-imdb", "llama", "bpe", reviews, IMDB,
            {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3, "num_key_value_heads": 3,
             "intermediate_size": 384}, 8000, 256, (96, 128, 192, 256), shortest_cut=64, batch_tokens=4096),
+    further("encoder-sst", sentences, SST, 128, (128,) * 2, phrases_a_round=3000),
+    further("encoder-imdb", reviews, IMDB, 256, (128, 256), shortest_cut=96, texts_a_round=4000),
+    further("encoder-news", news, "news (AG News)", 128, (128,) * 2, texts_a_round=6000),
+    further("encoder-emotions", emotions, "emotions (GoEmotions)", 128, (64,) * 3, texts_a_round=15_000),
+    further("encoder-edits", edits, "counterfactual_movies and as many reviews of imdb", 256, (128, 192, 256),
+            shortest_cut=96),
+    further("encoder-topics", english_topics, "topics_multilingual (SIB-200), English", 128, (128,) * 8),
+    further("encoder-pairs", same_topic, "pairs of news (AG News)", 192, (192,) * 2, texts_a_round=6000),
+    Recipe("gpt2-words-sst", "gpt2", ENCODER, sentences, SST,
+           {"n_layer": 3, "n_head": 6, "n_inner": 768, "attn_pdrop": 0.0}, 0, 128, (128,) * 4,
+           phrases_a_round=20_000),
+    Recipe("llama-words-sst", "llama", ENCODER, sentences, SST,
+           {"num_hidden_layers": 3, "num_attention_heads": 6, "num_key_value_heads": 3,
+            "intermediate_size": 768}, 0, 128, (128,) * 4, phrases_a_round=20_000),
 )  # fmt: skip

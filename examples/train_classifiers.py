@@ -1,9 +1,11 @@
-"""Train the classifiers that textlrp is measured on, from nothing: small models of many architectures and tasks.
+"""Train the classifiers that textlrp is measured on: small models of many architectures and tasks.
 
     python examples/train_classifiers.py --data FOLDER --output FOLDER [--only NAME ...] [--seed 0] [--quick]
 
-FOLDER holds ``sst.jsonl.gz`` and the other sets that recipes.py names. Each model is written to its own folder under
-the output, with its tokenizer and a card that states what it scores on the test split. No text is masked in training.
+FOLDER holds ``sst.jsonl.gz`` and the other sets that recipes.py names. Recipes that start from a pretrained encoder
+take it by ``--encoder``, such as ``sentence-transformers/all-MiniLM-L6-v2``, and are left out without it. Each model is
+written to its own folder under the output, with its tokenizer and a card that states what it scores on the test split.
+No text is masked in training.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import tokenizers
 import torch
 import torch.nn.functional as F
 import transformers
-from recipes import RECIPES, Item, Recipe, Task
+from recipes import ENCODER, RECIPES, Item, Recipe, Task
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -49,6 +51,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with the gzipped JSON lines")
     parser.add_argument("--output", type=Path, required=True, help="folder to write a folder for each model to")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument(
+        "--encoder", help="folder or hub name of a pretrained encoder, for the recipes that start from it"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--suffix", default="", help="what to add to the names of the folders, such as -2")
     parser.add_argument("--threads", type=int, help="threads of the CPU; default: as many as torch takes")
@@ -60,7 +65,11 @@ def main(arguments: list[str] | None = None) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     transformers.utils.logging.disable_progress_bar()
-    chosen = [recipe.quick() if options.quick else recipe for recipe in RECIPES if recipe.name in options.only]
+    wanted = [recipe for recipe in RECIPES if recipe.name in options.only]
+    chosen = [recipe for recipe in wanted if options.encoder or recipe.pieces != ENCODER]
+    if not chosen:
+        sys.exit(f"{', '.join(options.only)} start from a pretrained encoder: name it with --encoder")
+    chosen = [recipe.quick() for recipe in chosen] if options.quick else chosen
     for recipe in chosen:
         folder = options.output / (recipe.name + options.suffix)
         if folder.exists() and not (folder / "config.json").is_file():
@@ -76,8 +85,8 @@ def make(recipe: Recipe, folder: Path, options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     task = recipe.read(options.data, recipe.rows_a_split)
     print(f"{recipe.name}: {len(task.train)} texts to learn from, {len(task.phrases)} phrases", flush=True)
-    tokenizer = train_tokenizer(recipe, task)
-    model = train(recipe, task, tokenizer, options.bfloat16)
+    tokenizer = train_tokenizer(recipe, task) if recipe.pieces != ENCODER else read_tokenizer(recipe, options.encoder)
+    model = train(recipe, task, tokenizer, options)
     minutes = (time.monotonic() - started) / 60
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unfinished-") as scratch:
@@ -133,46 +142,68 @@ def train_tokenizer(recipe: Recipe, task: Task) -> Any:
     )
 
 
-def untrained(recipe: Recipe, task: Task, tokenizer: Any) -> Any:
-    """Return a model with random weights."""
+def read_tokenizer(recipe: Recipe, encoder: str) -> Any:
+    """Return the tokenizer of the encoder."""
+    # GPT-2 would add the word of id 0 as a token type.
+    inputs = {} if recipe.architecture == ENCODER else {"model_input_names": ["input_ids", "attention_mask"]}
+    return transformers.AutoTokenizer.from_pretrained(encoder, model_max_length=recipe.positions, **inputs)
+
+
+def untrained(recipe: Recipe, task: Task, tokenizer: Any, encoder: str | None) -> Any:
+    """Return a model to train: the pretrained encoder, or one with random weights."""
+    labels: dict[str, Any] = {
+        "id2label": dict(enumerate(task.labels)),
+        "label2id": {label: i for i, label in enumerate(task.labels)},
+        "problem_type": "multi_label_classification" if task.several else "single_label_classification",
+    }
+    if recipe.architecture == ENCODER:
+        return transformers.AutoModelForSequenceClassification.from_pretrained(encoder, **labels)
+    width: dict[str, int] = {}
+    if recipe.pieces == ENCODER:
+        name = "n_embd" if recipe.architecture == "gpt2" else "hidden_size"
+        width = {name: transformers.AutoConfig.from_pretrained(encoder).hidden_size}
     config = transformers.AutoConfig.for_model(
         recipe.architecture,
         **recipe.sizes,
+        **width,
         **{f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos", "cls", "sep")},
         vocab_size=len(tokenizer),
         # RoBERTa counts positions from the id of padding plus one.
         **{"n_positions" if recipe.architecture == "gpt2" else "max_position_embeddings": recipe.positions + 2},
-        id2label=dict(enumerate(task.labels)),
-        label2id={label: i for i, label in enumerate(task.labels)},
-        problem_type="multi_label_classification" if task.several else "single_label_classification",
+        **labels,
     )
     # On a CPU and short texts, attention step by step is trained faster than torch's fused one.
     return transformers.AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")
 
 
-def train(recipe: Recipe, task: Task, tokenizer: Any, mixed: bool) -> Any:
+def train(recipe: Recipe, task: Task, tokenizer: Any, options: argparse.Namespace) -> Any:
     """Return the moving average of the weights as it was after the round that validates best."""
-    model = untrained(recipe, task, tokenizer)
+    model = untrained(recipe, task, tokenizer, options.encoder)
     items, phrases = (encode(tokenizer, part, LONGEST) for part in (task.train, task.phrases))
-    table = model.get_input_embeddings().weight.data
-    vectors = word_vectors([ids for ids, _ in items], *table.shape)
-    seen = vectors.any(1)
-    # 0.05 a number, where positions begin with 0.02: words should tell more than where they stand.
-    table[seen, : vectors.shape[1]] = vectors[seen] * (0.05 * math.sqrt(table.shape[1]))
+    words = model.get_input_embeddings().weight
+    if recipe.pieces != ENCODER:
+        vectors = word_vectors([ids for ids, _ in items], *words.shape)
+        seen = vectors.any(1)
+        # 0.05 a number, where positions begin with 0.02: words should tell more than where they stand.
+        words.data[seen, : vectors.shape[1]] = vectors[seen] * (0.05 * math.sqrt(words.shape[1]))
+    elif recipe.architecture != ENCODER:
+        words.data.copy_(transformers.AutoModel.from_pretrained(options.encoder).get_input_embeddings().weight.data)
+        words.requires_grad_(False)
     plans = []
     for longest in recipe.cuts:
-        texts = [(shorten(ids, recipe.shortest_cut, longest, tokenizer), goal) for ids, goal in items]
+        some = random.sample(items, min(recipe.texts_a_round or len(items), len(items)))
+        texts = [(shorten(ids, recipe.shortest_cut, longest, tokenizer), goal) for ids, goal in some]
         texts += random.sample(phrases, min(recipe.phrases_a_round, len(phrases)))
         plans.append(list(batches(texts, recipe.batch_tokens, tokenizer.pad_token_id)))
-    step = descent(list(model.parameters()), recipe.learning_rate, sum(map(len, plans)))
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.995))
+    step = descent([p for p in model.parameters() if p.requires_grad], recipe.learning_rate, sum(map(len, plans)))
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
     best, best_score = model, -1.0
     for number, plan in enumerate(plans, 1):
         model.train()
         losses = []
         for ids, mask, goal in plan:
-            with torch.autocast("cpu", torch.bfloat16) if mixed else contextlib.nullcontext():
-                logits = model(input_ids=ids, attention_mask=mask).logits.float()
+            with torch.autocast("cpu", torch.bfloat16) if options.bfloat16 else contextlib.nullcontext():
+                logits = model(**inputs(ids, mask, tokenizer)).logits.float()
             losses.append(step(loss(logits, goal, task.several)))
             average.update_parameters(model)
             if len(losses) % 100 == 0:
@@ -197,9 +228,23 @@ def loss(logits: Tensor, goal: Tensor, several: bool) -> Tensor:
 
 def encode(tokenizer: Any, items: list[Item], length: int) -> list[tuple[list[int], Any]]:
     """Turn texts into ids; a text without any is left out."""
-    texts = [text for text, _ in items]
-    found = tokenizer(texts, truncation=True, max_length=length)["input_ids"] if texts else []
+    if not items:
+        return []
+    texts = [(text,) if isinstance(text, str) else text for text, _ in items]
+    columns = [
+        list(column) for column in zip(*texts, strict=True)
+    ]  # the texts, and their second texts in a task of pairs
+    found = tokenizer(*columns, truncation=True, max_length=length)["input_ids"]
     return [(ids, goal) for ids, (_, goal) in zip(found, items, strict=True) if ids]
+
+
+def inputs(ids: Tensor, mask: Tensor, tokenizer: Any) -> dict[str, Tensor]:
+    """Return the inputs of a batch; what stands behind the first [SEP] is the second text of a pair."""
+    found = {"input_ids": ids, "attention_mask": mask}
+    if "token_type_ids" in tokenizer.model_input_names:
+        ends = (ids == tokenizer.sep_token_id).long()
+        found["token_type_ids"] = (ends.cumsum(1) - ends).clamp(max=1) * mask
+    return found
 
 
 def shorten(ids: list[int], shortest: int, longest: int, tokenizer: Any) -> list[int]:
@@ -216,7 +261,7 @@ def shorten(ids: list[int], shortest: int, longest: int, tokenizer: Any) -> list
 def predict(model: Any, tokenizer: Any, items: list[Item], length: int) -> tuple[Tensor, Tensor]:
     """Return logits and labels, both ``(texts, labels)``, in no order."""
     groups = batches(encode(tokenizer, items, length), 8192, tokenizer.pad_token_id)
-    found = [(model(input_ids=ids, attention_mask=mask).logits, goal) for ids, mask, goal in groups]
+    found = [(model(**inputs(ids, mask, tokenizer)).logits, goal) for ids, mask, goal in groups]
     return torch.cat([logits for logits, _ in found]), torch.cat([goal for _, goal in found])
 
 
@@ -232,7 +277,8 @@ def score(logits: Tensor, goals: Tensor, several: bool) -> dict[str, float]:
 def measure(folder: Path, task: Task) -> str:
     """Return a table with the scores of the stored model, after a look whether it can be explained."""
     explainer = textlrp.Explainer.from_pretrained(folder)
-    explanation = explainer.explain(task.test[0][0])
+    text = task.test[0][0]
+    explanation = explainer.explain(*((text,) if isinstance(text, str) else text))
     if not explanation.ledger.balanced:
         sys.exit(f"the books of {folder.name} are not balanced: {explanation.ledger}")
     parts = {"validation": task.validation, "test": task.test}
@@ -250,7 +296,7 @@ def measure(folder: Path, task: Task) -> str:
 
 CARD = """# {name}
 
-A classifier to measure textlrp on: {architecture}, {parameters:.1f} million parameters, trained from nothing on
+A classifier to measure textlrp on: {architecture}, {parameters:.1f} million parameters, {start}, trained on
 {data}. Labels{several}: {labels}.
 
 ## Scores
@@ -266,7 +312,7 @@ was scored once, at the end.
 
 {minutes:.1f} minutes on a CPU (threads: {threads}), with {versions}.
 {train:,} texts and {phrases:,} phrases to learn from, after every text of a validation or test part was removed; no
-text was masked. Word vectors begin as counts of neighbors; the weights are a moving average. Settings:
+text was masked. The weights are a moving average. Settings:
 
     {settings}
 
@@ -282,11 +328,16 @@ UNSAID = ("name", "architecture", "read", "data")
 
 def card(recipe: Recipe, task: Task, model: Any, table: str, minutes: float, options: argparse.Namespace) -> str:
     """Return the model card, with what the run measured."""
-    flags = f" --suffix={options.suffix}" * bool(options.suffix)
+    flags = " --encoder ENCODER" * (recipe.pieces == ENCODER) + f" --suffix={options.suffix}" * bool(options.suffix)
     flags += " --bfloat16" * options.bfloat16 + " --quick" * options.quick
     return CARD.format(
         name=recipe.name + options.suffix,
-        architecture=recipe.architecture,
+        architecture=model.config.model_type,
+        start="from random weights"
+        if recipe.pieces != ENCODER
+        else f"from the pretrained encoder {Path(options.encoder).name}"
+        if recipe.architecture == ENCODER
+        else f"from random weights and the frozen word vectors of {Path(options.encoder).name}",
         parameters=model.num_parameters() / 1e6,
         data=recipe.data,
         several=", of which a text can have several" if task.several else "",

@@ -65,10 +65,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "sst_rationales.jsonl.gz", [trees[0] | {"split": "in_sst_train"}])
     write(folder / "imdb.jsonl.gz", [r for r in sides if r["split"] != "val"])
     # The originals of the edits stand in imdb, too, as they do in the real sets.
-    write(folder / "counterfactual_movies.jsonl.gz", [sides[0], sides[1], sides[2] | {"split": "test"}])
+    write(
+        folder / "counterfactual_movies.jsonl.gz", [sides[0], sides[1], sides[2] | {"split": "test"}, row("NEG", 998)]
+    )
     write(folder / "movies.jsonl.gz", [sides[9] | {"split": "val"}])
     write(folder / "news.jsonl.gz", [r for r in papers if r["split"] != "val"])
-    write(folder / "topics_multilingual.jsonl.gz", papers)
+    write(folder / "topics_multilingual.jsonl.gz", [r | {"language": "eng_Latn"} for r in papers])
     write(folder / "emotions.jsonl.gz", [row(label, n, True) for n in range(48) for label in ("joy", "grief")])
     return folder
 
@@ -77,18 +79,23 @@ def test_every_recipe_writes_a_model_that_is_explained(
     examples: dict[str, ModuleType], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main, recipes = examples["train_classifiers"].main, examples["recipes"].RECIPES
-    main(["--data", str(data), "--output", str(tmp_path), "--quick"])
+    given = ["--data", str(data), "--quick", "--only", "bert-sst"]
+    encoder = tmp_path.parent / "encoders" / "bert-sst"
+    main([*given, "--output", str(encoder.parent)])
+    main(["--data", str(data), "--output", str(tmp_path), "--quick", "--encoder", str(encoder)])
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(recipe.name for recipe in recipes)
     printed = capsys.readouterr().out
     for recipe in recipes:
         card = (tmp_path / recipe.name / "README.md").read_text(encoding="utf-8")
         assert "| test | " in card
-        assert f"--only {recipe.name} --seed 0 --quick" in card
+        further = recipe.pieces == "encoder"
+        assert f"--only {recipe.name} --seed 0{' --encoder ENCODER' * further} --quick" in card
         table = card[card.index("| part") : card.index("\n\n## Training")]
         assert table in printed
         explainer = textlrp.Explainer.from_pretrained(tmp_path / recipe.name)
-        assert explainer.config.model_type == recipe.architecture
-        explanation = explainer.explain("the plot is dull and the cast is warm")
+        assert explainer.config.model_type == ("bert" if recipe.architecture == "encoder" else recipe.architecture)
+        pair = ("the plot is dull", "and the cast is warm") if recipe.name == "encoder-pairs" else ("the plot is dull",)
+        explanation = explainer.explain(*pair)
         assert explanation.ledger.balanced
         assert len([token for token in explanation.tokens if token.text]) > 3
 
@@ -147,6 +154,31 @@ def test_a_long_text_is_cut_between_its_special_tokens(examples: dict[str, Modul
         assert kind != "bert" or found[-1] == 2
 
 
+def test_half_of_the_pairs_have_the_same_topic(examples: dict[str, ModuleType], data: Path) -> None:
+    topics = {
+        text: goal
+        for part in ("train", "validation", "test")
+        for text, goal in getattr(examples["recipes"].news(data, None), part)
+    }
+    task = examples["recipes"].same_topic(data, None)
+    assert task.labels == ("different", "same")
+    assert {len(text) for text, _ in task.train} == {2}
+    for part in (task.train, task.test):
+        assert all((topics[first] == topics[second]) == (goal == (0.0, 1.0)) for (first, second), goal in part)
+        assert sum(goal == (0.0, 1.0) for _, goal in part) == len(part) // 2
+
+
+def test_the_inputs_of_a_pair_tell_its_texts_apart(examples: dict[str, ModuleType]) -> None:
+    class Tokenizer:
+        sep_token_id = 2
+        model_input_names = ("input_ids", "token_type_ids", "attention_mask")
+
+    ids = torch.tensor([[1, 7, 8, 2, 9, 2], [1, 7, 2, 0, 0, 0]])
+    found = examples["train_classifiers"].inputs(ids, (ids != 0).long(), Tokenizer)
+    assert found["token_type_ids"].tolist() == [[0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 0, 0]]
+    assert found["attention_mask"].tolist() == [[1] * 6, [1, 1, 1, 0, 0, 0]]
+
+
 def test_what_cannot_be_done_is_said(examples: dict[str, ModuleType], data: Path, tmp_path: Path) -> None:
     main = examples["train_classifiers"].main
     with pytest.raises(SystemExit, match="there is no folder"):
@@ -155,6 +187,8 @@ def test_what_cannot_be_done_is_said(examples: dict[str, ModuleType], data: Path
     (tmp_path / "bert-sst" / "letters.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(SystemExit, match="holds no model"):
         main(["--data", str(data), "--output", str(tmp_path), "--only", "bert-sst"])
+    with pytest.raises(SystemExit, match="name it with --encoder"):
+        main(["--data", str(data), "--output", str(tmp_path), "--only", "encoder-sst"])
     (data.parent / "empty").mkdir(exist_ok=True)
     with pytest.raises(SystemExit, match=r"sst\.jsonl\.gz is missing"):
         main(["--data", str(data.parent / "empty"), "--output", str(tmp_path / "new"), "--only", "bert-sst"])

@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--learn", type=int, default=4000, help="texts that the teacher learns from")
     parser.add_argument("--sentences", type=int, default=45_000, help="sentences of reviews to label")
     parser.add_argument("--made", type=int, default=40_000, help="made texts to label")
+    parser.add_argument("--most", type=int, help="label the first texts of all, in random order; default: all")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.output.exists():
@@ -57,7 +58,7 @@ def main() -> None:
         train(reviews, options, folder)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    label(model, tokenizer, texts(reviews, options), options.output)
+    label(model, tokenizer, texts(reviews, options)[: options.most], options.output)
     shutil.rmtree(folder)
     print(f"{options.output} is written", flush=True)
 

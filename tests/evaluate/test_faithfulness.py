@@ -86,6 +86,24 @@ def test_the_perturbations_measure_different_things() -> None:
     assert (mask.leave_one_out, delete.leave_one_out, zero.leave_one_out) == (1.0, 1.0, 1.0)
 
 
+def test_tokens_of_other_texts_in_the_place_of_removed_ones() -> None:
+    bag = explainer(each=0.5)
+    scores = scored(bag, TEXT, WEIGHTS)
+    found = assess(bag, scores, perturb="replace", background=["great", "great great"])
+    # every token becomes "great": four of them, and six ids
+    assert found.morf.logits == approx((5.0, 5.0, 7.0, 10.0, 15.0))
+    assert found.lerf.logits == approx((5.0, 10.0, 13.0, 15.0, 15.0))
+    assert (found.perturbation, found.replacement, found.empty_logit) == ("replace", "", approx(15.0))
+    assert found.forwards % 5 in (1, 2)  # the text as it is, maybe a check of batches, and five draws for each set
+    assert found.forwards > 5 * 10
+    known = perturbed(bag, scores, "replace", background=["great"])
+    assert assess(bag, scores, perturb="replace", known=known).area == found.area
+    with pytest.raises(InputError, match="known= has drawn from the background with the seed 0, and seed= is 1"):
+        assess(bag, scores, perturb="replace", known=known, seed=1)
+    with pytest.raises(InputError, match="to perturb by 'replace', other texts must be given"):
+        assess(bag, scores, perturb="replace")
+
+
 def test_equal_scores_are_not_ranked_by_position() -> None:
     bag = explainer()
     scores = scored(bag, "great film film film", {})

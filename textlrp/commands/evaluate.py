@@ -36,8 +36,9 @@ may be given several times.
 @click.option(
     "--perturb",
     multiple=True,
-    type=click.Choice(["mask", "delete", "zero"]),
-    help="How tokens are removed.  [default: mask and zero, since a table of a single way misleads]",
+    type=click.Choice(["mask", "delete", "zero", "replace"]),
+    help="How tokens are removed; replace puts tokens of other documents there.  [default: mask and zero, since a "
+    "table of a single way misleads]",
 )
 @click.option(
     "--by",

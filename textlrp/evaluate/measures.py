@@ -12,6 +12,7 @@ from textlrp.evaluate.faithfulness import assess, perturbed
 from textlrp.results.spans import TEXT
 
 if TYPE_CHECKING:
+    from textlrp.evaluate.background import Background
     from textlrp.evaluate.perturbation import Perturbed
     from textlrp.explain.explainer import Explainer
     from textlrp.results.attribution import Attribution
@@ -22,7 +23,7 @@ FAITHFULNESS, PLAUSIBILITY = "faithfulness", "plausibility"
 MEASURES = (FAITHFULNESS, PLAUSIBILITY)
 
 #: How tokens are removed, and the word for it.
-PERTURBATIONS = {"mask": "masked", "delete": "deleted", "zero": "zeroed"}
+PERTURBATIONS = {"mask": "masked", "delete": "deleted", "zero": "zeroed", "replace": "replaced"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,13 @@ PLAUSIBLE = (
 
 
 def faithfulness(
-    explainer: Explainer, attribution: Attribution, perturb: str, by: str, seed: int, known: dict[str, Perturbed]
+    explainer: Explainer,
+    attribution: Attribution,
+    perturb: str,
+    by: str,
+    seed: int,
+    known: dict[str, Perturbed],
+    background: Background | None = None,
 ) -> Mapping[str, Any]:
     """Return the result of :func:`textlrp.evaluate.faithfulness.assess` as JSON-ready values.
 
@@ -83,12 +90,13 @@ def faithfulness(
         attribution: the scores of a document.
         perturb, by, seed: see there.
         known: the outputs for this document that other methods needed, by perturbation; new ones are added.
+        background: the other texts for ``"replace"``.
 
     Raises:
         LRPError: the document cannot be measured.
     """
     if perturb not in known:
-        known[perturb] = perturbed(explainer, attribution, perturb)
+        known[perturb] = perturbed(explainer, attribution, perturb, background=background, seed=seed)
     return assess(explainer, attribution, perturb=perturb, by=by, seed=seed, known=known[perturb]).to_dict()
 
 

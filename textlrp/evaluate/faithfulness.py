@@ -38,10 +38,15 @@ MEASURES: Mapping[str, bool] = {
     "leave_one_out": True,
     "infidelity": False,
     "infidelity_scaled": False,
+    "shapley": True,
+    "completeness_error": False,
 }
 
 #: The most units that are left out one at a time, and the number of random sets of units for infidelity.
 LEFT_OUT, DRAWS = 128, 50
+
+#: The most units of a text that is read without every set of them, 512 sets, for exact Shapley values.
+SHAPLEY_UNITS = 9
 
 #: More sets would take days, and not make the mean more precise.
 MOST_DRAWS = 1_000_000
@@ -77,11 +82,17 @@ class Faithfulness:
         infidelity: in squared logits; less is better (:func:`textlrp.evaluate.faithfulness_measures.infidelity`).
         infidelity_scaled: at the best scale, 0 to 1; less is better; None if nothing changes the logit.
         draws: the number of random sets of units for infidelity.
+        shapley: Pearson's correlation of the scores with the exact Shapley values of the units under the perturbation;
+            more is better; None for a text of more than nine units, and if either are the same for all units.
+        completeness: the sum of the scores over the fall of the logit as all units are perturbed; 1 is best; None if
+            the logit does not change.
+        completeness_error: its distance from 1; less is better.
         forwards: how many texts the model read; those read for other scores of the text are not read again.
 
     Sources: Samek et al. 2017 (curves); DeYoung et al. 2020, section 4.2 (comprehensiveness and sufficiency; the means
     are those of its published code: over the five shares, where the paper's formula divides by one more); Jain and
-    Wallace 2019 (agreement with leave-one-out); Yeh et al. 2019 (infidelity).
+    Wallace 2019 (agreement with leave-one-out); Yeh et al. 2019 (infidelity); Shapley 1953 (values);
+    Sundararajan et al. 2017 (completeness).
     """
 
     method: str
@@ -111,6 +122,9 @@ class Faithfulness:
     infidelity: float
     infidelity_scaled: float | None
     draws: int
+    shapley: float | None
+    completeness: float | None
+    completeness_error: float | None
     forwards: int
 
     @property
@@ -240,6 +254,8 @@ def assess(
     steps_taken, bins = measures.counts(size, steps), [measures.at_percent(size, percent) for percent in BINS]
     sample = measures.sample(size, left_out, f"left out {seed} {attribution.text}")
     sets = measures.draws(size, draws, f"draws {seed} {attribution.text}")
+    # Unit i is in the set where bit i of its number is set.
+    numbered = range(2**size if size <= SHAPLEY_UNITS else 0)
     removed: list[list[Iterable[int]]] = [
         [order[:count] for count in steps_taken],
         [order[size - count :] for count in steps_taken],
@@ -247,15 +263,18 @@ def assess(
         [order[count:] for count in bins],
         [[i] for i in sample],
         list(sets),
+        [[i for i in range(size) if number >> i & 1] for number in numbered],
     ]
     removals = [_tokens(parts, chosen) for group in removed for chosen in group]
     outcomes = iter(read.outcomes(removals))
-    most, least, without, only, alone, random_sets = ([next(outcomes) for _ in group] for group in removed)
+    most, least, without, only, alone, random_sets, every = ([next(outcomes) for _ in group] for group in removed)
     x, empty = read.original, most[-1]
     shares = tuple(count / size for count in steps_taken)
     morf, lerf = _curve(shares, most), _curve(shares, least)
     expected = [math.fsum(relevances[i] for i in chosen) for chosen in sets]
     observed = _logit_falls(x, random_sets)
+    values = measures.shapley_values([outcome.logit for outcome in every]) if every else []
+    complete = measures.completeness(relevances, x.logit, empty.logit)
     return Faithfulness(
         method=attribution.method if isinstance(attribution, Attribution) else attribution.rules,
         target=read.target,
@@ -284,6 +303,9 @@ def assess(
         infidelity=measures.infidelity(expected, observed),
         infidelity_scaled=measures.scaled_infidelity(expected, observed),
         draws=draws,
+        shapley=measures.pearson(relevances, values) if values else None,
+        completeness=complete,
+        completeness_error=None if complete is None else abs(complete - 1),
         forwards=read.forwards - before,
     )
 

@@ -59,6 +59,13 @@ FAITHFUL = (
         False,
         "error of relevance as a prediction of the logit's change, at its best scale, 0 to 1",
     ),
+    Measure("shapley", "Shapley r", True, "correlation with the exact Shapley values, for texts of up to nine units"),
+    Measure(
+        "completeness_error",
+        "sum error",
+        False,
+        "how far the sum of the relevance is from the fall of the logit as all is removed, as a share of that fall",
+    ),
     Measure("infidelity", "infidelity, unscaled", False, "the same in squared logits", tested=False),
     Measure("area_probability", "area, probability", True, "the area in probabilities", tested=False),
     Measure("comprehensiveness_logit", "comprehensiveness, logit", True, "the same in logits", tested=False),

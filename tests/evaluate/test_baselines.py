@@ -270,7 +270,7 @@ def test_every_lookup_of_a_token_counts(name: str) -> None:
 # -- the same interface ----------------------------------------------------------------------------------------------
 
 ALL = ["random", "attention", "rollout", "gradient-norm", "gradient-x-input", "integrated-gradients:3", "occlusion",
-       "lime:20", "shapley:2"]  # fmt: skip
+       "beam:1", "lime:20", "shapley:2"]  # fmt: skip
 
 
 def test_all_methods_answer_alike_and_leave_the_model_as_it_was(explainer: Explainer) -> None:

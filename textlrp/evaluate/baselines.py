@@ -50,6 +50,9 @@ def scorer(name: str) -> Scorer:
     ``lrp-path[:POINTS][:mask|pad|zero]``: the multipliers of the preset ``ln-lrp`` at points between such a reference
     and the text, times their difference; 2 points.
     ``occlusion[:mask|pad|delete]``: the fall of the logit when a token is replaced or deleted.
+    ``beam[:WIDTH][:mask|delete|zero]``: ranks, by a search for the order with the largest area between the curves
+    (:func:`textlrp.evaluate.faithfulness_measures.area`) as tokens are removed in this way (default: mask); keeps 4
+    sets of each size. It is a ceiling to compare with, for texts of up to 24 tokens.
     ``lime[:SAMPLES][:mask|pad|delete]``, ``shapley[:PERMUTATIONS][:mask|pad|delete]``: sampled, by captum
     (``pip install "textlrp[captum]"``).
     Rules: a preset, ``epsilon=1e-6``, ``gamma=0.25``, or ``rules:FILE.json``.

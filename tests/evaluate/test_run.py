@@ -331,4 +331,16 @@ def test_the_other_documents_of_a_corpus_replace_tokens(folder: Path, corpus: Pa
     attribution = baselines.scorer("attnlrp")(explainer, document.text)
     expected = faithfulness.assess(explainer, attribution, perturb="replace", background=others)
     assert numbers(found[0], "replace")["area"] == pytest.approx(expected.area, abs=1e-5)
+    assert numbers(found[1], "replace") != numbers(found[0], "replace")
     assert run(folder, corpus, "random", measures=["plausibility"], perturb=["replace"]).plan.background == {}
+
+
+def test_the_other_documents_of_a_corpus_are_references(folder: Path, corpus: Path, tmp_path: Path) -> None:
+    summary = run(folder, corpus, "difference:documents:2", measures=["faithfulness"], folder=tmp_path, limit=3)
+    plan, found = read(tmp_path)
+    assert plan.background == {"documents": 200}
+    assert plan.references == {"difference:documents:2": "2 stretches of other documents"}
+    assert [result.forwards for result in found] == [8, 8, 8]
+    assert "difference:documents:2 measures a text from a reference: 2 stretches of other documents." in explained(
+        summary
+    )

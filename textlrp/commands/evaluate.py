@@ -15,9 +15,9 @@ from textlrp.evaluate.run_folder import RESULTS, RUN
 
 _EPILOG = """A corpus is the name of a bundled one, or a file, folder or data set as "textlrp report" takes them, with
 :SPLIT behind it where it has several. A method is a preset of rules (difference may have a reference behind it:
-difference:mask, :pad, :mean or :zero), rules:FILE.json, or one of random, attention, rollout, gradient-norm,
-gradient-x-input, integrated-gradients[:STEPS], occlusion, beam[:WIDTH] (for texts of up to 24 tokens), lime and
-shapley. --model, --corpus, --method and --perturb may be given several times.
+difference:mask, :pad, :mean, :zero or :documents), rules:FILE.json, or one of random, attention, rollout,
+gradient-norm, gradient-x-input, integrated-gradients[:STEPS], occlusion, beam[:WIDTH] (for texts of up to 24 tokens),
+lime and shapley. --model, --corpus, --method and --perturb may be given several times.
 """
 
 

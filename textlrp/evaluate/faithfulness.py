@@ -17,6 +17,7 @@ from textlrp.errors import InputError
 from textlrp.evaluate import faithfulness_measures as measures
 from textlrp.evaluate.background import Background
 from textlrp.evaluate.faithfulness_measures import BINS, PerturbationCurve
+from textlrp.evaluate.stability import stability as stability
 from textlrp.evaluate.text_units import TextUnit as TextUnit
 from textlrp.evaluate.text_units import units as units
 from textlrp.results.attribution import Attribution

@@ -64,7 +64,7 @@ FAITHFUL = (
         "completeness_error",
         "sum error",
         False,
-        "how far the sum of the relevance is from the fall of the logit as all is removed, as a share of that fall",
+        "how far the sum of the relevance (in logits) is from the fall of the logit as all is removed, as its share",
     ),
     Measure("infidelity", "infidelity, unscaled", False, "the same in squared logits", tested=False),
     Measure("area_probability", "area, probability", True, "the area in probabilities", tested=False),

@@ -2,8 +2,8 @@
 
 With ``T_k`` the k most relevant of n tokens, the area is ``1/n sum_k f(only T_k kept) - f(T_k removed)``, so the best
 order is the chain of sets ``T_1 < T_2 < ...`` with the largest sum. The search keeps the best few sets of each size. It
-reads hundreds of texts, and is for short texts. A measured curve has 20 steps at most, so with more tokens the ceiling is
-that of a finer curve.
+reads hundreds of texts, and is for short texts. A measured curve has 20 steps at most: with more tokens, the
+ceiling is that of a finer curve.
 """
 
 from __future__ import annotations

@@ -43,6 +43,8 @@ def faithful(area: float, **changes: Any) -> dict[str, Any]:
         "leave_one_out": 0.75,
         "infidelity": 3.0,
         "infidelity_scaled": 0.125,
+        "shapley": None,
+        "completeness_error": 0.0625,
     }
     return {**values, **changes}
 

@@ -122,6 +122,9 @@ CALLS: dict[str, Callable[[Here, Any], Any]] = {
     "read_run": lambda here, value: read_run(value),
     "write_run": lambda here, value: write_run(here.folder / "run.jsonl", [value]),
     "scorer": lambda here, value: baselines.scorer(value),
+    "scorer background": lambda here, value: baselines.scorer("difference:documents:1")(
+        here.explainer, TEXT, background=value
+    ),
     "scorer target": lambda here, value: baselines.scorer("gradient-x-input")(here.explainer, TEXT, target=value),
 }
 

@@ -14,10 +14,12 @@ import torch
 import transformers
 from model_states import assert_same, state_of, unusual
 from tiny_bert import bert, fast_tokenizer
+from tokenizers import processors
 
 from textlrp import Explainer, Rules
 from textlrp.errors import InputError, ModelError
 from textlrp.evaluate import baselines
+from textlrp.evaluate.background import Background
 from textlrp.results.attribution import Attribution
 from textlrp.rules import Gradient, Plain, Taylor
 
@@ -270,7 +272,7 @@ def test_every_lookup_of_a_token_counts(name: str) -> None:
 # -- the same interface ----------------------------------------------------------------------------------------------
 
 ALL = ["random", "attention", "rollout", "gradient-norm", "gradient-x-input", "integrated-gradients:3", "occlusion",
-       "lime:20", "shapley:2"]  # fmt: skip
+       "beam:1", "lime:20", "shapley:2"]  # fmt: skip
 
 
 def test_all_methods_answer_alike_and_leave_the_model_as_it_was(explainer: Explainer) -> None:
@@ -352,11 +354,56 @@ def test_difference_rules_are_methods_with_a_reference(encoder: Explainer, decod
         score("difference:mask", decoder)
 
 
+def test_other_documents_are_references(encoder: Explainer) -> None:
+    text, others = "never dull , great", ["the plot is bad", "no film", "a wonderful plot and moving film"]
+    a = score("difference:documents:3", encoder, text, target="NEG", background=[*others, text])
+    ids = encoder.encode(text).input_ids
+    stretches = Background.of(encoder, others).stretches(text, None, 4, 3, 0)
+    references = [[ids[0], *stretch, ids[-1]] for stretch in stretches]
+    together = encoder.explain(text, target="NEG", rules="difference", reference=references)
+    same(a, relevances(together))
+    assert together.reference is not None
+    alone = [logit_of(encoder, 0)(torch.tensor([ids])).item() for ids in references]
+    assert len(set(alone)) == 3
+    assert a.reference_logits == pytest.approx(alone, abs=1e-5)
+    assert math.fsum(a.reference_logits) / 3 == pytest.approx(together.reference.logit("NEG"), abs=1e-5)
+    assert (a.forwards, a.method, a.logit) == (12, "difference:documents:3", pytest.approx(together.logit, abs=1e-5))
+    again = score("difference:documents:3", encoder, text, target="NEG", background=Background.of(encoder, others))
+    assert torch.equal(relevances(again), relevances(a))
+    other = score("difference:documents:3", encoder, text, target="NEG", background=others, seed=1)
+    assert other.reference_logits != a.reference_logits
+    assert len(score("difference:documents", encoder, text, background=others).reference_logits) == 4
+    assert len(score("difference", encoder, text).reference_logits) == 1
+    assert score("attnlrp", encoder, text).reference_logits == score("random", encoder, text).reference_logits == ()
+    with pytest.raises(InputError, match="difference:documents measures a text from stretches of other texts: backgr"):
+        score("difference:documents", encoder, text)
+    with pytest.raises(InputError, match="the background holds nothing but this text"):
+        score("difference:documents", encoder, text, background=[text])
+
+
+def test_a_pair_is_measured_from_stretches_around_its_special_tokens(encoder: Explainer) -> None:
+    tokenizer = fast_tokenizer("wordpiece")
+    cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
+    tokenizer.backend_tokenizer.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
+    model = Explainer(encoder.model, tokenizer)
+    a = score("difference:documents:1", model, "a film", text_pair="never dull", target=1, background=["great plot"])
+    great, plot = tokenizer.convert_tokens_to_ids(["great", "plot"])
+    expected = []
+    for words in ([great, plot, great, plot], [plot, great, plot, great]):
+        inputs = {**model.encode("a film", "never dull").inputs, "input_ids": [cls, *words[:2], sep, *words[2:], sep]}
+        tensors = {name: torch.tensor([values]) for name, values in inputs.items()}
+        expected.append(encoder.model(**tensors).logits[0, 1].item())
+    assert min(abs(a.reference_logits[0] - logit) for logit in expected) < 1e-5
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("difference:delete", "difference takes one of mask, pad, mean, zero, not 'delete'"),
-        ("difference:mask:pad", "difference takes one of mask, pad, mean, zero, not 'mask:pad'"),
+        ("difference:delete", "difference takes one of mask, pad, mean, zero, documents, not 'delete'"),
+        ("difference:mask:pad", "difference takes one of mask, pad, mean, zero, documents, not 'mask:pad'"),
+        ("difference:documents:0", "difference:documents takes a number of stretches, not '0'"),
+        ("difference:documents:mask", "difference:documents takes a number of stretches, not 'mask'"),
+        ("difference:documents:1001", "difference:documents takes up to 1,000 stretches, not 1001"),
         ("oclusion", "no method is called 'oclusion': there are random, attention, .*; did you mean 'occlusion'"),
         ("attnlpr", "did you mean 'attnlrp'"),
         ("random:5", "random takes no options, not '5'"),

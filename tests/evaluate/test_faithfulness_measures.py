@@ -14,13 +14,16 @@ from textlrp.evaluate.faithfulness_measures import (
     PerturbationCurve,
     area,
     at_percent,
+    completeness,
     counts,
     draws,
     infidelity,
     kendall,
     order,
+    pearson,
     sample,
     scaled_infidelity,
+    shapley_values,
 )
 
 WEIGHTS = st.lists(st.integers(-9, 9), min_size=1, max_size=7)
@@ -147,6 +150,40 @@ def test_no_positive_scale_is_better(pairs: list[tuple[float, float]], scale: fl
     if found is not None and size > 1e-9:
         assert 0 <= found <= 1
         assert found <= infidelity([scale * a for a in expected], observed) / size + 1e-9
+
+
+def test_shapley_values_by_hand() -> None:
+    # f is 5 with both units, 3 with the first alone, 1 with the second alone, and 0 with none
+    assert shapley_values([5.0, 1.0, 3.0, 0.0]) == [3.5, 1.5]
+    assert shapley_values([5.0, 2.0]) == [3.0]
+
+
+@given(st.lists(st.integers(-50, 50), min_size=16, max_size=16))
+def test_shapley_values_are_those_of_all_orders(logits: list[int]) -> None:
+    found = shapley_values([float(logit) for logit in logits])
+    totals = [0.0] * 4
+    for ranked in itertools.permutations(range(4)):
+        removed = 0
+        for unit in ranked:
+            totals[unit] += logits[removed] - logits[removed | 1 << unit]
+            removed |= 1 << unit
+    assert found == pytest.approx([total / 24 for total in totals], abs=1e-9)
+    assert math.fsum(found) == pytest.approx(logits[0] - logits[-1], abs=1e-9)
+
+
+def test_correlation_by_hand() -> None:
+    assert pearson([1, 2, 3], [2, 4, 6]) == pytest.approx(1.0)
+    assert pearson([1, 2, 3], [1, 0, -1]) == pytest.approx(-1.0)
+    assert pearson([0, 1, 2, 3], [0, 1, 1, 0]) == pytest.approx(0.0)
+    assert pearson([0.1, 0.1, 0.1 + 1e-9], [1, 2, 3]) is pearson([1, 2, 3], [0.0] * 3) is pearson([1.0], [2.0]) is None
+
+
+def test_completeness_by_hand() -> None:
+    assert completeness([1.0, 2.0], 5.0, 2.0) == 1.0
+    assert completeness([1.0, 2.0], 5.0, -1.0) == 0.5
+    assert completeness([-1.0], 1.0, 3.0) == 0.5
+    assert completeness([1.0], 5.0, 5.0 - 4e-6) is completeness([1.0], 0.0, 0.0) is None
+    assert completeness([1.0], 0.0, 0.5) == -2.0
 
 
 def test_draws_have_every_size_and_repeat_themselves() -> None:

@@ -64,6 +64,8 @@ def test_it_reads_well_on_a_phone_in_the_dark(browser: Browser, tmp_path: Path) 
             "0.250 0.250 to 0.250 3 of 4",
             "0.750 0.750 to 0.750 3 of 4",
             "0.125 0.125 to 0.125 3 of 4",
+            "–",
+            "0.062 0.062 to 0.062 3 of 4",
             "40",
             "250 ms",
         ]

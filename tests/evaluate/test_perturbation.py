@@ -19,6 +19,7 @@ from textlrp.evaluate.perturbation import PERTURBATIONS, Outcome, Perturbed
 from textlrp.explain.batching import IDS
 
 TEXT = "great film bad moving"  # [CLS] 1-4 [SEP]
+OTHERS = ["dull dull", TEXT, "never"]  # what is left of them weighs nothing
 
 
 def logits(found: list[Outcome]) -> list[float]:
@@ -27,13 +28,15 @@ def logits(found: list[Outcome]) -> list[float]:
 
 def test_perturbations_differ_as_they_should() -> None:
     bag = explainer(each=0.5, mask=10.0)  # six ids weigh 3 on top of 3 + 0 - 2 + 1
-    found = {kind: Perturbed(bag, TEXT, target="POS", perturb=kind) for kind in PERTURBATIONS}
+    found = {kind: Perturbed(bag, TEXT, target="POS", perturb=kind, background=OTHERS) for kind in PERTURBATIONS}
     assert {each.original.logit for each in found.values()} == {5.0}
     sets = [[1], [3], [1, 4], []]
     assert logits(found["mask"].outcomes(sets)) == [12.0, 17.0, 21.0, 5.0]
     assert logits(found["delete"].outcomes(sets)) == [1.5, 6.5, 0.0, 5.0]
     assert logits(found["zero"].outcomes(sets)) == [2.0, 7.0, 1.0, 5.0]
-    assert {kind: each.replacement for kind, each in found.items()} == {"mask": "[MASK]", "delete": "", "zero": ""}
+    assert logits(found["replace"].outcomes(sets)) == [2.0, 7.0, 1.0, 5.0]  # "dull" and "never" weigh nothing
+    replacements = {kind: each.replacement for kind, each in found.items()}
+    assert replacements == {"mask": "[MASK]", "delete": "", "zero": "", "replace": ""}
 
 
 def test_the_target_may_be_any_label_or_a_difference() -> None:
@@ -73,11 +76,11 @@ def test_a_text_without_special_tokens_is_never_quite_empty() -> None:
 
 @pytest.mark.parametrize("kind", PERTURBATIONS)
 def test_special_tokens_stay(kind: str) -> None:
-    text = Perturbed(explainer(), TEXT, target=1, perturb=kind)
+    text = Perturbed(explainer(), TEXT, target=1, perturb=kind, background=OTHERS)
     for token in (0, 5, 6, -1):
         with pytest.raises(InputError, match=f"token {token} cannot be taken from the text: .* none of its 6"):
             text.outcomes([[1], [token]])
-    with pytest.raises(InputError, match=re.escape("perturbed by mask, delete, zero, not by 'blur'")):
+    with pytest.raises(InputError, match=re.escape("perturbed by mask, delete, zero, replace, not by 'blur'")):
         Perturbed(explainer(), TEXT, perturb="blur")
 
 
@@ -85,14 +88,16 @@ def test_special_tokens_stay(kind: str) -> None:
 def test_texts_are_read_in_batches_of_limited_size_and_once(kind: str) -> None:
     bag = explainer()
     long = " ".join(["great film bad moving"] * 60)
-    text = Perturbed(bag, long, target=1, perturb=kind)
+    text = Perturbed(bag, long, target=1, perturb=kind, background=["dull", "never"])
     found = text.outcomes([range(1, 1 + count) for count in range(60)])
     assert logits(found)[:5] == [120.0, 117.0, 117.0, 119.0, 118.0]
     shapes = bag.model.shapes
     assert all(rows * width <= IDS for rows, width in shapes)
     assert max(rows for rows, _ in shapes) > 12
     assert sum(rows for rows, _ in shapes) == text.forwards
-    assert text.forwards <= 1 + 59 + 2  # the text, the sets, and one text alone for each kind of batch
+    assert (
+        text.forwards <= 1 + 59 * (5 if kind == "replace" else 1) + 2
+    )  # the text, the sets, and one text alone for each kind of batch
     before = text.forwards
     assert text.outcomes([range(1, 1 + count) for count in range(60)]) == found
     assert text.forwards == before
@@ -199,6 +204,43 @@ def test_a_zero_row_is_that_of_a_table_with_a_zero_row(architecture: str) -> Non
             table.copy_(before)
     assert [each.logit for each in found] == pytest.approx(expected, abs=1e-5)
     assert max(abs(each.logit - text.original.logit) for each in found) > 1e-4
+
+
+def test_other_tokens_are_drawn_by_their_frequency_and_stay_the_same() -> None:
+    bag = explainer()
+    others = ["great dull dull dull", "bad bad film film"]  # on average 3 / 8 - 4 / 8
+    long = "never " * 48
+    text = Perturbed(bag, long, target=1, perturb="replace", background=[*others, long])
+    alone = [outcome.logit for outcome in text.outcomes([[i] for i in range(1, 49)])]
+    assert text.forwards == 1 + 5 * 48 + 1  # one text alone checks the batch
+    # a token gets the same draws whatever else is removed, so that those of single tokens add up
+    pair, every = text.outcomes([[1, 2], range(1, 49)])
+    assert pair.logit == pytest.approx(alone[0] + alone[1], abs=1e-5)
+    assert every.logit == pytest.approx(sum(alone), abs=1e-4)
+    assert sum(alone) / 48 == pytest.approx(-1 / 8, abs=0.3)
+    assert len({round(5 * value) for value in alone}) > 5  # draws differ from token to token
+    again = Perturbed(bag, long, target=1, perturb="replace", background=others)
+    assert again.outcomes([range(1, 49)]) == [every]
+    other = Perturbed(bag, long, target=1, perturb="replace", background=others, seed=1)
+    assert other.outcomes([[1], [2], [3]]) != text.outcomes([[1], [2], [3]])
+
+
+def test_the_outcome_of_draws_is_the_mean_of_logits_and_of_probabilities() -> None:
+    bag = explainer()
+    text = Perturbed(bag, "film", target="POS", perturb="replace", background=["great", "bad bad"])
+    found = text.outcomes([[1]])[0]
+    greats = round(found.logit + 2)  # five draws of 3 or -2
+    assert found.logit == 3 * greats / 5 - 2 * (5 - greats) / 5
+    chances = torch.tensor([3.0, -2.0]).sigmoid().tolist()
+    assert 0 < greats < 5
+    assert found.probability == pytest.approx((greats * chances[0] + (5 - greats) * chances[1]) / 5)
+
+
+def test_without_other_texts_there_is_nothing_to_replace_tokens_with() -> None:
+    with pytest.raises(InputError, match="to perturb by 'replace', other texts must be given: background= takes"):
+        Perturbed(explainer(), TEXT, perturb="replace")
+    with pytest.raises(InputError, match=r"the background holds nothing but this text.*give other texts"):
+        Perturbed(explainer(), TEXT, perturb="replace", background=[TEXT])
 
 
 def test_deleted_ids_are_those_of_the_shorter_text() -> None:

@@ -26,7 +26,7 @@ from textlrp.evaluate.measures import plausibility
 from textlrp.evaluate.page import page
 from textlrp.evaluate.run_folder import RESULTS, RUN, Result, read
 from textlrp.evaluate.scorers import Scorer, Task
-from textlrp.evaluate.table import explained
+from textlrp.evaluate.table import explained, title
 from textlrp.results.attribution import Attribution
 
 WORDS = "a the film plot is and wonderful moving never dull bad no great".split()
@@ -134,9 +134,9 @@ def test_a_perturbation_that_fails_is_noted_for_itself(
     assert [table.documents for table in section.tables][:2] == [12, 0]
 
 
-def numbers(result: Result) -> dict[str, float]:
+def numbers(result: Result, perturb: str = "mask") -> dict[str, float]:
     """What was measured, but for the time; a document that others had a part in is read in other batches."""
-    kept = faithfulness.Faithfulness.from_dict(result.faithfulness["mask"])
+    kept = faithfulness.Faithfulness.from_dict(result.faithfulness[perturb])
     return {**{key: value or 0.0 for key, value in kept.scores.items()}, **result.plausibility}
 
 
@@ -317,3 +317,30 @@ def test_the_references_of_difference_rules_are_recorded(folder: Path, corpus: P
     written = page(summary)
     assert "Reference of <bdi>difference:mean</bdi>" in written
     assert run(folder, corpus, *methods, folder=tmp_path, limit=3).plan == plan
+
+
+def test_the_other_documents_of_a_corpus_replace_tokens(folder: Path, corpus: Path, tmp_path: Path) -> None:
+    summary = run(folder, corpus, "attnlrp", "random", perturb=["replace"], folder=tmp_path, limit=4)
+    plan, found = read(tmp_path)
+    assert (plan.perturb, plan.background) == (("replace",), {"documents": 200, "draws": 5})
+    assert "faithfulness, tokens replaced, 4 documents" in title(summary.sections[0].tables[0], plan)
+    explainer = Explainer.from_pretrained(folder)
+    (documents,) = (each.documents for each in read_document_sets([f"{corpus}:test"], limit=4))
+    document = next(each for each in documents if each.id == found[0].document)
+    others = [each.text for each in documents if each.id != document.id]
+    attribution = baselines.scorer("attnlrp")(explainer, document.text)
+    expected = faithfulness.assess(explainer, attribution, perturb="replace", background=others)
+    assert numbers(found[0], "replace")["area"] == pytest.approx(expected.area, abs=1e-5)
+    assert numbers(found[1], "replace") != numbers(found[0], "replace")
+    assert run(folder, corpus, "random", measures=["plausibility"], perturb=["replace"]).plan.background == {}
+
+
+def test_the_other_documents_of_a_corpus_are_references(folder: Path, corpus: Path, tmp_path: Path) -> None:
+    summary = run(folder, corpus, "difference:documents:2", measures=["faithfulness"], folder=tmp_path, limit=3)
+    plan, found = read(tmp_path)
+    assert plan.background == {"documents": 200}
+    assert plan.references == {"difference:documents:2": "2 stretches of other documents"}
+    assert [result.forwards for result in found] == [8, 8, 8]
+    assert "difference:documents:2 measures a text from a reference: 2 stretches of other documents." in explained(
+        summary
+    )

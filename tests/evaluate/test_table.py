@@ -43,6 +43,13 @@ def test_in_the_terminal() -> None:
         "two        0.500 (3)     0.250 (3)     0.750 (3)     0.125 (3)",
         "        0.500, 0.500  0.250, 0.250  0.750, 0.750  0.125, 0.125",
         "",
+        "method  Shapley r ↑   sum error ↓",
+        "─────────────────────────────────",
+        "one               –         0.062",
+        "                     0.062, 0.062",
+        "two               –     0.062 (3)",
+        "                     0.062, 0.062",
+        "",
     ]
     assert "two                 40  250 ms" in lines
     assert "two: 1 document not measured; d: the model has no attention" in lines

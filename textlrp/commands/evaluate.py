@@ -15,9 +15,9 @@ from textlrp.evaluate.run_folder import RESULTS, RUN
 
 _EPILOG = """A corpus is the name of a bundled one, or a file, folder or data set as "textlrp report" takes them, with
 :SPLIT behind it where it has several. A method is a preset of rules (difference may have a reference behind it:
-difference:mask, :pad, :mean or :zero), rules:FILE.json, or one of random, attention, rollout, gradient-norm,
-gradient-x-input, integrated-gradients[:STEPS], occlusion, lime and shapley. --model, --corpus, --method and --perturb
-may be given several times.
+difference:mask, :pad, :mean, :zero or :documents), rules:FILE.json, or one of random, attention, rollout,
+gradient-norm, gradient-x-input, integrated-gradients[:STEPS], occlusion, beam[:WIDTH] (for texts of up to 24 tokens),
+lime and shapley. --model, --corpus, --method and --perturb may be given several times.
 """
 
 
@@ -36,8 +36,9 @@ may be given several times.
 @click.option(
     "--perturb",
     multiple=True,
-    type=click.Choice(["mask", "delete", "zero"]),
-    help="How tokens are removed.  [default: mask and zero, since a table of a single way misleads]",
+    type=click.Choice(["mask", "delete", "zero", "replace"]),
+    help="How tokens are removed; replace puts tokens of other documents there.  [default: mask and zero, since a "
+    "table of a single way misleads]",
 )
 @click.option(
     "--by",

@@ -10,7 +10,10 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import math
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +34,13 @@ NAMES = tuple(METHODS)
 #: The cost of an explanation in forward passes: one forward, and one backward that counts as two.
 EXPLANATION = 3.0
 
-#: The cost of an explanation by difference rules, which also run the reference forward.
+#: The cost of an explanation by difference rules, which also run the reference forward; for each reference.
 DIFFERENCE = 4.0
 
 _RULES = "rules:"
+
+#: The options of ``difference:documents``.
+_STRETCHES = Method("", "", 4, "stretches", most=1000)
 
 
 def scorer(name: str) -> Scorer:
@@ -50,11 +56,16 @@ def scorer(name: str) -> Scorer:
     ``lrp-path[:POINTS][:mask|pad|zero]``: the multipliers of the preset ``ln-lrp`` at points between such a reference
     and the text, times their difference; 2 points.
     ``occlusion[:mask|pad|delete]``: the fall of the logit when a token is replaced or deleted.
+    ``beam[:WIDTH][:mask|delete|zero]``: ranks, by a search for the order with the largest area between the curves
+    (:func:`textlrp.evaluate.faithfulness_measures.area`) as tokens are removed in this way (default: mask); keeps 4
+    sets of each size. It is a ceiling to compare with, for texts of up to 24 tokens.
     ``lime[:SAMPLES][:mask|pad|delete]``, ``shapley[:PERMUTATIONS][:mask|pad|delete]``: sampled, by captum
     (``pip install "textlrp[captum]"``).
     Rules: a preset, ``epsilon=1e-6``, ``gamma=0.25``, or ``rules:FILE.json``.
     ``difference[:mask|pad|mean|zero]``: the preset, measured from a text of mask tokens (the default if the tokenizer
     has one), of padding, of mean embeddings (the default otherwise), or of zeros.
+    ``difference:documents[:N]``: the preset, averaged over N stretches of other documents, each as long as the text's
+    own tokens; special tokens stay. It needs ``background=``, and costs N times as much; 4 stretches.
 
     Methods that replace tokens leave the special tokens; the score of these is then zero.
 
@@ -72,9 +83,12 @@ def scorer(name: str) -> Scorer:
                 f'{first} samples by {method.extra}, which is not installed: pip install "textlrp[{method.extra}]"'
             )
         return _method(name, method, options)
+    if first == "difference" and words[:1] == ["documents"]:
+        (number,) = read_options("difference:documents", _STRETCHES, words[1:])
+        return _from_documents(name, Rules.parse(first), number)
     if first == "difference" and words:
         if len(words) > 1 or words[0] not in WORDLESS:
-            raise InputError(f"difference takes one of {', '.join(WORDLESS)}, not {':'.join(words)!r}")
+            raise InputError(f"difference takes one of {', '.join(WORDLESS)}, documents, not {':'.join(words)!r}")
         return _rules(name, Rules.parse(first), words[0])
     if name.startswith(_RULES):
         return _rules(name, Rules.from_json(Path(name.removeprefix(_RULES))))
@@ -104,25 +118,6 @@ def _method(name: str, method: Method, options: tuple[Any, ...]) -> Scorer:
 
 
 def _rules(name: str, rules: Rules, reference: str | None = None) -> Scorer:
-    def score(task: Task) -> Attribution:
-        start = time.perf_counter()
-        e = task.explainer.explain(
-            task.text, task.text_pair, target=task.target, contrast=task.contrast, rules=rules, reference=reference
-        )
-        return Attribution(
-            text=e.text,
-            target=e.target,
-            contrast=e.contrast,
-            method=name,
-            tokens=e.tokens,
-            logit=e.logit,
-            forwards=DIFFERENCE if rules.difference else EXPLANATION,
-            seconds=time.perf_counter() - start,
-            text_pair=e.text_pair,
-            truncated=e.truncated,
-            truncated_pair=e.truncated_pair,
-        )
-
     def named(explainer: Explainer) -> str:
         from textlrp.explain.references import References
 
@@ -130,4 +125,52 @@ def _rules(name: str, rules: Rules, reference: str | None = None) -> Scorer:
         assert read is not None
         return read.name
 
-    return Scorer(score, named if rules.difference else None)
+    return Scorer(lambda task: _explained(name, task, rules, [reference]), named if rules.difference else None)
+
+
+def _from_documents(name: str, rules: Rules, number: int) -> Scorer:
+    def score(task: Task) -> Attribution:
+        if task.background is None:
+            raise InputError(
+                f"{name} measures a text from stretches of other texts: background= takes a list of texts like this one"
+            )
+        encoding = task.explainer.encode(task.text, task.text_pair)
+        own = [i for i, special in enumerate(encoding.special) if not special]
+        references = []
+        for stretch in task.background.stretches(task.text, task.text_pair, len(own), number, task.seed):
+            placed = dict(zip(own, stretch, strict=True))
+            references.append([placed.get(i, token) for i, token in enumerate(encoding.input_ids)])
+        return _explained(name, task, rules, references)
+
+    says = f"{number} stretches of other documents" if number > 1 else "a stretch of other documents"
+    return Scorer(score, lambda explainer: says, needs_background=True)
+
+
+def _explained(name: str, task: Task, rules: Rules, references: Sequence[Any]) -> Attribution:
+    """Return the mean relevance over references, each explained for itself so that its logit is known."""
+    start = time.perf_counter()
+    found = [
+        task.explainer.explain(
+            task.text, task.text_pair, target=task.target, contrast=task.contrast, rules=rules, reference=reference
+        )
+        for reference in references
+    ]
+    e = found[0]
+    columns = zip(*(one.tokens for one in found), strict=True)
+    means = [math.fsum(span.relevance for span in spans) / len(found) for spans in columns]
+    return Attribution(
+        text=e.text,
+        target=e.target,
+        contrast=e.contrast,
+        method=name,
+        tokens=tuple(replace(span, relevance=mean) for span, mean in zip(e.tokens, means, strict=True)),
+        logit=e.logit,
+        forwards=DIFFERENCE * len(found) if rules.difference else EXPLANATION,
+        seconds=time.perf_counter() - start,
+        text_pair=e.text_pair,
+        truncated=e.truncated,
+        truncated_pair=e.truncated_pair,
+        reference_logits=tuple(
+            one.reference.logit(one.target, one.contrast) for one in found if one.reference is not None
+        ),
+    )

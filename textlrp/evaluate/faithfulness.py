@@ -8,19 +8,21 @@ they name a probability. Every result states its perturbation: rules whose refer
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from textlrp.basics import options
 from textlrp.errors import InputError
 from textlrp.evaluate import faithfulness_measures as measures
+from textlrp.evaluate.background import Background
 from textlrp.evaluate.faithfulness_measures import BINS, PerturbationCurve
+from textlrp.evaluate.stability import stability as stability
+from textlrp.evaluate.text_units import TextUnit as TextUnit
+from textlrp.evaluate.text_units import units as units
 from textlrp.results.attribution import Attribution
 from textlrp.results.explanation import Explanation
 from textlrp.results.saved import is_format
-from textlrp.results.spans import Span
 
 if TYPE_CHECKING:
     from textlrp.evaluate.perturbation import Outcome, Perturbed
@@ -37,10 +39,15 @@ MEASURES: Mapping[str, bool] = {
     "leave_one_out": True,
     "infidelity": False,
     "infidelity_scaled": False,
+    "shapley": True,
+    "completeness_error": False,
 }
 
 #: The most units that are left out one at a time, and the number of random sets of units for infidelity.
 LEFT_OUT, DRAWS = 128, 50
+
+#: The most units of a text that is read without every set of them, 512 sets, for exact Shapley values.
+SHAPLEY_UNITS = 9
 
 #: More sets would take days, and not make the mean more precise.
 MOST_DRAWS = 1_000_000
@@ -55,7 +62,7 @@ class Faithfulness:
     Attributes:
         method: the name of the method (of the rules, for an explanation).
         target, contrast: the labels.
-        perturbation: ``"mask"``, ``"delete"`` or ``"zero"``.
+        perturbation: ``"mask"``, ``"delete"``, ``"zero"`` or ``"replace"``.
         replacement: the token that replaced others, such as ``[MASK]``; empty if none did.
         by: the units that were perturbed: ``"token"``, ``"word"`` or ``"sentence"``.
         units: how many the text has.
@@ -76,11 +83,17 @@ class Faithfulness:
         infidelity: in squared logits; less is better (:func:`textlrp.evaluate.faithfulness_measures.infidelity`).
         infidelity_scaled: at the best scale, 0 to 1; less is better; None if nothing changes the logit.
         draws: the number of random sets of units for infidelity.
+        shapley: Pearson's correlation of the scores with the exact Shapley values of the units under the perturbation;
+            more is better; None for a text of more than nine units, and if either are the same for all units.
+        completeness: the sum of the scores over the fall of the logit as all units are perturbed; 1 is best; None if
+            the logit does not change.
+        completeness_error: its distance from 1; less is better.
         forwards: how many texts the model read; those read for other scores of the text are not read again.
 
     Sources: Samek et al. 2017 (curves); DeYoung et al. 2020, section 4.2 (comprehensiveness and sufficiency; the means
     are those of its published code: over the five shares, where the paper's formula divides by one more); Jain and
-    Wallace 2019 (agreement with leave-one-out); Yeh et al. 2019 (infidelity).
+    Wallace 2019 (agreement with leave-one-out); Yeh et al. 2019 (infidelity); Shapley 1953 (values);
+    Sundararajan et al. 2017 (completeness).
     """
 
     method: str
@@ -110,6 +123,9 @@ class Faithfulness:
     infidelity: float
     infidelity_scaled: float | None
     draws: int
+    shapley: float | None
+    completeness: float | None
+    completeness_error: float | None
     forwards: int
 
     @property
@@ -161,61 +177,20 @@ def _check_kind(name: str, value: Any, kind: str) -> None:
             )
 
 
-class TextUnit(NamedTuple):
-    """Tokens that are perturbed at once: a token, a word or a sentence.
-
-    Attributes:
-        tokens: their indices.
-        relevance: the sum of their relevances.
-    """
-
-    tokens: frozenset[int]
-    relevance: float
-
-
-def units(attribution: Attribution | Explanation, by: str = "token") -> tuple[TextUnit, ...]:
-    """Return the units of a text, in reading order, without its special tokens.
-
-    The unit of a word (or a sentence) holds its tokens. A token that crosses a boundary belongs to the side that has
-    more of its characters, or to the first of equals; a span without a token of its own, such as a space, is left out.
-
-    Raises:
-        InputError: ``by`` is not ``"token"``, ``"word"`` or ``"sentence"``.
-    """
-    spans = attribution.units(by)
-    tokens = [(i, token) for i, token in enumerate(attribution.tokens) if not token.special]
-    if by == "token":
-        return tuple(TextUnit(frozenset([i]), token.relevance) for i, token in tokens)
-    grouped: dict[tuple[str, int], list[int]] = {}
-    for source in dict.fromkeys(token.source for _, token in tokens):
-        of_source = [span for span in spans if span.source == source]
-        starts = [span.start for span in of_source]
-        for i, token in tokens:
-            if token.source == source:
-                grouped.setdefault((source, _span_of(token, of_source, starts)), []).append(i)
-    return tuple(
-        TextUnit(frozenset(indices), math.fsum(attribution.tokens[i].relevance for i in indices))
-        for indices in sorted(grouped.values(), key=min)
-    )
-
-
-def _span_of(token: Span, spans: Sequence[Span], starts: Sequence[int]) -> int:
-    """Return the index of the span that has most of a token's characters, white space not counted."""
-    first = max(0, bisect_right(starts, token.start) - 1)
-    shares = []
-    for at in range(first, len(spans)):
-        if at > first and starts[at] >= token.end:
-            break
-        common = token.text[max(0, starts[at] - token.start) : max(0, spans[at].end - token.start)]
-        shares.append(sum(not char.isspace() for char in common))
-    return first + shares.index(max(shares))
-
-
-def perturbed(explainer: Explainer, attribution: Attribution | Explanation, perturb: str = "mask") -> Perturbed:
+def perturbed(
+    explainer: Explainer,
+    attribution: Attribution | Explanation,
+    perturb: str = "mask",
+    *,
+    background: Background | Sequence[str] | None = None,
+    seed: int = 0,
+) -> Perturbed:
     """Return the text of an attribution, ready to be perturbed; attributions of the same text and target can share it.
 
+    The options are those of :class:`textlrp.evaluate.perturbation.Perturbed`.
+
     Raises:
-        InputError: the perturbation does not exist, or the tokenizer has no token to mask with.
+        InputError: the perturbation does not exist, or what it puts in the place of tokens is missing.
     """
     from textlrp.evaluate.perturbation import Perturbed
 
@@ -226,6 +201,8 @@ def perturbed(explainer: Explainer, attribution: Attribution | Explanation, pert
         contrast=attribution.contrast,
         text_pair=attribution.text_pair,
         perturb=perturb,
+        background=background,
+        seed=seed,
     )
 
 
@@ -239,6 +216,7 @@ def assess(
     seed: int = 0,
     left_out: int = LEFT_OUT,
     draws: int = DRAWS,
+    background: Background | Sequence[str] | None = None,
     known: Perturbed | None = None,
 ) -> Faithfulness:
     """Measure the faithfulness of an attribution.
@@ -248,13 +226,16 @@ def assess(
     Args:
         explainer: the model that was scored.
         attribution: the scores of a text, or an explanation of it.
-        perturb: ``"mask"``, ``"delete"`` or ``"zero"``; see :class:`textlrp.evaluate.perturbation.Perturbed`.
+        perturb: ``"mask"``, ``"delete"``, ``"zero"`` or ``"replace"``; see
+            :class:`textlrp.evaluate.perturbation.Perturbed`.
         by: ``"token"``, ``"word"`` or ``"sentence"``.
         steps: the most steps of a curve; a text of fewer units gets one for each.
         seed: of the order of ties and of random draws, which depend on the text too, but not on the method.
         left_out: the most units that are perturbed one at a time.
         draws: the number of random sets of units for infidelity.
-        known: from :func:`perturbed`, to share outputs with other attributions of the same text and target.
+        background: for ``"replace"``: other texts, whose tokens take the place of this text's.
+        known: from :func:`perturbed`, to share outputs with other attributions of the same text and target; it has a
+            background of its own.
 
     Raises:
         InputError: an option is invalid, the scores are not of the tokens that the model reads at once, or one of them
@@ -266,14 +247,16 @@ def assess(
     draws = options.whole(draws, f"draws is a number of sets of units from 1 to {MOST_DRAWS:,}", 1, MOST_DRAWS)
     seed = options.whole(seed, "seed is a whole number")
     before = 0 if known is None else known.forwards
-    read = known or perturbed(explainer, attribution, perturb)
-    _check(attribution, read, perturb)
+    read = known or perturbed(explainer, attribution, perturb, background=background, seed=seed)
+    _check(attribution, read, perturb, seed)
     parts = units(attribution, by)
     size, relevances = len(parts), [unit.relevance for unit in parts]
     order = measures.order(relevances, f"ties {seed} {attribution.text}")
     steps_taken, bins = measures.counts(size, steps), [measures.at_percent(size, percent) for percent in BINS]
     sample = measures.sample(size, left_out, f"left out {seed} {attribution.text}")
     sets = measures.draws(size, draws, f"draws {seed} {attribution.text}")
+    # Unit i is in the set where bit i of its number is set.
+    numbered = range(2**size if size <= SHAPLEY_UNITS else 0)
     removed: list[list[Iterable[int]]] = [
         [order[:count] for count in steps_taken],
         [order[size - count :] for count in steps_taken],
@@ -281,15 +264,18 @@ def assess(
         [order[count:] for count in bins],
         [[i] for i in sample],
         list(sets),
+        [[i for i in range(size) if number >> i & 1] for number in numbered],
     ]
     removals = [_tokens(parts, chosen) for group in removed for chosen in group]
     outcomes = iter(read.outcomes(removals))
-    most, least, without, only, alone, random_sets = ([next(outcomes) for _ in group] for group in removed)
+    most, least, without, only, alone, random_sets, every = ([next(outcomes) for _ in group] for group in removed)
     x, empty = read.original, most[-1]
     shares = tuple(count / size for count in steps_taken)
     morf, lerf = _curve(shares, most), _curve(shares, least)
     expected = [math.fsum(relevances[i] for i in chosen) for chosen in sets]
     observed = _logit_falls(x, random_sets)
+    values = measures.shapley_values([outcome.logit for outcome in every]) if every else []
+    complete = measures.completeness(relevances, x.logit, empty.logit)
     return Faithfulness(
         method=attribution.method if isinstance(attribution, Attribution) else attribution.rules,
         target=read.target,
@@ -318,13 +304,18 @@ def assess(
         infidelity=measures.infidelity(expected, observed),
         infidelity_scaled=measures.scaled_infidelity(expected, observed),
         draws=draws,
+        shapley=measures.pearson(relevances, values) if values else None,
+        completeness=complete,
+        completeness_error=None if complete is None else abs(complete - 1),
         forwards=read.forwards - before,
     )
 
 
-def _check(attribution: Attribution | Explanation, read: Perturbed, perturb: str) -> None:
+def _check(attribution: Attribution | Explanation, read: Perturbed, perturb: str, seed: int) -> None:
     if (read.text, read.text_pair, read.perturb) != (attribution.text, attribution.text_pair, perturb):
         raise InputError("known= belongs to another text or to another perturbation than the scores do")
+    if read.perturb == "replace" and read.seed != seed:
+        raise InputError(f"known= has drawn from the background with the seed {read.seed}, and seed= is {seed}")
     if (read.target, read.contrast) != (attribution.target, attribution.contrast):
         raise InputError(
             f"the scores are for {attribution.target!r} against {attribution.contrast!r}, and known= is for "

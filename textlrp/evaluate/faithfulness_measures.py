@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,6 +14,9 @@ from textlrp.basics import extras
 
 #: The shares of a text, in percent, at which comprehensiveness and sufficiency are taken (DeYoung et al. 2020).
 BINS = (1, 5, 10, 20, 50)
+
+#: A change of the logit, or a spread of values, below this share of it is rounding.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,49 @@ def scaled_infidelity(expected: Sequence[float], observed: Sequence[float]) -> f
     common = max(0.0, math.fsum(a * b for a, b in zip(expected, observed, strict=True)))
     # Rounding must not make a perfect score negative.
     return max(0.0, 1 - common * common / (length * size)) if length * size else 1.0
+
+
+def shapley_values(logits: Sequence[float]) -> list[float]:
+    """Return the exact Shapley value of each of n units; they add up to the logit less that of the empty text.
+
+    ``phi_i = sum_R |R|! (n - |R| - 1)! / n! (f(x without R) - f(x without R and i))`` over all sets ``R`` of other
+    units.
+
+    Source: Shapley 1953, "A Value for n-Person Games".
+
+    Args:
+        logits: ``[2^n]``, that of the text without each set of its units: unit ``i`` is removed where bit ``i`` of the
+            index is set.
+    """
+    count = len(logits).bit_length() - 1
+    weights = [1 / (count * math.comb(count - 1, others)) for others in range(count)]
+    return [
+        math.fsum(
+            weights[removed.bit_count()] * (logits[removed] - logits[removed | 1 << unit])
+            for removed in range(len(logits))
+            if not removed >> unit & 1
+        )
+        for unit in range(count)
+    ]
+
+
+def pearson(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Return Pearson's correlation, -1 to 1, or None if the values of a side do not differ by more than rounding."""
+    if any(max(side) - min(side) <= ROUNDING * max(map(abs, side)) for side in (one, other)):
+        return None
+    return statistics.correlation(one, other)
+
+
+def completeness(relevances: Sequence[float], logit: float, empty_logit: float) -> float | None:
+    """Return the share of the logit's change, as all units are perturbed, that the relevances add up to; 1 is whole.
+
+    Source: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks", the axiom of completeness.
+
+    Returns:
+        None if that change is no more than rounding.
+    """
+    change = logit - empty_logit
+    return None if abs(change) <= ROUNDING * abs(logit) else math.fsum(relevances) / change
 
 
 def sample(size: int, number: int, seed: str) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from textlrp.evaluate.faithfulness import assess, perturbed
 from textlrp.results.spans import TEXT
 
 if TYPE_CHECKING:
+    from textlrp.evaluate.background import Background
     from textlrp.evaluate.perturbation import Perturbed
     from textlrp.explain.explainer import Explainer
     from textlrp.results.attribution import Attribution
@@ -22,7 +23,7 @@ FAITHFULNESS, PLAUSIBILITY = "faithfulness", "plausibility"
 MEASURES = (FAITHFULNESS, PLAUSIBILITY)
 
 #: How tokens are removed, and the word for it.
-PERTURBATIONS = {"mask": "masked", "delete": "deleted", "zero": "zeroed"}
+PERTURBATIONS = {"mask": "masked", "delete": "deleted", "zero": "zeroed", "replace": "replaced"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,13 @@ FAITHFUL = (
         False,
         "error of relevance as a prediction of the logit's change, at its best scale, 0 to 1",
     ),
+    Measure("shapley", "Shapley r", True, "correlation with the exact Shapley values, for texts of up to nine units"),
+    Measure(
+        "completeness_error",
+        "sum error",
+        False,
+        "how far the sum of the relevance (in logits) is from the fall of the logit as all is removed, as its share",
+    ),
     Measure("infidelity", "infidelity, unscaled", False, "the same in squared logits", tested=False),
     Measure("area_probability", "area, probability", True, "the area in probabilities", tested=False),
     Measure("comprehensiveness_logit", "comprehensiveness, logit", True, "the same in logits", tested=False),
@@ -74,7 +82,13 @@ PLAUSIBLE = (
 
 
 def faithfulness(
-    explainer: Explainer, attribution: Attribution, perturb: str, by: str, seed: int, known: dict[str, Perturbed]
+    explainer: Explainer,
+    attribution: Attribution,
+    perturb: str,
+    by: str,
+    seed: int,
+    known: dict[str, Perturbed],
+    background: Background | None = None,
 ) -> Mapping[str, Any]:
     """Return the result of :func:`textlrp.evaluate.faithfulness.assess` as JSON-ready values.
 
@@ -83,12 +97,13 @@ def faithfulness(
         attribution: the scores of a document.
         perturb, by, seed: see there.
         known: the outputs for this document that other methods needed, by perturbation; new ones are added.
+        background: the other texts for ``"replace"``.
 
     Raises:
         LRPError: the document cannot be measured.
     """
     if perturb not in known:
-        known[perturb] = perturbed(explainer, attribution, perturb)
+        known[perturb] = perturbed(explainer, attribution, perturb, background=background, seed=seed)
     return assess(explainer, attribution, perturb=perturb, by=by, seed=seed, known=known[perturb]).to_dict()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from textlrp.basics import options
 from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError, error_summary
+from textlrp.evaluate.background import Background, read_background
 from textlrp.explain.batching import IDS, PADDING, buckets
 from textlrp.explain.embedding_tables import word_tables
 from textlrp.explain.labels import Choice, Pick
@@ -20,14 +22,17 @@ from textlrp.text.encoding import Batch, Encoding
 if TYPE_CHECKING:
     from textlrp.explain.explainer import Explainer
 
-MASK, DELETE, ZERO = "mask", "delete", "zero"
+MASK, DELETE, ZERO, REPLACE = "mask", "delete", "zero", "replace"
 
 #: How tokens can be removed from a text.
-PERTURBATIONS = (MASK, DELETE, ZERO)
+PERTURBATIONS = (MASK, DELETE, ZERO, REPLACE)
+
+#: How often the tokens of other texts are drawn in the place of removed ones.
+DRAWS = 5
 
 
 class Outcome(NamedTuple):
-    """The output of a model for a text.
+    """The output of a model for a text, or its mean over several draws of what replaces tokens.
 
     Attributes:
         logit: of the target, or its difference to the contrast's.
@@ -44,13 +49,15 @@ class _Variant(NamedTuple):
 
 
 class Perturbed:
-    """A text whose tokens can be removed by one of three perturbations.
+    """A text whose tokens can be removed by one of four perturbations.
 
     - ``"mask"``: their ids become that of the tokenizer's mask token, or else its unknown token, or else its padding
       token; ``replacement`` names it.
     - ``"delete"``: their ids are left out, and the positions of the others close up. If no id is left, because the
       tokenizer adds no special tokens, one token of ``"mask"`` stands for the empty text.
     - ``"zero"``: their rows of the embedding table are zero once they are looked up; ids and positions stay.
+    - ``"replace"``: their ids become ids of other texts, drawn by their frequency there. The outcome is the mean over
+      five draws. A token gets the same five ids whatever else is removed, and for every method.
 
     Special tokens always stay. Texts are read in batches of at most ``textlrp.explain.batching.IDS`` ids, or one by one
     if the model gives a text other logits in a batch. No text is read twice.
@@ -61,18 +68,22 @@ class Perturbed:
         target: a label name or index; default: the predicted label.
         contrast: a label, ``"runner-up"``, or None; see :meth:`textlrp.Explainer.explain`.
         text_pair: the second text of a pair, or None.
-        perturb: ``"mask"``, ``"delete"`` or ``"zero"``.
+        perturb: ``"mask"``, ``"delete"``, ``"zero"`` or ``"replace"``.
+        background: the other texts for ``"replace"``; this text is left out of them.
+        seed: of the draws from the background, which depend on the text, too.
 
     Attributes:
         encoding: the text as the model reads it.
         perturb: the perturbation.
         replacement: the token that replaces others, such as ``[MASK]``; empty if none does.
         target, contrast: the labels, by name.
-        original: the output for the unchanged text.
+        logits: the model's outputs for the unchanged text, ``[outputs]``, float64.
+        original: the target's output for it.
         forwards: how many texts the model read so far, including the original and checks.
 
     Raises:
-        InputError: the perturbation or label does not exist, or the tokenizer has no token to mask with.
+        InputError: the perturbation or label does not exist, the tokenizer has no token to mask with, or the background
+            no other text.
         LRPError: the text cannot be read.
     """
 
@@ -85,6 +96,8 @@ class Perturbed:
         contrast: str | int | None = None,
         text_pair: str | None = None,
         perturb: str = MASK,
+        background: Background | Sequence[str] | None = None,
+        seed: int = 0,
     ) -> None:
         if not isinstance(perturb, str) or perturb not in PERTURBATIONS:
             raise InputError(f"a text is perturbed by {', '.join(PERTURBATIONS)}, not by {perturb!r}")
@@ -92,16 +105,26 @@ class Perturbed:
         choice = Choice(target, contrast)
         choice.check(self._head)
         self.text, self.text_pair, self.perturb = text, text_pair, perturb
+        self.seed = options.whole(seed, "seed is a whole number")
         self.encoding = explainer.encode(text, text_pair)
         self.special = self.encoding.special
         bare = perturb == DELETE and not any(self.special)
         self._filler = _filler(explainer.tokenizer) if perturb == MASK or bare else None
         self.replacement = self._filler[1] if self._filler else ""
+        self._drawn: list[tuple[int, ...]] = []
+        if perturb == REPLACE:
+            known = read_background(background, explainer)
+            if known is None:
+                raise InputError(
+                    f"to perturb by {REPLACE!r}, other texts must be given: background= takes a list of texts like "
+                    f"this one"
+                )
+            self._drawn = known.draws(text, text_pair, len(self.special), DRAWS, self.seed)
         self.forwards = 0
         self._pads = getattr(explainer.tokenizer, "pad_token_id", None) is not None
         self._together = True
         self._checked: set[bool] = set()
-        outputs = self._read([self._variant(frozenset())])[0]
+        self.logits = outputs = self._read([_Variant(frozenset(), self.encoding)])[0]
         self._pick: Pick = choice.pick(self._head, outputs)
         labels = self._head.labels(outputs.shape[0])
         self.target = labels[self._pick.target]
@@ -126,25 +149,34 @@ class Perturbed:
                     f"token {min(removed - places)} cannot be taken from the text: it is a special token, or none of "
                     f"its {len(self.special)}"
                 )
-        new = [self._variant(removed) for removed in dict.fromkeys(sets) if removed not in self._known]
+        unknown = [removed for removed in dict.fromkeys(sets) if removed not in self._known]
+        new = [variant for removed in unknown for variant in self._variants(removed)]
+        found: dict[frozenset[int], list[Outcome]] = {removed: [] for removed in unknown}
         lengths = [len(variant.encoding.input_ids) for variant in new]
         for bucket in buckets(lengths, IDS, PADDING if self._pads else 0.0):
             variants = [new[i] for i in bucket]
             for variant, outputs in zip(variants, self._read(variants), strict=True):
-                self._known[variant.removed] = self._outcome(outputs)
+                found[variant.removed].append(self._outcome(outputs))
+        self._known |= {removed: _mean(drawn) for removed, drawn in found.items()}
         return [self._known[removed] for removed in sets]
 
-    def _variant(self, removed: frozenset[int]) -> _Variant:
+    def _variants(self, removed: frozenset[int]) -> list[_Variant]:
+        """Return the text without some tokens: one variant, or one for each draw from the background."""
         encoding = self.encoding
-        if not removed or self.perturb == ZERO:
-            return _Variant(removed, encoding)
+        if self.perturb == ZERO:
+            return [_Variant(removed, encoding)]
         kept = [i for i in range(len(encoding.input_ids)) if i not in removed]
         if self.perturb == DELETE and kept:
-            return _Variant(removed, encoding.take(kept))
+            return [_Variant(removed, encoding.take(kept))]
+        if self.perturb == REPLACE:
+            return [self._replaced(removed, drawn) for drawn in self._drawn]
         assert self._filler is not None
-        ids = [self._filler[0] if i in removed else token for i, token in enumerate(encoding.input_ids)]
-        masked = replace(encoding, inputs={**encoding.inputs, "input_ids": ids})
-        return _Variant(removed, masked if self.perturb == MASK else masked.take([0]))
+        masked = self._replaced(removed, [self._filler[0]] * len(encoding.input_ids))
+        return [masked if self.perturb == MASK else _Variant(removed, masked.encoding.take([0]))]
+
+    def _replaced(self, removed: frozenset[int], by: Sequence[int]) -> _Variant:
+        ids = [by[i] if i in removed else token for i, token in enumerate(self.encoding.input_ids)]
+        return _Variant(removed, replace(self.encoding, inputs={**self.encoding.inputs, "input_ids": ids}))
 
     def _outcome(self, outputs: Tensor) -> Outcome:
         weights = torch.tensor(self._head.weights(self._pick, outputs.shape[0]), dtype=outputs.dtype)
@@ -217,6 +249,15 @@ class Perturbed:
                 f"no row of it can be zero: perturb by {MASK!r} or {DELETE!r}"
             )
         return logits
+
+
+def _mean(drawn: Sequence[Outcome]) -> Outcome:
+    """Return the mean over draws, whatever their order."""
+    probabilities = [outcome.probability for outcome in drawn if outcome.probability is not None]
+    return Outcome(
+        math.fsum(outcome.logit for outcome in drawn) / len(drawn),
+        math.fsum(probabilities) / len(drawn) if probabilities else None,
+    )
 
 
 def _moved(rows: Tensor, ids: Tensor, index: Any, name: str) -> Tensor:

@@ -21,6 +21,7 @@ from textlrp.data.fingerprints import model_facts, rules_fingerprints
 from textlrp.data.short_names import method_names
 from textlrp.errors import InputError, LRPError
 from textlrp.evaluate import measures as measured
+from textlrp.evaluate.background import DOCUMENTS, Background
 from textlrp.evaluate.run_folder import SCORES, EvaluationPlan, Log, Result
 from textlrp.evaluate.summary import Summary, summarize
 from textlrp.explain.progress import ProgressBar
@@ -64,7 +65,8 @@ def evaluate(
         corpora: the documents (:func:`textlrp.data.document_sets.read_document_sets`).
         methods: names as :func:`textlrp.evaluate.baselines.scorer` takes them; the others are
             compared with the first.
-        perturb: how tokens are removed, each measured separately: ``"mask"``, ``"delete"``, ``"zero"``.
+        perturb: how tokens are removed, each measured separately: ``"mask"``, ``"delete"``, ``"zero"``,
+            ``"replace"`` (by tokens of the corpus's other documents).
         by: the units that are removed: ``"token"`` or ``"word"``.
         measures: ``"faithfulness"``, ``"plausibility"`` or both.
         limit: the number of documents that each corpus was cut to, for the record.
@@ -100,6 +102,7 @@ def evaluate(
         versions=_versions(methods),
         machine=_machine(loader),
         references=references,
+        background=_background_facts(perturb, measures, scorers.values()),
     )
     with Log(plan, folder) as log:
         total = len(models) * len(scorers) * sum(len(corpus.documents) for corpus in corpora)
@@ -126,6 +129,15 @@ def _facts(
                 with suppress(InputError):  # the model has no such token: its documents will say so
                     references.setdefault(method, {})[scorer.reference(explainer)] = None
     return tuple(facts), {method: ", ".join(named) for method, named in references.items()}
+
+
+def _background_facts(perturb: Sequence[str], measures: Sequence[str], scorers: Iterable[Scorer]) -> dict[str, int]:
+    """Return the most documents of a background and the draws from it, or nothing if none is needed."""
+    from textlrp.evaluate.perturbation import DRAWS
+
+    replaces = "faithfulness" in measures and "replace" in perturb
+    needed = replaces or any(scorer.needs_background for scorer in scorers)
+    return ({"documents": DOCUMENTS} if needed else {}) | ({"draws": DRAWS} if replaces else {})
 
 
 class _Loader:
@@ -156,6 +168,7 @@ class _Run:
     scorers: Mapping[str, Scorer]
     log: Log
     bar: ProgressBar
+    background: Background | None = None
 
     def pending(self) -> list[tuple[InputDocument, list[str]]]:
         """Return the documents with the methods that are not measured yet."""
@@ -170,6 +183,9 @@ class _Run:
 
     def __call__(self, explainer: Explainer) -> None:
         right = self.corpus.right(_labels(explainer))
+        if self.log.plan.background:
+            texts = [text for d in self.corpus.documents for text in (d.text, d.text_pair) if text is not None]
+            self.background = Background.of(explainer, texts, self.log.plan.seed)
         warm: set[str] = set()
         for document, methods in self.pending():
             known: dict[str, Perturbed] = {}
@@ -177,7 +193,7 @@ class _Run:
             for method in methods:
                 if method not in warm:  # the first call loads and caches: it is not timed
                     warm.add(method)
-                    _attempt(self.scorers[method], explainer, document, self.log.plan.seed)
+                    self._attempt(explainer, document, method)
                 self.log.add(self._result(explainer, document, method, right.get(document.id), known))
                 self.bar.advance()
 
@@ -204,7 +220,7 @@ class _Run:
     ) -> Result:
         plan = self.log.plan
         key = (self.model, self.corpus.name, method, document.id)
-        scores = _attempt(self.scorers[method], explainer, document, plan.seed)
+        scores = self._attempt(explainer, document, method)
         if isinstance(scores, LRPError):
             return Result(*key, failures={SCORES: _sentence(scores)})
         fits = None if right is None else scores.target in right
@@ -212,7 +228,9 @@ class _Run:
         failures: dict[str, str] = {}
         for perturb in plan.perturb:
             try:
-                faithfulness[perturb] = measured.faithfulness(explainer, scores, perturb, plan.by, plan.seed, known)
+                faithfulness[perturb] = measured.faithfulness(
+                    explainer, scores, perturb, plan.by, plan.seed, known, self.background
+                )
             except LRPError as error:
                 failures[perturb] = _sentence(error)
         plausibility: Mapping[str, float] = {}
@@ -230,12 +248,12 @@ class _Run:
             failures=failures,
         )
 
-
-def _attempt(scorer: Scorer, explainer: Explainer, document: InputDocument, seed: int) -> Attribution | LRPError:
-    try:
-        return scorer(explainer, document.text, document.text_pair, seed=seed)
-    except LRPError as error:
-        return error
+    def _attempt(self, explainer: Explainer, document: InputDocument, method: str) -> Attribution | LRPError:
+        seed, background = self.log.plan.seed, self.background
+        try:
+            return self.scorers[method](explainer, document.text, document.text_pair, seed=seed, background=background)
+        except LRPError as error:
+            return error
 
 
 def _sentence(error: LRPError) -> str:

@@ -36,7 +36,7 @@ class EvaluationPlan:
 
     Attributes:
         methods: names of the methods; the others are compared with the first.
-        perturb: how tokens are removed: ``"mask"``, ``"delete"``, ``"zero"``.
+        perturb: how tokens are removed: ``"mask"``, ``"delete"``, ``"zero"``, ``"replace"``.
         by: the units that are removed: ``"token"`` or ``"word"``.
         measures: ``"faithfulness"``, ``"plausibility"``.
         limit: the most documents of each corpus, or None.
@@ -47,6 +47,8 @@ class EvaluationPlan:
         versions: of the libraries that computed it.
         machine: device and threads where it began; ignored when plans are compared.
         references: what methods of difference rules measure from, by the name of the method; models may differ.
+        background: the most documents of a corpus whose tokens replace others, and the draws from them; empty if no
+            perturbation or method needs them.
     """
 
     methods: tuple[str, ...]
@@ -61,6 +63,7 @@ class EvaluationPlan:
     versions: Mapping[str, str]
     machine: Mapping[str, Any] = field(default_factory=dict, compare=False)
     references: Mapping[str, str] = field(default_factory=dict)
+    background: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready values."""
@@ -225,6 +228,7 @@ _COMPARED = (
     "seed",
     "versions",
     "references",
+    "background",
 )
 
 

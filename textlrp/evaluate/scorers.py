@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textlrp.basics.options import whole
+from textlrp.evaluate.background import Background, read_background
 
 if TYPE_CHECKING:
     from textlrp.explain.explainer import Explainer
@@ -23,6 +24,7 @@ class Task:
     target: str | int | None
     contrast: str | int | None
     seed: int
+    background: Background | None = None
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,12 @@ class Scorer:
     Attributes:
         method: scores a text.
         reference: names what difference rules measure the texts of a model from; None for other methods.
+        needs_background: whether the method takes tokens of other texts.
     """
 
     method: Callable[[Task], Attribution]
     reference: Callable[[Explainer], str] | None = None
+    needs_background: bool = False
 
     def __call__(
         self,
@@ -46,12 +50,20 @@ class Scorer:
         target: str | int | None = None,
         contrast: str | int | None = None,
         seed: int = 0,
+        background: Background | Sequence[str] | None = None,
     ) -> Attribution:
         """Return the scores of the tokens.
 
+        Args:
+            explainer: the model.
+            text, text_pair, target, contrast: see :meth:`textlrp.Explainer.explain`.
+            seed: of methods that draw at random.
+            background: other texts, for methods that need them; this text is left out of them.
+
         Raises:
-            InputError: the text, a label or the seed cannot be used as given.
+            InputError: the text, a label, the seed or the background cannot be used as given.
             LRPError: the method fails on this text or model; the message says why.
         """
         seed = whole(seed, "seed is a whole number")
-        return self.method(Task(explainer, text, text_pair, target, contrast, seed))
+        known = read_background(background, explainer) if self.needs_background else None
+        return self.method(Task(explainer, text, text_pair, target, contrast, seed, known))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
 from rich.console import RenderableType
 from rich.table import Table as RichTable
@@ -30,7 +31,7 @@ def render(summary: Summary) -> RenderableType:
     for section in summary.sections:
         parts.append(Text(f"{named(section.model)} on {named(section.corpus)}", style="bold"))
         parts.append(Text(facts(section)))
-        parts += [shown for table in section.tables for shown in (_first(summary, table), _others(table))]
+        parts += [shown for table in section.tables for shown in (_first(summary, table), *_others(table))]
         parts.append(_costs(section))
         parts += [Text(failure(failed), style="bold") for failed in section.failures]
     parts += [Text(sentence) for sentence in explained(summary)]
@@ -170,9 +171,13 @@ def _first(summary: Summary, shown: Table) -> RichTable:
     return rich_table(columns, rows, title(shown, summary.plan))
 
 
-def _others(shown: Table) -> RichTable:
-    """Return the table of the other measures, with intervals below and a star at significant differences."""
+def _others(shown: Table) -> list[RichTable]:
+    """Return the other measures, four to a table, with intervals below and a star at significant differences."""
     measures = tested(shown)[1:]
+    return [_several(shown, measures[i : i + 4]) for i in range(0, len(measures), 4)]
+
+
+def _several(shown: Table, measures: Sequence[Measure]) -> RichTable:
     rows = []
     for row in shown.rows:
         cells = [Text(named(row.method))]

@@ -25,6 +25,8 @@ class Attribution(Grouped):
         text_pair: the second text of a pair, or None.
         truncated: the characters ``[start, end)`` of the text that the model did not read, or None.
         truncated_pair: the same for the second text.
+        reference_logits: the explained logit of each reference that difference rules measured from; empty for other
+            methods.
     """
 
     text: str
@@ -38,3 +40,4 @@ class Attribution(Grouped):
     text_pair: str | None = None
     truncated: tuple[int, int] | None = None
     truncated_pair: tuple[int, int] | None = None
+    reference_logits: tuple[float, ...] = ()

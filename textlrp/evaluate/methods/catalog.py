@@ -48,6 +48,7 @@ METHODS = {
     ),
     "lrp-path": Method("paths", "lrp_path", 2, "points", ("mask", "pad", "zero"), most=1000),
     "occlusion": Method("sampling", "occlusion", choices=REPLACEMENTS),
+    "beam": Method("beam", "beam", 4, "sets of each size", ("mask", "delete", "zero"), most=1000),
     "lime": Method("sampling", "lime", 200, "samples", REPLACEMENTS, "captum"),
     "shapley": Method("sampling", "shapley", 20, "permutations", REPLACEMENTS, "captum"),
 }

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from textlrp.basics.lazy import lazy
 from textlrp.errors import InputError, LRPError, ModelError, NonFiniteError, error_summary
 from textlrp.evaluate.methods.catalog import REPLACEMENTS
+from textlrp.evaluate.perturbation import Perturbed
 from textlrp.evaluate.scorers import Task
 from textlrp.explain.assembly import spans
 from textlrp.explain.batching import buckets
@@ -59,6 +60,7 @@ class Passes:
     def __init__(self, task: Task) -> None:
         self.classifier, self.head = task.explainer.classifier, task.explainer.head
         self.model = self.classifier.model
+        self._task = task
         self._texts = (task.text, task.text_pair)
         self._choice = Choice(task.target, task.contrast)
         self._choice.check(self.head)
@@ -195,6 +197,18 @@ class Passes:
         for i in gone:
             changed.input_ids[i] = int(replaced or 0)
         return changed
+
+    def perturbed(self, perturb: str) -> Perturbed:
+        """Return the text, ready to be perturbed as measures do it, which counts its passes itself.
+
+        Raises:
+            InputError: the tokenizer has no token to put in the place of others.
+        """
+        text, text_pair = self._texts
+        target, contrast = self._task.target, self._task.contrast
+        return Perturbed(
+            self._task.explainer, text, target=target, contrast=contrast, text_pair=text_pair, perturb=perturb
+        )
 
     # -- results -------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import random
@@ -212,6 +213,9 @@ def test_explanations_against_a_contrast_are_measured_as_such(demo: Explainer) -
     assert found.morf.logits[0] == found.logit
     assert found.morf.logits[-1] == found.lerf.logits[-1] == found.empty_logit
     assert Faithfulness.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    newer = ("shapley", "completeness", "completeness_error")
+    older = {key: value for key, value in found.to_dict().items() if key not in newer}
+    assert Faithfulness.from_dict(older) == dataclasses.replace(found, **dict.fromkeys(newer))
 
 
 @pytest.mark.parametrize("kind", ["mask", "delete", "zero"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from textlrp.basics import options
@@ -83,12 +83,12 @@ class Faithfulness:
         infidelity: in squared logits; less is better (:func:`textlrp.evaluate.faithfulness_measures.infidelity`).
         infidelity_scaled: at the best scale, 0 to 1; less is better; None if nothing changes the logit.
         draws: the number of random sets of units for infidelity.
+        forwards: how many texts the model read; those read for other scores of the text are not read again.
         shapley: Pearson's correlation of the scores with the exact Shapley values of the units under the perturbation;
             more is better; None for a text of more than nine units, and if either are the same for all units.
         completeness: the sum of the scores over the fall of the logit as all units are perturbed; 1 is best; None if
             the logit does not change.
         completeness_error: its distance from 1; less is better.
-        forwards: how many texts the model read; those read for other scores of the text are not read again.
 
     Sources: Samek et al. 2017 (curves); DeYoung et al. 2020, section 4.2 (comprehensiveness and sufficiency; the means
     are those of its published code: over the five shares, where the paper's formula divides by one more); Jain and
@@ -123,10 +123,11 @@ class Faithfulness:
     infidelity: float
     infidelity_scaled: float | None
     draws: int
-    shapley: float | None
-    completeness: float | None
-    completeness_error: float | None
     forwards: int
+    # Results that an earlier version saved have none of these.
+    shapley: float | None = None
+    completeness: float | None = None
+    completeness_error: float | None = None
 
     @property
     def scores(self) -> dict[str, float | None]:
@@ -154,7 +155,8 @@ class Faithfulness:
             for name in ("comprehensiveness_at", "sufficiency_at"):
                 arguments[name] = tuple(arguments[name])
             for field in fields(cls):
-                _check_kind(field.name, arguments[field.name], str(field.type))
+                if field.name in arguments or field.default is MISSING:
+                    _check_kind(field.name, arguments[field.name], str(field.type))
             return cls(**arguments)
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"this is not a result of faithfulness, or it was changed: {error}") from None

@@ -103,8 +103,7 @@ def evaluate(
     )
     with Log(plan, folder) as log:
         total = len(models) * len(scorers) * sum(len(corpus.documents) for corpus in corpora)
-        with ProgressBar("evaluating", total, progress) as bar:
-            bar.advance(len(log.results))
+        with ProgressBar("evaluating", total, progress, before=len(log.results)) as bar:
             for name in models:
                 for corpus in corpora:
                     run = _Run(name, corpus, scorers, log, bar)

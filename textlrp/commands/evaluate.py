@@ -54,8 +54,17 @@ may be given several times.
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
-    help="How many random documents to take of each corpus.  [default: all]",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="How many random documents to take of each corpus; 0 takes all.",
+)
+@click.option(
+    "--limit-costly",
+    type=click.IntRange(min=0),
+    default=30,
+    show_default=True,
+    help="How many of these for methods that take more than 100 forward passes a document; 0 takes all.",
 )
 @click.option("--text", help="The column of the text.  [default: text, sentence, ...]")
 @click.option("--label", help="The column of the right label; an empty name takes none.  [default: label, ...]")
@@ -82,7 +91,8 @@ def evaluate(
     perturb: tuple[str, ...],
     by: str,
     measures: str,
-    limit: int | None,
+    limit: int,
+    limit_costly: int,
     text: str | None,
     label: str | None,
     seed: int,
@@ -113,7 +123,7 @@ def evaluate(
     outputs = [Output("--output", path, kept=True) for path in kept]
     outputs += [Output("-o", output)] if output is not None else []
     check_outputs(outputs, _read(models, corpora, methods), force=force)
-    document_sets = read_document_sets(corpora, text=text, label=label, limit=limit, seed=seed)
+    document_sets = read_document_sets(corpora, text=text, label=label)
     named = zip(short_names(models, "model"), models, strict=True)
     loaders = {name: partial(load, model, "--model", None, device, None, trusted) for name, model in named}
     evaluation = run.evaluate(
@@ -123,7 +133,8 @@ def evaluate(
         perturb=perturb or run.PERTURB,
         by=by,
         measures=tuple(measures.replace(",", " ").split()),
-        limit=limit,
+        limit=limit or None,
+        limit_costly=limit_costly or None,
         seed=seed,
         folder=folder,
         progress=True,

@@ -100,10 +100,13 @@ def _method(name: str, method: Method, options: tuple[Any, ...]) -> Scorer:
         # The scores are Python numbers, so an accelerator has finished computing them.
         return passes.attribution(name, scores, time.perf_counter() - start)
 
-    return Scorer(score)
+    number = next((option for option in options if isinstance(option, int)), 0)
+    return Scorer(score, passes=lambda tokens: method.passes(number, tokens))
 
 
 def _rules(name: str, rules: Rules, reference: str | None = None) -> Scorer:
+    cost = DIFFERENCE if rules.difference else EXPLANATION
+
     def score(task: Task) -> Attribution:
         start = time.perf_counter()
         e = task.explainer.explain(
@@ -116,7 +119,7 @@ def _rules(name: str, rules: Rules, reference: str | None = None) -> Scorer:
             method=name,
             tokens=e.tokens,
             logit=e.logit,
-            forwards=DIFFERENCE if rules.difference else EXPLANATION,
+            forwards=cost,
             seconds=time.perf_counter() - start,
             text_pair=e.text_pair,
             truncated=e.truncated,
@@ -130,4 +133,4 @@ def _rules(name: str, rules: Rules, reference: str | None = None) -> Scorer:
         assert read is not None
         return read.name
 
-    return Scorer(score, named if rules.difference else None)
+    return Scorer(score, named if rules.difference else None, lambda tokens: cost)

@@ -32,10 +32,12 @@ class Scorer:
     Attributes:
         method: scores a text.
         reference: names what difference rules measure the texts of a model from; None for other methods.
+        passes: about how many forward passes it takes for a text of that many tokens, special ones not counted.
     """
 
     method: Callable[[Task], Attribution]
     reference: Callable[[Explainer], str] | None = None
+    passes: Callable[[int], float] = lambda tokens: 1
 
     def __call__(
         self,

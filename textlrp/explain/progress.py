@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
@@ -35,6 +35,16 @@ def watched(watcher: Watcher) -> Iterator[None]:
         yield
     finally:
         _watcher.reset(token)
+
+
+def say(line: str) -> None:
+    """Write a line to standard error, where anybody reads it."""
+    from rich.console import Console
+
+    with suppress(OSError, ValueError):
+        file = Console(stderr=True).file
+        file.write(f"{line}\n")
+        file.flush()
 
 
 class ProgressBar:

@@ -79,6 +79,7 @@ def evaluate(
     Raises:
         InputError: an option is invalid, or the folder holds a run with other options or data.
         LRPError: a model cannot be loaded, or a library of the extra ``evaluate`` is not installed.
+        EvaluationStopped: Ctrl-C; it has what is measured.
     """
     from textlrp.evaluate import baselines
 
@@ -111,16 +112,50 @@ def evaluate(
         references=references,
     )
     with Log(plan, folder) as log:
-        runs = [_Run(name, corpus, scorers, log) for name in models for corpus in corpora]
-        if progress:
-            for line in (*estimate.cuts(log.plan, corpora), *_expected(log, runs, loader, lengths)):
-                say(line)
-        total = len(log.results) + sum(len(missing) for run in runs for _, missing in run.pending())
-        with ProgressBar("evaluating", total, progress, before=len(log.results)) as bar:
-            for run in runs:
-                if run.pending():
-                    run(loader(run.model), bar)
-        return summarize(log.plan, log.results.values())
+        try:
+            _measure(models, corpora, scorers, log, loader, lengths, progress)
+            return summarize(log.plan, log.results.values())
+        except KeyboardInterrupt:
+            raise EvaluationStopped(log.plan, tuple(log.results.values())) from None
+
+
+class EvaluationStopped(KeyboardInterrupt):
+    """Ctrl-C during an evaluation.
+
+    Args:
+        plan: the plan of the evaluation.
+        results: what is measured.
+    """
+
+    def __init__(self, plan: EvaluationPlan, results: tuple[Result, ...]) -> None:
+        super().__init__("the evaluation was stopped")
+        self.plan, self.results = plan, results
+
+    def summary(self) -> Summary:
+        """Return the tables of what is measured."""
+        return summarize(self.plan, self.results)
+
+
+def _measure(
+    models: Iterable[str],
+    corpora: Sequence[DocumentSet],
+    scorers: Mapping[str, Scorer],
+    log: Log,
+    loader: _Loader,
+    lengths: estimate.Lengths,
+    progress: bool,
+) -> None:
+    """Measure what is not measured yet."""
+    runs = [_Run(name, corpus, scorers, log) for name in models for corpus in corpora]
+    if progress:
+        for line in (*estimate.cuts(log.plan, corpora), *_expected(log, runs, loader, lengths)):
+            say(line)
+    done = len(log.results)
+    total = done + sum(len(missing) for run in runs for _, missing in run.pending())
+    with ProgressBar("evaluating", total, progress, before=done) as bar:
+        for run in runs:
+            if run.pending():
+                run(loader(run.model), bar)
 
 
 def _facts(

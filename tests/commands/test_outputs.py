@@ -35,7 +35,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: Any) -> tuple[int, str]:
-    """Run a command, and return its exit status and standard error, without what an evaluation says before it starts."""
+    """Run a command, and return its status and standard error, without what an evaluation says before it starts."""
     done = CliRunner().invoke(main, [str(each) for each in arguments], prog_name="textlrp")
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, re.sub(r"^(evaluating|going on) .*\n", "", done.stderr)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,12 @@ PROGRAM = [sys.executable, "-W", "error", "-m", "textlrp.cli"]
 
 #: Seconds until a command has to be gone; a busy machine adds to the second or two.
 LIMIT = 4.0
+
+#: What commands say at work, and a stopped evaluation of what it has.
+_SAID = re.compile(
+    r"^(Ctrl-C ends it\.|Ending with what there is; .*|reviews: .*|evaluating .*|[\d,]+ of [\d,]+ documents are .*)\n",
+    re.MULTILINE,
+)
 
 TEXT = "A wonderful, moving film that never loses its way. The plot is dull at times, the jokes are worse than bad. "
 
@@ -97,7 +104,7 @@ def interrupt(name: str, folder: Path, moment: float, presses: int = 1) -> End |
         for _ in range(presses):
             process.send_signal(signal.SIGINT)
             time.sleep(0.05)
-        error = process.communicate(timeout=60)[1].replace("Ctrl-C ends it.\n", "")
+        error = _SAID.sub("", process.communicate(timeout=60)[1])
         return End(process.returncode, time.monotonic() - began, error, _wrong(folder, before))
     finally:
         process.kill()

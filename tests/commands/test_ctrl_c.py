@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,30 @@ PRESS = "os.kill(os.getpid(), signal.SIGINT)"
 )
 def test_it_ends_whatever_becomes_of_the_keyboard_interrupt(script: str) -> None:
     assert ended(script.replace("def run(_)", "def load(_)").replace("removed(run,", "removed(load,")).clean
+
+
+PATIENT = "from textlrp.commands.interrupts import check, patient\ndef command():\n    with patient():\n"
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_patient_command_has_time_even_if_a_library_drops_the_interrupt(name: str, status: int) -> None:
+    outcome = ended(
+        f"{PATIENT}        try:\n            os.kill(os.getpid(), signal.{name})\n            time.sleep(1)\n"
+        "        except BaseException:\n            pass\n        try:\n            check()\n"
+        "        except KeyboardInterrupt:\n            time.sleep(2)\n            os.write(2, b'the table\\n')"
+    )
+    assert outcome.status == status
+    assert outcome.error == "Ending with what there is; Ctrl-C again ends at once.\nthe table\nInterrupted.\n"
+
+
+def test_a_second_press_ends_a_patient_command_at_once() -> None:
+    began = time.monotonic()
+    outcome = ended(
+        f"{PATIENT}        threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        f"        try:\n            {PRESS}\n        except BaseException:\n            pass\n        time.sleep(25)"
+    )
+    assert outcome.status == 130
+    assert time.monotonic() - began < 20
 
 
 def test_what_ends_by_itself_ends_as_it_would() -> None:

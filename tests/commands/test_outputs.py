@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -34,9 +35,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: Any) -> tuple[int, str]:
+    """Run a command, and return its status and standard error, without what an evaluation says before it starts."""
     done = CliRunner().invoke(main, [str(each) for each in arguments], prog_name="textlrp")
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done.exit_code, done.stderr
+    return done.exit_code, re.sub(r"^(evaluating|going on) .*\n", "", done.stderr)
 
 
 def links(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import subprocess
 import time
@@ -344,3 +345,53 @@ def test_the_other_documents_of_a_corpus_are_references(folder: Path, corpus: Pa
     assert "difference:documents:2 measures a text from a reference: 2 stretches of other documents." in explained(
         summary
     )
+
+
+def test_costly_methods_are_measured_on_fewer_documents(folder: Path, corpus: Path, tmp_path: Path) -> None:
+    methods, options = ("random", "integrated-gradients:34", "attnlrp"), {"limit": 6, "limit_costly": 2}
+    (section,) = run(folder, corpus, *methods, **options, measures=["faithfulness"], folder=tmp_path).sections
+    assert [(cost.documents, cost.planned) for cost in section.costs] == [(6, 6), (2, 2), (6, 6)]
+    assert (section.documents, section.available, section.missing) == (6, 12, 0)
+    cells = [row.cells["area"] for row in section.tables[0].rows]
+    assert [cell.difference.count for cell in cells if cell.difference] == [2, 6]
+    plan, found = read(tmp_path)
+    assert plan.costly == {"notes:test": ["integrated-gradients:34"]}
+    # A run that goes on takes the same documents, wherever it was stopped.
+    lines = (tmp_path / RESULTS).read_bytes().splitlines(keepends=True)
+    assert len(lines) == 14
+    for kept in (1, 4, 13):
+        (tmp_path / RESULTS).write_bytes(b"".join(lines[:kept]))
+        run(folder, corpus, *methods, **options, measures=["faithfulness"], folder=tmp_path)
+        assert [passes(each) for each in read(tmp_path)[1]] == [passes(each) for each in found]
+        assert [each.key for each in read(tmp_path)[1]] == [each.key for each in found]
+
+
+def test_an_estimate_goes_before_and_changes_nothing(
+    folder: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(folder, corpus, limit=3, folder=tmp_path / "silent")
+    assert capsys.readouterr().err == ""
+    run(folder, corpus, limit=3, folder=tmp_path / "said", progress=True)
+    cut, estimate = capsys.readouterr().err.splitlines()
+    assert cut == "notes:test: 3 of 12 documents, drawn at random; --limit 0 takes all"
+    assert re.fullmatch(
+        r"evaluating 3 documents x 3 methods x 1 perturbation x 1 model: about \d{3} forward passes, about \d seconds?",
+        estimate,
+    )
+    (plan, found), (other, others) = (read(tmp_path / name) for name in ("silent", "said"))
+    assert plan == other
+    for one, two in zip(found, others, strict=True):
+        assert (numbers(one), passes(one), one.key) == (numbers(two), passes(two), two.key)
+    # A finished run has nothing to estimate.
+    run(folder, corpus, limit=3, folder=tmp_path / "said", progress=True)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_hundred_documents_are_taken_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--corpus", "reviews", "--method", "random", "--measures", "plausibility"]
+    outcome = CliRunner().invoke(evaluate, options, catch_exceptions=False)
+    assert "100 documents, drawn at random from 250, " in outcome.stdout
+    assert outcome.stderr.startswith("reviews: 100 of 250 documents, drawn at random; --limit 0 takes all\n")
+    outcome = CliRunner().invoke(evaluate, [*options, "--limit", "0"], catch_exceptions=False)
+    assert "250 documents, " in outcome.stdout
+    assert "drawn" not in outcome.output

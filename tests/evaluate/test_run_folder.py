@@ -62,6 +62,7 @@ MODEL, CORPUS = plan().models[0], plan().corpora[0]
         ({"perturb": ("mask", "zero")}, "perturb: mask then, mask zero now"),
         ({"by": "word"}, "by: token then, word now"),
         ({"limit": 5}, "limit: None then, 5 now"),
+        ({"limit_costly": 5}, "limit_costly: None then, 5 now"),
         ({"rules": {"rules:a": "2"}}, "rules of rules:a: None then, 2 now"),
         ({"versions": {"textlrp": "0.1.0", "torch": "2.14.0"}}, "versions of torch: 2.13.0 then, 2.14.0 now"),
         ({"references": {"two": "[MASK]"}}, "references of two: None then, [MASK] now"),
@@ -81,6 +82,13 @@ def test_another_run_is_refused_with_what_differs(tmp_path: Path, changes: dict[
         pass
     assert f"({says})" in str(refused.value)
     assert (tmp_path / RESULTS).read_bytes() == before
+
+
+def test_a_run_keeps_the_methods_that_were_costly_when_it_began(tmp_path: Path) -> None:
+    begun(tmp_path, limit_costly=2, costly={"notes": ("two",)})
+    with Log(plan(limit_costly=2), tmp_path) as log:
+        assert log.plan.costly == {"notes": ["two"]}
+        assert [log.plan.planned(log.plan.corpora[0], method) for method in ("one", "two")] == [4, 2]
 
 
 def test_another_machine_may_go_on(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from textlrp.evaluate.page import page as evaluation_page
 from textlrp.evaluate.summary import Summary, summarize
-from textlrp.evaluate.table import render
+from textlrp.evaluate.table import command, render
 
 if TYPE_CHECKING:
     pass
@@ -51,7 +51,8 @@ def test_in_the_terminal() -> None:
         "                     0.062, 0.062",
         "",
     ]
-    assert "two                 40  250 ms" in lines
+    assert "one             4               3  250 ms" in lines
+    assert "two        3 of 4              40  250 ms" in lines
     assert "two: 1 document not measured; d: the model has no attention" in lines
 
 
@@ -61,3 +62,34 @@ def test_no_method_left_and_no_documents_measured() -> None:
     assert "one          –" in printed(nothing)
     json.loads(nothing.to_json())
     assert "<svg" not in evaluation_page(nothing).partition("How to read it")[0]
+
+
+def test_a_part_of_a_run_says_that_it_is_one() -> None:
+    measured = [each for each in results() if each.document in "ab" or (each.document, each.method) == ("c", "two")]
+    part = summarize(plan(), measured)
+    assert part.partial
+    lines = printed(part)
+    assert lines[2] == "2 of 4 documents so far, 100.0 % of 3 labels right"
+    assert "one        2 of 4               3  250 ms" in lines
+    assert "two        3 of 4              40  250 ms" in lines
+    assert "This is a part of an evaluation: not every document is measured yet." in evaluation_page(part)
+    assert json.loads(part.to_json())["partial"] is True
+    assert summarize(plan(), results()).to_dict()["partial"] is False
+
+
+def test_costly_methods_have_fewer_documents_and_their_number_is_said() -> None:
+    drawn = ({**plan().corpora[0], "available": 900},)
+    limited = plan(limit=4, limit_costly=2, costly={"notes": ("one",)}, corpora=drawn)
+    found = [each for each in results() if each.method == "two" or each.document in "bc"]
+    summary = summarize(limited, found)
+    assert (summary.partial, summary.sections[0].measured) == (False, 4)
+    lines = printed(summary)
+    assert lines[2] == "4 documents, drawn at random from 900, 100.0 % of 3 labels right"
+    assert "one     0.250 (2)  0.200, 0.300" in lines
+    # The difference is over the two documents that both have: 0.3 and 0.9 against 0.2 and 0.3.
+    assert "two         0.500  0.300, 0.900  +0.350 (2)  0.100, 0.600  1.00" in lines
+    assert "one             2               3  250 ms" in lines
+    assert "A mean or difference over fewer documents than the table has their number in brackets." in lines
+    assert "+0.350 on 2" in evaluation_page(summary)
+    assert command(limited)[-2:] == ("--limit 4", "--limit-costly 2")
+    assert command(plan())[-2:] == ("--limit 0", "--limit-costly 0")

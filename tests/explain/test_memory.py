@@ -151,7 +151,8 @@ def test_an_estimate_is_close_to_what_is_taken(kind: str, rules: str, times: int
     difference = rules == "difference"
     estimate = explainer.classifier._needed(encoding, 1, count, difference)
     peaks = explainer.classifier._peaks_of_two if difference else explainer.classifier._peaks
-    assert max(peaks) <= 128 and estimate is not None
+    assert max(peaks) <= 128
+    assert estimate is not None
     taken = memory.peak(explainer.model, lambda: explainer.explain(text, rules=rules))
     # From 512 ids on, the backward pass of difference rules takes the attention of two heads in blocks of queries, so
     # memory grows less than before, and the estimate is on the safe side.

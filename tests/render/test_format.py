@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from textlrp.render.format import exactness, named, number, percent, shown, signed
+from textlrp.render.format import duration, exactness, named, number, percent, shown, signed
 from textlrp.results.ledger import Ledger
 
 
@@ -14,6 +14,22 @@ from textlrp.results.ledger import Ledger
 )
 def test_only_certainty_is_written_as_certainty(share: float, written: str) -> None:
     assert percent(share) == written
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [
+        (0.0, "1 second"),
+        (89.0, "89 seconds"),
+        (90.0, "2 minutes"),
+        (5000.0, "83 minutes"),
+        (5400.0, "2 hours"),
+        (200_000.0, "2 days"),
+        (9e8, "10,417 days"),
+    ],
+)
+def test_a_time_to_wait_is_rough(seconds: float, written: str) -> None:
+    assert duration(seconds) == written
 
 
 @pytest.mark.parametrize(

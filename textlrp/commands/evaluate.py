@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
+from textlrp.basics.characters import printable
+from textlrp.commands import interrupts
 from textlrp.commands.outputs import Output, check_outputs
 from textlrp.commands.shared import device_option, echo_json, load, rules_file, show, trust_option, writes
 from textlrp.errors import InputError
 from textlrp.evaluate.run_folder import RESULTS, RUN
+from textlrp.explain.progress import say, watched
+
+if TYPE_CHECKING:
+    from textlrp.evaluate.run import EvaluationStopped
+    from textlrp.evaluate.summary import Summary
 
 _EPILOG = """A corpus is the name of a bundled one, or a file, folder or data set as "textlrp report" takes them, with
 :SPLIT behind it where it has several. A method is a preset of rules (difference may have a reference behind it:
@@ -25,7 +35,7 @@ lime and shapley. --model, --corpus, --method and --perturb may be given several
 @click.option(
     "--model", "models", multiple=True, help="A model folder or a hub name.  [default: the built-in classifier]"
 )
-@click.option("--corpus", "corpora", multiple=True, required=True, help="The documents to measure on.")
+@click.option("--corpus", "corpora", multiple=True, help="The documents to measure on; needed, except with --read.")
 @click.option(
     "--method",
     "methods",
@@ -55,8 +65,17 @@ lime and shapley. --model, --corpus, --method and --perturb may be given several
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
-    help="How many random documents to take of each corpus.  [default: all]",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="How many random documents to take of each corpus; 0 takes all.",
+)
+@click.option(
+    "--limit-costly",
+    type=click.IntRange(min=0),
+    default=30,
+    show_default=True,
+    help="How many of these for methods that take more than 100 forward passes a document; 0 takes all.",
 )
 @click.option("--text", help="The column of the text.  [default: text, sentence, ...]")
 @click.option("--label", help="The column of the right label; an empty name takes none.  [default: label, ...]")
@@ -73,6 +92,12 @@ lime and shapley. --model, --corpus, --method and --perturb may be given several
     help="Save results here at once; the same command continues a stopped run.",
 )
 @click.option(
+    "--read",
+    "kept",
+    is_flag=True,
+    help="Show the run in --output DIR, finished or not, even while it goes on; no model runs.",
+)
+@click.option(
     "--format", "form", type=click.Choice(["terminal", "json", "html"]), default="terminal", show_default=True
 )
 @writes("-o", "output", metavar="FILE")
@@ -83,13 +108,15 @@ def evaluate(
     perturb: tuple[str, ...],
     by: str,
     measures: str,
-    limit: int | None,
+    limit: int,
+    limit_costly: int,
     text: str | None,
     label: str | None,
     seed: int,
     device: str | None,
     trusted: bool,
     folder: Path | None,
+    kept: bool,
     form: str,
     output: Path | None,
     force: bool,
@@ -100,44 +127,99 @@ def evaluate(
     and the model reads the rest. Plausibility: the relevance is compared with the words that people marked. The table
     has intervals, tests and costs.
     """
-    from textlrp.basics.files import write_whole
+    if kept:
+        _show(_kept(folder, output, force), form, output)
+        return
+    if not corpora:
+        raise click.UsageError("Missing option '--corpus'.")
     from textlrp.data.document_sets import read_document_sets
     from textlrp.data.short_names import short_names
     from textlrp.evaluate import run
-    from textlrp.evaluate.page import page
-    from textlrp.evaluate.table import render
     from textlrp.explain.explainer import DEMO_NAME
 
     if folder is not None and folder.exists() and not folder.is_dir():
         raise InputError(f"--output is a folder, and {str(folder)!r} is a file; -o names a file for the table")
-    kept = [] if folder is None else [folder, folder / RUN, folder / RESULTS]
-    outputs = [Output("--output", path, kept=True) for path in kept]
+    places = [] if folder is None else [folder, folder / RUN, folder / RESULTS]
+    outputs = [Output("--output", path, kept=True) for path in places]
     outputs += [Output("-o", output)] if output is not None else []
     check_outputs(outputs, _read(models, corpora, methods), force=force)
-    document_sets = read_document_sets(corpora, text=text, label=label, limit=limit, seed=seed)
+    document_sets = read_document_sets(corpora, text=text, label=label)
     named = zip(short_names(models, "model"), models, strict=True)
     loaders = {name: partial(load, model, "--model", None, device, None, trusted) for name, model in named}
-    evaluation = run.evaluate(
-        loaders or {DEMO_NAME: partial(load, None, "--model", None, device, None, trusted)},
-        document_sets,
-        methods or run.METHODS,
-        perturb=perturb or run.PERTURB,
-        by=by,
-        measures=tuple(measures.replace(",", " ").split()),
-        limit=limit,
-        seed=seed,
-        folder=folder,
-        progress=True,
-    )
+    with interrupts.patient(), watched(lambda done, total: interrupts.check()):
+        try:
+            evaluation = run.evaluate(
+                loaders or {DEMO_NAME: partial(load, None, "--model", None, device, None, trusted)},
+                document_sets,
+                methods or run.METHODS,
+                perturb=perturb or run.PERTURB,
+                by=by,
+                measures=tuple(measures.replace(",", " ").split()),
+                limit=limit or None,
+                limit_costly=limit_costly or None,
+                seed=seed,
+                folder=folder,
+                progress=True,
+            )
+        except run.EvaluationStopped as stopped:
+            _show_part(stopped, form, output, folder)
+            raise
+    _show(evaluation, form, output)
+
+
+def _show(evaluation: Summary, form: str, output: Path | None) -> None:
+    """Print the tables, or write them to a file."""
+    from textlrp.basics.files import write_whole
+
     if form == "json":
         echo_json(evaluation.to_json(output), output)
     elif form == "html":
+        from textlrp.evaluate.page import page
+
         written = page(evaluation)
         if output is not None:
             write_whole(output, written)
         echo_json(written, output)
     else:
+        from textlrp.evaluate.table import render
+
         show(render(evaluation), output)
+
+
+def _show_part(stopped: EvaluationStopped, form: str, output: Path | None, folder: Path | None) -> None:
+    """Print what a stopped evaluation has measured, and how to go on; a file is for a whole one."""
+    if not stopped.results:
+        return
+    evaluation = stopped.summary()
+    _show(evaluation, form if output is None else "terminal", None)
+    measured, documents = (
+        sum(getattr(section, name) for section in evaluation.sections) for name in ("measured", "documents")
+    )
+    on = "a run with --output DIR goes on where it was stopped"
+    if folder is not None:
+        on = f"the same command goes on, and --output {shlex.quote(str(folder))} --read shows the tables again"
+    unwritten = "" if output is None else f"{str(output)!r} is not written; "
+    say(printable(f"{measured:,} of {documents:,} documents are measured; {unwritten}{on}"))
+
+
+def _kept(folder: Path | None, output: Path | None, force: bool) -> Summary:
+    """Return the tables of the run in a folder."""
+    from textlrp.evaluate.run_folder import read
+    from textlrp.evaluate.summary import summarize
+
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and name not in ("folder", "kept", "form", "output", "force"):
+            raise InputError(
+                f"--read shows a run as it was begun, and {parameter.opts[0]} says how to make one: leave it out"
+            )
+    if folder is None:
+        raise InputError("--read shows the run in a folder: name it with --output")
+    outputs = [Output("-o", output)] if output is not None else []
+    check_outputs(outputs, [folder / RUN, folder / RESULTS], force=force)
+    return summarize(*read(folder))
 
 
 def _read(models: Sequence[str], corpora: Sequence[str], methods: Sequence[str]) -> list[str | None]:

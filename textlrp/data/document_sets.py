@@ -28,11 +28,27 @@ class DocumentSet:
         name: its name in tables.
         documents: at least one; every id is unique.
         labels: for each document the labels that the data gives it, by its id: none, one or several.
+        available: how many documents there are of which these are a random sample; None if these are all.
     """
 
     name: str
     documents: tuple[InputDocument, ...]
     labels: Mapping[str, tuple[str, ...]]
+    available: int | None = None
+
+    def sample(self, limit: int | None, seed: int = 0) -> DocumentSet:
+        """Return at most ``limit`` of the documents, drawn at random, in their order; None takes all.
+
+        Raises:
+            InputError: limit or seed is not such a number.
+        """
+        limit, seed = checked_limit(limit), options.whole(seed, "seed is a whole number, 0 or more", 0)
+        if limit is None or limit >= len(self.documents):
+            return self
+        places = random.Random(f"documents {seed}").sample(range(len(self.documents)), limit)
+        documents = tuple(self.documents[i] for i in sorted(places))
+        labels = {document.id: self.labels[document.id] for document in documents}
+        return DocumentSet(self.name, documents, labels, self.available or len(self.documents))
 
     @property
     def fingerprint(self) -> str:
@@ -61,6 +77,15 @@ class DocumentSet:
         return {id: tuple(str(names[label]) for label in labels) for id, labels in self.labels.items() if labels}
 
 
+def checked_limit(limit: Any, name: str = "limit") -> int | None:
+    """Return a number of documents, or None for all of them.
+
+    Raises:
+        InputError: it is neither.
+    """
+    return None if limit is None else options.whole(limit, f"{name} is a number of documents, 1 or more", 1)
+
+
 def read_document_sets(
     names: Sequence[str],
     *,
@@ -85,20 +110,15 @@ def read_document_sets(
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise InputError(f"documents are read from a list of names, not {options.brief(names)}")
     short_names(names, "corpus")
-    if limit is not None:
-        limit = options.whole(limit, "limit is a number of documents, 1 or more", 1)
-    seed = options.whole(seed, "seed is a whole number, 0 or more", 0)
+    limit, seed = checked_limit(limit), options.whole(seed, "seed is a whole number, 0 or more", 0)
     pairs = [_source_and_split(name) for name in names]
     sources = list(dict.fromkeys(source for source, _ in pairs))
     short = dict(zip(sources, short_names(sources, "corpus"), strict=True))
     sets = []
     for source, split in pairs:
         documents, labels = _read(source, split, text, label)
-        if limit is not None and limit < len(documents):
-            places = random.Random(f"documents {seed}").sample(range(len(documents)), limit)
-            documents = [documents[i] for i in sorted(places)]
-        drawn_labels = {document.id: labels[document.id] for document in documents}
-        sets.append(DocumentSet(short[source] + (f":{split}" if split else ""), tuple(documents), drawn_labels))
+        name = short[source] + (f":{split}" if split else "")
+        sets.append(DocumentSet(name, tuple(documents), labels).sample(limit, seed))
     return tuple(sets)
 
 

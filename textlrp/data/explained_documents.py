@@ -75,8 +75,7 @@ def _outcomes(
         yield kept
     rest = [document for document in documents if document.id not in done]
     labels: dict[str, str | None] = {}
-    with ProgressBar("explaining", len(documents), True) as bar:
-        bar.advance(len(documents) - len(rest))
+    with ProgressBar("explaining", len(documents), True, before=len(documents) - len(rest)) as bar:
         for document, outcome in zip(rest, _explanations(explainer, rest, targets, options), strict=True):
             if not labels and isinstance(outcome, tuple) and outcome:
                 # Only the labels of all documents, done or not, tell whether they are numbers of the model's labels.

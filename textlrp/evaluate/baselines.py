@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,8 @@ def _method(name: str, method: Method, options: tuple[Any, ...]) -> Scorer:
         # The scores are Python numbers, so an accelerator has finished computing them.
         return passes.attribution(name, scores, time.perf_counter() - start)
 
-    return Scorer(score)
+    number = next((option for option in options if isinstance(option, int)), 0)
+    return Scorer(score, passes=lambda tokens: method.passes(number, tokens))
 
 
 def _rules(name: str, rules: Rules, reference: str | None = None) -> Scorer:
@@ -125,7 +127,9 @@ def _rules(name: str, rules: Rules, reference: str | None = None) -> Scorer:
         assert read is not None
         return read.name
 
-    return Scorer(lambda task: _explained(name, task, rules, [reference]), named if rules.difference else None)
+    cost = DIFFERENCE if rules.difference else EXPLANATION
+    explained = partial(_explained, name, rules=rules, references=[reference])
+    return Scorer(explained, named if rules.difference else None, passes=lambda tokens: cost)
 
 
 def _from_documents(name: str, rules: Rules, number: int) -> Scorer:
@@ -143,7 +147,7 @@ def _from_documents(name: str, rules: Rules, number: int) -> Scorer:
         return _explained(name, task, rules, references)
 
     says = f"{number} stretches of other documents" if number > 1 else "a stretch of other documents"
-    return Scorer(score, lambda explainer: says, needs_background=True)
+    return Scorer(score, lambda explainer: says, needs_background=True, passes=lambda tokens: DIFFERENCE * number)
 
 
 def _explained(name: str, task: Task, rules: Rules, references: Sequence[Any]) -> Attribution:

@@ -257,7 +257,8 @@ def _entry(cell: MeasureCell, measure: Measure, table: Table) -> CellText:
         written.mean,
         written.interval,
         fewer,
-        evaluation_table.signed(cell.difference.mean),
+        evaluation_table.signed(cell.difference.mean)
+        + (f" on {cell.difference.count:,}" if evaluation_table.fewer_pairs(cell) else ""),
         evaluation_table.interval(cell.difference),
         evaluation_table.probability(cell.p),
         better,

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textlrp.basics import extras, options
-from textlrp.data.document_sets import DocumentSet
+from textlrp.data.document_sets import DocumentSet, checked_limit
 from textlrp.data.documents import InputDocument
 from textlrp.data.fingerprints import model_facts, rules_fingerprints
 from textlrp.data.short_names import method_names
 from textlrp.errors import InputError, LRPError
+from textlrp.evaluate import estimate
 from textlrp.evaluate import measures as measured
 from textlrp.evaluate.background import DOCUMENTS, Background
 from textlrp.evaluate.run_folder import SCORES, EvaluationPlan, Log, Result
 from textlrp.evaluate.summary import Summary, summarize
-from textlrp.explain.progress import ProgressBar
+from textlrp.explain.progress import ProgressBar, say
 
 if TYPE_CHECKING:
     from textlrp.evaluate.perturbation import Perturbed
@@ -54,6 +55,7 @@ def evaluate(
     by: str = "token",
     measures: Sequence[str] = measured.MEASURES,
     limit: int | None = None,
+    limit_costly: int | None = None,
     seed: int = 0,
     folder: Path | None = None,
     progress: bool = False,
@@ -69,66 +71,133 @@ def evaluate(
             ``"replace"`` (by tokens of the corpus's other documents).
         by: the units that are removed: ``"token"`` or ``"word"``.
         measures: ``"faithfulness"``, ``"plausibility"`` or both.
-        limit: the number of documents that each corpus was cut to, for the record.
-        seed: of methods that sample, intervals and tests.
+        limit: the most documents of each corpus, drawn at random. Default: all.
+        limit_costly: the most of these for methods that take more than :data:`textlrp.evaluate.estimate.COSTLY` forward
+            passes for a document of median length, drawn at random. Default: all.
+        seed: of methods that sample, documents that are drawn, intervals and tests.
         folder: gets each result at once; a stopped run there goes on. Default: no folder.
-        progress: whether to show a progress bar if it takes more than two seconds in a terminal.
+        progress: whether to say on standard error how long it takes, and how far it is.
 
     Raises:
         InputError: an option is invalid, or the folder holds a run with other options or data.
         LRPError: a model cannot be loaded, or a library of the extra ``evaluate`` is not installed.
+        EvaluationStopped: Ctrl-C; it has what is measured.
     """
     from textlrp.evaluate import baselines
 
     _check(models, corpora, methods, perturb, by, measures)
     for library in _STATISTICS:
         extras.check(library, "evaluate", "an evaluation")
-    if limit is not None:
-        limit = options.whole(limit, "limit is a number of documents, 1 or more", 1)
+    limit, limit_costly = checked_limit(limit), checked_limit(limit_costly, "limit_costly")
     seed = options.whole(seed, "seed is a whole number, 0 or more", 0)
     scorers = dict(zip(method_names(methods), map(baselines.scorer, methods), strict=True))
+    corpora = [corpus.sample(limit, seed) for corpus in corpora]
     loader = _Loader(models)
-    facts, references = _facts(models, loader, scorers)
+    facts, references, lengths = _facts(models, loader, scorers, corpora, by)
     plan = EvaluationPlan(
         methods=tuple(scorers),
         perturb=tuple(perturb) if "faithfulness" in measures else (),
         by=by,
         measures=tuple(measures),
         limit=limit,
+        limit_costly=limit_costly,
+        costly=estimate.costly(scorers, corpora, limit_costly, lengths),
         seed=seed,
         rules=dict(zip(method_names(list(rules := rules_fingerprints(methods))), rules.values(), strict=True)),
         models=facts,
-        corpora=tuple(corpus.to_dict() for corpus in corpora),
+        corpora=tuple(
+            corpus.to_dict() | ({} if corpus.available is None else {"available": corpus.available})
+            for corpus in corpora
+        ),
         versions=_versions(methods),
         machine=_machine(loader),
         references=references,
         background=_background_facts(perturb, measures, scorers.values()),
     )
     with Log(plan, folder) as log:
-        total = len(models) * len(scorers) * sum(len(corpus.documents) for corpus in corpora)
-        with ProgressBar("evaluating", total, progress) as bar:
-            bar.advance(len(log.results))
-            for name in models:
-                for corpus in corpora:
-                    run = _Run(name, corpus, scorers, log, bar)
-                    if run.pending():
-                        run(loader(name))
-        return summarize(log.plan, log.results.values())
+        try:
+            _measure(models, corpora, scorers, log, loader, lengths, progress)
+            return summarize(log.plan, log.results.values())
+        except KeyboardInterrupt:
+            raise EvaluationStopped(log.plan, tuple(log.results.values())) from None
+
+
+class EvaluationStopped(KeyboardInterrupt):
+    """Ctrl-C during an evaluation.
+
+    Args:
+        plan: the plan of the evaluation.
+        results: what is measured.
+    """
+
+    def __init__(self, plan: EvaluationPlan, results: tuple[Result, ...]) -> None:
+        super().__init__("the evaluation was stopped")
+        self.plan, self.results = plan, results
+
+    def summary(self) -> Summary:
+        """Return the tables of what is measured."""
+        return summarize(self.plan, self.results)
+
+
+def _measure(
+    models: Iterable[str],
+    corpora: Sequence[DocumentSet],
+    scorers: Mapping[str, Scorer],
+    log: Log,
+    loader: _Loader,
+    lengths: estimate.Lengths,
+    progress: bool,
+) -> None:
+    """Measure what is not measured yet."""
+    runs = [_Run(name, corpus, scorers, log) for name in models for corpus in corpora]
+    if progress:
+        for line in (*estimate.cuts(log.plan, corpora), *_expected(log, runs, loader, lengths)):
+            say(line)
+    done = len(log.results)
+    total = done + sum(len(missing) for run in runs for _, missing in run.pending())
+    with ProgressBar("evaluating", total, progress, before=done) as bar:
+        for run in runs:
+            if run.pending():
+                run(loader(run.model), bar)
 
 
 def _facts(
-    models: Iterable[str], loader: _Loader, scorers: Mapping[str, Scorer]
-) -> tuple[tuple[dict[str, Any], ...], dict[str, str]]:
-    """Return the facts of each model, and by method the references of difference rules, one model after the other."""
+    models: Iterable[str],
+    loader: _Loader,
+    scorers: Mapping[str, Scorer],
+    corpora: Sequence[DocumentSet],
+    by: str,
+) -> tuple[tuple[dict[str, Any], ...], dict[str, str], estimate.Lengths]:
+    """Return the facts of each model, by method the references of difference rules, and the lengths of documents."""
     facts, references = [], dict[str, dict[str, None]]()
+    lengths: estimate.Lengths = {}
     for name in models:
         explainer = loader(name)
         facts.append(model_facts(name, explainer))
+        lengths.update({(name, corpus.name): estimate.lengths(explainer, corpus, by) for corpus in corpora})
         for method, scorer in scorers.items():
             if scorer.reference is not None:
                 with suppress(InputError):  # the model has no such token: its documents will say so
                     references.setdefault(method, {})[scorer.reference(explainer)] = None
-    return tuple(facts), {method: ", ".join(named) for method, named in references.items()}
+    return tuple(facts), {method: ", ".join(named) for method, named in references.items()}, lengths
+
+
+def _expected(log: Log, runs: Sequence[_Run], loader: _Loader, lengths: estimate.Lengths) -> Iterator[str]:
+    """Yield a sentence on what is left to do: passes and seconds, by documents that are timed.
+
+    Models are timed from the last, which is in memory, to the first, which is measured first.
+    """
+    plan, costs = log.plan, []
+    pending = [(run, [missing for _, missing in run.pending()]) for run in runs]
+    for run, missing in reversed(pending):
+        sizes = lengths[run.model, run.corpus.name]
+        if missing and sizes:
+            typical = estimate.median(sizes)
+            explainer = loader(run.model)
+            speed = estimate.timed(explainer, typical, run.scorers, plan, run.background(explainer))
+            costs.append(estimate.cost(sizes, speed, run.scorers, plan, missing))
+    if costs:
+        yield estimate.sentence(plan, len(log.results), sum(len(methods) for _, m in pending for methods in m), costs)
 
 
 def _background_facts(perturb: Sequence[str], measures: Sequence[str], scorers: Iterable[Scorer]) -> dict[str, int]:
@@ -167,25 +236,41 @@ class _Run:
     corpus: DocumentSet
     scorers: Mapping[str, Scorer]
     log: Log
-    bar: ProgressBar
-    background: Background | None = None
+
+    def __post_init__(self) -> None:
+        plan = self.log.plan
+        self._costly = set(plan.costly.get(self.corpus.name, ()))
+        self._few = {document.id for document in self.corpus.sample(plan.limit_costly, plan.seed).documents}
+        self._background: Background | None = None
+
+    def background(self, explainer: Explainer) -> Background | None:
+        """Return the tokens of the corpus that methods and perturbations take, or None if they take none."""
+        if self._background is None and self.log.plan.background:
+            texts = [text for d in self.corpus.documents for text in (d.text, d.text_pair) if text is not None]
+            self._background = Background.of(explainer, texts, self.log.plan.seed)
+        return self._background
 
     def pending(self) -> list[tuple[InputDocument, list[str]]]:
         """Return the documents with the methods that are not measured yet."""
         documents = [
             (
                 document,
-                [m for m in self.scorers if (self.model, self.corpus.name, m, document.id) not in self.log.results],
+                [
+                    method
+                    for method in self._methods(document)
+                    if (self.model, self.corpus.name, method, document.id) not in self.log.results
+                ],
             )
             for document in self.corpus.documents
         ]
         return [(document, methods) for document, methods in documents if methods]
 
-    def __call__(self, explainer: Explainer) -> None:
+    def _methods(self, document: InputDocument) -> list[str]:
+        """Return the methods that a document is measured with, in order."""
+        return [method for method in self.scorers if method not in self._costly or document.id in self._few]
+
+    def __call__(self, explainer: Explainer, bar: ProgressBar) -> None:
         right = self.corpus.right(_labels(explainer))
-        if self.log.plan.background:
-            texts = [text for d in self.corpus.documents for text in (d.text, d.text_pair) if text is not None]
-            self.background = Background.of(explainer, texts, self.log.plan.seed)
         warm: set[str] = set()
         for document, methods in self.pending():
             known: dict[str, Perturbed] = {}
@@ -195,7 +280,7 @@ class _Run:
                     warm.add(method)
                     self._attempt(explainer, document, method)
                 self.log.add(self._result(explainer, document, method, right.get(document.id), known))
-                self.bar.advance()
+                bar.advance()
 
     def _read_again(
         self, explainer: Explainer, document: InputDocument, methods: Sequence[str], known: dict[str, Perturbed]
@@ -205,7 +290,7 @@ class _Run:
         A method is charged for outputs that no earlier method needed. Without this, the first method after a stop
         within a document would be charged for outputs of earlier methods.
         """
-        for method in self.scorers:
+        for method in self._methods(document):
             if method in methods:
                 return  # methods are measured in order, so the missing ones come last
             self._result(explainer, document, method, None, known)
@@ -229,7 +314,7 @@ class _Run:
         for perturb in plan.perturb:
             try:
                 faithfulness[perturb] = measured.faithfulness(
-                    explainer, scores, perturb, plan.by, plan.seed, known, self.background
+                    explainer, scores, perturb, plan.by, plan.seed, known, self.background(explainer)
                 )
             except LRPError as error:
                 failures[perturb] = _sentence(error)
@@ -249,7 +334,7 @@ class _Run:
         )
 
     def _attempt(self, explainer: Explainer, document: InputDocument, method: str) -> Attribution | LRPError:
-        seed, background = self.log.plan.seed, self.background
+        seed, background = self.log.plan.seed, self.background(explainer)
         try:
             return self.scorers[method](explainer, document.text, document.text_pair, seed=seed, background=background)
         except LRPError as error:

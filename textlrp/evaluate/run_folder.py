@@ -8,7 +8,7 @@ holds a text or a path. Needs no torch.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -49,6 +49,8 @@ class EvaluationPlan:
         references: what methods of difference rules measure from, by the name of the method; models may differ.
         background: the most documents of a corpus whose tokens replace others, and the draws from them; empty if no
             perturbation or method needs them.
+        limit_costly: the most documents of each corpus for costly methods, or None.
+        costly: the costly methods of each corpus that has more documents than that, by its name; as the run was begun.
     """
 
     methods: tuple[str, ...]
@@ -64,6 +66,15 @@ class EvaluationPlan:
     machine: Mapping[str, Any] = field(default_factory=dict, compare=False)
     references: Mapping[str, str] = field(default_factory=dict)
     background: Mapping[str, int] = field(default_factory=dict)
+    limit_costly: int | None = None
+    costly: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
+
+    def planned(self, corpus: Mapping[str, Any], method: str) -> int:
+        """Return on how many documents of a corpus, one of :attr:`corpora`, a method is measured."""
+        documents: int = corpus["documents"]
+        if self.limit_costly is None or method not in self.costly.get(corpus["name"], ()):
+            return documents
+        return min(documents, self.limit_costly)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready values."""
@@ -225,6 +236,7 @@ _COMPARED = (
     "by",
     "measures",
     "limit",
+    "limit_costly",
     "seed",
     "versions",
     "references",

@@ -35,11 +35,13 @@ class Scorer:
         method: scores a text.
         reference: names what difference rules measure the texts of a model from; None for other methods.
         needs_background: whether the method takes tokens of other texts.
+        passes: about how many forward passes it takes for a text of that many tokens, special ones not counted.
     """
 
     method: Callable[[Task], Attribution]
     reference: Callable[[Explainer], str] | None = None
     needs_background: bool = False
+    passes: Callable[[int], float] = lambda tokens: 1
 
     def __call__(
         self,

@@ -89,12 +89,21 @@ class Table:
 
 @dataclass(frozen=True)
 class MethodCost:
-    """The cost of a method for a document: mean forward passes and median seconds."""
+    """The cost of a method for a document.
+
+    Attributes:
+        method: its name.
+        forwards: the mean number of forward passes; None if no document has a cost.
+        seconds: the median; None if no document has a cost.
+        documents: how many documents the method scored.
+        planned: how many it is to score.
+    """
 
     method: str
     forwards: float | None
     seconds: float | None
     documents: int
+    planned: int
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,9 @@ class Section:
     Attributes:
         model, corpus: their names.
         documents: how many the corpus has.
+        measured: for how many of them all methods are measured, but for costly ones if they have a limit of their own.
+        missing: how many results there are to come; a finished run has none.
+        available: how many documents there are of which the corpus is a random sample; None if it is no sample.
         right, labeled: how many documents have labels, and for how many of them the model predicts one.
         tables: one for each perturbation, and one for plausibility if words are marked.
         costs: one for each method.
@@ -124,6 +136,9 @@ class Section:
     model: str
     corpus: str
     documents: int
+    measured: int
+    missing: int
+    available: int | None
     right: int
     labeled: int
     tables: tuple[Table, ...]
@@ -138,12 +153,18 @@ class Summary:
     plan: EvaluationPlan
     sections: tuple[Section, ...]
 
+    @property
+    def partial(self) -> bool:
+        """Whether there are results to come."""
+        return any(section.missing for section in self.sections)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as JSON-ready values."""
         plan = self.plan.to_dict()
         return {
             "textlrp": "evaluation table",
             "format": _FORMAT,
+            "partial": self.partial,
             "plan": {key: value for key, value in plan.items() if key not in ("textlrp", "format")},
             "sections": [asdict(section) for section in self.sections],
         }
@@ -189,15 +210,20 @@ def _section(
         )
     if PLAUSIBILITY in plan.measures and any(result.plausibility for m in results for result in results[m]):
         tables.append(_table(plan, "", {m: [(r, r.plausibility) for r in results[m]] for m in results}))
+    planned = {method: plan.planned(corpus, method) for method in results}
+    most = max(planned.values())
     right = {r.document: r.right for of_method in results.values() for r in of_method if r.right is not None}
     return Section(
         model,
         corpus["name"],
         corpus["documents"],
+        min(len(results[method]) for method, number in planned.items() if number == most),
+        sum(number - len(results[method]) for method, number in planned.items()),
+        corpus.get("available"),
         sum(right.values()),
         len(right),
         tuple(tables),
-        tuple(_cost(method, results[method]) for method in results),
+        tuple(_cost(method, results[method], planned[method]) for method in results),
         tuple(failure for method in results for failure in _failures(method, results[method])),
     )
 
@@ -254,15 +280,16 @@ def _curves(documents: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, ...], 
     return means[0], means[1]
 
 
-def _cost(method: str, results: Sequence[Result]) -> MethodCost:
+def _cost(method: str, results: Sequence[Result], planned: int) -> MethodCost:
     done = [r for r in results if r.forwards is not None and r.seconds is not None]
     if not done:
-        return MethodCost(method, None, None, 0)
+        return MethodCost(method, None, None, 0, planned)
     return MethodCost(
         method,
         statistics.fmean(r.forwards or 0.0 for r in done),
         statistics.median(r.seconds or 0.0 for r in done),
         len(done),
+        planned,
     )
 
 

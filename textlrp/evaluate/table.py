@@ -35,6 +35,10 @@ def render(summary: Summary) -> RenderableType:
         parts.append(_costs(section))
         parts += [Text(failure(failed), style="bold") for failed in section.failures]
     parts += [Text(sentence) for sentence in explained(summary)]
+    tables = [table for section in summary.sections for table in section.tables]
+    means = [(cell.mean, table) for table in tables for row in table.rows for cell in row.cells.values()]
+    if any(mean is not None and mean.count < table.documents for mean, table in means):
+        parts.append(Text("A mean or difference over fewer documents than the table has their number in brackets."))
     if len(summary.plan.methods) > 1:
         parts.append(Text(f"A star marks a difference to {named(summary.plan.methods[0])} with p < {ALPHA}."))
     return spaced(parts)
@@ -49,11 +53,14 @@ def title(table: Table, plan: EvaluationPlan) -> str:
 
 
 def facts(section: Section) -> str:
-    """Return the number of documents, and how often the model is right."""
+    """Return the number of documents, measured so far or at all, and how often the model is right."""
     right = (
         f", {percent(section.right / section.labeled)} of {section.labeled:,} labels right" if section.labeled else ""
     )
-    return f"{counted(section.documents)}{right}"
+    if section.missing:
+        return f"{section.measured:,} of {counted(section.documents)} so far{right}"
+    drawn = f", drawn at random from {section.available:,}" if section.available is not None else ""
+    return f"{counted(section.documents)}{drawn}{right}"
 
 
 def counted(count: int) -> str:
@@ -114,7 +121,8 @@ def explained(summary: Summary) -> list[str]:
     """Return how to read the numbers, in sentences."""
     plan = summary.plan
     tables = [table for section in summary.sections for table in section.tables]
-    sentences = [
+    sentences = ["This is a part of an evaluation: not every document is measured yet."] if summary.partial else []
+    sentences += [
         f"Means over documents with {LEVEL:.0%} bootstrap intervals. ↑: more is better; ↓: less is better. The label "
         f"that the model predicts is explained."
     ]
@@ -152,7 +160,7 @@ def command(plan: EvaluationPlan) -> tuple[str, ...]:
     ):
         parts += [shlex.join([option, name]) for name in names]
     parts += [f"--by {plan.by}", f"--measures {','.join(plan.measures)}", f"--seed {plan.seed}"]
-    return (*parts, *([] if plan.limit is None else [f"--limit {plan.limit}"]))
+    return (*parts, f"--limit {plan.limit or 0}", f"--limit-costly {plan.limit_costly or 0}")
 
 
 def _first(summary: Summary, shown: Table) -> RichTable:
@@ -166,7 +174,8 @@ def _first(summary: Summary, shown: Table) -> RichTable:
         cells = [named(row.method), *((_mean(cell, shown), _ends(cell.mean)) if cell.mean else (NOTHING, ""))]
         if cell.difference is not None and cell.p is not None:
             p = probability(cell.p).removeprefix("p ").removeprefix("= ")
-            cells += [signed(cell.difference.mean), _ends(cell.difference), p]
+            fewer = f" ({cell.difference.count:,})" if fewer_pairs(cell) else ""
+            cells += [signed(cell.difference.mean) + fewer, _ends(cell.difference), p]
         rows.append(cells)
     return rich_table(columns, rows, title(shown, summary.plan))
 
@@ -191,6 +200,11 @@ def _several(shown: Table, measures: Sequence[Measure]) -> RichTable:
     return rich_table(["method", *map(heading, measures)], rows)
 
 
+def fewer_pairs(cell: MeasureCell) -> bool:
+    """Return whether a difference is over fewer documents than the mean."""
+    return bool(cell.mean and cell.difference and cell.difference.count < cell.mean.count)
+
+
 def _ends(ends: Interval) -> str:
     return f"{number(ends.low)}, {number(ends.high)}"
 
@@ -203,8 +217,13 @@ def _mean(cell: MeasureCell, table: Table) -> str:
 
 
 def _costs(section: Section) -> RichTable:
-    rows = [(named(cost.method), *cost_cells(cost)) for cost in section.costs]
-    return rich_table(("method", "forward passes", "time"), rows, "cost of a document")
+    rows = [(named(cost.method), _documents(cost), *cost_cells(cost)) for cost in section.costs]
+    return rich_table(("method", "documents", "forward passes", "time"), rows, "cost of a document")
+
+
+def _documents(cost: MethodCost) -> str:
+    """Return how many documents a method scored, and of how many if some are missing."""
+    return f"{cost.documents:,}" + (f" of {cost.planned:,}" if cost.documents < cost.planned else "")
 
 
 def cost_cells(cost: MethodCost) -> tuple[str, str]:

@@ -187,7 +187,7 @@ class Explainer:
                 share more.
             layers: whether to explain the hidden states between the blocks, too (``layers`` of the explanation):
                 relevance by layer and token, by attention head and by path, with a balanced ledger for each layer.
-            progress: whether to show a bar in a terminal after two seconds.
+            progress: whether to show a bar in a terminal after two seconds, elsewhere a line every 30 seconds.
 
         Raises:
             InputError: the text, a label, the rules, the reference or an option is invalid.
@@ -275,7 +275,7 @@ class Explainer:
             batch_size: the most texts in a batch; batches of long texts hold fewer.
             errors: ``"raise"`` an error if a text cannot be explained (before the model runs if the text is invalid,
                 otherwise after all texts), or ``"return"`` it in the place of the explanation.
-            progress: whether to show a bar in a terminal after two seconds.
+            progress: whether to show a bar in a terminal after two seconds, elsewhere a line every 30 seconds.
 
         Returns:
             One :class:`Explanation`, or with ``errors="return"`` an ``LRPError``, for each text, in order.
@@ -318,7 +318,7 @@ class Explainer:
             target: one label for all texts, or one for each, drawn with its text; default: the predicted ones.
             errors: ``"raise"`` an error at the first text that cannot be explained, after the explanations before it,
                 or ``"return"`` it in the place of the explanation and continue.
-            progress: whether to show a bar in a terminal after two seconds.
+            progress: whether to show a bar in a terminal after two seconds, elsewhere a line every 30 seconds.
 
         Returns:
             A generator of one :class:`Explanation`, or with ``errors="return"`` an ``LRPError``, for each text, in

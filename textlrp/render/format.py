@@ -25,6 +25,14 @@ def percent(share: float) -> str:
     return f"{hundredths:.1f} %"
 
 
+def duration(seconds: float) -> str:
+    """Return a time to wait, in words and roughly: ``"40 seconds"``, ``"12 minutes"``, ``"3 hours"``, ``"2 days"``."""
+    units = (("second", 1, 90), ("minute", 60, 90), ("hour", 3600, 36), ("day", 86_400, math.inf))
+    unit, size = next((unit, size) for unit, size, most in units if seconds < most * size)
+    count = max(1, round(seconds / size))
+    return f"{count:,} {unit}{'' if count == 1 else 's'}"
+
+
 def signed(value: float, scale: float | None = None) -> str:
     """Return a number with its sign, rounded to three digits of ``scale`` (default: of the number itself)."""
     size = abs(value) if scale is None else scale

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ class Method:
         choices: the words that it takes, one at a time.
         most: the largest number: more would take days, and change nothing visible.
         extra: the package that it needs, an extra of textlrp, or empty.
+        passes: about how many forward passes it takes, given its number and the number of tokens of the text.
     """
 
     module: str
@@ -33,6 +34,7 @@ class Method:
     choices: tuple[str, ...] = ()
     extra: str = ""
     most: int = 1_000_000
+    passes: Callable[[int, int], float] = lambda number, tokens: 1
 
 
 #: The methods by name. Sources: Abnar and Zuidema 2020 (rollout); Sundararajan et al. 2017 (integrated gradients);
@@ -41,16 +43,49 @@ METHODS = {
     "random": Method("passes", "random"),
     "attention": Method("attention", "attention"),
     "rollout": Method("attention", "rollout"),
-    "gradient-norm": Method("gradients", "gradient_norm"),
-    "gradient-x-input": Method("gradients", "gradient_x_input"),
+    "gradient-norm": Method("gradients", "gradient_norm", passes=lambda number, tokens: 3),
+    "gradient-x-input": Method("gradients", "gradient_x_input", passes=lambda number, tokens: 3),
     "integrated-gradients": Method(
-        "gradients", "integrated_gradients", 20, "steps", ("mask", "pad", "zero"), most=1000
+        "gradients",
+        "integrated_gradients",
+        20,
+        "steps",
+        ("mask", "pad", "zero"),
+        most=1000,
+        passes=lambda steps, tokens: 3 * steps + 1,
     ),
-    "lrp-path": Method("paths", "lrp_path", 2, "points", ("mask", "pad", "zero"), most=1000),
-    "occlusion": Method("sampling", "occlusion", choices=REPLACEMENTS),
-    "beam": Method("beam", "beam", 4, "sets of each size", ("mask", "delete", "zero"), most=1000),
-    "lime": Method("sampling", "lime", 200, "samples", REPLACEMENTS, "captum"),
-    "shapley": Method("sampling", "shapley", 20, "permutations", REPLACEMENTS, "captum"),
+    "lrp-path": Method(
+        "paths",
+        "lrp_path",
+        2,
+        "points",
+        ("mask", "pad", "zero"),
+        most=1000,
+        passes=lambda points, tokens: 3 * points + 1,
+    ),
+    "occlusion": Method("sampling", "occlusion", choices=REPLACEMENTS, passes=lambda number, tokens: tokens + 1),
+    "beam": Method(
+        "beam",
+        "beam",
+        4,
+        "sets of each size",
+        ("mask", "delete", "zero"),
+        most=1000,
+        # Each of a beam's sets grows by each of the other tokens, and is read twice: alone, and taken away.
+        passes=lambda width, tokens: min(2 ** min(tokens, 64), width * tokens * (tokens + 1)),
+    ),
+    "lime": Method(
+        "sampling", "lime", 200, "samples", REPLACEMENTS, "captum", passes=lambda samples, tokens: samples + 1
+    ),
+    "shapley": Method(
+        "sampling",
+        "shapley",
+        20,
+        "permutations",
+        REPLACEMENTS,
+        "captum",
+        passes=lambda permutations, tokens: permutations * tokens + 1,
+    ),
 }
 
 

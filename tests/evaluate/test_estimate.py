@@ -85,9 +85,9 @@ def test_measuring_reads_about_as_many_texts_as_said(explainer: Explainer, repea
     known = faithfulness.perturbed(explainer, one)
     first = faithfulness.assess(explainer, one, known=known).forwards
     further = faithfulness.assess(explainer, two, known=known).forwards
-    assert reads(units, 1, first=True) == pytest.approx(first, rel=0.1)
-    assert reads(units, 1, first=False) == pytest.approx(further, rel=0.1)
-    assert reads(units, 5, first=True) == 5 * reads(units, 1, first=True)
+    assert reads(units, 20, 1, first=True) == pytest.approx(first, rel=0.1)
+    assert reads(units, 20, 1, first=False) == pytest.approx(further, rel=0.1)
+    assert reads(units, 20, 5, first=True) == 5 * reads(units, 20, 1, first=True)
 
 
 def test_lengths_are_those_that_the_model_reads(explainer: Explainer) -> None:

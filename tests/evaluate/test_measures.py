@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bag_of_words import explainer, scored
+from example_evaluations import plan
 
 from textlrp.evaluate.measures import FAITHFUL, PLAUSIBLE, faithfulness, plausibility, score
 from textlrp.evaluate.perturbation import Perturbed
@@ -23,7 +24,7 @@ def test_outputs_are_shared_by_perturbation() -> None:
     known: dict[str, Perturbed] = {}
     model = explainer()
     attribution = scored(model, "great film bad", WEIGHTS)
-    first, second = (faithfulness(model, attribution, "mask", "token", 0, known) for _ in range(2))
+    first, second = (faithfulness(model, attribution, "mask", plan(by="token", seed=0), known) for _ in range(2))
     assert list(known) == ["mask"]
     assert first["forwards"] > second["forwards"] == 0
     assert {measure.key for measure in FAITHFUL} <= set(first)

@@ -395,3 +395,14 @@ def test_a_hundred_documents_are_taken_unless_asked(capsys: pytest.CaptureFixtur
     outcome = CliRunner().invoke(evaluate, [*options, "--limit", "0"], catch_exceptions=False)
     assert "250 documents, " in outcome.stdout
     assert "drawn" not in outcome.output
+
+
+def test_curves_have_as_many_steps_as_asked(folder: Path, corpus: Path, tmp_path: Path) -> None:
+    run(folder, corpus, "attnlrp", limit=2, steps=3, measures=["faithfulness"], folder=tmp_path)
+    plan, found = read(tmp_path)
+    assert plan.steps == 3
+    assert [len(result.faithfulness["mask"]["morf"]["shares"]) for result in found] == [4, 4]
+    with pytest.raises(InputError, match="steps: 3 then, 4 now"):
+        run(folder, corpus, "attnlrp", limit=2, steps=4, measures=["faithfulness"], folder=tmp_path)
+    with pytest.raises(InputError, match="1 or more"):
+        run(folder, corpus, "attnlrp", steps=0)

@@ -114,7 +114,8 @@ def fault(trouble: str, status: int, shown: str, changed: bool) -> str:
         return "something is written"
     if trouble == "closed pipe":
         return f"it says {shown!r}" if shown else ""
-    lines = shown.splitlines()
+    # An evaluation says before it starts how long it takes.
+    lines = [line for line in shown.splitlines() if not line.startswith("evaluating ")]
     return "" if len(lines) == 1 and lines[0].startswith("Error: ") else f"it says {shown!r}"
 
 

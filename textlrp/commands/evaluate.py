@@ -58,6 +58,13 @@ lime and shapley. --model, --corpus, --method and --perturb may be given several
     help="The unit that is removed at a time.",
 )
 @click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="The most steps in which the tokens are removed; a text of fewer gets one for each.",
+)
+@click.option(
     "--measures",
     default="faithfulness,plausibility",
     show_default=True,
@@ -107,6 +114,7 @@ def evaluate(
     methods: tuple[str, ...],
     perturb: tuple[str, ...],
     by: str,
+    steps: int,
     measures: str,
     limit: int,
     limit_costly: int,
@@ -154,6 +162,7 @@ def evaluate(
                 methods or run.METHODS,
                 perturb=perturb or run.PERTURB,
                 by=by,
+                steps=steps,
                 measures=tuple(measures.replace(",", " ").split()),
                 limit=limit or None,
                 limit_costly=limit_costly or None,

@@ -43,9 +43,6 @@ _TIMED = 2.0
 #: The most texts in a batch that is timed.
 _ROWS = 16
 
-#: The most steps of a curve; the shares of a text that are taken away or kept are nearly all among them.
-_STEPS = 20
-
 _Result = TypeVar("_Result")
 
 #: The lengths of documents, in rising order, by the names of a model and a corpus.
@@ -128,7 +125,7 @@ def cuts(plan: EvaluationPlan, corpora: Sequence[DocumentSet]) -> Iterator[str]:
             )
 
 
-def reads(units: int, texts: int, *, first: bool) -> int:
+def reads(units: int, steps: int, texts: int, *, first: bool) -> int:
     """Return about how many texts the model reads to measure a method by one perturbation.
 
     Each method needs its own curves. The first method of a document also needs what all methods share: the text
@@ -136,12 +133,13 @@ def reads(units: int, texts: int, *, first: bool) -> int:
 
     Args:
         units: how many the text has.
+        steps: the most steps of a curve; the shares of a text that are taken away or kept are nearly all among them.
         texts: how many are read for each set of units.
         first: whether it is the first method of a document.
     """
     if units <= SHAPLEY_UNITS:
         return texts * 2**units if first else 0
-    return texts * (2 * min(_STEPS, units) + (min(LEFT_OUT, units) + DRAWS if first else 0))
+    return texts * (2 * min(steps, units) + (min(LEFT_OUT, units) + DRAWS if first else 0))
 
 
 def timed(
@@ -164,7 +162,7 @@ def timed(
                 methods[name] = done[0]
                 scores.append(done[1])
     first, further = (
-        {perturb: one * reads(typical.units, _texts(plan, perturb), first=it) for perturb in plan.perturb}
+        {perturb: one * reads(typical.units, plan.steps, _texts(plan, perturb), first=it) for perturb in plan.perturb}
         for it in (True, False)
     )
     for perturb in plan.perturb:
@@ -207,8 +205,11 @@ def cost(
         seconds += count * took * _relative([of_tokens(s.tokens) for s in sizes], sizes, of_tokens(typical.tokens))
     for first, count, took_by in ((True, measured_first, speed.first), (False, measured_further, speed.further)):
         for perturb, took in took_by.items():
-            read = [reads(size.units, _texts(plan, perturb), first=first) for size in sizes]
-            of_typical = reads(typical.units, _texts(plan, perturb), first=first)
+            read = [reads(size.units, plan.steps, _texts(plan, perturb), first=first) for size in sizes]
+            of_typical = reads(typical.units, plan.steps, _texts(plan, perturb), first=first)
+            if not of_typical:  # the typical text shares all it needs, and longer ones do not
+                of_typical = reads(typical.units, plan.steps, _texts(plan, perturb), first=True)
+                took = speed.first[perturb]
             passes += count * fmean(read)
             seconds += count * took * _relative(read, sizes, of_typical)
     return Cost(passes, seconds)
@@ -267,7 +268,7 @@ def _measure(
     taken = []
     for attribution in scores:
         start = time.perf_counter()
-        measured.faithfulness(explainer, attribution, perturb, plan.by, plan.seed, known, background)
+        measured.faithfulness(explainer, attribution, perturb, plan, known, background)
         taken.append(time.perf_counter() - start)
     return taken
 

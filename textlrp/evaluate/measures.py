@@ -14,6 +14,7 @@ from textlrp.results.spans import TEXT
 if TYPE_CHECKING:
     from textlrp.evaluate.background import Background
     from textlrp.evaluate.perturbation import Perturbed
+    from textlrp.evaluate.run_folder import EvaluationPlan
     from textlrp.explain.explainer import Explainer
     from textlrp.results.attribution import Attribution
 
@@ -85,8 +86,7 @@ def faithfulness(
     explainer: Explainer,
     attribution: Attribution,
     perturb: str,
-    by: str,
-    seed: int,
+    plan: EvaluationPlan,
     known: dict[str, Perturbed],
     background: Background | None = None,
 ) -> Mapping[str, Any]:
@@ -95,7 +95,8 @@ def faithfulness(
     Args:
         explainer: the model.
         attribution: the scores of a document.
-        perturb, by, seed: see there.
+        perturb: see there.
+        plan: the plan of the evaluation: units, steps and seed.
         known: the outputs for this document that other methods needed, by perturbation; new ones are added.
         background: the other texts for ``"replace"``.
 
@@ -103,8 +104,16 @@ def faithfulness(
         LRPError: the document cannot be measured.
     """
     if perturb not in known:
-        known[perturb] = perturbed(explainer, attribution, perturb, background=background, seed=seed)
-    return assess(explainer, attribution, perturb=perturb, by=by, seed=seed, known=known[perturb]).to_dict()
+        known[perturb] = perturbed(explainer, attribution, perturb, background=background, seed=plan.seed)
+    return assess(
+        explainer,
+        attribution,
+        perturb=perturb,
+        by=plan.by,
+        steps=plan.steps,
+        seed=plan.seed,
+        known=known[perturb],
+    ).to_dict()
 
 
 def plausibility(attribution: Attribution, marks: Sequence[tuple[int, int]]) -> dict[str, float]:

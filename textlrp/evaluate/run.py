@@ -53,6 +53,7 @@ def evaluate(
     *,
     perturb: Sequence[str] = PERTURB,
     by: str = "token",
+    steps: int = 20,
     measures: Sequence[str] = measured.MEASURES,
     limit: int | None = None,
     limit_costly: int | None = None,
@@ -70,6 +71,7 @@ def evaluate(
         perturb: how tokens are removed, each measured separately: ``"mask"``, ``"delete"``, ``"zero"``,
             ``"replace"`` (by tokens of the corpus's other documents).
         by: the units that are removed: ``"token"`` or ``"word"``.
+        steps: the most steps of a curve; a text of fewer units gets one for each.
         measures: ``"faithfulness"``, ``"plausibility"`` or both.
         limit: the most documents of each corpus, drawn at random. Default: all.
         limit_costly: the most of these for methods that take more than :data:`textlrp.evaluate.estimate.COSTLY` forward
@@ -98,6 +100,7 @@ def evaluate(
         methods=tuple(scorers),
         perturb=tuple(perturb) if "faithfulness" in measures else (),
         by=by,
+        steps=options.whole(steps, "steps is a number of steps of a curve, 1 or more", 1),
         measures=tuple(measures),
         limit=limit,
         limit_costly=limit_costly,
@@ -314,7 +317,7 @@ class _Run:
         for perturb in plan.perturb:
             try:
                 faithfulness[perturb] = measured.faithfulness(
-                    explainer, scores, perturb, plan.by, plan.seed, known, self.background(explainer)
+                    explainer, scores, perturb, plan, known, self.background(explainer)
                 )
             except LRPError as error:
                 failures[perturb] = _sentence(error)

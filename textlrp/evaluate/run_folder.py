@@ -38,6 +38,7 @@ class EvaluationPlan:
         methods: names of the methods; the others are compared with the first.
         perturb: how tokens are removed: ``"mask"``, ``"delete"``, ``"zero"``, ``"replace"``.
         by: the units that are removed: ``"token"`` or ``"word"``.
+        steps: the most steps of a curve.
         measures: ``"faithfulness"``, ``"plausibility"``.
         limit: the most documents of each corpus, or None.
         seed: of everything random.
@@ -66,6 +67,7 @@ class EvaluationPlan:
     machine: Mapping[str, Any] = field(default_factory=dict, compare=False)
     references: Mapping[str, str] = field(default_factory=dict)
     background: Mapping[str, int] = field(default_factory=dict)
+    steps: int = 20
     limit_costly: int | None = None
     costly: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
 
@@ -234,6 +236,7 @@ _COMPARED = (
     "rules",
     "perturb",
     "by",
+    "steps",
     "measures",
     "limit",
     "limit_costly",

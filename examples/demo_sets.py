@@ -22,6 +22,7 @@ TREES = "hf://datasets/stanfordnlp/sst@refs/convert/parquet/ptb/{}/0000.parquet"
 PAIRED = "https://raw.githubusercontent.com/acmi-lab/counterfactually-augmented-data/master/sentiment/combined/paired/"
 
 Labeled = tuple[str, float]  # a text and its probability of POS
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,18 @@ def sentences_of(text: str) -> list[str]:
     return [sentence.strip() for sentence in found if 3 <= len(sentence.split()) <= 40]
 
 
-def rows(path: Path, limit: int | None) -> list[dict[str, Any]]:
+def rows(path: Path, limit: int | None) -> list[Row]:
     """Read gzipped JSON lines, at most ``limit`` of each split."""
     if not path.is_file():
         sys.exit(f"{path} is missing: --data takes the folder that holds it")
+    parts: dict[str, list[Row]] = {}
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
-            found = [json.loads(line) for line in lines]
-    except (OSError, EOFError, ValueError) as error:
-        sys.exit(f"{path} is no gzipped file of JSON lines: {error}")
-    return [row for split in ("train", "val", "test") for row in [r for r in found if r["split"] == split][:limit]]
+            for row in map(json.loads, lines):
+                parts.setdefault(row["split"], []).append(row)
+    except (OSError, EOFError, ValueError, KeyError) as error:
+        sys.exit(f"{path} is no gzipped file of JSON lines with splits: {error!r}")
+    return [row for part in parts.values() for row in part[:limit]]
 
 
 def read_folder(folder: Path, limit: int | None = None) -> Reviews:

@@ -28,10 +28,7 @@ game idea cover design sound picture price""".split()
 VERBS_OF_LIKING = "like love enjoy recommend appreciate admire trust understand finish believe".split()
 VERBS_OF_DISLIKE = "hate regret mind dislike forget miss".split()
 DEGREES = ["", "", "", "very ", "really ", "so ", "too ", "quite ", "rather ", "that ", "all that ", "particularly "]
-PEOPLE = "I we you they everyone nobody my wife my friends the critics the audience".replace("my ", "my_").replace(
-    "the ", "the_"
-)
-NAMES = [name.replace("_", " ") for name in PEOPLE.split()]
+NAMES = "I, we, you, they, everyone, nobody, my wife, my friends, the critics, the audience".split(", ")
 
 #: What is filled in: ``{g}`` good, ``{b}`` bad, ``{a}`` either, ``{t}`` a thing, ``{d}`` a degree, ``{l}`` to like,
 #: ``{h}`` to dislike, ``{w}`` somebody. A choice stands in brackets: ``[not|never]``.
@@ -156,9 +153,8 @@ def negated(sentence: str, draw: random.Random) -> str | None:
     verb = VERBS.search(sentence)
     if not verb:
         return None
-    word = verb[0] if verb[0].lower() in ("can", "will") else verb[0] + draw.choice(("n't", " not", " never"))
-    if word == verb[0]:
-        word = f"{verb[0]} not" if verb[0].lower() == "will" else f"{verb[0]}not"
+    irregular = {"can": "cannot", "will": "will not"}.get(verb[0].lower())
+    word = irregular or verb[0] + draw.choice(("n't", " not", " never"))
     return sentence[: verb.start()] + word + sentence[verb.end() :]
 
 

@@ -6,22 +6,18 @@ its word vectors, which stay as they are.
 
 from __future__ import annotations
 
-import gzip
 import itertools
-import json
 import random
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from demo_sets import GRADES, normalized, untokenized
+from demo_sets import GRADES, Row, normalized, rows, untokenized
 
 Goal = tuple[float, ...]  # the probability of each label
 Text = str | tuple[str, str]  # a text, or a pair of texts
 Item = tuple[Text, Goal]  # a text and what it is
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -77,20 +73,6 @@ class Recipe:
 #: In place of an architecture and of a tokenizer: those of the pretrained encoder.
 ENCODER = "encoder"
 WIDTHS = ("hidden_size", "intermediate_size", "embedding_size", "dim", "hidden_dim", "n_embd", "n_inner")
-
-
-def rows(path: Path, limit: int | None) -> list[Row]:
-    """Read gzipped JSON lines, at most ``limit`` of each split."""
-    if not path.is_file():
-        sys.exit(f"{path} is missing: --data takes the folder that holds it")
-    parts: dict[str, list[Row]] = {}
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for row in map(json.loads, lines):
-                parts.setdefault(row["split"], []).append(row)
-    except (OSError, EOFError, ValueError, KeyError) as error:
-        sys.exit(f"{path} is no gzipped file of JSON lines with splits: {error!r}")
-    return [row for part in parts.values() for row in part[:limit]]
 
 
 def one(labels: tuple[str, ...], *found: str) -> Goal:

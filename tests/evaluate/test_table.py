@@ -93,3 +93,4 @@ def test_costly_methods_have_fewer_documents_and_their_number_is_said() -> None:
     assert "+0.350 on 2" in evaluation_page(summary)
     assert command(limited)[-2:] == ("--limit 4", "--limit-costly 2")
     assert command(plan())[-2:] == ("--limit 0", "--limit-costly 0")
+    assert "--steps 6" in command(plan(steps=6))

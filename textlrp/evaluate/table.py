@@ -159,7 +159,12 @@ def command(plan: EvaluationPlan) -> tuple[str, ...]:
         ("--perturb", plan.perturb),
     ):
         parts += [shlex.join([option, name]) for name in names]
-    parts += [f"--by {plan.by}", f"--measures {','.join(plan.measures)}", f"--seed {plan.seed}"]
+    parts += [
+        f"--by {plan.by}",
+        f"--steps {plan.steps}",
+        f"--measures {','.join(plan.measures)}",
+        f"--seed {plan.seed}",
+    ]
     return (*parts, f"--limit {plan.limit or 0}", f"--limit-costly {plan.limit_costly or 0}")
 
 

@@ -40,20 +40,21 @@ Encoded = tuple[list[int], float]
 class Recipe:
     """The settings of a training run."""
 
-    vocabulary: int = 10_000
+    vocabulary: int = 12_000
     width: int = 256
     layers: int = 3
     heads: int = 4
     feed_forward: int = 768
-    batch_tokens: int = 6144
-    rounds: int = 5
-    phrases_a_round: int = 50_000
+    batch_tokens: int = 4096
+    rounds: int = 8
+    phrases_a_round: int = 25_000
     masks_a_round: int = 400
     shortest_cut: int = 48
-    longest_cut: int = 192
+    longest_cut: int = 256
+    sharpness: float = 2.0
     learning_rate: float = 7e-4
     dropout: float = 0.12
-    word_dropout: float = 0.1
+    word_dropout: float = 0.04
     label_smoothing: float = 0.03
     rows_a_split: int | None = None
 
@@ -120,8 +121,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     transformers.utils.logging.disable_progress_bar()
     reviews = read(options.data, recipe.rows_a_split)
-    labeled = read_transfer(options.transfer, reviews)
-    tokenizer = train_tokenizer(reviews, labeled, recipe)
+    labeled = read_transfer(options.transfer, reviews, recipe.sharpness)
+    tokenizer = frequent_words(options.encoder, reviews, labeled, recipe)
     model = untrained(tokenizer, options.encoder, recipe)
     model = finetune(model, reviews, labeled, tokenizer, recipe)
     calibrate(model, tokenizer, [item for items in reviews.validation.values() for item in items])
@@ -142,8 +143,11 @@ def main() -> None:
     print(f"{table}\n\n{options.output} is written, after {minutes:.0f} minutes")
 
 
-def read_transfer(path: Path, reviews: Reviews) -> list[Labeled]:
-    """Return the texts that the teacher labeled, with its probability of POS; none is a held-out text."""
+def read_transfer(path: Path, reviews: Reviews, sharpness: float) -> list[Labeled]:
+    """Return the texts that the teacher labeled, with its probability of POS; none is a held-out text.
+
+    The teacher hedges: its logits, times ``sharpness``, make the probabilities.
+    """
     held_out = [items for part in (reviews.validation, reviews.test) for items in part.values()]
     unseen = {normalized(text) for items in held_out for text, _ in items}
     try:
@@ -151,16 +155,27 @@ def read_transfer(path: Path, reviews: Reviews) -> list[Labeled]:
             rows = [json.loads(line) for line in lines]
     except (OSError, EOFError, ValueError) as error:
         sys.exit(f"{path} is no gzipped file of JSON lines: {error}")
-    return [(r["text"], 1 / (1 + math.exp(-r["logit"]))) for r in rows if normalized(r["text"]) not in unseen]
+    kept = [row for row in rows if normalized(row["text"]) not in unseen]
+    return [(row["text"], 1 / (1 + math.exp(-sharpness * row["logit"]))) for row in kept]
 
 
-def train_tokenizer(reviews: Reviews, labeled: list[Labeled], recipe: Recipe) -> Tokenizer:
-    """Train a lowercasing WordPiece tokenizer on the training texts."""
-    pieces = tokenizers.BertWordPieceTokenizer(lowercase=True)
+def frequent_words(encoder: str, reviews: Reviews, labeled: list[Labeled], recipe: Recipe) -> Tokenizer:
+    """Return a lowercasing WordPiece tokenizer of the encoder's words that the training texts use most."""
+    pieces = transformers.AutoTokenizer.from_pretrained(encoder)
+    vocabulary = pieces.get_vocab()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    uses = torch.zeros(max(vocabulary.values()) + 1, dtype=torch.long)
     texts = [untokenized(text) for text, _ in reviews.documents + reviews.sentences + labeled]
-    # A small alphabet: letters of other scripts would take the place of whole words.
-    pieces.train_from_iterator(texts, recipe.vocabulary, min_frequency=2, limit_alphabet=150, show_progress=False)
-    return Tokenizer(tokenizer_object=pieces._tokenizer, model_max_length=POSITIONS)
+    for start in range(0, len(texts), 1000):
+        rows = pieces(texts[start : start + 1000], add_special_tokens=False)["input_ids"]
+        uses += torch.bincount(torch.tensor([i for row in rows for i in row]), minlength=len(uses))
+    # Every ASCII character stays, alone and inside a word, so that no English word is unknown.
+    single = {mark + chr(code) for code in range(33, 127) for mark in ("", "##")} - {chr(code) for code in range(65, 91)}
+    words = [word for word in vocabulary if word in single]
+    others = sorted(set(vocabulary) - single - set(pieces.all_special_tokens), key=lambda w: (-uses[vocabulary[w]], w))
+    known = special + sorted(words) + others[: max(0, recipe.vocabulary - len(special) - len(words))]
+    model = tokenizers.BertWordPieceTokenizer({word: i for i, word in enumerate(known)}, lowercase=True)
+    return Tokenizer(tokenizer_object=model._tokenizer, model_max_length=POSITIONS)
 
 
 def encode(tokenizer: Tokenizer, items: list[Labeled], length: int = POSITIONS) -> list[Encoded]:
@@ -231,9 +246,9 @@ def finetune(model: Model, reviews: Reviews, labeled: list[Labeled], tokenizer: 
     mask_id, plans = tokenizer.mask_token_id, []
     first, last = tokenizer.cls_token_id, tokenizer.sep_token_id
     for number in range(recipe.rounds):
-        # Longer cuts later: words and phrases first, whole documents at the end.
-        longest = recipe.longest_cut * (2 if number == recipe.rounds - 1 else 1)
-        texts = transfer + [(cut(ids, recipe.shortest_cut, longest), label) for ids, label in documents]
+        # Sentences and phrases first, where words meet their negations; long reviews only in the last round.
+        long = documents if number == recipe.rounds - 1 else []
+        texts = transfer + [(cut(ids, recipe.shortest_cut, recipe.longest_cut), label) for ids, label in long]
         some = random.sample(phrases, min(recipe.phrases_a_round, len(phrases)))
         texts += [random.choice(spellings) for spellings in sentences + some]
         # A text of masks has even odds: it is the neutral text that explanations measure from.

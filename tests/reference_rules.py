@@ -143,9 +143,9 @@ def lookup(relevance: Tensor):
 class Layers:
     """The layers of a transformer, one document at a time, each with its way back; and what they post on it."""
 
-    def __init__(self, state: dict[str, Tensor], frozen: bool) -> None:
+    def __init__(self, state: dict[str, Tensor], rules: str) -> None:
         self.state = {name: value.double() for name, value in state.items()}
-        self.frozen = frozen
+        self.frozen, self.frozen_gates = rules in ("cp-lrp", "cp-lrp-gates"), rules == "cp-lrp-gates"
         self.posted: Counter[str] = Counter()
 
     def post(self, heading: str, values: Tensor) -> None:
@@ -218,12 +218,12 @@ def _together(x: Tensor) -> Tensor:
     return x.transpose(0, 1).flatten(1)
 
 
-def bert(state: dict[str, Tensor], config: Any, ids: Tensor, target: int, frozen: bool):
+def bert(state: dict[str, Tensor], config: Any, ids: Tensor, target: int, rules: str):
     """AttnLRP (or CP-LRP) through BertForSequenceClassification for one document ``[time]`` without padding.
 
     Returns the relevance of each token, the logits, and what each heading was posted.
     """
-    layers = Layers(state, frozen)
+    layers = Layers(state, rules)
     heads, eps = config.num_attention_heads, config.layer_norm_eps
     words, positions, types = (
         layers.state[f"bert.embeddings.{kind}_embeddings.weight"] for kind in ("word", "position", "token_type")
@@ -270,13 +270,13 @@ def _bert_layer(layers: Layers, name: str, x: Tensor, heads: int, eps: float):
     return y, back
 
 
-def llama(state: dict[str, Tensor], config: Any, ids: Tensor, target: int, frozen: bool):
+def llama(state: dict[str, Tensor], config: Any, ids: Tensor, target: int, rules: str):
     """AttnLRP as its authors define it, in gradient form, through LlamaForSequenceClassification.
 
     Queries and keys 1/4, values 1/2; ``silu(x) / x``; the gated product a half each; constant root mean squares.
     Returns as :func:`bert` does.
     """
-    layers = Layers(state, frozen)
+    layers = Layers(state, rules)
     token = layers.state["model.embed_tokens.weight"][ids]
     angles = _rotary_angles(config, len(ids))
     x, backs = token, []
@@ -324,6 +324,8 @@ def _llama_layer(layers: Layers, name: str, x: Tensor, config: Any, angles: Tens
     def back(c):
         c_product = down_back(c)
         c_gate, c_up = c_product * up / 2 * silu / gate, c_product * silu / 2
+        if layers.frozen_gates:
+            c_gate, c_up = torch.zeros_like(gate), c_product * silu
         c = c + inner_back(gate_back(c_gate) + up_back(c_up))
         c_q, c_k, c_v = attention_back(_apart(joined_back(c), heads))
         c_q, c_k = _rotate(c_q, -angles), _rotate(c_k, -angles)  # the transpose of a rotation

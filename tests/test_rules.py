@@ -29,13 +29,14 @@ from textlrp.rules import (
 def test_presets_are_those_of_the_papers():
     assert Rules.preset("attnlrp") == Rules(linear=LRP0(), softmax=Taylor()) == Rules()
     assert Rules.preset("cp-lrp") == Rules(linear=LRP0(), softmax=Frozen())
+    assert Rules.preset("cp-lrp-gates") == Rules(softmax=Frozen(), product=Frozen())
     assert Rules.preset("lrp-0") == Rules.preset("attnlrp")
     assert Rules.preset("epsilon") == Rules(linear=Epsilon(1e-6))
     assert Rules.preset("gamma") == Rules(linear=Gamma(0.25))
     assert Rules.preset("ln-lrp") == Rules(product=Taylor())
     assert Rules.preset("difference") == Rules(difference=True)
     assert Rules.preset("attnlrp-positions") == Rules(positions="tokens")
-    from_zero = {"attnlrp", "cp-lrp", "ln-lrp", "lrp-0", "epsilon", "gamma", "attnlrp-positions"}
+    from_zero = {"attnlrp", "cp-lrp", "cp-lrp-gates", "ln-lrp", "lrp-0", "epsilon", "gamma", "attnlrp-positions"}
     assert set(rules.PRESETS) == {*from_zero, "difference"}
 
 
@@ -96,7 +97,7 @@ def test_a_misspelled_preset_gets_a_hint(name, hint):
 def test_an_unknown_preset_gets_the_list():
     with pytest.raises(
         InputError,
-        match=r"the presets are attnlrp, cp-lrp, ln-lrp, lrp-0, epsilon, gamma, attnlrp-positions, difference$",
+        match=r"the presets are attnlrp, cp-lrp, cp-lrp-gates, ln-lrp, lrp-0, epsilon, gamma, attnlrp-positions, diff",
     ):
         Rules.preset("shapley")
 

@@ -125,8 +125,9 @@ class Taylor:
 
 @dataclass(frozen=True)
 class Frozen:
-    """Treats a softmax as constant, so that attention weights have no relevance (Ali et al. 2022, eq. 9), or the first
-    factor of a product (the weights of ``PV``, the gate of ``act(g) u``), so that the other factors get all of it.
+    """Treats a softmax as constant, so that attention weights have no relevance (Ali et al. 2022, eq. 9), or a factor
+    of a product, so that the other factors get all of it: the gate of ``act(g) u``, wherever it stands; of other
+    products the first factor, as the weights of ``PV``.
     """
 
 
@@ -309,11 +310,12 @@ class Rules:
     def preset(cls, name: str) -> Rules:
         """Return the preset of that name.
 
-        ``attnlrp``: Achtibat et al. 2024. ``cp-lrp``: Ali et al. 2022, attention weights held constant. ``ln-lrp``:
-        the plain gradient of softmax and products. ``epsilon``, ``gamma``: that rule for linear maps, and for the rest
-        the rules of ``attnlrp``. ``lrp-0``: another name of ``attnlrp``, which has LRP-0 for linear maps.
-        ``attnlrp-positions``: the relevance of positions goes to the tokens. ``difference``: every operation is
-        measured from a reference.
+        ``attnlrp``: Achtibat et al. 2024. ``cp-lrp``: Ali et al. 2022, attention weights held constant.
+        ``cp-lrp-gates``: gates held constant as well, which the models of that paper have not; the package of the
+        authors of AttnLRP calls this CP-LRP. ``ln-lrp``: the plain gradient of softmax and products. ``epsilon``,
+        ``gamma``: that rule for linear maps, and for the rest the rules of ``attnlrp``. ``lrp-0``: another name of
+        ``attnlrp``, which has LRP-0 for linear maps. ``attnlrp-positions``: the relevance of positions goes to the
+        tokens. ``difference``: every operation is measured from a reference.
 
         Raises:
             InputError: the name is not a preset's.
@@ -406,13 +408,11 @@ def _shown(rule: object) -> str:
     return f"{type(rule).__name__}()" if type(rule).__repr__ is object.__repr__ else repr(rule)
 
 
-#: Sets of rules by name. ``attnlrp``: Achtibat et al. 2024. ``cp-lrp``: Ali et al. 2022, attention weights and norms
-#: constant. ``ln-lrp``: only their rule for LayerNorm, with the plain gradient of softmax and products, and the
-#: identity rule for non-linearities. ``attnlrp-positions``: the relevance of positions goes to the tokens.
-#: ``difference``: measured from a reference.
+#: Sets of rules by name: see :meth:`Rules.preset`.
 PRESETS = {
     "attnlrp": Rules(),
     "cp-lrp": Rules(softmax=Frozen()),
+    "cp-lrp-gates": Rules(softmax=Frozen(), product=Frozen()),
     "ln-lrp": Rules(product=Taylor()),
     "lrp-0": Rules(linear=LRP0()),
     "epsilon": Rules(linear=Epsilon()),

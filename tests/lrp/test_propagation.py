@@ -22,7 +22,7 @@ def compare(model, twin, inputs, rules, tolerance):
     """A padded batch by textlrp, each document alone by its twin: relevance, logits and every row."""
     propagation = textlrp.propagate(model, [0, 1, 2], rules, **inputs)
     for i, (ids, mask) in enumerate(zip(inputs["input_ids"], inputs["attention_mask"].bool(), strict=True)):
-        relevance, logits, posted = twin(model.state_dict(), model.config, ids[mask], i, rules == "cp-lrp")
+        relevance, logits, posted = twin(model.state_dict(), model.config, ids[mask], i, rules)
         largest = relevance.abs().max()
         assert (propagation.relevance[i][mask].double() - relevance).abs().max() <= tolerance * largest
         assert propagation.relevance[i][~mask].eq(0).all()
@@ -41,13 +41,20 @@ def test_bert_equals_its_twin(rules, attention, dtype, tolerance):
     compare(model, reference_rules.bert, tiny_models.inputs(model, "bert"), rules, tolerance)
 
 
-@PRESETS
+@pytest.mark.parametrize("rules", ["attnlrp", "cp-lrp", "cp-lrp-gates"])
 @ATTENTION
 @pytest.mark.parametrize("groups", [4, 2], ids=["all heads", "grouped heads"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-9)], ids=str)
 def test_llama_equals_its_twin(rules, attention, groups, dtype, tolerance):
     model = tiny_models.build("llama", attention=attention, dtype=dtype, num_key_value_heads=groups)
     compare(model, reference_rules.llama, tiny_models.inputs(model, "llama"), rules, tolerance)
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3", "gemma3_text", "phi3", "gpt_oss"])
+def test_the_gate_is_found_wherever_it_stands(name):
+    model = tiny_models.build(name)
+    met = textlrp.propagate(model, 0, "cp-lrp-gates", **tiny_models.inputs(model, name)).met
+    assert sum(count for (_, rule), count in met.items() if rule == "gate constant") == model.config.num_hidden_layers
 
 
 # -- targets ----------------------------------------------------------------------------------------------------------

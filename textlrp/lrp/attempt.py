@@ -12,7 +12,6 @@ from torch import Tensor
 from textlrp.errors import LRPError, NonFiniteError, UnbalancedLedgerError, UnsupportedOperationError
 from textlrp.guard import torch_internals
 from textlrp.lrp import coverage, diagnosis, reference
-from textlrp.lrp.activations import ComposedActivations
 from textlrp.lrp.attention_scores import ScoreSizes
 from textlrp.lrp.checkpointing import Checkpoints
 from textlrp.lrp.context import Context, Observer
@@ -107,7 +106,6 @@ def _interception(request: Request, plan: Plan, observers: tuple[Observer, ...] 
     parts, rules = request.parts, request.options.rules
     double = request.precision == "float64"
     observers = (
-        *(() if rules.difference else (ComposedActivations(parts.modules),)),
         *((ModuleRules(parts.model, rules),) if rules.overrides else ()),
         *observers,
         *((Checkpoints(parts.model),) if plan.checkpointing else ()),

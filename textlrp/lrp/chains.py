@@ -7,6 +7,7 @@ numbers for constants. Biases and scales of several numbers are no steps: what c
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -25,9 +26,14 @@ _ARITHMETIC = """
 """.split()
 #: The functions that may be steps of a chain.
 STEPS = frozenset(_ARITHMETIC) | {operations.stem(f) for f, kind in operations.KINDS.items() if kind == "nonlinearity"}
-_PRODUCTS = ("mul", "multiply", "__mul__", "__rmul__")
+#: Steps that are a scale or a shift, of one result of the chain.
+_LINEAR = frozenset(
+    "add sub subtract rsub __add__ __radd__ __sub__ __rsub__ mul multiply __mul__ __rmul__ div divide true_divide "
+    "__truediv__ neg negative __neg__ clone float double half bfloat16 to".split()
+)
+PRODUCTS = ("mul", "multiply", "__mul__", "__rmul__")
 #: Steps that may choose between results, products with a condition among them.
-BRANCHES = frozenset((*"where maximum minimum fmax fmin max min masked_fill".split(), *_PRODUCTS))
+BRANCHES = frozenset((*"where maximum minimum fmax fmin max min masked_fill".split(), *PRODUCTS))
 
 
 class Chain(NamedTuple):
@@ -36,24 +42,25 @@ class Chain(NamedTuple):
     Attributes:
         source: the source.
         function: the function, of a tensor of any shape.
-        version: how often the tensor had been written to.
+        versions: how often the tensor and its source had been written to.
+        linear: whether the function is only a scale and a shift.
     """
 
     source: Tensor
     function: Callable[[Tensor], Any]
-    version: int
+    versions: tuple[int, int]
+    linear: bool
 
 
 def chain(x: Tensor) -> Chain | None:
-    """Return a tensor's chain, or None if it starts one itself or was written to."""
+    """Return a tensor's chain, or None if it starts one itself, or if it or its source was written to."""
     known: Chain | None = getattr(x, _MARK, None)
-    return known if known is not None and known.version == x._version else None
+    return known if known is not None and known.versions == (x._version, known.source._version) else None
 
 
 def joined(func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Callable[[Tensor], Any]] | None:
     """Return the source and the function of a step's result, or None if it is no step of a chain."""
     source: Tensor | None = None
-    functions: dict[int, Callable[[Tensor], Any]] = {}
     for x in trees.tensors((args, kwargs)):
         known = chain(x)
         if known is None and not x.requires_grad:
@@ -64,28 +71,40 @@ def joined(func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Callable[[Tensor]
         if source is not None and start is not source:
             return None
         source = start
-        if known is not None:
-            functions[id(x)] = known.function
     if source is None:
         return None
-    of_source = source
+
+    def slot(x: Any) -> Any:
+        # The function must not keep the results in between.
+        if not isinstance(x, Tensor):
+            return lambda at: x
+        known = chain(x)
+        if known is not None:
+            return known.function
+        if x.requires_grad:
+            return lambda at: at
+        # A single number has no shape here, which could add dimensions to the result.
+        number = x.reshape(())
+        return lambda at: number
+
+    places, names = [slot(x) for x in args], {key: slot(x) for key, x in kwargs.items()}
 
     def function(at: Tensor) -> Any:
-        def change(x: Tensor) -> Any:
-            if x is of_source:
-                return at
-            # A single number has no shape here, which could add dimensions to the result.
-            return functions[id(x)](at) if id(x) in functions else x.reshape(())
-
-        return func(*trees.replace(args, change), **trees.replace(kwargs, change))
+        return func(*[place(at) for place in places], **{key: place(at) for key, place in names.items()})
 
     return source, function
+
+
+def is_activation(x: Any) -> bool:
+    """Return whether a tensor is a function of each element of another one, more than a scale and a shift."""
+    known = chain(x) if isinstance(x, Tensor) else None
+    return known is not None and not known.linear
 
 
 def branch(func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Callable[[Tensor], Any]] | None:
     """Return the source and the function of a choice between results of one chain, or None."""
     stem = operations.stem(func)
-    if stem in _PRODUCTS and not any(chain(x) for x in trees.tensors(args) if not x.requires_grad):
+    if stem in PRODUCTS and not any(chain(x) for x in trees.tensors(args) if not x.requires_grad):
         return None  # no condition is among the factors
     if stem in ("max", "min") and not isinstance(args[1] if len(args) > 1 else None, Tensor):
         return None  # of all entries of a tensor, or along a dimension
@@ -94,7 +113,27 @@ def branch(func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Callable[[Tensor]
 
 def follow(func: Any, args: Any, kwargs: Any, out: Any) -> None:
     """Mark the result of a step."""
-    if isinstance(out, Tensor) and operations.stem(func) in STEPS and not operations.is_in_place(func):
+    if isinstance(out, Tensor) and is_step(func) and not operations.is_in_place(func):
         known = joined(func, args, kwargs)
         if known is not None and out.shape == known[0].shape:
-            setattr(out, _MARK, Chain(*known, out._version))
+            mark(out, known, _is_linear(func, args))
+
+
+def mark(out: Tensor, known: tuple[Tensor, Callable[[Tensor], Any]], linear: bool) -> None:
+    """Mark a tensor as a function of each element of a source."""
+    setattr(out, _MARK, Chain(*known, (out._version, known[0]._version), linear))
+
+
+def _is_linear(func: Any, args: Any) -> bool:
+    """Return whether a step of a chain leaves it linear."""
+    operands = [x for x in args if isinstance(x, Tensor)]
+    if operations.stem(func) not in _LINEAR or any(map(is_activation, operands)):
+        return False
+    varying = [x for x in operands if x.requires_grad or chain(x) is not None]
+    return len(varying) == 1 or operations.KINDS.get(func) == "additive"
+
+
+@cache
+def is_step(func: Any) -> bool:
+    """Return whether a function may be a step of a chain."""
+    return operations.stem(func) in STEPS

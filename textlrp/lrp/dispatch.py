@@ -16,21 +16,21 @@ from torch.overrides import TorchFunctionMode
 from textlrp.guard import process, torch_internals
 from textlrp.guard.randomness import draws
 from textlrp.guard.trees import carriers, carries, replace, tensors
-from textlrp.lrp import composites, coverage, operations, products, reference, token_tracking
+from textlrp.lrp import chains, composites, coverage, norms, operations, products, reference, token_tracking
 from textlrp.lrp.attention import scaled_dot_product_attention
 from textlrp.lrp.choices import winner
 from textlrp.lrp.context import Context, Meet, Observer
 from textlrp.lrp.difference import lockstep
 from textlrp.lrp.division import division, solve
 from textlrp.lrp.draws import dropout, sample
-from textlrp.lrp.elementwise import nonlinearity
+from textlrp.lrp.elementwise import nonlinearity, of_chain
+from textlrp.lrp.in_place import in_place
 from textlrp.lrp.linear import convolution, linear
 from textlrp.lrp.lookup import lookup
 from textlrp.lrp.multi_head_attention import multi_head_attention
-from textlrp.lrp.norms import follow, layer_norm, normalize, rms_norm, statistic
 from textlrp.lrp.softmax import softmax
 from textlrp.lrp.sums import additive, affine
-from textlrp.lrp.writes import Handler, in_place
+from textlrp.lrp.writes import Handler
 from textlrp.rules import Plain
 
 
@@ -51,10 +51,10 @@ HANDLERS: dict[str, Handler] = {
     "glu": products.glu,
     "division": division,
     "solve": solve,
-    "statistic": statistic,
-    "layer_norm": layer_norm,
-    "rms_norm": rms_norm,
-    "normalize": normalize,
+    "statistic": norms.statistic,
+    "layer_norm": norms.layer_norm,
+    "rms_norm": norms.rms_norm,
+    "normalize": norms.normalize,
     "nonlinearity": nonlinearity,
     "softmax": softmax,
     "attention": scaled_dot_product_attention,
@@ -180,10 +180,13 @@ class Interception(TorchFunctionMode):
                 lockstep.of_ids(context, func, args, kwargs, out)
                 return out
         if not relevant:
-            return self._on_constants(func, kind, args, kwargs)
+            # The logarithm of attention weights that are held constant is no constant.
+            out = composites.ended(context, func, args, kwargs) if composites.is_step(func) else None
+            return self._on_constants(func, kind, args, kwargs) if out is None else out
         out = self._on_relevance(func, kind, args, kwargs)
+        norms.follow_reduced(func, args, kwargs, out)
         if self._plain_norms and isinstance(context.rules.norm, Plain):
-            follow(args, kwargs, out)
+            norms.follow(args, kwargs, out)
         if not torch.is_grad_enabled():
             token_tracking.mark_cut(out)
         return out
@@ -198,6 +201,24 @@ class Interception(TorchFunctionMode):
         return reference.like(tensor, Tensor.detach) if parameter else tensor
 
     def _on_relevance(self, func: Any, kind: Any, args: Any, kwargs: Any) -> Any:
+        context = self.context
+        in_place = operations.is_in_place(func) or kwargs.get("out") is not None
+        if composites.is_step(func) and not in_place:
+            out = composites.ended(context, func, args, kwargs)
+            if out is not None:
+                composites.follow(context, func, args, kwargs, out)
+                return out
+        if not chains.is_step(func) or in_place:
+            return self._on_step(func, kind, args, kwargs)
+        out = of_chain(context, func, args, kwargs)
+        if out is None:
+            out = self._on_step(func, kind, args, kwargs)
+        else:
+            composites.follow(context, func, args, kwargs, out)
+        chains.follow(func, args, kwargs, out)
+        return out
+
+    def _on_step(self, func: Any, kind: Any, args: Any, kwargs: Any) -> Any:
         context = self.context
         if kind is operations.PLAIN or (kind is operations.DROPOUT and not draws(func, args, kwargs)):
             context.count(func, "plain gradient")
@@ -241,6 +262,8 @@ class Interception(TorchFunctionMode):
         written = out if target is None else target
         if isinstance(written, Tensor) and not token_tracking.follow(func, kind, args, kwargs, written):
             raise context.unsupported(f"{operations.name(func)} of a table by the input ids")
+        if chains.is_step(func):  # a condition on activations
+            chains.follow(func, args, kwargs, out)
         return out
 
 

@@ -1,4 +1,4 @@
-"""Quotients: the denominator is held constant, unless they are a softmax."""
+"""Quotients: the denominator is held constant."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from textlrp.guard.trees import carries, detached, replace
-from textlrp.lrp import composites, norms, operations
+from textlrp.guard.trees import carries, replace
+from textlrp.lrp import norms, operations
 from textlrp.lrp.context import Context
 from textlrp.lrp.elementwise import identity
-from textlrp.lrp.surrogate import stand_in
 from textlrp.rules import Plain
 
 
@@ -19,9 +18,6 @@ def division(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     operands = list(args)
     top, bottom = (1, 0) if func is Tensor.__rtruediv__ else (0, 1)
     denominator = operands[bottom] if len(operands) == 2 else kwargs.get("other")
-    whole = composites.softmax(context, operands[top] if len(operands) == 2 else None, denominator)
-    if whole is not None:
-        return stand_in(whole, func(*detached(args), **detached(kwargs)))
     if isinstance(context.rules.norm, Plain) and norms.is_statistic(denominator):
         if not carries((operands[top],)):
             return norms.plain_statistic(context, func, args, kwargs, is_final=False)

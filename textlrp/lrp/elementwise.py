@@ -1,20 +1,21 @@
 """Functions of each element: the identity rule, or the plain gradient.
 
-Activations that a model writes in Python get one rule as a whole if :mod:`textlrp.lrp.activations` finds them; all
-other functions get theirs one by one.
+A function that a model spells out in several steps gets one rule as a whole (:mod:`textlrp.lrp.chains`), as if torch
+had it under a name.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from textlrp.guard.trees import bind, carries, tensors
-from textlrp.lrp import norms, operations
+from textlrp.guard.trees import bind, carriers, carries, detached, tensors
+from textlrp.lrp import chains, norms, operations
 from textlrp.lrp.context import Context
 from textlrp.lrp.postings import Postings
 from textlrp.lrp.surrogate import MASKED, Saved, Surrogate, rule_backward, stand_in
@@ -24,6 +25,9 @@ from textlrp.rules import Gradient, Plain
 
 #: Below this ``|x|``, ``(f(x) - f(0)) / x`` has lost its digits: about the square root of the rounding error.
 _CLOSE = {torch.float64: 1e-7, torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 1e-2}
+
+#: A function of larger values at zero has a pole there, but for a stabilizer: nothing can be measured from zero.
+_POLE = 100.0
 
 #: ``f(0)`` and ``f'(0)`` by function, arguments, dtype and device.
 _anchors: dict[Any, tuple[float | None, float]] = {}
@@ -184,12 +188,92 @@ def nonlinearity(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     # A tensor among the arguments can change, so what is found with it is not remembered.
     key = None if any(True for _ in tensors((rest, options))) else (func, rest, *options.items())
     at_zero, slope = anchor(function, x, key)
-    if at_zero is None:
-        raise context.unsupported(f"{name}, which has no finite value at zero,")
+    if at_zero is None:  # a logarithm: nothing can be measured from zero
+        return plain_gradient(context, function, x, name)
     out = identity(context, x, y, at_zero, slope, func)
     if at_zero == 0 and context.whole_gates:
         setattr(out, _GATE, Gate(x, function, slope, out._version))
     return out
+
+
+def of_chain(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor | None:
+    """Give a step of a chain the rule of the function that the whole chain is, measured from its source.
+
+    Returns:
+        The result of the step, or None if it has a rule of its own: it is linear, or no step of a chain, or a root or
+        an inverse of a statistic.
+    """
+    if not _may_end_chain(context, func, args, kwargs):
+        return None
+    known = chains.joined(func, args, kwargs)
+    if known is None:
+        return None
+    source, function = known
+    if not source.is_floating_point() or not source.requires_grad:
+        return None
+    if isinstance(context.rules.nonlinearity, Gradient):
+        return plain_gradient(context, function, source, operations.name(func))
+    at_zero, slope = anchor(function, source, None)
+    if at_zero is None or abs(at_zero) > _POLE:
+        return None
+    y = func(*detached(args), **detached(kwargs))
+    if y.shape != source.shape:
+        return None
+    out = identity(context, source, y.clone() if y._is_view() else y, at_zero, slope, func)
+    if at_zero == 0 and context.whole_gates:
+        setattr(out, _GATE, Gate(source, function, slope, out._version))
+    return out
+
+
+def _may_end_chain(context: Context, func: Any, args: Any, kwargs: Any) -> bool:
+    """Return whether a step makes a function of what has been linear, or joins the branches of a function."""
+    role = _chain_role(func)
+    if not role or not torch.is_grad_enabled() or kwargs.get("rounding_mode") is not None:
+        return False
+    operands = carriers(args, kwargs)
+    if role == "power":
+        exponent = args[1] if len(args) > 1 else kwargs.get("exponent", 2)
+        if isinstance(exponent, Tensor):
+            return False
+        role = "inverse" if exponent <= 0 else "root" if exponent == 0.5 else "function"
+        if role == "function" and exponent == 2 and isinstance(context.rules.norm, Plain):
+            return False
+    if role == "quotient":
+        named = bind(("input", "other"), args, kwargs)
+        top, bottom = named.get("input"), named.get("other")
+        if func is Tensor.__rtruediv__:
+            top, bottom = bottom, top
+        if not isinstance(bottom, Tensor) or not bottom.requires_grad:
+            return False
+        role = "inverse" if not isinstance(top, Tensor) or top.numel() == 1 else "quotient"
+    if role in ("root", "inverse"):
+        return not isinstance(context.rules.norm, Plain) and not any(map(norms.is_reduced, operands))
+    if role == "product":
+        return len(operands) > 1 or any(chains.chain(x) for x in tensors((args, kwargs)) if not x.requires_grad)
+    if role == "choice":
+        return not (operations.stem(func) in ("max", "min") and not isinstance(next(iter(args[1:]), None), Tensor))
+    return role == "quotient" or any(chains.chain(x) for x in operands)
+
+
+@cache
+def _chain_role(func: Any) -> str:
+    """Return what a function may be in a chain, or "" where the rule for each step is that for the whole."""
+    stem = operations.stem(func)
+    if not chains.is_step(func):
+        return ""
+    if operations.KINDS.get(func) == "division":
+        return "quotient"
+    if stem in ("pow", "__pow__", "square"):
+        return "power"
+    if stem in chains.PRODUCTS:
+        return "product"
+    if stem in chains.BRANCHES:
+        return "choice"
+    if stem in ("sqrt", "rsqrt", "reciprocal"):
+        return "root" if stem == "sqrt" else "inverse"
+    plain = operations.KINDS.get(func) == operations.PLAIN
+    kinked = ("relu", "leaky_relu", "abs", "absolute", "__abs__")
+    return "function" if operations.KINDS.get(func) == "nonlinearity" or (plain and stem in kinked) else ""
 
 
 def _clamp(context: Context, func: Any, x: Tensor, y: Tensor, args: Any, kwargs: Any) -> Tensor:

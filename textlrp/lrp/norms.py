@@ -7,13 +7,15 @@ gets its own, and the remainder of the norm is posted as for a whole norm; a mar
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from textlrp.guard.trees import bind, carriers, carries, detached, replace
+from textlrp.guard.trees import bind, carriers, carries, detached, replace, tensors
+from textlrp.lrp import chains, operations
 from textlrp.lrp.context import Context
 from textlrp.lrp.postings import Postings
 from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward, stand_in
@@ -21,6 +23,17 @@ from textlrp.results import ledger
 from textlrp.rules import Plain
 
 _MARK = "_textlrp_statistic"
+_REDUCED = "_textlrp_reduced"
+#: Functions that reduce a row of activations to a number.
+_REDUCTIONS = frozenset(
+    "mean sum nanmean nansum var std norm vector_norm matrix_norm frobenius_norm amax amin max min median logsumexp "
+    "prod trace dot vdot vecdot var_mean std_mean aminmax".split()
+)
+#: Functions that move a statistic to where it is used.
+_MOVES = frozenset(
+    "unsqueeze squeeze view reshape expand expand_as broadcast_to __getitem__ contiguous clone to float double type_as "
+    "transpose permute repeat_interleave".split()
+)
 
 
 class LayerNorm(Surrogate):
@@ -151,6 +164,61 @@ def arguments(context: Context, names: tuple[str, ...], args: Any, kwargs: Any) 
         kind = "F.layer_norm" if "bias" in names else "F.rms_norm"
         raise context.unsupported(f"{kind} with weights computed from activations")
     return named
+
+
+# -- which activations are statistics ------------------------------------------------------------------------------
+
+
+def is_reduced(value: Tensor) -> bool:
+    """Return whether activations are the means or sums of rows, or functions of these: the statistics of a norm.
+
+    Roots and inverses of such activations scale the rows that they were computed from. All others are functions of each
+    element.
+    """
+    return bool(getattr(value, _REDUCED, False))
+
+
+def follow_reduced(func: Any, args: Any, kwargs: Any, out: Any) -> None:
+    """Mark the result of a reduction, and what is computed from such results alone."""
+    role = _role(func)
+    if not role:
+        return
+    if role == "reduction":
+        found = _reduces_rows(args, kwargs)
+    elif role == "product":  # rows times themselves
+        first, *others = carriers(args, kwargs)
+        found = bool(others) and all(_same_values(first, x) for x in others)
+    else:
+        found = all(map(is_reduced, carriers(args, kwargs)))
+    if found:
+        for x in tensors(out):
+            setattr(x, _REDUCED, True)
+
+
+@cache
+def _role(func: Any) -> str:
+    stem = operations.stem(func)
+    if stem in _REDUCTIONS:
+        return "reduction"
+    if stem in ("einsum", "inner") or operations.is_matmul(func):
+        return "product"
+    return "step" if stem in _MOVES or chains.is_step(func) else ""
+
+
+def _reduces_rows(args: Any, kwargs: Any) -> bool:
+    """Return whether a reduction keeps the dimension, includes the last one, or is of all numbers."""
+    x = args[0] if args else kwargs.get("input")
+    if kwargs.get("keepdim") or any(value is True for value in args[1:]):
+        return True
+    dim = kwargs.get("dim", next((d for d in args[1:] if isinstance(d, (int, list, tuple))), None))
+    if dim is None or not isinstance(x, Tensor):
+        return True
+    dims = dim if isinstance(dim, (list, tuple)) else (dim,)
+    return any(d in (-1, x.dim() - 1) for d in dims)
+
+
+def _same_values(x: Tensor, y: Tensor) -> bool:
+    return x is y or (x.numel() == y.numel() and x.data_ptr() == y.data_ptr())
 
 
 # -- the plain gradient --------------------------------------------------------------------------------------------

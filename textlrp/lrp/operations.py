@@ -72,9 +72,9 @@ _KINDS: dict[str, list[str]] = {
         gelu silu mish tanh sigmoid hardsigmoid hardswish hardtanh relu6 elu selu celu softplus logsigmoid softsign
         tanhshrink hardshrink softshrink threshold clamp clip clamp_min clamp_max pow square __pow__ __rpow__ exp exp2
         expm1 log1p cos sin tan sinh cosh asinh atan asin acos arcsin arccos arctan erf erfc sinc round floor ceil trunc
-        fix sign expit prelu
+        fix sign expit prelu log log2 log10 lgamma digamma logit erfinv atanh acosh
     """.split(),
-    "softmax": ["softmax", "_softmax"],
+    "softmax": ["softmax", "_softmax", "log_softmax"],
     "layer_norm": ["layer_norm"],
     "rms_norm": ["rms_norm"],
     "normalize": ["normalize"],
@@ -121,14 +121,12 @@ for _attribute in ("T", "mT", "H", "mH", "real", "imag"):
 #: Functions that are of another kind under difference rules: not linear, or with a rule only there.
 _DIFFERENCE: dict[str, list[str]] = {
     "nonlinearity": """
-        relu leaky_relu rrelu abs absolute __abs__ sqrt rsqrt reciprocal log log2 log10 lgamma digamma logit erfinv tan
-        atanh acosh sinc
+        relu leaky_relu rrelu abs absolute __abs__ sqrt rsqrt reciprocal
     """.split(),
     "choice": """
         amax amin topk sort msort kthvalue median nanmedian cummax cummin aminmax max_pool1d max_pool2d max_pool3d
         adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
     """.split(),
-    "softmax": ["log_softmax"],
     "logsumexp": ["logsumexp"],
     "inverse": ["inv", "inverse"],
     "refused": ["pinv", "pinverse"],

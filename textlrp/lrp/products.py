@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from textlrp.guard.trees import bind, carriers, carries, replace
+from textlrp.lrp import chains, norms, operations, reference
 from textlrp.lrp import linear as linear_maps
-from textlrp.lrp import norms, operations, reference
 from textlrp.lrp.context import Context
 from textlrp.lrp.elementwise import gate_of, with_limit
 from textlrp.lrp.sums import additive
@@ -19,7 +19,7 @@ from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward
 from textlrp.results import ledger
 from textlrp.rules import Frozen, Uniform
 
-_ELEMENTWISE = ("mul", "multiply", "__mul__")
+_ELEMENTWISE = ("mul", "multiply", "__mul__", "__rmul__")
 
 
 class Matmul(Surrogate):
@@ -84,7 +84,7 @@ def product(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         return norms.plain_product(context, func, args, kwargs, -1.0)
     rule = context.rules.product
     if isinstance(rule, Frozen):
-        return _first_factor_constant(context, func, args, kwargs)
+        return _one_factor_constant(context, func, args, kwargs)
     if isinstance(rule, Uniform):
         context.count(func, "uniform")
         whole = _gated_unit(context, func, args, kwargs)
@@ -104,15 +104,15 @@ def product(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     return y
 
 
-def _first_factor_constant(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
-    context.count(func, "first factor constant")
-    held: list[Tensor] = []
+def _one_factor_constant(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
+    """Hold the gate constant, the one factor that an activation function made, or else the first factor."""
+    factors = carriers(args, kwargs)
+    gates = [x for x in factors if chains.is_activation(x)] if operations.stem(func) in _ELEMENTWISE else []
+    held = gates[0] if len(gates) == 1 else factors[0]
+    context.count(func, "gate constant" if gates else "first factor constant")
 
     def hold(x: Tensor) -> Tensor:
-        if held or not x.requires_grad:
-            return x
-        held.append(x)
-        return x.detach()
+        return x.detach() if x is held else x
 
     return product(context, func, replace(args, hold), replace(kwargs, hold))
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from textlrp.guard.trees import detached
+from textlrp.lrp import operations
 from textlrp.lrp.context import Context
 from textlrp.lrp.postings import Postings
-from textlrp.lrp.surrogate import MASKED, Saved, Surrogate, rule_backward
+from textlrp.lrp.surrogate import MASKED, Saved, Surrogate, rule_backward, stand_in
 from textlrp.results import ledger
 from textlrp.rules import Frozen, Uniform
 
@@ -70,9 +71,11 @@ def softmax(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """Give a softmax its rule."""
     scores = args[0] if args else kwargs["input"]
     dim = kwargs["dim"] if "dim" in kwargs else args[1]
-    if context.scores is not None:
+    if context.scores is not None and "log" not in operations.stem(func):
         context.scores.record(scores, dim)
     rule = context.rules.softmax
+    if "log" in operations.stem(func):
+        return _log_softmax(context, func, scores, dim, args, kwargs)
     if isinstance(rule, Frozen):
         context.count(func, "frozen")
         return func(*detached(args), **kwargs)
@@ -80,3 +83,14 @@ def softmax(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     p = func(*detached(args), **detached(kwargs))
     surrogate = UniformSoftmax if isinstance(rule, Uniform) else TaylorSoftmax
     return surrogate.apply(scores, p, dim, context.postings)
+
+
+def _log_softmax(context: Context, func: Any, scores: Tensor, dim: int, args: Any, kwargs: Any) -> Tensor:
+    """``log_softmax``, scores less their logsumexp, which is a constant, as every statistic of a row is.
+
+    So a model that returns logarithms of probabilities has the relevances of its logits.
+    """
+    context.count(func, "statistics constant")
+    out = stand_in(scores, func(*detached(args), **detached(kwargs)))
+    context.post_constant(out, scores.detach().logsumexp(dim, keepdim=True), ledger.SOFTMAX, -1.0)
+    return out

@@ -109,8 +109,10 @@ def in_lockstep(context: Context, func: Any, kind: str | None, args: Any, kwargs
         return _drawn(context, func, kind, args, kwargs)
     if target is not None:
         return _write(context, handler, func, args, kwargs)
-    whole = chains.branch(func, args, kwargs) if branches else None
-    out = None if whole is None else along_chain(context, func, *whole)
+    out = composites.ended(context, func, args, kwargs) if marks else None
+    whole = chains.branch(func, args, kwargs) if branches and out is None else None
+    if whole is not None:
+        out = along_chain(context, func, *whole)
     if out is None:
         out = handler(context, func, args, kwargs)
     if marks:
@@ -132,7 +134,7 @@ def _how(func: Any, kind: str | None) -> tuple[str | None, Handler | None, bool,
     kind = operations.DIFFERENCE_KINDS.get(func, kind)
     stem = operations.stem(func)
     handler = None if stem in _OF_ONE_RUN else HANDLERS.get(kind or "", plain)
-    marks = stem in composites.STEPS or stem in chains.STEPS
+    marks = composites.is_step(func) or chains.is_step(func)
     return kind, handler, operations.is_in_place(func), marks, stem in chains.BRANCHES
 
 
@@ -155,7 +157,9 @@ def _write(context: Context, handler: Handler, func: Any, args: Any, kwargs: Any
         return out
     before = reference.like(target, Tensor.clone)
     composites.carry(target, before)
-    result = handler(context, out_of_place, (before, *args[1:]), kwargs)
+    result = composites.ended(context, out_of_place, (before, *args[1:]), kwargs)
+    if result is None:
+        result = handler(context, out_of_place, (before, *args[1:]), kwargs)
     composites.follow(context, out_of_place, (before, *args[1:]), kwargs, result)
     out = reference.overwrite(target, result)
     composites.carry(result, target)

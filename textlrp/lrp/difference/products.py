@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textlrp.guard.trees import bind, carriers, carries, detached, replace
-from textlrp.lrp import composites, operations, reference
+from textlrp.guard.trees import bind, carriers, carries, replace
+from textlrp.lrp import operations, reference
 from textlrp.lrp.context import Context
 from textlrp.lrp.difference.plain import linear as plain_linear
 from textlrp.lrp.difference.plain import plain
@@ -238,12 +238,6 @@ def division(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         raise context.unsupported(f"{operations.name(func)}, which rounds,")
     if not carries((b,)):
         return plain(context, func, args, kwargs)
-    whole = composites.softmax(context, a, b)
-    if whole is not None:
-        # The partner is that of the whole: shifted by the text's maximum, exponentials of the reference may overflow.
-        out = stand_in(whole, func(*detached(args), **detached(kwargs)))
-        reference.attach(out, reference.value(whole))
-        return out
     context.count(func, "midpoints")
     y, y_r = reference.run_both(func, args, kwargs)
     with torch.no_grad():

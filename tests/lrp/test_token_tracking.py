@@ -29,13 +29,13 @@ class TableProbe(nn.Module):
     ("look_up", "words"),
     [
         (lambda m, ids: F.embedding(ids, m.table.weight * 2), "F.embedding in a table that is computed on the fly"),
-        (lambda m, ids: m.table.weight[ids], r"__getitem__ of a table by the input ids"),
-        (lambda m, ids: m.table.weight.index_select(0, ids.flatten()).view(2, 4, 4), "index_select of a table"),
-        (lambda m, ids: F.one_hot(ids, 12).float() @ m.table.weight, "never looked its input ids up"),
+        (lambda m, ids: m.table.weight[ids, :2].repeat(1, 1, 2), r"__getitem__ of a table by the input ids"),
+        (lambda m, ids: m.turned.index_select(1, ids.flatten()).T.view(2, 4, 4), "index_select of a table"),
+        (lambda m, ids: F.one_hot(ids, 12).float().clamp(max=0.5) @ m.table.weight, "never looked its input ids up"),
         (lambda m, ids: ids.float()[..., None].expand(2, 4, 4), "never looked its input ids up"),
         (lambda m, ids: m.table(torch.arange(4).expand(2, 4)), "never looked its input ids up"),
         (lambda m, ids: F.embedding(ids, m.table.weight, max_norm=1.0), "max_norm"),
-        (lambda m, ids: F.embedding_bag(ids, m.table.weight)[:, None], "embedding_bag by the input ids"),
+        (lambda m, ids: F.embedding_bag(ids, m.table.weight, max_norm=1.0)[:, None], "max_norm"),
         (lambda m, ids: F.embedding(ids, F.linear(m.table(ids).flatten(0, 1), torch.ones(4, 4)).repeat(2, 1)), "table"),
     ],
     ids=[
@@ -53,6 +53,73 @@ class TableProbe(nn.Module):
 def test_only_a_lookup_in_an_own_table_reaches_the_tokens(look_up, words):
     with pytest.raises(UnsupportedOperationError, match=words):
         textlrp.propagate(TableProbe(look_up), 0, input_ids=IDS)
+
+
+def one_hot(ids):
+    return F.one_hot(ids, 12).double()
+
+
+OTHER = torch.tensor([[7, 8, 9, 7], [8, 8, 1, 2]])
+ROWS = [
+    ("index", lambda m, ids: m.table.weight[ids]),
+    ("flat index", lambda m, ids: m.table.weight[ids.view(-1)].view(-1, 4, 4)),
+    ("index_select", lambda m, ids: m.table.weight.index_select(0, ids.flatten()).view(-1, 4, 4)),
+    ("one-hot vectors", lambda m, ids: one_hot(ids) @ m.table.weight),
+    ("one-hot vectors and a linear map", lambda m, ids: F.linear(one_hot(ids), m.table.weight.T)),
+    ("counts", lambda m, ids: (one_hot(ids).sum(1) @ m.table.weight / 4)[:, None]),
+    ("shares", lambda m, ids: (one_hot(ids).mean(1) @ m.table.weight)[:, None]),
+    ("weighted counts", lambda m, ids: ((one_hot(ids) * (ids != 99)[..., None]).sum(1) / 4 @ m.table.weight)[:, None]),
+    (
+        "scattered counts",
+        lambda m, ids: (
+            torch.zeros(len(ids), 12).double().scatter_add_(1, ids, torch.ones(ids.shape).double()) @ m.table.weight / 4
+        )[:, None],
+    ),
+    ("bag", lambda m, ids: F.embedding_bag(ids, m.table.weight)[:, None]),
+    ("bag of sums", lambda m, ids: F.embedding_bag(ids, m.table.weight, mode="sum")[:, None] / 4),
+    (
+        "bags with offsets",
+        lambda m, ids: F.embedding_bag(ids.view(-1), m.table.weight, torch.arange(0, ids.numel(), 4))[:, None],
+    ),
+]
+
+
+@pytest.mark.parametrize("reference", [None, "mean", OTHER], ids=["none", "mean", "ids"])
+@pytest.mark.parametrize("look_up", [row[1] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_rows_of_a_table_are_those_of_a_lookup(look_up, reference):
+    model = TableProbe(lambda m, ids: m.table(ids)).double()
+    rules, options = ("attnlrp", {}) if reference is None else ("difference", {"reference": reference})
+    expected = textlrp.propagate(model, 1, rules, input_ids=IDS, **options)
+    model.look_up = look_up
+    found = textlrp.propagate(model, 1, rules, input_ids=IDS, **options)
+    torch.testing.assert_close(found.relevance, expected.relevance)
+    torch.testing.assert_close(found.logits, expected.logits)
+
+
+def test_a_bag_leaves_padding_out_and_takes_the_largest():
+    model = TableProbe(lambda m, ids: F.embedding_bag(ids, m.table.weight, padding_idx=1)[:, None]).double()
+    assert textlrp.propagate(model, 1, input_ids=IDS).relevance[0, [1, 3]].tolist() == [0.0, 0.0]
+    model.look_up = lambda m, ids: F.embedding_bag(ids, m.table.weight, mode="max")[:, None]
+    rows = model.table.weight.detach()[IDS]
+    expected = ((rows == rows.amax(1, keepdim=True)) * rows * model.head.weight[1].detach()).sum(-1)
+    expected[0, [1, 3]] = expected[0, [1, 3]] / 2  # id 1 stands twice, and a tie is shared
+    torch.testing.assert_close(textlrp.propagate(model, 1, input_ids=IDS).relevance, expected)
+
+
+@pytest.mark.parametrize("rules", ["attnlrp", "difference"])
+def test_an_id_made_of_two_shares_its_relevance(rules):
+    """Hashed pairs of words, as in fastText."""
+
+    def pairs(m, ids):
+        return m.hashed((ids[:, 1:] * 31 + ids[:, :-1]) % 5)
+
+    model = TableProbe(pairs).double()
+    options = {"reference": OTHER} if rules == "difference" else {}
+    found = textlrp.propagate(model, 1, rules, input_ids=IDS, **options)
+    rows = pairs(model, IDS).detach()
+    rows = rows - pairs(model, options["reference"]).detach() if options else rows
+    half = (rows * model.head.weight[1].detach()).sum(-1) / 6
+    torch.testing.assert_close(found.relevance, F.pad(half, (1, 0)) + F.pad(half, (0, 1)))
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ _LINEAR = frozenset(
     UpsampleBilinear2D Max Min Amax Amin Topk Sort Kthvalue Median Nanmedian Cummax Cummin MaxPool2DWithIndices
     MaxPool3DWithIndices AdaptiveMaxPool2D Relu LeakyRelu Abs ViewAsReal ViewAsComplex Conj ConjPhysical FftC2C
     FftR2C FftC2R NanToNum PixelShuffle SelectScatter SliceScatter NativeBatchNorm CudnnBatchNorm Lift
-    NativeDropout Chunk Error Maximum Minimum ScatterReduce
+    NativeDropout Chunk Error Maximum Minimum ScatterReduce PackPaddedSequence
     """.split()
 )
 # Nodes that multiply: linear if one factor carries relevance. The positions are those of the factors.

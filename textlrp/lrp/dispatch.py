@@ -16,17 +16,28 @@ from torch.overrides import TorchFunctionMode
 from textlrp.guard import process, torch_internals
 from textlrp.guard.randomness import draws
 from textlrp.guard.trees import carriers, carries, replace, tensors
-from textlrp.lrp import chains, composites, coverage, norms, operations, products, reference, token_tracking
+from textlrp.lrp import (
+    chains,
+    composites,
+    coverage,
+    norms,
+    one_hot,
+    operations,
+    products,
+    reference,
+    token_tracking,
+)
 from textlrp.lrp.attention import scaled_dot_product_attention
 from textlrp.lrp.choices import winner
 from textlrp.lrp.context import Context, Meet, Observer
+from textlrp.lrp.decompositions import decomposed
 from textlrp.lrp.difference import lockstep
 from textlrp.lrp.division import division, solve
 from textlrp.lrp.draws import dropout, sample
 from textlrp.lrp.elementwise import nonlinearity, of_chain
 from textlrp.lrp.in_place import in_place
 from textlrp.lrp.linear import convolution, linear
-from textlrp.lrp.lookup import lookup
+from textlrp.lrp.lookup import by_index, lookup
 from textlrp.lrp.multi_head_attention import multi_head_attention
 from textlrp.lrp.softmax import softmax
 from textlrp.lrp.sums import additive, affine
@@ -59,6 +70,7 @@ HANDLERS: dict[str, Handler] = {
     "softmax": softmax,
     "attention": scaled_dot_product_attention,
     "multi_head": multi_head_attention,
+    "decomposed": decomposed,
     "winner": winner,
     operations.LOOKUP: lookup,
     operations.SAMPLE: sample,
@@ -167,6 +179,11 @@ class Interception(TorchFunctionMode):
                 break
         if kind == operations.LOOKUP:
             return lookup(context, func, args, kwargs)
+        if not relevant:
+            rows = by_index(context, func, args, kwargs)
+            rows = one_hot.looked_up(context, func, args, kwargs) if rows is None else rows
+            if rows is not None:
+                return rows
         if context.reference is not None:
             detached, ids = reference.marks(args, kwargs)
             if ids and kwargs.get("out") is not None:
@@ -262,6 +279,7 @@ class Interception(TorchFunctionMode):
         written = out if target is None else target
         if isinstance(written, Tensor) and not token_tracking.follow(func, kind, args, kwargs, written):
             raise context.unsupported(f"{operations.name(func)} of a table by the input ids")
+        one_hot.follow(func, args, kwargs, written)
         if chains.is_step(func):  # a condition on activations
             chains.follow(func, args, kwargs, out)
         return out

@@ -12,6 +12,7 @@ from torch import Tensor
 from textlrp.guard.trees import bind, carries
 from textlrp.lrp import operations, reference, token_tracking
 from textlrp.lrp.context import Context
+from textlrp.lrp.decompositions import decomposed
 from textlrp.lrp.difference.plain import plain
 from textlrp.lrp.reference import ReferenceRun
 from textlrp.lrp.surrogate import Saved, Surrogate, rule_backward
@@ -61,8 +62,8 @@ def lookup(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     name = operations.name(func)
     if carries((table,)):
         raise context.unsupported(f"{name} in a table computed from activations")
-    if name == "F.embedding_bag":
-        raise context.unsupported("F.embedding_bag by the input ids")
+    if "embedding_bag" in name:
+        return decomposed(context, func, args, kwargs)
     if named.get("max_norm") is not None:
         raise context.unsupported("F.embedding with max_norm, which rewrites the table,")
     if not context.owns(table):
@@ -70,24 +71,47 @@ def lookup(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     context.looked_up, context.origin = True, origin
     context.count(func, "relevance of tokens")
     if context.reference is not None:
-        return _beside_reference(context, context.reference, index, table, origin)
+        return _beside_reference(context, context.reference, index, table)
     rule, postings = context.rules.embedding, context.postings
 
     def arrive(x: Tensor, c: Tensor) -> None:
         credited = kept_by_lookup(rule, x, table)
-        context.arrive(origin, credited, c)
+        _arrive(context, index, credited, c)
         if credited is not x:
             postings.post(ledger.STABILIZER, (x - credited) * c)
 
     return Lookup.apply(context.root, lambda: F.embedding(index, table), arrive)
 
 
-def _beside_reference(context: Context, run: ReferenceRun, index: Tensor, table: Tensor, origin: Tensor) -> Tensor:
+def by_index(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
+    """Return the rows of a table that are selected by input ids (``table[ids]``); None for all other functions."""
+    stem = operations.stem(func)
+    if stem not in ("__getitem__", "index_select") or not args or kwargs.get("out") is not None:
+        return None
+    table, index = args[0], args[-1] if stem == "__getitem__" else kwargs.get("index", args[-1])
+    if stem == "index_select" and kwargs.get("dim", args[1] if len(args) > 2 else None) != 0:
+        return None
+    index = index[0] if isinstance(index, tuple) and len(index) == 1 else index
+    if not isinstance(index, Tensor) or token_tracking.origin(index) is None:
+        return None
+    if not table.is_floating_point() or table.dim() != 2 or not context.owns(table):
+        return None
+    return lookup(context, F.embedding, (index, table), {})
+
+
+def _arrive(context: Context, index: Tensor, x: Tensor, c: Tensor) -> None:
+    """Credit the ids of looked-up rows; ids that were computed from several input ids share equally among these."""
+    sources = token_tracking.origins(index)
+    for origin in sources:
+        context.arrive(origin, x if len(sources) == 1 else x / len(sources), c)
+
+
+def _beside_reference(context: Context, run: ReferenceRun, index: Tensor, table: Tensor) -> Tensor:
     """Rows of a table, from which the relevance of the ids is their difference to the reference's rows."""
-    rows = run.lookup(table, reference.value(index), origin)
+    rows = run.lookup(table, reference.value(index), token_tracking.origins(index))
 
     def arrive(x: Tensor, c: Tensor) -> None:
-        context.arrive(origin, x - rows(), c)
+        _arrive(context, index, x - rows(), c)
 
     out: Tensor = Lookup.apply(context.root, lambda: F.embedding(index, table), arrive)
     with torch.no_grad():

@@ -46,7 +46,7 @@ adaptive_max_pool2d relu leaky_relu abs absolute __abs__ rrelu real imag view_as
 resolve_conj resolve_neg conj conj_physical fft ifft rfft irfft fft2 ifft2 fftn ifftn rfft2 irfft2 rfftn
 irfftn hfft ihfft fftshift ifftshift requires_grad_ retain_grad pin_memory detach data_ptr nan_to_num
 __iter__ __reversed__ native_channel_shuffle channel_shuffle unsqueeze_ squeeze_
-transpose_ t_ swapaxes_ squeeze_copy
+transpose_ t_ swapaxes_ squeeze_copy _pack_padded_sequence _pad_packed_sequence
 """.split()
 
 _KINDS: dict[str, list[str]] = {
@@ -82,6 +82,10 @@ _KINDS: dict[str, list[str]] = {
     "winner": "max min maximum minimum fmax fmin".split(),
     "attention": ["scaled_dot_product_attention"],
     "multi_head": ["multi_head_attention_forward"],
+    "decomposed": """
+        cosine_similarity group_norm instance_norm var_mean std_mean cdist pairwise_distance addcdiv bilinear softmin
+        scatter_reduce lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell
+    """.split(),
     LOOKUP: ["embedding", "embedding_bag"],
     SAMPLE: SAMPLING_NAMES,
     DROPOUT: DROPOUT_NAMES,

@@ -188,20 +188,21 @@ class ReferenceRun:
         self._pinned.clear()
         attach(input_ids, self.ids.clone())
 
-    def lookup(self, table: Tensor, index: Tensor, origin: Tensor) -> Callable[[], Tensor]:
+    def lookup(self, table: Tensor, index: Tensor, origins: tuple[Tensor, ...]) -> Callable[[], Tensor]:
         """Return a function that looks up the reference's rows of a table.
 
         Args:
             table: the embedding table.
             index: the indices in the reference run.
-            origin: for each index, the flat position of its id, or -1.
+            origins: for each index, the flat position of its id, or -1; several for indices made of several ids.
         """
 
         def rows() -> Tensor:
             found = torch.nn.functional.embedding(index, table)
             if self._rows is None or self._replaced is None:
                 return found
-            places = self._replaced[origin.clamp_min(0)] & (origin >= 0)
+            replaced = (self._replaced[origin.clamp_min(0)] & (origin >= 0) for origin in origins)
+            places = torch.stack([*replaced]).any(0)
             row = _mean(table) if self._rows == "mean" else table.new_zeros(table.shape[1])
             return torch.where(places[..., None], row.to(found.dtype), found)
 

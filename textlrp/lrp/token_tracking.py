@@ -38,9 +38,19 @@ _FLOAT_LOOKUPS = ("__getitem__", "index_select", "take", "gather")
 
 
 class Ids(NamedTuple):
-    """Marks integers that came from the input ids: for each, the flat position of its source, or -1."""
+    """Marks integers that came from the input ids.
+
+    Attributes:
+        origin: for each, the flat position of its source, or -1.
+        others: further sources of integers that were computed from several ids, such as hashed pairs of words.
+    """
 
     origin: Tensor
+    others: tuple[Tensor, ...] = ()
+
+    def source(self, number: int) -> Tensor:
+        """Return a source of each integer; one of fewer sources than others has its first one again."""
+        return self.others[number - 1] if 0 < number <= len(self.others) else self.origin
 
 
 def mark_ids(input_ids: Tensor) -> Tensor:
@@ -71,6 +81,12 @@ def origin(index: Any) -> Tensor | None:
     """Return the sources of ids, or None for integers that are not input ids."""
     mark = getattr(index, MARK, None)
     return mark.origin if isinstance(mark, Ids) else None
+
+
+def origins(index: Any) -> tuple[Tensor, ...]:
+    """Return all sources of ids; there are several where an id was computed from several others."""
+    mark = getattr(index, MARK, None)
+    return (mark.origin, *mark.others) if isinstance(mark, Ids) else ()
 
 
 def heading(constant: Any) -> str:
@@ -115,31 +131,45 @@ def follow(func: Any, kind: Any, args: Any, kwargs: Any, out: Tensor) -> bool:
     if out.dtype in (torch.bool, torch.uint8) or label in _FRESH or label in _PLAIN:
         return True
     try:
-        moved = _follow_ids(func, kind, args, kwargs, out, ids)
+        moved = _follow_ids(func, kind, args, kwargs, out, [mark for mark in marks if isinstance(mark, Ids)])
     except (RuntimeError, TypeError, IndexError):
         return False
-    if moved is not None and moved.shape == out.shape:
-        setattr(out, MARK, Ids(moved))
+    if moved is not None and all(sources.shape == out.shape for sources in moved):
+        setattr(out, MARK, Ids(moved[0], tuple(moved[1:])))
     return True
 
 
-def _follow_ids(func: Any, kind: Any, args: Any, kwargs: Any, out: Tensor, ids: Ids) -> Tensor | None:
-    """Return the origins of the ids in a result, with -1 for values that are not ids."""
+def _follow_ids(func: Any, kind: Any, args: Any, kwargs: Any, out: Tensor, ids: list[Ids]) -> list[Tensor] | None:
+    """Return the sources of the ids in a result, with -1 for values that are not ids."""
+    most = max(len(mark.others) for mark in ids)
     if operations.is_in_place(func):
+        if kind != "affine":
+            return _shared(out, ids)
+        if most:
+            raise TypeError("ids of several sources are written into others")
         sources = _writable_origin(args[0])
-        if kind == "affine":
-            args, kwargs = _values_to_sources(func, (sources, *args[1:]), kwargs)
-            func(*args, **kwargs)
-        return sources
+        args, kwargs = _values_to_sources(func, (sources, *args[1:]), kwargs, 0)
+        func(*args, **kwargs)
+        return [sources]
     if kind is operations.PLAIN or kind == "affine":
         if kind is operations.PLAIN and origin(args[0] if args else kwargs.get("input")) is None:
             return None  # the ids only selected the values
-        args, kwargs = _values_to_sources(func, args, kwargs)
-        moved = func(*args, **kwargs)
-        return moved if isinstance(moved, Tensor) else None
-    # Arithmetic on ids, such as a hash: each result still belongs to the id that it came from.
-    shape = torch.broadcast_shapes(ids.origin.shape, out.shape)
-    return ids.origin.broadcast_to(out.shape).clone() if shape == out.shape else None
+        calls = [_values_to_sources(func, args, kwargs, number) for number in range(most + 1)]
+        moved = [func(*args, **kwargs) for args, kwargs in calls]
+        return moved if isinstance(moved[0], Tensor) else None
+    return _shared(out, ids)
+
+
+def _shared(out: Tensor, ids: list[Ids]) -> list[Tensor] | None:
+    """Return the sources of arithmetic on ids, such as a hash: all ids that a result was computed from."""
+    found: list[Tensor] = []
+    for sources in (sources for mark in ids for sources in (mark.origin, *mark.others)):
+        if torch.broadcast_shapes(sources.shape, out.shape) != out.shape:
+            return None
+        expanded = sources.broadcast_to(out.shape)
+        if not any(torch.equal(expanded, other) for other in found):
+            found.append(expanded.clone())
+    return found
 
 
 def _writable_origin(target: Tensor) -> Tensor:
@@ -156,8 +186,8 @@ def _writable_origin(target: Tensor) -> Tensor:
     return whole.contiguous().as_strided(target.size(), target.stride(), target.storage_offset())
 
 
-def _values_to_sources(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
-    """Replace the values that an operation moves by their sources, and leave arguments that only select."""
+def _values_to_sources(func: Any, args: Any, kwargs: Any, number: int) -> tuple[Any, Any]:
+    """Replace the values that an operation moves by one of their sources, and leave arguments that only select."""
     positions, keywords = operations.value_places(func)
 
     def sources(value: Any) -> Any:
@@ -165,8 +195,10 @@ def _values_to_sources(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
             return type(value)(sources(item) for item in value)
         if not isinstance(value, Tensor):
             return -1 if isinstance(value, (int, float)) else value
-        known = origin(value)
-        return known if known is not None else torch.full(value.shape, -1, device=value.device)
+        known = getattr(value, MARK, None)
+        if isinstance(known, Ids):
+            return known.source(number)
+        return torch.full(value.shape, -1, device=value.device)
 
     target = args[0] if args and isinstance(args[0], Tensor) and operations.is_in_place(func) else None
     args = tuple(value if value is target or i not in positions else sources(value) for i, value in enumerate(args))

@@ -14,6 +14,7 @@ from textlrp.guard.randomness import draws
 from textlrp.guard.trees import carries
 from textlrp.lrp import chains, composites, operations, products, reference, token_tracking
 from textlrp.lrp.context import Context
+from textlrp.lrp.decompositions import decomposed
 from textlrp.lrp.difference import choices
 from textlrp.lrp.difference import products as difference_products
 from textlrp.lrp.difference.attention import scaled_dot_product_attention
@@ -45,6 +46,7 @@ HANDLERS: dict[str, Handler] = {
     "logsumexp": logsumexp,
     "attention": scaled_dot_product_attention,
     "multi_head": multi_head_attention,
+    "decomposed": decomposed,
     "winner": choices.choice,
     "choice": choices.choice,
 }

@@ -271,6 +271,22 @@ def test_a_model_without_a_table_that_it_tells_is_explained_and_its_cost_not_mea
     assert (values["cost"], values["cost_not_measured"]) == (None, found.cost)
 
 
+def test_rules_that_hold_a_softmax_constant_say_where_none_was_recognized(monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(found: Any, model: Any) -> Any:
+        met = {key: count for key, count in found.met.items() if "attention" not in key[0]}
+        return replace(found, met=met | {("torch.exp", "identity"): 2})
+
+    spoil(monkeypatch, change)
+    found = audited(texts=SHORT[:1])
+    assert check(found, "frozen softmax") == Check(
+        "frozen softmax",
+        False,
+        detail="cp-lrp holds a softmax constant, and none was recognized: torch.exp met the rule of elementwise "
+        "functions",
+    )
+    assert not any(c.name == "frozen softmax" for c in audited(texts=SHORT[:1], rules=["attnlrp"]).checks)
+
+
 # -- broken promises -------------------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ from textlrp.explain.explainer import Explainer
 from textlrp.lrp.request import Target, precision_of
 from textlrp.lrp.result import Propagation
 from textlrp.results.ledger import TOLERANCES
-from textlrp.rules import Rules
+from textlrp.rules import Frozen, Rules
 from textlrp.text.encoding import Batch, Encoding, pad
 
 T = TypeVar("T")
@@ -137,6 +137,7 @@ class Trial:
         yield self._forward_equality()
         yield from self._batch()
         yield self._repeatability()
+        yield from self._frozen_softmax()
 
     def cost(self, repeats: int) -> cost.Cost | str:
         """Return the cost of explaining the longest text, or the reason why it was not measured."""
@@ -262,6 +263,21 @@ class Trial:
         return Check(
             "repeatability", value <= limit, value, limit, "asked again, bit by bit the same" if same else detail
         )
+
+    def _frozen_softmax(self) -> Iterator[Check]:
+        """Yield a failed check if rules that hold softmax constant met exponentials of activations, but no softmax."""
+        for rules in self.rules:
+            if rules.difference or not isinstance(rules.softmax, Frozen):
+                continue
+            met = {key for _, name, result in self.explained if name == rules.name for key in result.met}
+            exponentials = sorted(name for name, rule in met if "exp" in name and rule != "frozen")
+            if exponentials and not any(rule == "frozen" for _, rule in met):
+                yield Check(
+                    "frozen softmax",
+                    False,
+                    detail=f"{rules.name} holds a softmax constant, and none was recognized: {', '.join(exponentials)} "
+                    f"met the rule of elementwise functions",
+                )
 
     def _listed(self, failed: list[tuple[int, str, str]]) -> str:
         """Return at most three reasons, with the texts and the rules (unless all) that share them."""

@@ -69,8 +69,8 @@ loading_options = _options(
 contrast_option = click.option("--contrast", help="Explain the difference to this label, or to the runner-up.")
 rules_option = click.option(
     "--rules",
-    help="A preset (attnlrp, cp-lrp, ln-lrp, lrp-0, epsilon, gamma, attnlrp-positions, or difference, which measures "
-    "from a reference), epsilon=1e-6, gamma=0.25, or a JSON file.  [default: attnlrp]",
+    help="A preset (attnlrp, cp-lrp, cp-lrp-gates, ln-lrp, lrp-0, epsilon, gamma, attnlrp-positions, or difference, "
+    "which measures from a reference), epsilon=1e-6, gamma=0.25, or a JSON file.  [default: attnlrp]",
 )
 reference_option = click.option(
     "--reference",

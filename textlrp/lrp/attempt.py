@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,14 +48,14 @@ class Plan:
 
     Attributes:
         checkpointing: blocks drop their activations and run again in the backward pass.
-        whole_gates: a gated unit is one node that keeps tensors of the model, which the model must not overwrite.
+        copies: all that is kept for the backward pass is copied, because the model overwrites its activations.
         fused: attention goes through the backward of the fused kernel.
         scales: factors of the multipliers in the backward pass. The first keeps float16 from losing their digits; the
             others are for multipliers that overflow.
     """
 
     checkpointing: bool
-    whole_gates: bool = True
+    copies: bool = False
     fused: bool = True
     scales: tuple[float, ...] = (1.0,)
 
@@ -94,7 +95,7 @@ def _next_plan(plan: Plan, failure: Exception) -> Plan | None:
         # A block cannot run again, or then computes something else.
         (plan.checkpointing and not isinstance(failure, _Overflowed), replace(plan, checkpointing=False)),
         # The model overwrites its activations.
-        (plan.whole_gates and isinstance(failure, _BackwardFailed), replace(plan, whole_gates=False)),
+        (not plan.copies and isinstance(failure, _BackwardFailed), replace(plan, copies=True)),
         (len(plan.scales) > 1 and isinstance(failure, _Overflowed), replace(plan, scales=plan.scales[1:])),
         # If scores are huge, the kernel's backward computes other weights than its forward.
         (plan.fused and isinstance(failure, _Unbalanced), replace(plan, fused=False)),
@@ -117,7 +118,7 @@ def _interception(request: Request, plan: Plan, observers: tuple[Observer, ...] 
         torch.float64 if double else torch.float32,
         request.draws,
         fused=plan.fused,
-        whole_gates=plan.whole_gates and not request.options.observes,
+        whole_gates=not request.options.observes,
         observers=observers,
         reference=request.reference_run(),
     )
@@ -136,7 +137,8 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
     context = interception.context
     propagations: list[Propagation] = []
     request.draws.rewind()  # every plan draws the same random numbers
-    with torch.enable_grad(), interception:
+    copies = torch.autograd.graph.saved_tensors_hooks(Tensor.clone, lambda x: x) if plan.copies else nullcontext()
+    with torch.enable_grad(), interception, copies:
         output = model(**{**model_inputs, "input_ids": interception.input_ids})
         with torch._C.DisableTorchFunction():
             logits = logits_of(output, batch)
@@ -166,7 +168,7 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
                 raise
             except Exception as error:
                 if len(chunk) == 1 or not isinstance(error, RuntimeError):
-                    if plan.checkpointing or context.gated:
+                    if plan.checkpointing or (isinstance(error, RuntimeError) and not plan.copies):
                         raise _BackwardFailed from error
                     raise
                 at_once = 1  # torch cannot map this pass over several targets; any other error comes again

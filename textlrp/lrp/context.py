@@ -62,8 +62,8 @@ class Context:
         dtype: the dtype of the relevance and of the sums.
         draws: the source of the model's random numbers.
         fused: whether attention goes through the backward of the fused kernel, or step by step.
-        whole_gates: whether a gated unit is one node that keeps the model's own tensors, which the model must then not
-            overwrite. A fused gate skips the activation's node, so hooks on its output would never fire.
+        whole_gates: whether a gated unit is one node. It skips the activation's node, so hooks on its output would
+            never fire.
         observers: the observers of the model.
         reference: the reference run, under difference rules.
 
@@ -77,7 +77,6 @@ class Context:
         looked_up: whether the ids were looked up in a table.
         origin: the flat position of each id of the last lookup, or -1.
         sampled: whether the model drew random numbers.
-        gated: whether a gated unit was one node.
         running: whether the forward pass that is explained is running.
         scale: the factor of all multipliers in the backward pass. Those of a wide model are so small that float16 would
             lose their digits; a power of two does not change them otherwise.
@@ -110,7 +109,7 @@ class Context:
         self.root = torch.zeros((), dtype=dtype, device=input_ids.device, requires_grad=True)
         self.products: set[Any] = set()
         self.counts: dict[tuple[Any, str], int] = defaultdict(int)
-        self.looked_up = self.sampled = self.gated = self.running = False
+        self.looked_up = self.sampled = self.running = False
         self.scale = 1.0
         self.scores: ScoreSizes | None = None
         self.origin: Tensor | None = None

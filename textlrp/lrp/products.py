@@ -129,7 +129,6 @@ def _gated_unit(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor |
             continue
         if gated.shape == value.shape and gated.dtype == value.dtype == gate.x.dtype:
             y = func(value.detach(), gated.detach())
-            context.gated = True
             out: Tensor = GatedUnit.apply(gate.x, gated, y, gate.function, gate.slope)
             return out
     return None

@@ -27,14 +27,14 @@ class TaylorSoftmax(Surrogate):
     def forward(ctx: Any, s: Tensor, p: Tensor, dim: int, postings: Postings) -> Any:
         ctx.mark_dirty(p)
         ctx.save_for_backward(p)
-        ctx.dim, ctx.postings, ctx.dtype = dim, postings, s.dtype
+        ctx.dim, ctx.postings, ctx.dtype, ctx.masked = dim, postings, s.dtype, _has_masked_rows(p, dim)
         return p
 
     @staticmethod
     @rule_backward
     def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
         (p,) = saved
-        weighted = p * c
+        p, weighted = _times(p, c, ctx.masked)
         c_s = torch.addcmul(weighted, p, weighted.sum(ctx.dim, keepdim=True), value=-1)
         tiny = torch.finfo(p.dtype).tiny
         ctx.postings.post(ledger.SOFTMAX, weighted - c_s * p.clamp_min(tiny).log_())
@@ -52,19 +52,32 @@ class UniformSoftmax(Surrogate):
     def forward(ctx: Any, s: Tensor, p: Tensor, dim: int, postings: Postings) -> Any:
         ctx.mark_dirty(p)
         ctx.save_for_backward(s, p)
-        ctx.dim, ctx.postings = dim, postings
+        ctx.dim, ctx.postings, ctx.masked = dim, postings, _has_masked_rows(p, dim)
         return p
 
     @staticmethod
     @rule_backward
     def backward(ctx: Any, saved: Saved, c: Tensor) -> Any:
         s, p = saved
-        row = (p * c).sum(ctx.dim, keepdim=True)
+        p, weighted = _times(p, c, ctx.masked)
+        row = weighted.sum(ctx.dim, keepdim=True)
         unmasked = s > MASKED
         share = row / unmasked.sum(ctx.dim, keepdim=True).clamp_min(1)
         receives = unmasked & (s != 0)
         ctx.postings.post(ledger.STABILIZER, row - (share * receives).sum(ctx.dim, keepdim=True))
         return torch.where(receives, share / torch.where(receives, s, 1.0), 0.0).to(s.dtype), None, None, None
+
+
+def _has_masked_rows(p: Tensor, dim: int) -> bool:
+    """Return whether there are rows of scores that are all minus infinity: their weights are not numbers."""
+    return p.shape[dim] > 0 and bool(p.select(dim, 0).isnan().any())
+
+
+def _times(p: Tensor, c: Tensor, masked: bool) -> tuple[Tensor, Tensor]:
+    """Return weights and their products with multipliers; both are 0 where the model leaves a masked row out."""
+    if masked:
+        p = p.masked_fill((c == 0) & p.isnan(), 0.0)
+    return p, p * c
 
 
 def softmax(context: Context, func: Any, args: Any, kwargs: Any) -> Any:

@@ -320,11 +320,13 @@ def test_a_device_that_is_not_here_is_said_so(folder: Path) -> None:
 
 
 def test_what_is_no_model_or_no_tokenizer_is_said_so(explainer: Explainer) -> None:
+    linear = torch.nn.Linear(2, 2)
     for model, tokenizer, message in [
         ("bert", explainer.tokenizer, "the model must be a torch module, .* not str; .* use Explainer.from_pretrained"),
         (explainer.tokenizer, explainer.model, "the model must be a torch module"),
         (explainer.model, None, "needs the tokenizer that the model was trained with, not NoneType"),
         (torch.nn.Linear(2, 2, device="meta"), explainer.tokenizer, "the model has no weights"),
+        (torch.export.export(linear, (torch.ones(1, 2),)).module(), explainer.tokenizer, "an exported program hides"),
     ]:
         with pytest.raises(ModelError, match=message):
             Explainer(model, tokenizer)  # type: ignore[arg-type]

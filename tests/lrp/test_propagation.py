@@ -13,7 +13,7 @@ from torch import nn
 from written_models import ATTENTION, Checkpointed
 
 import textlrp
-from textlrp.errors import InputError, ModelError, NonFiniteError, UnsupportedOperationError
+from textlrp.errors import InputError, ModelError, NonFiniteError, UnbalancedLedgerError
 
 # -- whole models against their twins ---------------------------------------------------------------------------------
 
@@ -55,6 +55,42 @@ def test_the_gate_is_found_wherever_it_stands(name):
     model = tiny_models.build(name)
     met = textlrp.propagate(model, 0, "cp-lrp-gates", **tiny_models.inputs(model, name)).met
     assert sum(count for (_, rule), count in met.items() if rule == "gate constant") == model.config.num_hidden_layers
+
+
+def test_labels_of_a_batch_are_left_out():
+    model = tiny_models.build("bert")
+    inputs = tiny_models.inputs(model, "bert")
+    expected = textlrp.propagate(model, 0, **inputs)
+    found = textlrp.propagate(model, 0, **inputs, labels=torch.tensor([0, 1, 0]))
+    assert torch.equal(found.relevance, expected.relevance)
+
+
+def test_backward_hooks_take_no_part():
+    """They are for gradients, which an explanation does not compute."""
+    model = tiny_models.build("bert")
+    inputs, called = tiny_models.inputs(model, "bert"), []
+    expected = textlrp.propagate(model, 0, **inputs)
+    model.bert.encoder.layer[0].register_full_backward_hook(lambda module, arriving, leaving: called.append(module))
+    model.bert.encoder.layer[1].register_full_backward_pre_hook(lambda module, arriving: called.append(module))
+    assert torch.equal(textlrp.propagate(model, 0, **inputs).relevance, expected.relevance)
+    assert called == []
+    model(**inputs).logits.sum().backward()
+    assert len(called) == 2
+
+
+def test_a_cast_to_a_coarser_dtype_is_named():
+    class Cast(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.head = nn.Embedding(12, 4), nn.Linear(4, 3)
+
+        def forward(self, input_ids):
+            return self.head((self.table(input_ids) * 3.0).to(torch.bfloat16).float().sum(1))
+
+    with pytest.raises(
+        UnbalancedLedgerError, match=r"weights are float32, but the model \(Cast\) computes in bfloat16"
+    ):
+        textlrp.propagate(Cast(), 0, input_ids=torch.tensor([[1, 2, 3, 4]]))
 
 
 # -- targets ----------------------------------------------------------------------------------------------------------
@@ -393,9 +429,11 @@ class Recurrent(nn.Module):
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
-def test_recurrent_kernels_are_refused_by_name(kind):
-    with pytest.raises(UnsupportedOperationError, match=f"{kind.__name__.lower()}.*rnn \\({kind.__name__}\\)"):
-        textlrp.propagate(Recurrent(kind), 0, input_ids=IDS)
+def test_recurrent_classifiers(kind):
+    model = Recurrent(kind).double()
+    found = textlrp.propagate(model, 0, "difference", input_ids=IDS)
+    assert found.ledgers[0]["tokens"] == pytest.approx(float(found.logits[0, 0] - found.reference_logits[0, 0]))
+    assert textlrp.propagate(model, 0, input_ids=IDS).relevance.abs().min() > 0
 
 
 def test_a_bag_of_words_is_exact():

@@ -282,6 +282,27 @@ def test_positions_and_types_have_their_rows():
     assert ledger["tokens"] == pytest.approx(model.words.weight[IDS[1], 0].sum().item())
 
 
+def test_ids_of_another_input_have_relevance_of_their_own():
+    class Titled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.head = nn.Embedding(12, 4), nn.Linear(4, 3)
+
+        def forward(self, input_ids, title_ids):
+            return self.head(self.words(input_ids).mean(1) + self.words(title_ids).mean(1))
+
+    model, titles = Titled().double(), torch.tensor([[7, 8], [9, 7]])
+    found = textlrp.propagate(model, 1, input_ids=IDS, title_ids=titles)
+    shares = (model.words.weight @ model.head.weight[1]).detach()
+    torch.testing.assert_close(found.relevance, shares[IDS] / 4)
+    torch.testing.assert_close(found.other_ids["title_ids"], shares[titles] / 2)
+    assert found.ledgers[1]["other ids"] == pytest.approx(float(shares[titles[1]].sum() / 2))
+    assert found.ledgers[1]["positions"] == 0.0
+    against = textlrp.propagate(model, 1, "difference", input_ids=IDS, title_ids=titles, reference=OTHER)
+    torch.testing.assert_close(against.relevance, (shares[IDS] - shares[OTHER]) / 4)
+    assert against.other_ids["title_ids"].tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
 def test_parameters_without_tokens_are_biases():
     class Start(nn.Module):
         def __init__(self):

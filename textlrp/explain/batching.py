@@ -338,6 +338,8 @@ def _sentence(error: Exception, count: int) -> LRPError:
             f"window=, the number of ids to read at once"
         )
     else:
-        sentence = ModelError(f"the model fails on this text: {error_summary(error)}")
+        flex = "FlexAttention does not support backward" in str(error)
+        advice = "; load it with attn_implementation='sdpa' or 'eager'" if flex else ""
+        sentence = ModelError(f"the model fails on this text: {error_summary(error)}{advice}")
     sentence.__cause__ = error
     return sentence

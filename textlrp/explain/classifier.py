@@ -51,6 +51,12 @@ class Classifier:
                 f"the model must be a torch module, such as AutoModelForSequenceClassification gives, not "
                 f"{type(model).__name__}; to load one by its name, use Explainer.from_pretrained"
             )
+        if isinstance(model, torch.jit.ScriptModule):
+            raise ModelError("a traced or scripted model hides its operations: explain the module it was made from")
+        if isinstance(model, torch.fx.GraphModule) and _is_exported(model):
+            raise ModelError(
+                "an exported program hides the functions of its model: explain the module it was made from"
+            )
         if tokenizer is None or not callable(tokenizer):
             raise ModelError(
                 f"an explanation needs the tokenizer that the model was trained with, not {type(tokenizer).__name__}"
@@ -245,6 +251,11 @@ class Classifier:
         special = torch.tensor(batch.special, device=self.device)
         options = Options(rules, special, layers=layers, seed=SEED, reference=reference)
         return run(self.model, targets, options, self.inputs(batch))
+
+
+def _is_exported(model: torch.fx.GraphModule) -> bool:
+    """Return whether a graph calls torch's inner operators, as an exported program does."""
+    return any(isinstance(node.target, torch._ops.OpOverload) for node in model.graph.nodes)
 
 
 def _length_limit(model: nn.Module, tokenizer: Any) -> int | None:

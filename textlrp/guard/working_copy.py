@@ -179,6 +179,8 @@ class _Copier:
     def _attribute(self, name: str, value: Any) -> Any:
         if name == "config" and hasattr(value, "__dict__") and not isinstance(value, nn.Module):
             return self._config(value)
+        if name in ("_backward_hooks", "_backward_pre_hooks"):
+            return OrderedDict()  # they are for gradients, and none is computed
         if name.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called")) and isinstance(value, dict):
             return self._hooks(value)
         return self._value(value)

@@ -24,6 +24,7 @@ from textlrp.lrp.reference import ReferenceRun
 from textlrp.lrp.request import Request, logits_of
 from textlrp.lrp.result import Propagation
 from textlrp.results.ledger import (
+    OTHER_IDS,
     REFERENCE,
     REFERENCE_PINNED,
     ROUNDOFF,
@@ -121,11 +122,12 @@ def _interception(request: Request, plan: Plan, observers: tuple[Observer, ...] 
         whole_gates=not request.options.observes,
         observers=observers,
         reference=request.reference_run(),
+        others=sum(ids.numel() for ids in request.other_ids.values()),
     )
     context.scale = plan.scales[0]
     if request.precision in _COARSE:
         context.scores = ScoreSizes(request.input_ids.shape[0])
-    return Interception(context, request.input_ids, widen=double)
+    return Interception(context, {"input_ids": request.input_ids, **request.other_ids}, widen=double)
 
 
 def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
@@ -139,7 +141,7 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
     request.draws.rewind()  # every plan draws the same random numbers
     copies = torch.autograd.graph.saved_tensors_hooks(Tensor.clone, lambda x: x) if plan.copies else nullcontext()
     with torch.enable_grad(), interception, copies:
-        output = model(**{**model_inputs, "input_ids": interception.input_ids})
+        output = model(**{**model_inputs, **interception.ids})
         with torch._C.DisableTorchFunction():
             logits = logits_of(output, batch)
             logits_r = None if context.reference is None else reference.value(logits).detach()
@@ -251,9 +253,14 @@ def _check(request: Request, plan: Plan, propagation: Propagation) -> None:
             if plan.checkpointing or (plan.fused and any("attention" in name for name, _ in met)):
                 raise _Unbalanced from error
             listed = "; ".join(sorted({f"{name}: {rule}" for name, rule in met}))
-            raise (
-                _hidden_operations(request, plan) or UnbalancedLedgerError(f"{error}. Rules by operation: {listed}")
-            ) from None
+            hidden: LRPError | None = _hidden_operations(request, plan)
+            if hidden is None:
+                interception = _interception(request, plan)
+                cast = diagnosis.coarser_dtype(
+                    request.parts.model, request.model_inputs, interception, request.precision
+                )
+                hidden = UnbalancedLedgerError(f"{error}{cast}. Rules by operation: {listed}")
+            raise hidden from None
 
 
 def _hidden_operations(request: Request, plan: Plan) -> UnsupportedOperationError | None:
@@ -326,7 +333,12 @@ def _close(
 ) -> list[Propagation]:
     """Add up the relevance of the ids and the postings: for each target, one ledger for each document."""
     logits, rounding = logits.detach(), _rounding(request, context)
-    arrived = arrived.reshape(-1, *request.input_ids.shape)
+    others, at = {}, request.input_ids.numel()
+    for name, ids in request.other_ids.items():
+        others[name] = arrived[:, at : at + ids.numel()].reshape(-1, *ids.shape)
+        rows[OTHER_IDS] = rows.get(OTHER_IDS, 0) + others[name].sum(-1)
+        at += ids.numel()
+    arrived = arrived[:, : request.input_ids.numel()].reshape(-1, *request.input_ids.shape)
     padding, special_tokens_mask = request.padding(), request.options.special_tokens_mask
     relevance, excluded = arrived, padding
     if padding is not None:
@@ -359,6 +371,7 @@ def _close(
             weight,
             met,
             layers=layers,
+            other_ids={name: relevance[t] for name, relevance in others.items()},
         )
         for t, weight in enumerate(weights)
     ]

@@ -124,6 +124,11 @@ def mark(out: Tensor, known: tuple[Tensor, Callable[[Tensor], Any]], linear: boo
     setattr(out, _MARK, Chain(*known, (out._version, known[0]._version), linear))
 
 
+def end(x: Tensor) -> None:
+    """Let a tensor that is observed be the source of what comes after it, so that relevance passes through it."""
+    setattr(x, _MARK, None)
+
+
 def _is_linear(func: Any, args: Any) -> bool:
     """Return whether a step of a chain leaves it linear."""
     operands = [x for x in args if isinstance(x, Tensor)]

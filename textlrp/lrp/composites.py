@@ -99,6 +99,11 @@ def is_part(x: Tensor) -> bool:
     return _mark(x) is not None
 
 
+def end(x: Tensor) -> None:
+    """Let a tensor that is observed be no part of a softmax, so that relevance passes through it."""
+    setattr(x, _MARK, None)
+
+
 def carry(source: Tensor, target: Tensor) -> None:
     """Give a tensor the mark of another one that has its values."""
     mark = _mark(source)

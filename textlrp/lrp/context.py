@@ -65,12 +65,13 @@ class Context:
         whole_gates: whether a gated unit is one node. It skips the activation's node, so hooks on its output would
             never fire.
         observers: the observers of the model.
+        others: how many ids other inputs have.
         reference: the reference run, under difference rules.
 
     Attributes:
         rules: the rules of the module that is running.
         root: the leaf below every looked-up row in the autograd graph; the backward pass ends there.
-        relevance: the relevance of each id, flat.
+        relevance: the relevance of each id, flat; those of other inputs come after those of the text.
         postings: all other relevance.
         products: the autograd nodes of products that were given their rule.
         counts: how often each torch function, or each module by its name, was given which rule.
@@ -101,6 +102,7 @@ class Context:
         whole_gates: bool = True,
         observers: tuple[Observer, ...] = (),
         reference: ReferenceRun | None = None,
+        others: int = 0,
     ) -> None:
         self.reference, self.logits_of_reference = reference, None
         self.parts, self.draws = parts, draws
@@ -113,7 +115,7 @@ class Context:
         self.scale = 1.0
         self.scores: ScoreSizes | None = None
         self.origin: Tensor | None = None
-        self.shape = input_ids.shape
+        self.shape, self.numbers = input_ids.shape, input_ids.numel() + others
         self.rules, self._outer_rules = rules, list[Rules]()
         self.start()
 
@@ -148,9 +150,12 @@ class Context:
 
     def unsupported(self, operation: str) -> UnsupportedOperationError:
         """Return the error that names an operation and the module that called it."""
+        advice = (
+            "; the model is quantized, so load it in float32" if operation.startswith("torch.ops.quantized") else ""
+        )
         return UnsupportedOperationError(
             f"{operation.rstrip(',')}, called in {self.module_path()}, has no rule: its relevance cannot be accounted "
-            f"for, so no explanation is shown"
+            f"for, so no explanation is shown{advice}"
         )
 
     def module_path(self) -> str:
@@ -192,7 +197,7 @@ class Context:
 
     def start(self) -> None:
         """Drop the results of an earlier backward pass."""
-        self.relevance = torch.zeros(self.shape.numel(), dtype=self.postings.dtype, device=self.root.device)
+        self.relevance = torch.zeros(self.numbers, dtype=self.postings.dtype, device=self.root.device)
         self.postings.clear()
         for observer in self.observers:
             observer.start()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from textlrp.errors import UnsupportedOperationError
 from textlrp.guard.trees import tensors
 from textlrp.lrp import coverage
 from textlrp.lrp.dispatch import Interception
+from textlrp.results.ledger import TOLERANCES
 
 
 def hidden_operations(
@@ -25,7 +27,7 @@ def hidden_operations(
         interception.visible = set()
         owners = coverage.NodeOwners(model)
         try:
-            output = model(**{**model_inputs, "input_ids": interception.input_ids})
+            output = model(**{**model_inputs, **interception.ids})
         finally:
             owners.close()
         result = next((x for x in tensors(getattr(output, "logits", output)) if x.grad_fn is not None), None)
@@ -42,6 +44,26 @@ def hidden_operations(
         f"no rule covers {'; '.join(list(places)[:5])}: a torch.jit.script function, a custom autograd.Function or a "
         f"compiled kernel hides it from textlrp, so its relevance cannot be accounted for and no explanation is shown"
     )
+
+
+def coarser_dtype(model: nn.Module, inputs: dict[str, Any], interception: Interception, precision: str) -> str:
+    """Return an end of a message that names the module that casts activations to a coarser dtype, or nothing."""
+    found: list[str] = []
+
+    class Casts(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            if not found and isinstance(out, Tensor) and out.is_floating_point():
+                name = str(out.dtype).removeprefix("torch.")
+                if TOLERANCES.get(name, 0.0) > TOLERANCES[precision]:
+                    found.append(f"{interception.context.module_path()} computes in {name}")
+            return out
+
+    with torch.no_grad(), Casts():
+        model(**inputs)
+    if not found:
+        return ""
+    return f". The model's weights are {precision}, but {found[0]}: load all of it in one dtype, or turn the cast off"
 
 
 def non_finite(model: nn.Module, inputs: dict[str, Any]) -> str:

@@ -88,12 +88,12 @@ class Interception(TorchFunctionMode):
 
     Args:
         context: the context that rules get.
-        input_ids: shape ``[batch, sequence]``.
+        ids: the input ids ``[batch, sequence]``, and those of other inputs, by name.
         widen: for float64 models: stay in float64 where the model would cast to float32.
 
     Attributes:
         context: as given.
-        input_ids: a copy of the ids to run the model with, marked as the source of the tokens.
+        ids: copies of the ids to run the model with, marked as the sources of relevance.
         draws: the source of the model's random numbers, for :mod:`textlrp.guard.process`.
         tracing: how many custom functions are being traced, for the same module.
         mapping: a backward pass is mapped over several targets, so no part of the model can run again.
@@ -102,10 +102,13 @@ class Interception(TorchFunctionMode):
 
     tracing: int | None
 
-    def __init__(self, context: Context, input_ids: Tensor, widen: bool) -> None:
+    def __init__(self, context: Context, ids: dict[str, Tensor], widen: bool) -> None:
         super().__init__()
         self.context, self.widen, self.draws = context, widen, context.draws
-        self.input_ids = token_tracking.mark_ids(input_ids)
+        self.ids, start = {}, 0
+        for name, of_input in ids.items():
+            self.ids[name] = token_tracking.mark_ids(of_input, start)
+            start += of_input.numel()
         self.tracing, self.mapping = 0, False
         self.visible: set[Any] | None = None
         rules = context.rules
@@ -124,7 +127,7 @@ class Interception(TorchFunctionMode):
             self._hooks += observer.install(self.context)
         self.context.running, self.context.give = True, self._give_rule
         if self.context.reference is not None:
-            self.context.reference.start(self.input_ids)
+            self.context.reference.start(self.ids["input_ids"])
         self._depth = process.depth()
         process.enter(self)
         super().__enter__()

@@ -68,7 +68,8 @@ def lookup(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         raise context.unsupported("F.embedding with max_norm, which rewrites the table,")
     if not context.owns(table):
         raise context.unsupported(f"{name} in a table that is computed on the fly")
-    context.looked_up, context.origin = True, origin
+    if context.numbers == context.shape.numel() or bool((origin < context.shape.numel()).any()):
+        context.looked_up, context.origin = True, origin  # otherwise these are the ids of another input
     context.count(func, "relevance of tokens")
     if context.reference is not None:
         return _beside_reference(context, context.reference, index, table)

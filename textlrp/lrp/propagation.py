@@ -151,7 +151,7 @@ def run(model: nn.Module, targets: Targets, options: Options, model_inputs: dict
 def _propagate(
     model: nn.Module, targets: Targets, options: Options, model_inputs: dict[str, Any]
 ) -> tuple[Propagation, ...]:
-    model_inputs = _outside_inference(model_inputs)
+    model_inputs = _outside_inference(_without_labels(model, model_inputs))
     with copied(model) as parts:
         if options.checkpointing is None:  # activation_checkpointing_enable() of transformers sets it in the modules
             is_set = any(vars(module).get("gradient_checkpointing") is True for module in parts.modules)
@@ -241,6 +241,14 @@ def _check_inputs(model: nn.Module, special_tokens_mask: Tensor | None, model_in
             raise InputError(
                 f"special_tokens_mask must have the shape of input_ids, {list(input_ids.shape)}, not {actual}"
             )
+
+
+def _without_labels(model: nn.Module, model_inputs: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the labels of a batch, from which transformers computes a loss, unless the model cannot do without."""
+    named = inspect.signature(model.forward).parameters.get("labels")
+    if "labels" not in model_inputs or (named is not None and named.default is named.empty):
+        return model_inputs
+    return {key: value for key, value in model_inputs.items() if key != "labels"}
 
 
 def _outside_inference(model_inputs: dict[str, Any]) -> dict[str, Any]:

@@ -201,7 +201,9 @@ class ReferenceRun:
             found = torch.nn.functional.embedding(index, table)
             if self._rows is None or self._replaced is None:
                 return found
-            replaced = (self._replaced[origin.clamp_min(0)] & (origin >= 0) for origin in origins)
+            # Ids of other inputs come after those of the text, and are the same in both runs.
+            last = len(self._replaced) - 1
+            replaced = (self._replaced[origin.clamp(0, last)] & (origin >= 0) & (origin <= last) for origin in origins)
             places = torch.stack([*replaced]).any(0)
             row = _mean(table) if self._rows == "mean" else table.new_zeros(table.shape[1])
             return torch.where(places[..., None], row.to(found.dtype), found)

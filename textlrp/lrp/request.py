@@ -110,6 +110,10 @@ def logits_of(output: Any, batch: int) -> Tensor:
     return logits
 
 
+#: Inputs of ids that are not words; all other inputs whose name ends with ``_ids`` are.
+_NOT_WORDS = frozenset("input_ids token_type_ids position_ids segment_ids bbox_position_ids language_ids".split())
+
+
 @dataclass(frozen=True)
 class Options:
     """The options of :func:`textlrp.lrp.propagation.propagate`, and the seed of the model's random numbers."""
@@ -151,6 +155,17 @@ class Request:
     def input_ids(self) -> Tensor:
         ids: Tensor = self.model_inputs["input_ids"]
         return ids
+
+    @lazy
+    def other_ids(self) -> dict[str, Tensor]:
+        """The ids of other inputs (``title_ids``), which are looked up in tables of words, by name."""
+        batch, found = self.input_ids.shape[0], {}
+        for name, value in self.model_inputs.items():
+            is_ids = name.endswith("_ids") and name not in _NOT_WORDS
+            integers = isinstance(value, Tensor) and not value.is_floating_point() and value.dtype != torch.bool
+            if is_ids and integers and value.dim() == 2 and value.shape[0] == batch:
+                found[name] = value
+        return found
 
     @lazy
     def precision(self) -> str:

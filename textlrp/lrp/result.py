@@ -26,6 +26,8 @@ class Propagation:
         layers: the relevance at each hidden state, from the embeddings up, if ``layers=True``.
         reference_logits: ``[batch, labels]``, the logits of the reference, the mean over several; None under rules that
             measure from zero.
+        other_ids: by the name of any other input of ids (``title_ids``), its relevance, of the shape of these ids.
+            Their sum is the ledger's row ``other ids``. Difference rules keep these ids in both runs: they get none.
     """
 
     relevance: Tensor
@@ -36,3 +38,4 @@ class Propagation:
     captured: dict[str, tuple[Captured, ...]] = field(default_factory=dict, repr=False)
     layers: tuple[HiddenState, ...] = field(default=(), repr=False)
     reference_logits: Tensor | None = field(default=None, repr=False)
+    other_ids: dict[str, Tensor] = field(default_factory=dict, repr=False)

@@ -53,10 +53,10 @@ class Ids(NamedTuple):
         return self.others[number - 1] if 0 < number <= len(self.others) else self.origin
 
 
-def mark_ids(input_ids: Tensor) -> Tensor:
-    """Return a marked copy of the input ids."""
-    marked = input_ids.clone()
-    setattr(marked, MARK, Ids(torch.arange(input_ids.numel(), device=input_ids.device).view(input_ids.shape)))
+def mark_ids(ids: Tensor, start: int = 0) -> Tensor:
+    """Return a marked copy of ids, the first of which has the flat position ``start``."""
+    marked = ids.clone()
+    setattr(marked, MARK, Ids(torch.arange(start, start + ids.numel(), device=ids.device).view(ids.shape)))
     return marked
 
 

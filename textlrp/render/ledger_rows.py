@@ -21,6 +21,7 @@ MEANINGS: Mapping[str, str] = {
     ledger.PRODUCTS: "A part that comes from words acting together, and belongs to none of them alone.",
     ledger.MASKED: "Relevance through parts of the model that were left out of this explanation on request.",
     ledger.DETACHED: "A part that goes through numbers which the model's code takes out of its gradients.",
+    ledger.OTHER_IDS: "Ids of other inputs, such as a title that the model reads beside the text.",
     ledger.OTHER_PATHS: "Relevance that goes around this layer on other paths through the model.",
     ledger.STABILIZER: "A part that was set aside to keep divisions by numbers near zero stable.",
     ledger.RESIDUE: "The score minus the rows above: rounding. Zero means that nothing is missing.",

@@ -27,6 +27,7 @@ PRODUCTS = "products"
 MASKED = "masked"
 DETACHED = "detached"
 OTHER_PATHS = "other paths"
+OTHER_IDS = "other ids"
 STABILIZER = "stabilizer"
 RESIDUE = "residue"
 
@@ -36,6 +37,7 @@ HEADINGS = (
     REFERENCE_PINNED,
     TOKENS,
     SPECIAL_TOKENS,
+    OTHER_IDS,
     POSITIONS,
     TOKEN_TYPES,
     BIASES,

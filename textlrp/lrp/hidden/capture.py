@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from textlrp.basics.options import brief, plain
 from textlrp.errors import InputError
 from textlrp.guard.trees import tensors
-from textlrp.lrp import reference
+from textlrp.lrp import chains, composites, reference
 from textlrp.lrp.context import Context, Observer
 from textlrp.lrp.module_rules import near
 from textlrp.results import ledger
@@ -100,6 +100,8 @@ class Capture(Observer):
                 self._runs[path].append(run)
             if not y.requires_grad:
                 return
+            chains.end(y)
+            composites.end(y)
             mask = _mask(path, self._keep[path], value) if path in self._keep else None
 
             def arrive(c: Tensor) -> Tensor | None:

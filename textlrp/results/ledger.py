@@ -16,6 +16,7 @@ from textlrp.results.saved import SUMMED, Fields, no_explanation, plain
 REFERENCE = "reference"
 REFERENCE_PINNED = "reference (pinned)"
 TOKENS = "tokens"
+PROMPT = "prompt"
 SPECIAL_TOKENS = "special tokens"
 POSITIONS = "positions"
 TOKEN_TYPES = "token types"
@@ -35,6 +36,7 @@ HEADINGS = (
     REFERENCE,
     REFERENCE_PINNED,
     TOKENS,
+    PROMPT,
     SPECIAL_TOKENS,
     POSITIONS,
     TOKEN_TYPES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from textlrp.basics import options
 from textlrp.errors import InputError, ModelError
-from textlrp.explain import loading, pipelines, zero_shot
+from textlrp.explain import loading, pipelines, prompted, zero_shot
 from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import MULTI, Head, kind_of
 from textlrp.explain.text_explainer import TextExplainer
@@ -149,6 +150,45 @@ class Explainer(TextExplainer):
             ModelError: the model does not say which of its outputs is entailment.
         """
         return cls._made(model, *zero_shot.classifier(model, tokenizer, labels, template, multi_label), name)
+
+    @classmethod
+    def prompted(
+        cls,
+        model: nn.Module,
+        tokenizer: Any,
+        *,
+        template: str | Sequence[Mapping[str, str]],
+        labels: Mapping[str, str],
+        score: str = "first",
+        chat_options: Mapping[str, Any] | None = None,
+        name: str | None = None,
+    ) -> Explainer:
+        """Make a classifier of a language model: a prompt asks for the label, and the model's answer is its score.
+
+        The logit of a label is that of the first token of its words where they would follow the prompt; all labels are
+        read off one pass. Prompt and words are tokenized as one text. Probabilities are those among the labels, the
+        softmax of their logits. The prompt is the same for all texts: its relevance is the ledger's row ``prompt``, and
+        by words in ``prompt`` of an explanation.
+
+        Args:
+            model: a causal language model, or one with an encoder and a decoder.
+            tokenizer: the tokenizer that the model was trained with.
+            template: the prompt, with ``{text}`` where the text stands and for pairs ``{text_pair}``:
+                ``"Review: {text}\\nSentiment:"``. A list of messages, dicts with ``role`` and ``content``, is written
+                out by the tokenizer's chat template; if the last is the assistant's, the model goes on with it.
+            labels: the words for each label, with a space before them if the template ends without one:
+                ``{"POS": " positive", "NEG": " negative"}``.
+            score: ``"first"``, or ``"mean"`` for the mean over the logits of all tokens of a label, which costs a pass
+                a label.
+            chat_options: options of the chat template, such as ``{"enable_thinking": False}``.
+            name: the name of the model in explanations.
+
+        Raises:
+            InputError: the template or a label cannot be used, or two labels start with the same token.
+            ModelError: the tokenizer has no chat template, or the model does not say how its decoder starts.
+        """
+        made = prompted.classifier(model, tokenizer, template, labels, score, chat_options)
+        return cls._made(model, *made, name)
 
     @classmethod
     def _made(cls, model: nn.Module, classifier: Classifier, head: Head, name: str | None) -> Explainer:

@@ -8,12 +8,14 @@ compute the scores of the labels from its outputs.
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from textlrp.errors import ModelError
 from textlrp.explain.embedding_tables import word_table
 from textlrp.lrp.request import logits_of
 
@@ -31,7 +33,8 @@ class Runs(nn.Module):
         self.model, self.filler = model, filler
         parameters = inspect.signature(model.forward).parameters
         open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-        self.accepted = None if open_ended else frozenset(parameters)
+        self.named = frozenset(parameters)
+        self.accepted = None if open_ended else self.named
 
     @property
     def config(self) -> Any:
@@ -96,6 +99,82 @@ class Entailment(Runs):
         if self.contradiction is not None:
             scores = scores - logits[:, self.contradiction]
         return scores.view(-1, count)
+
+
+class Answer(NamedTuple):
+    """What stands for a label in the answer of a language model.
+
+    Attributes:
+        ids: the ids whose logits count.
+        decoder: the ids that a decoder reads, up to the last of them; empty for a model without an encoder, which reads
+            them behind the prompt.
+    """
+
+    ids: tuple[int, ...]
+    decoder: tuple[int, ...] = ()
+
+
+class NextToken(Runs):
+    """A language model as a classifier: the score of a label is the mean logit of its tokens where they would follow.
+
+    Args:
+        model: a causal model, or one with an encoder and a decoder.
+        filler: the id that shorter runs are filled up with.
+        answers: one for each label.
+    """
+
+    def __init__(self, model: nn.Module, filler: int, answers: Sequence[Answer]) -> None:
+        super().__init__(model, filler)
+        self.answers = tuple(answers)
+
+    def forward(self, **rows: Tensor) -> Tensor:
+        """Return the score of each label, ``[documents, labels]``.
+
+        Raises:
+            ModelError: the model gives no logits for each id.
+        """
+        documents = rows["input_ids"].shape[0]
+        inputs, count = self.divided(rows)
+        ids = inputs["input_ids"]
+        more: dict[str, Any] = {}
+        if self.answers[0].decoder:
+            more["decoder_input_ids"] = self._decoder_ids(ids, count)
+            lengths = [len(answer.decoder) for answer in self.answers[:count]] * documents
+        else:
+            read = inputs.get("attention_mask")
+            lengths = [ids.shape[1]] * len(ids) if read is None else read.sum(1).tolist()
+        # For each document and token that counts: its run, the position before it, and its id.
+        wanted = [
+            (run, lengths[run] - len(answer.ids) + i, token)
+            for document in range(documents)
+            for label, answer in enumerate(self.answers)
+            for run in (document * count + label % count,)
+            for i, token in enumerate(answer.ids)
+        ]
+        run, position, token = torch.tensor(wanted, device=ids.device).unbind(1)
+        kept, place = position.unique(return_inverse=True)
+        if "logits_to_keep" in self.named:
+            more["logits_to_keep"] = kept
+        else:
+            place = position
+        output = self.outputs(inputs, **more)
+        logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
+        if not isinstance(logits, Tensor) or logits.dim() != 3:
+            raise ModelError(
+                f"a prompt needs a language model, such as AutoModelForCausalLM gives, and {type(self.model).__name__} "
+                f"gives no logits for each id; for a classifier, use Explainer(model, tokenizer)"
+            )
+        scores = logits[run, place, token].view(documents, -1).split([len(answer.ids) for answer in self.answers], 1)
+        return torch.stack([score.mean(1) for score in scores], 1)
+
+    def _decoder_ids(self, ids: Tensor, count: int) -> Tensor:
+        """Return what the decoder reads in each run, ``[runs, ids]``.
+
+        They are made from the input ids, so that they count as ids, but as none of the text.
+        """
+        starts = [torch.tensor(answer.decoder, device=ids.device) for answer in self.answers[:count]]
+        padded = pad_sequence(starts, batch_first=True, padding_value=self.filler).repeat(len(ids) // count, 1)
+        return torch.where(torch.ones_like(padded, dtype=torch.bool), padded, ids[:, :1].expand_as(padded))
 
 
 def filler_of(tokenizer: Any) -> int:

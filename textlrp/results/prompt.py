@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from textlrp.results.saved import Fields
 from textlrp.results.segmentation import words
 from textlrp.results.spans import Span, gather
+
+#: What stands in a prompt for the text, and for the second text of a pair.
+FIELDS = ("{text}", "{text_pair}")
+FIELD = re.compile(f"({'|'.join(map(re.escape, FIELDS))})")
 
 #: The ``source`` of the spans of a prompt.
 SOURCE = "prompt"
@@ -28,8 +33,10 @@ class Prompt:
 
     @property
     def words(self) -> tuple[Span, ...]:
-        """The words, with the relevance of their tokens; they tile :attr:`text`."""
-        return gather(self.tokens, self.text, SOURCE, (0, len(self.text)), words(self.text))
+        """The words, with the relevance of their tokens; they tile :attr:`text`, and a field is one word."""
+        inside = {at for field in FIELD.finditer(self.text) for at in range(field.start() + 1, field.end())}
+        boundaries = [at for at in words(self.text) if at not in inside]
+        return gather(self.tokens, self.text, SOURCE, (0, len(self.text)), boundaries)
 
     @property
     def relevance(self) -> float:

@@ -32,7 +32,7 @@ def encode_against(tokenizer: Any, text: str, hypotheses: Sequence[str], limit: 
     for hypothesis in hypotheses:
         pair = tokenized(tokenizer, (text, hypothesis))
         around = [part == 1 and not special for part, special in zip(pair.parts, pair.special, strict=True)]
-        run = _around(replace(pair, truncated=(None,)), around, hypothesis)
+        run = with_prompt(replace(pair, truncated=(None,)), around, hypothesis)
         runs.append(cut(tokenizer, (text,), run, limit))
     return joined(runs)
 
@@ -65,7 +65,7 @@ def _length(characters: Range) -> int:
     return characters[1] - characters[0]
 
 
-def _around(encoding: Encoding, around: Sequence[bool], prompt: str) -> Encoding:
+def with_prompt(encoding: Encoding, around: Sequence[bool], prompt: str) -> Encoding:
     """Return an encoding in which some ids are words around the text.
 
     Args:

@@ -126,7 +126,7 @@ def test_a_long_text_is_cut_or_read_in_windows(tokenizer: Any) -> None:
 
 def test_the_mean_over_the_tokens_of_a_label(model: Any, tokenizer: Any) -> None:
     labels = {"POS": " very positive", "NEG": " very negative"}
-    with pytest.raises(InputError, match="'POS' and 'NEG' start with the same token, 'Ġvery', .* or let score='mean'"):
+    with pytest.raises(InputError, match=r"'POS' and 'NEG' start with the same token, 'Ġvery', .* or let score='mean'"):
         Explainer.prompted(model, tokenizer, template=TEMPLATE, labels=labels)
     explainer = Explainer.prompted(model, tokenizer, template=TEMPLATE, labels=labels, score="mean")
     prompt = TEMPLATE.replace("{text}", TEXT)
@@ -200,7 +200,7 @@ def test_a_tokenizer_without_offsets_reads_prompts(tokenizer: Any) -> None:
         "wonderful film"
     )
     check(e)
-    assert [span.text for span in e.tokens if not span.special and span.text.strip()][0].startswith("w")
+    assert "".join(span.text for span in e.tokens if not span.special) in ("wonderful film", "wonderfulfilm")
 
 
 def t5(tokenizer: Any) -> Any:

@@ -72,7 +72,9 @@ def explain(model_type: str, auto: str) -> dict[str, Any]:
     try:
         model = tiny(model_type, auto)
         tokenizer = tokenizer_of(model.config)
-        more = {"decoder_input_ids": torch.tensor([[_start(model)]])} if model.config.is_encoder_decoder else {}
+        more = (
+            {"decoder_input_ids": torch.tensor([[_start(model, tokenizer)]])} if model.config.is_encoder_decoder else {}
+        )
         expected = []
         for prompt in prompts:
             ids = torch.tensor([tokenizer(prompt)["input_ids"]])
@@ -89,11 +91,12 @@ def explain(model_type: str, auto: str) -> dict[str, Any]:
     return {"difference": worst}
 
 
-def _start(model: Any) -> int:
+def _start(model: Any, tokenizer: Any) -> int:
+    """What the decoder reads first."""
     prepare = getattr(model, "prepare_decoder_input_ids_from_labels", None)
-    return int(
-        model.config.decoder_start_token_id if prepare is None else prepare(labels=torch.tensor([[12, 3]]))[0, 0]
-    )
+    if prepare is None:
+        return int(model.config.decoder_start_token_id)
+    return int(prepare(labels=torch.tensor([tokenizer("w012")["input_ids"]]))[0, 0])
 
 
 @pytest.mark.architectures

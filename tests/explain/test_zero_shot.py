@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_bert import bert
 
+import textlrp
 from textlrp import Explainer, Explanation
 from textlrp.errors import InputError, ModelError
+from textlrp.evaluate.perturbation import Perturbed
 
 TEXT = "The film is wonderful, but the plot is dull!"
 LABELS = ["cinema", "food and drink", "the weather of tomorrow"]
@@ -237,3 +239,32 @@ def test_a_model_stays_as_it_is(model: Any, tokenizer: Any) -> None:
     Explainer.zero_shot(model, tokenizer, labels=LABELS).explain(TEXT)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("perturb", ["mask", "delete", "replace"])
+def test_a_word_is_taken_from_all_runs(model: Any, tokenizer: Any, perturb: str) -> None:
+    explainer = Explainer.zero_shot(model, tokenizer, labels=LABELS)
+    e = explainer.explain("The film is dull.", target="cinema", rules="difference")
+    options = {"perturb": perturb, "background": [TEXT] if perturb == "replace" else None}
+    read = Perturbed(explainer, e.text, target="cinema", **options)
+    assert read.original.logit == pytest.approx(e.logit, abs=1e-5)
+    words = [i for i, span in enumerate(e.tokens) if not span.special]
+    (outcome,) = read.outcomes([words])
+    assert e.reference is not None
+    if perturb == "mask":
+        assert outcome.logit == pytest.approx(e.reference.logits["cinema"], abs=1e-5)
+    else:
+        assert outcome.logit != pytest.approx(e.logit, abs=1e-3)
+    assert textlrp.faithfulness.assess(explainer, e, **options).morf.logits[0] == pytest.approx(e.logit, abs=1e-5)
+
+
+def test_methods_that_look_into_one_run_say_so(model: Any, tokenizer: Any) -> None:
+    explainer = Explainer.zero_shot(model, tokenizer, labels=LABELS)
+    with pytest.raises(InputError, match="reads a text in 3 runs, one for each label: compare rules of textlrp"):
+        textlrp.baselines.scorer("occlusion")(explainer, TEXT)
+
+
+def test_a_text_measured_from_itself_adds_nothing(model: Any, tokenizer: Any) -> None:
+    explainer = Explainer.zero_shot(model, tokenizer, labels=LABELS)
+    e = explainer.explain(TEXT, rules="difference", reference=TEXT)
+    assert (e.ledger["tokens"], e.ledger.reference) == (0.0, pytest.approx(e.logit, abs=1e-6))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -125,7 +124,7 @@ def _layers(windows: Sequence[WindowStates], encoding: Encoding, logit: float, s
         ledger = mean([state.ledgers[0] for state in states])
         if aligned:
             ledger = _whole(ledger, encoding, relevance, logit, start)
-            relevance = list(_of_tokens(encoding, relevance))
+            relevance = _of_tokens(encoding, relevance)
         else:
             ledger = replace(ledger, rows=_rows(ledger, start), logit=logit).check()
         yield Layer(
@@ -161,33 +160,18 @@ def spans(texts: tuple[str, str], encoding: Encoding, relevance: Sequence[float]
     """
     sources = (TEXT, TEXT_PAIR)
     found = []
-    for i, value in zip(_first_ids(encoding), _of_tokens(encoding, relevance), strict=True):
+    for (i, *_), value in zip(encoding.tokens, _of_tokens(encoding, relevance), strict=True):
         (start, end), part = encoding.offsets[i], encoding.parts[i]
         text = texts[part][start:end]
         found.append(Span(start, end, text, value, encoding.special[i], encoding.pieces[i], sources[part]))
     return tuple(found)
 
 
-def _first_ids(encoding: Encoding) -> list[int]:
-    """Return the index of the first id of each token, in reading order."""
-    if not encoding.prompts:
-        return list(range(len(encoding.input_ids)))
-    first: dict[int, int] = {}
-    for i, (place, part) in enumerate(zip(encoding.places, encoding.parts, strict=True)):
-        if part != PROMPT:
-            first.setdefault(place, i)
-    return [first[place] for place in sorted(first)]
-
-
-def _of_tokens(encoding: Encoding, relevance: Sequence[float]) -> tuple[float, ...]:
+def _of_tokens(encoding: Encoding, relevance: Sequence[float]) -> list[float]:
     """Return the relevance of each token, given that of each id; words around the text are left out."""
     if not encoding.prompts:
-        return tuple(relevance)
-    values: dict[int, list[float]] = defaultdict(list)
-    for place, part, value in zip(encoding.places, encoding.parts, relevance, strict=True):
-        if part != PROMPT:
-            values[place].append(value)
-    return tuple(math.fsum(values[place]) for place in sorted(values))
+        return list(relevance)
+    return [math.fsum(relevance[i] for i in ids) for ids in encoding.tokens]
 
 
 def _prompt(encoding: Encoding, relevance: Sequence[float], pick: Pick) -> Prompt | None:

@@ -77,6 +77,17 @@ class Encoding:
         return [[i for i, number in enumerate(numbers) if number == run] for run in range(max(numbers) + 1)]
 
     @property
+    def tokens(self) -> list[list[int]]:
+        """The indices of the ids of each token of the explanation: one, or one in each run that reads it."""
+        if not self.prompts:
+            return [[i] for i in range(len(self.input_ids))]
+        found: dict[int, list[int]] = {}
+        for i, (place, part) in enumerate(zip(self.places, self.parts, strict=True)):
+            if part != PROMPT:
+                found.setdefault(place, []).append(i)
+        return [found[place] for place in sorted(found)]
+
+    @property
     def longest(self) -> int:
         """The number of ids that the model reads at once, at most."""
         return max(map(len, self.runs)) if RUN in self.inputs else len(self.input_ids)

@@ -43,7 +43,7 @@ class Classifier:
 
     Attributes:
         model: a sequence classifier.
-        tokenizer: the tokenizer that the model was trained with.
+        tokenizer: the tokenizer that the model was trained with, or None if a function reads texts.
         reader: turns texts into what the model reads.
         limit: the number of ids that the model reads at once, special tokens included, or None for no limit.
     """
@@ -54,9 +54,10 @@ class Classifier:
                 f"the model must be a torch module, such as AutoModelForSequenceClassification gives, not "
                 f"{type(model).__name__}; to load one by its name, use Explainer.from_pretrained"
             )
-        if tokenizer is None or not callable(tokenizer):
+        if reader is None and (tokenizer is None or not callable(tokenizer)):
             raise ModelError(
-                f"an explanation needs the tokenizer that the model was trained with, not {type(tokenizer).__name__}"
+                f"an explanation needs the tokenizer that the model was trained with, not {type(tokenizer).__name__}; "
+                f"if it has none, give a function as encode="
             )
         if any(parameter.is_meta for parameter in model.parameters()):
             raise ModelError("the model has no weights: they are on the device 'meta'; load them first")
@@ -71,7 +72,8 @@ class Classifier:
         # Difference rules keep activations of two runs, so they are measured apart.
         self._peaks: dict[int, int] = {}
         self._peaks_of_two: dict[int, int] = {}
-        tokenizer_fit.check_tokenizer(model, tokenizer)
+        if tokenizer is not None:
+            tokenizer_fit.check_tokenizer(model, tokenizer)
 
     def reading(self, model: nn.Module, reader: Reader) -> Classifier:
         """Return a classifier that reads texts in another way, by a model that runs this one.
@@ -119,7 +121,8 @@ class Classifier:
         except BaseException as error:  # the tokenizer fails on one document, and the others are explained all the same
             if not fails(error):
                 raise
-            raise ModelError(f"the tokenizer fails on this text: {error_summary(error)}") from error
+            what = "encode" if self.tokenizer is None else "the tokenizer"
+            raise ModelError(f"{what} fails on this text: {error_summary(error)}") from error
 
     def pad(self, encodings: Sequence[Encoding]) -> Batch:
         """Put texts into one batch; :func:`textlrp.text.encoding.pad` raises."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from textlrp.explain import loading, pipelines, prompted, zero_shot
 from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import MULTI, Head, kind_of
 from textlrp.explain.text_explainer import TextExplainer
+from textlrp.text.function_reader import FunctionReader
 
 #: The built-in classifier's folder and name.
 DEMO_FOLDER = Path(__file__).parents[1] / "demo"
@@ -31,6 +32,10 @@ class Explainer(TextExplainer):
         problem_type: the kind of the outputs: ``"single_label_classification"`` (softmax, or sigmoid of a single
             output), ``"multi_label_classification"`` (sigmoid) or ``"regression"`` (no probabilities); default: the
             kind in the model's config, or else softmax for several outputs and regression for one.
+        encode: a function for a model without a tokenizer of transformers. It returns a dict for a text, as a tokenizer
+            does: ``input_ids``, ``offset_mapping`` (the characters ``[start, end)`` of each id) and the model's other
+            inputs, a list, an array or a tensor each. An id without characters is special, unless
+            ``special_tokens_mask`` is in the dict. Texts are padded with the ``pad_token_id`` of the model's config.
 
     Raises:
         ModelError: the model is not a torch module or has no weights, or the tokenizer is missing.
@@ -38,10 +43,16 @@ class Explainer(TextExplainer):
     """
 
     def __init__(
-        self, model: nn.Module, tokenizer: Any, name: str | None = None, *, problem_type: str | None = None
+        self,
+        model: nn.Module,
+        tokenizer: Any = None,
+        name: str | None = None,
+        *,
+        problem_type: str | None = None,
+        encode: Callable[[str], Any] | None = None,
     ) -> None:
         head = Head.of(getattr(model, "config", None), problem_type)
-        self._start(model, Classifier(model, tokenizer), head, _checked(name))
+        self._start(model, Classifier(model, tokenizer, _reader(model, tokenizer, encode)), head, _checked(name))
 
     @classmethod
     def from_pretrained(
@@ -206,6 +217,21 @@ class Explainer(TextExplainer):
         explainer = cls.from_pretrained(DEMO_FOLDER, device=device, dtype=torch.float32)
         explainer.name = DEMO_NAME
         return explainer
+
+
+def _reader(model: nn.Module, tokenizer: Any, encode: Any) -> FunctionReader | None:
+    """Return what reads texts by a user's function, if there is one.
+
+    Raises:
+        InputError: it cannot be called, or there is a tokenizer, too.
+    """
+    if encode is None:
+        return None
+    if not callable(encode) or tokenizer is not None:
+        what = options.brief(encode) if tokenizer is None else "a tokenizer, too"
+        raise InputError(f"encode is a function from a text to the model's inputs, in place of a tokenizer, not {what}")
+    filler = getattr(getattr(model, "config", None), "pad_token_id", None)
+    return FunctionReader(encode, filler if isinstance(filler, int) else None)
 
 
 def _checked(name: Any) -> str | None:

@@ -145,7 +145,7 @@ def test_the_mean_over_the_tokens_of_a_label(model: Any, tokenizer: Any) -> None
             assert e.logits[label] == pytest.approx(sum(each) / len(each), abs=1e-5)
         assert e.prompt is not None
         assert e.prompt.text.startswith(f"{TEMPLATE} very")
-    with pytest.raises(InputError, match="reads a text in 2 runs"):
+    with pytest.raises(InputError, match="reads its input in 2 runs"):
         explainer.explain(TEXT, layers=True)
 
 

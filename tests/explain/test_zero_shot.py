@@ -190,9 +190,9 @@ def test_what_a_zero_shot_classifier_cannot_do_is_said(model: Any, tokenizer: An
     explainer = Explainer.zero_shot(model, tokenizer, labels=LABELS)
     with pytest.raises(InputError, match="which are its second texts: give one text"):
         explainer.explain(TEXT, "another")
-    with pytest.raises(InputError, match="reads a text in 3 runs, one for each label: leave layers out"):
+    with pytest.raises(InputError, match="reads its input in 3 runs: leave layers out"):
         explainer.explain(TEXT, layers=True)
-    with pytest.raises(InputError, match="reads a text in 3 runs, one for each label: leave layers out"):
+    with pytest.raises(InputError, match="reads its input in 3 runs: leave layers out"):
         explainer.explain_batch([TEXT], layers=True)
     with pytest.raises(ModelError, match="one of whose labels starts with 'entail', and this one has 'NEG', 'POS'"):
         Explainer.zero_shot(bert(len(tokenizer)), tokenizer, labels=LABELS)
@@ -260,7 +260,7 @@ def test_a_word_is_taken_from_all_runs(model: Any, tokenizer: Any, perturb: str)
 
 def test_methods_that_look_into_one_run_say_so(model: Any, tokenizer: Any) -> None:
     explainer = Explainer.zero_shot(model, tokenizer, labels=LABELS)
-    with pytest.raises(InputError, match="reads a text in 3 runs, one for each label: compare rules of textlrp"):
+    with pytest.raises(InputError, match="reads its input in 3 runs: compare rules of textlrp"):
         textlrp.baselines.scorer("occlusion")(explainer, TEXT)
 
 

@@ -155,8 +155,8 @@ class Classifier:
         layers = options.flag(asked, "layers")
         if layers and self.reader.runs > 1:
             raise InputError(
-                f"layers shows the hidden states of one run, and this model reads a text in {self.reader.runs} runs, "
-                f"one for each label: leave layers out"
+                f"layers shows the hidden states of one run, and this model reads its input in {self.reader.runs} "
+                f"runs: leave layers out"
             )
         return layers
 

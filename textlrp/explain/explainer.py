@@ -11,7 +11,7 @@ from torch import nn
 
 from textlrp.basics import options
 from textlrp.errors import InputError, ModelError
-from textlrp.explain import loading, pipelines, prompted, zero_shot
+from textlrp.explain import loading, pipelines, prompted, sentence_models, zero_shot
 from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import MULTI, Head, kind_of
 from textlrp.explain.text_explainer import TextExplainer
@@ -26,7 +26,8 @@ class Explainer(TextExplainer):
     """Explains the decisions of a Hugging Face text classifier.
 
     Args:
-        model: a sequence classifier; it stays on its device and unchanged.
+        model: a sequence classifier; it stays on its device and unchanged. A ``CrossEncoder`` of sentence-transformers
+            and a ``SetFitModel`` bring their tokenizer.
         tokenizer: the tokenizer that the model was trained with.
         name: the name of the model in explanations; default: the name that it was loaded under.
         problem_type: the kind of the outputs: ``"single_label_classification"`` (softmax, or sigmoid of a single
@@ -51,6 +52,10 @@ class Explainer(TextExplainer):
         problem_type: str | None = None,
         encode: Callable[[str], Any] | None = None,
     ) -> None:
+        parts = sentence_models.unpacked(model, problem_type) if tokenizer is None and encode is None else None
+        if parts is not None:
+            self._start(*parts, _checked(name))
+            return
         head = Head.of(getattr(model, "config", None), problem_type)
         self._start(model, Classifier(model, tokenizer, _reader(model, tokenizer, encode)), head, _checked(name))
 
@@ -200,6 +205,41 @@ class Explainer(TextExplainer):
         """
         made = prompted.classifier(model, tokenizer, template, labels, score, chat_options)
         return cls._made(model, *made, name)
+
+    @classmethod
+    def on_embeddings(cls, encoder: Any, head: Any, *, labels: Any = None, name: str | None = None) -> Explainer:
+        """Take a ``SentenceTransformer`` and a classifier that was trained on its embeddings.
+
+        Args:
+            encoder: the ``SentenceTransformer``.
+            head: a linear classifier of scikit-learn (its decision function is explained), or a torch module from
+                embeddings ``[batch, size]`` to logits ``[batch, labels]``.
+            labels: the names of the labels; default: the ``classes_`` of a head of scikit-learn, or numbers.
+            name: the name of the model in explanations.
+
+        Raises:
+            InputError: the labels are not as many as the head has.
+            ModelError: the encoder is none, or the head is not linear.
+        """
+        parts = sentence_models.on_embeddings(encoder, head, labels)
+        return cls._made(parts.transformer, parts.classifier, parts.head, name)
+
+    @classmethod
+    def similarity(cls, encoder: Any, *, name: str | None = None) -> Explainer:
+        """Explain the similarity of two texts by a ``SentenceTransformer``: ``explain(text, text_pair)``.
+
+        The cosine, or the product, of the two embeddings is the logit. The texts are read apart, and half of each
+        product belongs to each of them.
+
+        Args:
+            encoder: the ``SentenceTransformer``.
+            name: the name of the model in explanations.
+
+        Raises:
+            ModelError: the encoder is none, or measures distances.
+        """
+        parts = sentence_models.similarity(encoder)
+        return cls._made(parts.transformer, parts.classifier, parts.head, name)
 
     @classmethod
     def _made(cls, model: nn.Module, classifier: Classifier, head: Head, name: str | None) -> Explainer:

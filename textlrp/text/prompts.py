@@ -61,6 +61,13 @@ def joined(runs: Sequence[Encoding]) -> Encoding:
     )
 
 
+def apart(first: Encoding, second: Encoding) -> Encoding:
+    """Return two texts that a model reads in a run of its own each, as the texts of a pair."""
+    other = replace(second, parts=(1,) * len(second.parts))
+    pair = joined([replace(first, truncated=(None,)), replace(other, truncated=(None,))])
+    return replace(pair, truncated=(*first.truncated, *second.truncated))
+
+
 def _length(characters: Range) -> int:
     return characters[1] - characters[0]
 

@@ -30,6 +30,11 @@ def windows(tokenizer: Any, encoding: Encoding, limit: int, overlap: int | None 
     count = encoding.longest
     if count <= limit:
         return [list(range(len(encoding.input_ids)))]
+    if len(runs) > 1 and not encoding.prompts:
+        raise InputError(
+            f"one of the texts takes {count:,} ids, and {limit:,} are read at once: texts that are read apart have no "
+            f"windows, so let them be cut, with long='truncate'"
+        )
     slides = max((0, 1), key=lambda part: len(encoding.own(part)))
     own = set(encoding.own(slides))
     moving = [[i for i in run if i in own] for run in runs]

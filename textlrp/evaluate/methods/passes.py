@@ -66,8 +66,8 @@ class Passes:
         self._choice.check(self.head)
         if self.classifier.reader.runs > 1:
             raise InputError(
-                f"this method looks into one run of a model, and this one reads a text in "
-                f"{self.classifier.reader.runs} runs, one for each label: compare rules of textlrp with each other"
+                f"this method looks into one run of a model, and this one reads its input in "
+                f"{self.classifier.reader.runs} runs: compare rules of textlrp with each other"
             )
         self.encoding: Encoding = task.explainer.encode(task.text, task.text_pair)
         self.classifier.check_memory(self.encoding, len(self.encoding.input_ids))

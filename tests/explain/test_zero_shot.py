@@ -7,6 +7,7 @@ from typing import Any
 
 import language_texts
 import pytest
+import tiny_models
 import torch
 import transformers
 from hypothesis import HealthCheck, given, settings
@@ -150,6 +151,7 @@ def test_pages_show_the_hypothesis(model: Any, tokenizer: Any) -> None:
     e = Explainer.zero_shot(model, tokenizer, labels=LABELS).explain(TEXT, target="cinema")
     assert "The words around the text" in e.to_html()
     assert "The words around the text" in e._repr_html_()
+    assert "textlrp explain" not in e.to_html()  # no command gives labels and a template
     assert "The words around the text" not in Explainer(model, tokenizer).explain(TEXT).to_html()
 
 
@@ -268,3 +270,17 @@ def test_a_text_measured_from_itself_adds_nothing(model: Any, tokenizer: Any) ->
     explainer = Explainer.zero_shot(model, tokenizer, labels=LABELS)
     e = explainer.explain(TEXT, rules="difference", reference=TEXT)
     assert (e.ledger["tokens"], e.ledger.reference) == (0.0, pytest.approx(e.logit, abs=1e-6))
+
+
+@pytest.mark.parametrize("model_type", ["bart", "roberta", "deberta-v2", "gpt2"])
+def test_models_that_find_the_end_of_a_run_by_its_padding(model_type: str) -> None:
+    tokenizer = language_texts.train("bytelevel", list(language_texts.TEXTS.values()), 600)
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    names = {index: name for name, index in RELATIONS.items()}
+    ids = {"vocab_size": len(tokenizer), "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    model = tiny_models.build(model_type, id2label=names, label2id=RELATIONS, **ids)
+    expected = scores(pipeline(model, tokenizer), TEXT, candidate_labels=LABELS)
+    for rules in ("attnlrp", "difference"):
+        e, *_ = Explainer.zero_shot(model, tokenizer, labels=LABELS).explain_batch([TEXT, f"{TEXT}!"], rules=rules)
+        check(e)
+        assert {label: pytest.approx(share, abs=1e-6) for label, share in e.probabilities.items()} == expected

@@ -35,6 +35,11 @@ def classifier(
     if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
         answers = [_decoded(model, tokenizer, words, score) for words in continuations.values()]
         check_answers(tokenizer, tuple(continuations), [answer.ids for answer in answers], score)
+        if score == FIRST and len({answer.decoder for answer in answers}) > 1:
+            raise InputError(
+                "the tokenizer puts other special tokens before some labels than before others, so they cannot be read "
+                "off one pass: let score='mean' give each a pass of its own"
+            )
         reader = EncodedPrompts(tokenizer, made, filler, 1 if score == FIRST else len(answers))
     else:
         continued = ContinuedPrompts(tokenizer, made, filler, continuations, score)

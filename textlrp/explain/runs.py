@@ -164,6 +164,8 @@ class NextToken(Runs):
                 f"a prompt needs a language model, such as AutoModelForCausalLM gives, and {type(self.model).__name__} "
                 f"gives no logits for each id; for a classifier, use Explainer(model, tokenizer)"
             )
+        if "logits_to_keep" not in self.named:
+            place = place + logits.shape[1] - max(lengths)  # behind the virtual tokens of a tuned prompt
         scores = logits[run, place, token].view(documents, -1).split([len(answer.ids) for answer in self.answers], 1)
         return torch.stack([score.mean(1) for score in scores], 1)
 

@@ -244,7 +244,12 @@ def facts(e: Explanation, by: str) -> list[tuple[str, str]]:
 
 
 def command(e: Explanation, by: str) -> tuple[str, ...]:
-    """Return the command that explains the text again, from a file; each part is an option."""
+    """Return the command that explains the text again, from a file; each part is an option.
+
+    It is empty if the model read other words around the text, which no command can give.
+    """
+    if e.prompt is not None:
+        return ()
     reading = {**({"long": "windows"} if e.windows > 1 else {}), **e.reading}
     options = [
         ("--model", e.model if e.model not in ("", BUILT_IN) else None),

@@ -495,6 +495,6 @@ def test_an_interrupt_in_a_tokenizer_is_an_interrupt(explainer: Explainer, monke
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("textlrp.explain.classifier.encode", interrupted)
+    monkeypatch.setattr("textlrp.text.readers.encode", interrupted)
     with pytest.raises(KeyboardInterrupt):
         explainer.explain("a film")

@@ -15,7 +15,8 @@ from tiny_bert import fast_tokenizer
 from transformers import ByT5Tokenizer
 
 from textlrp.errors import InputError, ModelError
-from textlrp.text.encoding import Encoding, encode, windows
+from textlrp.text.encoding import Encoding, encode
+from textlrp.text.windows import windows
 
 FEW = st.lists(st.sampled_from(["film", "wonderful", "b", "e", "!", "映", "كتاب", "the"]), min_size=1, max_size=25).map(
     " ".join

@@ -20,7 +20,7 @@ from textlrp.lrp.request import Target, precision_of
 from textlrp.lrp.result import Propagation
 from textlrp.results.ledger import TOLERANCES
 from textlrp.rules import Frozen, Rules
-from textlrp.text.encoding import Batch, Encoding, pad
+from textlrp.text.encoding import Batch, Encoding
 
 T = TypeVar("T")
 
@@ -102,7 +102,7 @@ class Trial:
     def of(cls, explainer: Explainer, texts: Sequence[str], rules: Sequence[Rules]) -> Trial:
         """Read, classify and explain each text by each set of rules."""
         encodings = tuple(attempt(_read, explainer, text) for text in texts)
-        batches = [attempt(lambda encoding: pad(explainer.tokenizer, [encoding]), read) for read in encodings]
+        batches = [attempt(lambda encoding: explainer.classifier.pad([encoding]), read) for read in encodings]
         logits = tuple(attempt(_classify, explainer, batch) for batch in batches)
         propagations = {
             chosen.name: tuple(
@@ -143,8 +143,8 @@ class Trial:
         """Return the cost of explaining the longest text, or the reason why it was not measured."""
         if self.longest is None:
             return _NOT_BY_ALL
-        inputs = self.explainer.classifier.inputs(pad(self.explainer.tokenizer, [self.longest]))
-        measured = attempt(cost.measure, self.explainer.model, inputs, self.rules, repeats)
+        inputs = self.explainer.classifier.inputs(self.explainer.classifier.pad([self.longest]))
+        measured = attempt(cost.measure, self.explainer.classifier.model, inputs, self.rules, repeats)
         return measured.reason if isinstance(measured, TrialFailure) else measured
 
     # -- the checks ----------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ class Trial:
         encodings = dict(list(self._explained_by_all().items())[:BATCH])
         if len(encodings) < 2:
             return skip("a batch takes two texts that were explained")
-        batch = attempt(pad, self.explainer.tokenizer, list(encodings.values()))
+        batch = attempt(self.explainer.classifier.pad, list(encodings.values()))
         if isinstance(batch, TrialFailure):
             return skip(batch.reason)
         logits = attempt(_classify, self.explainer, batch)
@@ -215,7 +215,7 @@ class Trial:
         if not shift <= limit:
             reason = f"the model itself gives other logits in a padded batch (by {shift:.0e} of the largest)"
             return skip(reason + self._other_padding())
-        side = getattr(self.explainer.tokenizer, "padding_side", "right")
+        side = "left" if any(place.start for place in batch.places) else "right"
         worst, spilled = (0.0, 0, ""), 0.0
         for rules in self.rules:
             alone = {i: _present(self.propagations[rules.name][i]) for i in encodings}
@@ -248,7 +248,7 @@ class Trial:
     def _repeatability(self) -> Check:
         if self.longest is None:
             return Check("repeatability", None, detail=_NOT_BY_ALL)
-        batch = pad(self.explainer.tokenizer, [self.longest])
+        batch = self.explainer.classifier.pad([self.longest])
         i = self.encodings.index(self.longest)
         limit = TOLERANCES[precision_of(self.explainer.model.parameters())]
         worst, same = (0.0, ""), True
@@ -309,7 +309,7 @@ class Trial:
 def _read(explainer: Explainer, text: str) -> Encoding:
     """Return a text as the model reads it; raise if the model lacks an embedding row for an id."""
     encoding = explainer.encode(text)
-    explainer.classifier.inputs(pad(explainer.tokenizer, [encoding]))
+    explainer.classifier.inputs(explainer.classifier.pad([encoding]))
     return encoding
 
 

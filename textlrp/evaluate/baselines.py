@@ -139,10 +139,10 @@ def _from_documents(name: str, rules: Rules, number: int) -> Scorer:
                 f"{name} measures a text from stretches of other texts: background= takes a list of texts like this one"
             )
         encoding = task.explainer.encode(task.text, task.text_pair)
-        own = [i for i, special in enumerate(encoding.special) if not special]
+        own = [ids for ids in encoding.tokens if not encoding.special[ids[0]]]
         references = []
         for stretch in task.background.stretches(task.text, task.text_pair, len(own), number, task.seed):
-            placed = dict(zip(own, stretch, strict=True))
+            placed = {i: token for ids, token in zip(own, stretch, strict=True) for i in ids}
             references.append([placed.get(i, token) for i, token in enumerate(encoding.input_ids)])
         return _explained(name, task, rules, references)
 

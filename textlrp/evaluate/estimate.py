@@ -84,10 +84,10 @@ def lengths(explainer: Explainer, corpus: DocumentSet, by: str) -> list[Length]:
     found = []
     for document in corpus.sample(_SAMPLE).documents:
         try:
-            special = explainer.encode(document.text, document.text_pair).special
+            encoding = explainer.encode(document.text, document.text_pair)
         except LRPError:
             continue
-        tokens = max(1, len(special) - sum(special))
+        tokens = max(1, sum(not encoding.special[i] for i, *_ in encoding.tokens))
         words = max(1, len(f"{document.text} {document.text_pair or ''}".split()))
         found.append(Length(tokens, min(tokens, words) if by == "word" else tokens, document))
     return sorted(found, key=lambda length: length.tokens)

@@ -324,7 +324,7 @@ def _check(attribution: Attribution | Explanation, read: Perturbed, perturb: str
             f"{read.target!r} against {read.contrast!r}"
         )
     tokens = [(span.piece, span.special) for span in attribution.tokens]
-    if tokens != list(zip(read.encoding.pieces, read.special, strict=True)):
+    if tokens != list(zip(read.pieces, read.special, strict=True)):
         raise InputError(
             f"the scores are for {len(tokens)} tokens, and they are not the {len(read.special)} that the model reads "
             f"of this text at once: score the text with this model, and truncate it where it is too long"

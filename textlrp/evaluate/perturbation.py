@@ -74,6 +74,8 @@ class Perturbed:
 
     Attributes:
         encoding: the text as the model reads it.
+        special: for each token, whether it is special.
+        pieces: the tokenizer's own symbol of each token.
         perturb: the perturbation.
         replacement: the token that replaces others, such as ``[MASK]``; empty if none does.
         target, contrast: the labels, by name.
@@ -107,8 +109,10 @@ class Perturbed:
         self.text, self.text_pair, self.perturb = text, text_pair, perturb
         self.seed = options.whole(seed, "seed is a whole number")
         self.encoding = explainer.encode(text, text_pair)
-        self.special = self.encoding.special
-        bare = perturb == DELETE and not any(self.special)
+        self._tokens = self.encoding.tokens
+        self.special = tuple(self.encoding.special[i] for i, *_ in self._tokens)
+        self.pieces = tuple(self.encoding.pieces[i] for i, *_ in self._tokens)
+        bare = perturb == DELETE and not any(self.encoding.special)
         self._filler = _filler(explainer.tokenizer) if perturb == MASK or bare else None
         self.replacement = self._filler[1] if self._filler else ""
         self._drawn: list[tuple[int, ...]] = []
@@ -119,7 +123,7 @@ class Perturbed:
                     f"to perturb by {REPLACE!r}, other texts must be given: background= takes a list of texts like "
                     f"this one"
                 )
-            self._drawn = known.draws(text, text_pair, len(self.special), DRAWS, self.seed)
+            self._drawn = known.draws(text, text_pair, len(self._tokens), DRAWS, self.seed)
         self.forwards = 0
         self._pads = getattr(explainer.tokenizer, "pad_token_id", None) is not None
         self._together = True
@@ -149,6 +153,7 @@ class Perturbed:
                     f"token {min(removed - places)} cannot be taken from the text: it is a special token, or none of "
                     f"its {len(self.special)}"
                 )
+        sets = [frozenset(i for token in removed for i in self._tokens[token]) for removed in sets]
         unknown = [removed for removed in dict.fromkeys(sets) if removed not in self._known]
         new = [variant for removed in unknown for variant in self._variants(removed)]
         found: dict[frozenset[int], list[Outcome]] = {removed: [] for removed in unknown}
@@ -171,11 +176,14 @@ class Perturbed:
         if self.perturb == REPLACE:
             return [self._replaced(removed, drawn) for drawn in self._drawn]
         assert self._filler is not None
-        masked = self._replaced(removed, [self._filler[0]] * len(encoding.input_ids))
+        masked = self._replaced(removed, [self._filler[0]] * len(self._tokens))
         return [masked if self.perturb == MASK else _Variant(removed, masked.encoding.take([0]))]
 
     def _replaced(self, removed: frozenset[int], by: Sequence[int]) -> _Variant:
-        ids = [by[i] if i in removed else token for i, token in enumerate(self.encoding.input_ids)]
+        ids = list(self.encoding.input_ids)
+        for token, places in zip(by, self._tokens, strict=True):
+            for i in removed.intersection(places):
+                ids[i] = token
         return _Variant(removed, replace(self.encoding, inputs={**self.encoding.inputs, "input_ids": ids}))
 
     def _outcome(self, outputs: Tensor) -> Outcome:

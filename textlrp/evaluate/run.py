@@ -273,7 +273,7 @@ class _Run:
         return [method for method in self.scorers if method not in self._costly or document.id in self._few]
 
     def __call__(self, explainer: Explainer, bar: ProgressBar) -> None:
-        right = self.corpus.right(_labels(explainer))
+        right = self.corpus.right(explainer.labels)
         warm: set[str] = set()
         for document, methods in self.pending():
             known: dict[str, Perturbed] = {}
@@ -346,11 +346,6 @@ class _Run:
 
 def _sentence(error: LRPError) -> str:
     return " ".join(str(error).split())
-
-
-def _labels(explainer: Explainer) -> Sequence[str]:
-    outputs = getattr(explainer.config, "num_labels", None)
-    return explainer.head.labels(outputs) if isinstance(outputs, int) else ()
 
 
 def _check(

@@ -13,13 +13,18 @@ from torch import Tensor
 
 from textlrp.errors import ModelError
 from textlrp.explain.batching import PendingDocument, WindowStates
-from textlrp.explain.labels import Head
+from textlrp.explain.labels import Head, Pick
 from textlrp.results.explanation import Explanation
 from textlrp.results.layers import Layer
-from textlrp.results.ledger import TOKENS, Ledger, mean
+from textlrp.results.ledger import PROMPT as PROMPT_ROW
+from textlrp.results.ledger import SPECIAL_TOKENS, TOKENS, Ledger, mean
+from textlrp.results.prompt import SOURCE, Prompt
 from textlrp.results.reference import Reference, at_reference
 from textlrp.results.spans import TEXT, TEXT_PAIR, Span
-from textlrp.text.encoding import Encoding
+from textlrp.text.encoding import PROMPT, Encoding
+
+#: What the engine's sum over the words around a text may differ from an exact one, relative to their absolute sum.
+_ROUNDED = 2.0**-20
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ def explanations(document: PendingDocument, provenance: Provenance) -> list[tupl
             versions=dict(_versions()),
             layers=tuple(_layers(hidden, encoding, logit, start)),
             reference=reference,
+            prompt=_prompt(encoding, relevance, pick),
         )
         explained.append((explanation.target, explanation))
     return explained
@@ -118,6 +124,7 @@ def _layers(windows: Sequence[WindowStates], encoding: Encoding, logit: float, s
         ledger = mean([state.ledgers[0] for state in states])
         if aligned:
             ledger = _whole(ledger, encoding, relevance, logit, start)
+            relevance = _of_tokens(encoding, relevance)
         else:
             ledger = replace(ledger, rows=_rows(ledger, start), logit=logit).check()
         yield Layer(
@@ -142,13 +149,47 @@ def _versions() -> dict[str, str]:
 
 
 def spans(texts: tuple[str, str], encoding: Encoding, relevance: Sequence[float]) -> tuple[Span, ...]:
-    """Return one span for each id, with the relevance of each id, of a text or of the two texts of a pair."""
-    rows = zip(encoding.offsets, relevance, encoding.special, encoding.pieces, encoding.parts, strict=True)
+    """Return one span for each token of a text or of the two texts of a pair, special tokens included.
+
+    A token that is read in several runs has the sum of their relevances.
+
+    Args:
+        texts: the texts; the second is empty if there is one.
+        encoding: the texts as the model reads them.
+        relevance: the relevance of each id.
+    """
     sources = (TEXT, TEXT_PAIR)
-    return tuple(
-        Span(start, end, texts[part][start:end], value, special, piece, sources[part])
-        for (start, end), value, special, piece, part in rows
-    )
+    found = []
+    for (i, *_), value in zip(encoding.tokens, _of_tokens(encoding, relevance), strict=True):
+        (start, end), part = encoding.offsets[i], encoding.parts[i]
+        text = texts[part][start:end]
+        found.append(Span(start, end, text, value, encoding.special[i], encoding.pieces[i], sources[part]))
+    return tuple(found)
+
+
+def _of_tokens(encoding: Encoding, relevance: Sequence[float]) -> list[float]:
+    """Return the relevance of each token, given that of each id; words around the text are left out."""
+    if not encoding.prompts:
+        return list(relevance)
+    return [math.fsum(relevance[i] for i in ids) for ids in encoding.tokens]
+
+
+def _prompt(encoding: Encoding, relevance: Sequence[float], pick: Pick) -> Prompt | None:
+    """Return the words around a text with their relevance; of several runs, those of the explained labels."""
+    if not encoding.prompts:
+        return None
+    labels = [pick.target] if pick.contrast is None else [pick.target, pick.contrast]
+    shown = labels if len(encoding.prompts) > 1 else [0]
+    runs, tokens, start = encoding.runs, list[Span](), 0
+    for run in shown:
+        text = encoding.prompts[run]
+        for i in runs[run]:
+            if encoding.parts[i] == PROMPT:
+                a, b = encoding.offsets[i]
+                span = Span(start + a, start + b, text[a:b], relevance[i], False, encoding.pieces[i], SOURCE)
+                tokens.append(span)
+        start += len(text) + 1
+    return Prompt("\n".join(encoding.prompts[run] for run in shown), tuple(tokens))
 
 
 def _whole(ledger: Ledger, encoding: Encoding, relevance: Sequence[float], logit: float, start: float | None) -> Ledger:
@@ -162,7 +203,15 @@ def _whole(ledger: Ledger, encoding: Encoding, relevance: Sequence[float], logit
         start: the reference's, or None without a reference.
     """
     tokens = math.fsum(value for value, special in zip(relevance, encoding.special, strict=True) if not special)
-    return replace(ledger, rows={**_rows(ledger, start), TOKENS: tokens}, logit=logit).check()
+    rows = {**_rows(ledger, start), TOKENS: tokens}
+    if encoding.prompts:
+        # The engine counts the words around the text among the special tokens: both stay as they are in a reference.
+        around = [value for value, part in zip(relevance, encoding.parts, strict=True) if part == PROMPT]
+        rows[PROMPT_ROW] = math.fsum(around)
+        rest = rows.pop(SPECIAL_TOKENS, 0.0) - rows[PROMPT_ROW]
+        if abs(rest) > _ROUNDED * math.fsum(map(abs, around)):
+            rows[SPECIAL_TOKENS] = rest
+    return replace(ledger, rows=rows, logit=logit).check()
 
 
 def _rows(ledger: Ledger, start: float | None) -> Mapping[str, float]:

@@ -136,7 +136,7 @@ class Engine:
 
     def __init__(self, classifier: Classifier, head: Head) -> None:
         self.classifier, self.head = classifier, head
-        self._pads = getattr(classifier.tokenizer, "pad_token_id", None) is not None
+        self._pads = classifier.reader.pads
         self._takes_batches = True
         self._passed = {True: 0, False: 0}  # how many batches with and without padding have passed
         self._untried = 0

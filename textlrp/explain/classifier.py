@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from textlrp.basics import options
 from textlrp.errors import InputError, LRPError, ModelError, error_summary, fails
 from textlrp.explain import memory, tokenizer_fit
 from textlrp.explain.embedding_tables import word_table
@@ -18,7 +19,8 @@ from textlrp.lrp.propagation import run
 from textlrp.lrp.request import Options, Targets, logits_of, precision_of
 from textlrp.lrp.result import Propagation
 from textlrp.rules import Rules, as_rules
-from textlrp.text.encoding import Batch, Encoding, encode, pad
+from textlrp.text.encoding import Batch, Encoding
+from textlrp.text.readers import Reader, TokenizerReader
 
 #: transformers writes a huge number for a tokenizer without a limit.
 _NO_LIMIT = 1_000_000
@@ -41,11 +43,12 @@ class Classifier:
 
     Attributes:
         model: a sequence classifier.
-        tokenizer: the tokenizer that the model was trained with.
+        tokenizer: the tokenizer that the model was trained with, or None if a function reads texts.
+        reader: turns texts into what the model reads.
         limit: the number of ids that the model reads at once, special tokens included, or None for no limit.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Any) -> None:
+    def __init__(self, model: nn.Module, tokenizer: Any, reader: Reader | None = None) -> None:
         if not isinstance(model, nn.Module):
             raise ModelError(
                 f"the model must be a torch module, such as AutoModelForSequenceClassification gives, not "
@@ -57,14 +60,16 @@ class Classifier:
             raise ModelError(
                 "an exported program hides the functions of its model: explain the module it was made from"
             )
-        if tokenizer is None or not callable(tokenizer):
+        if reader is None and (tokenizer is None or not callable(tokenizer)):
             raise ModelError(
-                f"an explanation needs the tokenizer that the model was trained with, not {type(tokenizer).__name__}"
+                f"an explanation needs the tokenizer that the model was trained with, not {type(tokenizer).__name__}; "
+                f"if it has none, give a function as encode="
             )
         if any(parameter.is_meta for parameter in model.parameters()):
             raise ModelError("the model has no weights: they are on the device 'meta'; load them first")
         self.model = model
         self.tokenizer = tokenizer
+        self.reader = TokenizerReader(tokenizer) if reader is None else reader
         parameters = inspect.signature(model.forward).parameters
         self._accepted = None if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) else frozenset(parameters)
         self.limit = _length_limit(model, tokenizer)
@@ -73,7 +78,19 @@ class Classifier:
         # Difference rules keep activations of two runs, so they are measured apart.
         self._peaks: dict[int, int] = {}
         self._peaks_of_two: dict[int, int] = {}
-        tokenizer_fit.check_tokenizer(model, tokenizer)
+        if tokenizer is not None:
+            tokenizer_fit.check_tokenizer(model, tokenizer)
+
+    def reading(self, model: nn.Module, reader: Reader) -> Classifier:
+        """Return a classifier that reads texts in another way, by a model that runs this one.
+
+        Args:
+            model: computes the logits of labels from the outputs of this classifier's model.
+            reader: turns texts into its inputs.
+        """
+        classifier = Classifier(model, self.tokenizer, reader)
+        classifier.limit = self.limit
+        return classifier
 
     @property
     def device(self) -> torch.device:
@@ -104,17 +121,18 @@ class Classifier:
             ModelError: the tokenizer fails on the text.
         """
         try:
-            return encode(self.tokenizer, text, limit, text_pair)
+            return self.reader.encode(text, limit, text_pair)
         except (LRPError, MemoryError):
             raise
         except BaseException as error:  # the tokenizer fails on one document, and the others are explained all the same
             if not fails(error):
                 raise
-            raise ModelError(f"the tokenizer fails on this text: {error_summary(error)}") from error
+            what = "encode" if self.tokenizer is None else "the tokenizer"
+            raise ModelError(f"{what} fails on this text: {error_summary(error)}") from error
 
     def pad(self, encodings: Sequence[Encoding]) -> Batch:
         """Put texts into one batch; :func:`textlrp.text.encoding.pad` raises."""
-        return pad(self.tokenizer, encodings)
+        return self.reader.pad(encodings)
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return the tokenizer's outputs that the model accepts, as ``[batch, sequence]`` tensors on its device.
@@ -132,6 +150,21 @@ class Classifier:
         if accepted is not None and "attention_mask" not in accepted:
             inputs.pop("attention_mask", None)
         return inputs
+
+    def layers(self, asked: Any) -> bool:
+        """Return whether to explain the hidden states, given the option ``layers``.
+
+        Raises:
+            InputError: it is neither true nor false, or the model reads a text in several runs, whose hidden states do
+                not belong together.
+        """
+        layers = options.flag(asked, "layers")
+        if layers and self.reader.runs > 1:
+            raise InputError(
+                f"layers shows the hidden states of one run, and this model reads its input in {self.reader.runs} "
+                f"runs: leave layers out"
+            )
+        return layers
 
     def check_memory(self, encoding: Encoding, count: int, difference: bool = False) -> None:
         """Refuse a text that needs more memory than there is, before the machine runs out of it.
@@ -249,8 +282,8 @@ class Classifier:
         if reference is None and rules.difference:
             reference = self.default_reference
         special = torch.tensor(batch.special, device=self.device)
-        options = Options(rules, special, layers=layers, seed=SEED, reference=reference)
-        return run(self.model, targets, options, self.inputs(batch))
+        asked = Options(rules, special, layers=layers, seed=SEED, reference=reference)
+        return run(self.model, targets, asked, self.inputs(batch))
 
 
 def _is_exported(model: torch.fx.GraphModule) -> bool:

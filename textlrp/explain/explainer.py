@@ -1,54 +1,42 @@
-"""The public class: from a model, its tokenizer and a text to an explanation."""
+"""The public class, and what it can be made of: a model and its tokenizer, a folder, a pipeline."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from textlrp.basics import options
-from textlrp.errors import ModelError
-from textlrp.explain import inputs, loading, many_texts
-from textlrp.explain.assembly import Provenance, explanations
-from textlrp.explain.batching import Engine
+from textlrp.errors import InputError, ModelError
+from textlrp.explain import loading, pipelines, prompted, sentence_models, zero_shot
 from textlrp.explain.classifier import Classifier
-from textlrp.explain.labels import MULTI, RUNNER_UP, Choice, Head, Pick, Several, kind_of
-from textlrp.explain.long_texts import Reading, refuse_stride
-from textlrp.explain.many_texts import BatchOptions
-from textlrp.explain.progress import ProgressBar
-from textlrp.explain.references import References
-from textlrp.results.explanation import Explanation
-from textlrp.rules import Rules, as_rules
-from textlrp.text.encoding import Encoding
+from textlrp.explain.labels import MULTI, Head, kind_of
+from textlrp.explain.text_explainer import TextExplainer
+from textlrp.text.function_reader import FunctionReader
 
 #: The built-in classifier's folder and name.
 DEMO_FOLDER = Path(__file__).parents[1] / "demo"
 DEMO_NAME = "textlrp demo"
 
 
-class Explainer:
+class Explainer(TextExplainer):
     """Explains the decisions of a Hugging Face text classifier.
 
     Args:
-        model: a sequence classifier; it stays on its device and unchanged.
+        model: a sequence classifier; it stays on its device and unchanged. A ``CrossEncoder`` of sentence-transformers
+            and a ``SetFitModel`` bring their tokenizer.
         tokenizer: the tokenizer that the model was trained with.
         name: the name of the model in explanations; default: the name that it was loaded under.
         problem_type: the kind of the outputs: ``"single_label_classification"`` (softmax, or sigmoid of a single
             output), ``"multi_label_classification"`` (sigmoid) or ``"regression"`` (no probabilities); default: the
             kind in the model's config, or else softmax for several outputs and regression for one.
-
-    Attributes:
-        model: the model.
-        tokenizer: the tokenizer.
-        config: the model's config, or None.
-        name: the name of the model in explanations.
-        revision: its branch, tag or commit, or empty.
-        head: the model's outputs (:class:`textlrp.explain.labels.Head`).
-        classifier: the model and the tokenizer as textlrp runs them (:class:`textlrp.explain.classifier.Classifier`).
+        encode: a function for a model without a tokenizer of transformers. It returns a dict for a text, as a tokenizer
+            does: ``input_ids``, ``offset_mapping`` (the characters ``[start, end)`` of each id) and the model's other
+            inputs, a list, an array or a tensor each. An id without characters is special, unless
+            ``special_tokens_mask`` is in the dict. Texts are padded with the ``pad_token_id`` of the model's config.
 
     Raises:
         ModelError: the model is not a torch module or has no weights, or the tokenizer is missing.
@@ -56,24 +44,20 @@ class Explainer:
     """
 
     def __init__(
-        self, model: nn.Module, tokenizer: Any, name: str | None = None, *, problem_type: str | None = None
+        self,
+        model: nn.Module,
+        tokenizer: Any = None,
+        name: str | None = None,
+        *,
+        problem_type: str | None = None,
+        encode: Callable[[str], Any] | None = None,
     ) -> None:
-        if name is not None:
-            name = options.text(name, "name is the name of the model in explanations")
-        self.classifier = Classifier(model, tokenizer)
-        self.model = model
-        self.tokenizer = tokenizer
-        self.config = getattr(model, "config", None)
-        self.name = name or getattr(self.config, "_name_or_path", "") or type(model).__name__
-        self.head = Head.of(self.config, problem_type)
-        self.revision = getattr(self.config, "_commit_hash", None) or ""
-        self._engine = Engine(self.classifier, self.head)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The names of the labels by index; empty if the model's config does not tell."""
-        outputs = getattr(self.config, "num_labels", None)
-        return self.head.labels(outputs) if isinstance(outputs, int) and outputs > 0 else self.head.names or ()
+        parts = sentence_models.unpacked(model, problem_type) if tokenizer is None and encode is None else None
+        if parts is not None:
+            self._start(*parts, _checked(name))
+            return
+        head = Head.of(getattr(model, "config", None), problem_type)
+        self._start(model, Classifier(model, tokenizer, _reader(model, tokenizer, encode)), head, _checked(name))
 
     @classmethod
     def from_pretrained(
@@ -112,29 +96,155 @@ class Explainer:
         return explainer
 
     @classmethod
-    def from_pipeline(cls, pipeline: Any, *, problem_type: str | None = None) -> Explainer:
-        """Take the model and the tokenizer of a ``transformers`` text-classification pipeline, as they are.
+    def from_pipeline(
+        cls,
+        pipeline: Any,
+        *,
+        problem_type: str | None = None,
+        labels: Any = None,
+        template: str | None = None,
+        multi_label: bool | None = None,
+    ) -> Explainer:
+        """Take the model and the tokenizer of a ``transformers`` pipeline, as they are.
 
-        Without ``problem_type``, the function that the pipeline applies to the outputs tells their kind; its
-        ``max_length`` is the model's limit.
+        Args:
+            pipeline: a pipeline for text classification, or for zero-shot classification.
+            problem_type: the kind of the outputs; default: what the function that the pipeline applies to them tells.
+                Its ``max_length`` is the model's limit.
+            labels, template, multi_label: as :meth:`zero_shot` takes them, for a zero-shot pipeline; default: the
+                ``candidate_labels``, ``hypothesis_template`` and ``multi_label`` that it was made with.
 
         Raises:
-            ModelError: the pipeline has no torch model or no tokenizer.
+            ModelError: the pipeline has another task, no torch model or no tokenizer.
+            InputError: a zero-shot pipeline has no labels, and none are given.
         """
-        model, tokenizer = getattr(pipeline, "model", None), getattr(pipeline, "tokenizer", None)
-        if not isinstance(model, nn.Module) or tokenizer is None:
-            raise ModelError(
-                f"{type(pipeline).__name__} has no torch model with a tokenizer: textlrp takes a text-classification "
-                f"pipeline of transformers"
-            )
-        applied = getattr(pipeline, "_postprocess_params", {}).get("function_to_apply")
+        model, tokenizer, is_zero_shot = pipelines.taken(pipeline)
+        given = {"labels": labels, "template": template, "multi_label": multi_label}
+        if is_zero_shot:
+            return cls.zero_shot(model, tokenizer, **pipelines.zero_shot_options(pipeline, given))
+        unused = [name for name, value in given.items() if value is not None]
+        if unused:
+            raise InputError(f"{unused[0]} belongs to zero-shot classification, and this pipeline classifies by itself")
+        applied = pipelines.setting(pipeline, "postprocess", "function_to_apply")
         explainer = cls(model, tokenizer, problem_type=kind_of([applied]) if problem_type is None else problem_type)
         if explainer.head.problem_type is None and getattr(explainer.config, "num_labels", None) == 1:
             # By default, a pipeline reads a single output as log-odds.
             explainer = cls(model, tokenizer, problem_type=MULTI)
-        length = getattr(pipeline, "_preprocess_params", {}).get("max_length")
+        length = pipelines.setting(pipeline, "preprocess", "max_length")
         if length is not None:
             explainer.classifier.limit = min(length, explainer.classifier.limit or length)
+        return explainer
+
+    @classmethod
+    def zero_shot(
+        cls,
+        model: nn.Module,
+        tokenizer: Any,
+        *,
+        labels: Any,
+        template: str = zero_shot.TEMPLATE,
+        multi_label: bool = False,
+        name: str | None = None,
+    ) -> Explainer:
+        """Make a classifier of any labels from a model of natural-language inference, as zero-shot pipelines do.
+
+        The model reads the text once with each label's hypothesis. The logit of a label is that of entailment, and the
+        labels' probabilities are the softmax of these logits; with ``multi_label`` it is the logit of entailment less
+        that of contradiction, and each label has a probability of its own. The relevance of a word is the sum over the
+        runs; that of the hypothesis is the ledger's row ``prompt``, and by words in ``prompt`` of an explanation.
+
+        Args:
+            model: a sequence classifier one of whose labels starts with ``entail``.
+            tokenizer: the tokenizer that the model was trained with.
+            labels: the names of the labels, a list or a text with commas between them.
+            template: the hypothesis, with ``{}`` in place of the label.
+            multi_label: whether several labels can be true of a text; a single label always is on its own.
+            name: the name of the model in explanations.
+
+        Raises:
+            InputError: a label or the template cannot be used.
+            ModelError: the model does not say which of its outputs is entailment.
+        """
+        return cls._made(model, *zero_shot.classifier(model, tokenizer, labels, template, multi_label), name)
+
+    @classmethod
+    def prompted(
+        cls,
+        model: nn.Module,
+        tokenizer: Any,
+        *,
+        template: str | Sequence[Mapping[str, str]],
+        labels: Mapping[str, str],
+        score: str = "first",
+        chat_options: Mapping[str, Any] | None = None,
+        name: str | None = None,
+    ) -> Explainer:
+        """Make a classifier of a language model: a prompt asks for the label, and the model's answer is its score.
+
+        The logit of a label is that of the first token of its words where they would follow the prompt; all labels are
+        read off one pass. Prompt and words are tokenized as one text. Probabilities are those among the labels, the
+        softmax of their logits. The prompt is the same for all texts: its relevance is the ledger's row ``prompt``, and
+        by words in ``prompt`` of an explanation.
+
+        Args:
+            model: a causal language model, or one with an encoder and a decoder.
+            tokenizer: the tokenizer that the model was trained with.
+            template: the prompt, with ``{text}`` where the text stands and for pairs ``{text_pair}``:
+                ``"Review: {text}\\nSentiment:"``. A list of messages, dicts with ``role`` and ``content``, is written
+                out by the tokenizer's chat template; if the last is the assistant's, the model goes on with it.
+            labels: the words for each label, with a space before them if the template ends without one:
+                ``{"POS": " positive", "NEG": " negative"}``.
+            score: ``"first"``, or ``"mean"`` for the mean over the logits of all tokens of a label, which costs a pass
+                a label.
+            chat_options: options of the chat template, such as ``{"enable_thinking": False}``.
+            name: the name of the model in explanations.
+
+        Raises:
+            InputError: the template or a label cannot be used, or two labels start with the same token.
+            ModelError: the tokenizer has no chat template, or the model does not say how its decoder starts.
+        """
+        made = prompted.classifier(model, tokenizer, template, labels, score, chat_options)
+        return cls._made(model, *made, name)
+
+    @classmethod
+    def on_embeddings(cls, encoder: Any, head: Any, *, labels: Any = None, name: str | None = None) -> Explainer:
+        """Take a ``SentenceTransformer`` and a classifier that was trained on its embeddings.
+
+        Args:
+            encoder: the ``SentenceTransformer``.
+            head: a linear classifier of scikit-learn (its decision function is explained), or a torch module from
+                embeddings ``[batch, size]`` to logits ``[batch, labels]``.
+            labels: the names of the labels; default: the ``classes_`` of a head of scikit-learn, or numbers.
+            name: the name of the model in explanations.
+
+        Raises:
+            InputError: the labels are not as many as the head has.
+            ModelError: the encoder is none, or the head is not linear.
+        """
+        parts = sentence_models.on_embeddings(encoder, head, labels)
+        return cls._made(parts.transformer, parts.classifier, parts.head, name)
+
+    @classmethod
+    def similarity(cls, encoder: Any, *, name: str | None = None) -> Explainer:
+        """Explain the similarity of two texts by a ``SentenceTransformer``: ``explain(text, text_pair)``.
+
+        The cosine, or the product, of the two embeddings is the logit. The texts are read apart, and half of each
+        product belongs to each of them.
+
+        Args:
+            encoder: the ``SentenceTransformer``.
+            name: the name of the model in explanations.
+
+        Raises:
+            ModelError: the encoder is none, or measures distances.
+        """
+        parts = sentence_models.similarity(encoder)
+        return cls._made(parts.transformer, parts.classifier, parts.head, name)
+
+    @classmethod
+    def _made(cls, model: nn.Module, classifier: Classifier, head: Head, name: str | None) -> Explainer:
+        explainer = cls.__new__(cls)
+        explainer._start(model, classifier, head, _checked(name))
         return explainer
 
     @classmethod
@@ -148,243 +258,22 @@ class Explainer:
         explainer.name = DEMO_NAME
         return explainer
 
-    @refuse_stride
-    def explain(
-        self,
-        text: str,
-        text_pair: str | None = None,
-        *,
-        target: str | int | None = None,
-        contrast: str | int | None = None,
-        rules: Rules | str = "attnlrp",
-        reference: Any = None,
-        long: str = "truncate",
-        window: int | None = None,
-        overlap: int | None = None,
-        layers: bool = False,
-        progress: bool = False,
-    ) -> Explanation:
-        """Explain one label's logit for a text.
 
-        Args:
-            text: the document.
-            text_pair: the second text of a pair (a hypothesis, a passage to rank).
-            target: a label name or index; default: the predicted label.
-            contrast: a label or ``"runner-up"``: explains ``logit(target) - logit(contrast)``.
-            rules: a preset's name or :class:`textlrp.Rules`.
-            reference: what the rules ``"difference"`` measure the text from; default: ``"mask"``, the tokenizer's mask
-                token in place of each word, or where there is none ``"mean"``, the mean of the model's embeddings.
-                Others: ``"zero"`` (embedding), ``"pad"`` (token), another token, or another text (of a pair, a tuple of
-                two) or a list or tensor of ids, with as many ids as the text. A list of several is averaged; each takes
-                a pass. Special tokens stay as they are, unless ids are given.
-            long: how to read a text that is longer than the model reads: ``"truncate"`` it (``truncated`` says where),
-                read it in overlapping ``"windows"`` (the explained logit is the mean of the windows' logits), or raise
-                an ``"error"``. Of a pair, the longer text is cut, or read in windows.
-            window: the number of ids to read at once, special tokens included; default: as many as the model reads, or
-                2,048 in windows of a model without a limit.
-            overlap: the least number of ids that neighboring windows share, special tokens aside (Hugging Face calls
-                this stride); default: a quarter of a window's room. All windows are equally long, so neighbors may
-                share more.
-            layers: whether to explain the hidden states between the blocks, too (``layers`` of the explanation):
-                relevance by layer and token, by attention head and by path, with a balanced ledger for each layer.
-            progress: whether to show a bar in a terminal after two seconds, elsewhere a line every 30 seconds.
+def _reader(model: nn.Module, tokenizer: Any, encode: Any) -> FunctionReader | None:
+    """Return what reads texts by a user's function, if there is one.
 
-        Raises:
-            InputError: the text, a label, the rules, the reference or an option is invalid.
-            LRPError: the model cannot be explained; the message says why.
-        """
-        choice = Choice(target, contrast)
-        reading = Reading(long, window, overlap)
-        ((_, explanation),) = self._explain(text, text_pair, choice, None, rules, reading, layers, progress, reference)
-        return explanation
+    Raises:
+        InputError: it cannot be called, or there is a tokenizer, too.
+    """
+    if encode is None:
+        return None
+    if not callable(encode) or tokenizer is not None:
+        what = options.brief(encode) if tokenizer is None else "a tokenizer, too"
+        raise InputError(f"encode is a function from a text to the model's inputs, in place of a tokenizer, not {what}")
+    filler = getattr(getattr(model, "config", None), "pad_token_id", None)
+    return FunctionReader(encode, filler if isinstance(filler, int) else None)
 
-    @refuse_stride
-    def explain_targets(
-        self,
-        text: str,
-        text_pair: str | None = None,
-        *,
-        targets: str | int | Sequence[str | int] = "all",
-        contrast: str | int | None = None,
-        threshold: float | None = None,
-        rules: Rules | str = "attnlrp",
-        reference: Any = None,
-        long: str = "truncate",
-        window: int | None = None,
-        overlap: int | None = None,
-        layers: bool = False,
-        progress: bool = False,
-    ) -> dict[str, Explanation]:
-        """Explain several labels' logits for a text: one forward pass for all, and one backward pass for each.
 
-        Args:
-            text: the document.
-            text_pair: the second text of a pair.
-            targets: the labels: ``"all"``; ``"predicted"``, which is the label of the highest logit, or of a
-                multi-label model all labels over the threshold; or a list of names or indices.
-            contrast: a label or ``"runner-up"`` (the best other label) that each target is compared with; among
-                ``"all"``, the contrast itself is left out.
-            threshold: leave out labels whose probability is less; default: 0.5 for the ``"predicted"`` labels of a
-                multi-label model, else none is left out.
-            rules, reference, long, window, overlap, layers, progress: as in :meth:`explain`.
-
-        Returns:
-            The explanations by the name of their label, in the order of the targets; empty if no label is over the
-            threshold.
-
-        Raises:
-            InputError: as in :meth:`explain`, or a threshold is given to a model without probabilities.
-            LRPError: the model cannot be explained; the message says why.
-        """
-        if threshold is not None:
-            threshold = options.real(threshold, "threshold is a probability from 0 to 1", 0, 1)
-        labels: Any = targets
-        if not (isinstance(targets, str) and targets in ("all", "predicted")):
-            labels = (targets,) if inputs.single(targets) else tuple(inputs.column(targets, "targets"))
-        choice, several = Choice(None, contrast), Several(labels, threshold)
-        reading = Reading(long, window, overlap)
-        return dict(self._explain(text, text_pair, choice, several, rules, reading, layers, progress, reference))
-
-    @refuse_stride
-    def explain_batch(
-        self,
-        texts: Iterable[Any],
-        *,
-        target: str | int | Iterable[Any] | None = None,
-        contrast: str | int | None = None,
-        rules: Rules | str = "attnlrp",
-        reference: Any = None,
-        long: str = "truncate",
-        window: int | None = None,
-        overlap: int | None = None,
-        layers: bool = False,
-        batch_size: int = 32,
-        errors: str = "raise",
-        progress: bool = False,
-    ) -> list[Any]:
-        """Explain many texts, in batches of similar length; each explanation equals that of the text alone.
-
-        All explanations are held at once; :meth:`explain_stream` yields them one by one.
-
-        Args:
-            texts: a list, a generator, a column of a ``datasets.Dataset`` or of a pandas ``DataFrame``, ...; a pair is
-                a tuple of two texts or a dict with ``text`` and ``text_pair``.
-            target: one label for all texts, or one for each (None for the predicted one); default: the predicted ones.
-            contrast, rules, reference, long, window, overlap, layers: as in :meth:`explain`. One reference is for all
-                texts; a text or ids as a reference fit those that have as many ids, and the others are errors.
-            batch_size: the most texts in a batch; batches of long texts hold fewer.
-            errors: ``"raise"`` an error if a text cannot be explained (before the model runs if the text is invalid,
-                otherwise after all texts), or ``"return"`` it in the place of the explanation.
-            progress: whether to show a bar in a terminal after two seconds, elsewhere a line every 30 seconds.
-
-        Returns:
-            One :class:`Explanation`, or with ``errors="return"`` an ``LRPError``, for each text, in order.
-
-        Raises:
-            InputError: an option is invalid.
-            BatchError: some texts cannot be explained; it names them, and has the explanations of the others.
-        """
-        asked = BatchOptions.checked(
-            rules, long, window, overlap, layers, batch_size, errors, progress, reference, self.classifier
-        )
-        provenance = self._provenance(asked.rules, asked.reading)
-        return many_texts.explain_all(self._engine, texts, target, contrast, asked, provenance)
-
-    @refuse_stride
-    def explain_stream(
-        self,
-        texts: Iterable[Any],
-        *,
-        target: str | int | Iterable[Any] | None = None,
-        contrast: str | int | None = None,
-        rules: Rules | str = "attnlrp",
-        reference: Any = None,
-        long: str = "truncate",
-        window: int | None = None,
-        overlap: int | None = None,
-        layers: bool = False,
-        batch_size: int = 32,
-        errors: str = "raise",
-        progress: bool = False,
-    ) -> Generator[Any, None, None]:
-        """Explain any number of texts one after the other: a generator that holds few of them at a time.
-
-        Texts are drawn ahead, so that texts of similar length share a batch: first one, then a quarter as many as were
-        yielded, and at most 16 batches, 65,536 ids or a million characters. Between two explanations the model is free.
-        The generator may be closed at any time.
-
-        Args:
-            texts, contrast, rules, reference, long, window, overlap, layers, batch_size: as in :meth:`explain_batch`.
-            target: one label for all texts, or one for each, drawn with its text; default: the predicted ones.
-            errors: ``"raise"`` an error at the first text that cannot be explained, after the explanations before it,
-                or ``"return"`` it in the place of the explanation and continue.
-            progress: whether to show a bar in a terminal after two seconds, elsewhere a line every 30 seconds.
-
-        Returns:
-            A generator of one :class:`Explanation`, or with ``errors="return"`` an ``LRPError``, for each text, in
-            order. A raised error ends it, also an error of ``texts``.
-
-        Raises:
-            InputError: an option is invalid; or later, there are not as many targets as texts, or a target is unknown.
-            BatchError: later, a text cannot be explained: its index is the only key of ``errors``.
-        """
-        asked = BatchOptions.checked(
-            rules, long, window, overlap, layers, batch_size, errors, progress, reference, self.classifier
-        )
-        provenance = self._provenance(asked.rules, asked.reading)
-        return many_texts.explain_each(self._engine, texts, target, contrast, asked, provenance)
-
-    def __call__(self, text_or_texts: Any, text_pair: str | None = None, **options: Any) -> Any:
-        """Explain a text by :meth:`explain`, or several by :meth:`explain_batch`, as a pipeline is called.
-
-        Args:
-            text_or_texts: a text; a dict with ``text`` and ``text_pair``; or texts as :meth:`explain_batch` takes them.
-            text_pair: the second text of a pair, with a single text.
-            **options: options of the method.
-
-        Returns:
-            An :class:`Explanation`, or a list of them.
-
-        Raises:
-            LRPError: the errors of the method.
-        """
-        if text_pair is not None or isinstance(text_or_texts, str):
-            return self.explain(text_or_texts, text_pair, **options)
-        if isinstance(text_or_texts, dict):
-            return self.explain(*inputs.pair(text_or_texts), **options)
-        return self.explain_batch(text_or_texts, **options)
-
-    def encode(self, text: str, text_pair: str | None = None) -> Encoding:
-        """Return a text as the model reads it, cut if it is too long; the errors are those of :meth:`explain`."""
-        return self.classifier.encode(text, self.classifier.limit, text_pair)
-
-    def _explain(
-        self,
-        text: str,
-        text_pair: str | None,
-        choice: Choice,
-        several: Several | None,
-        rules: Rules | str,
-        reading: Reading,
-        layers: bool,
-        progress: bool,
-        reference: Any,
-    ) -> list[tuple[str, Explanation]]:
-        rules, layers, progress = as_rules(rules), options.flag(layers, "layers"), options.flag(progress, "progress")
-        references = References.read(reference, rules, self.classifier)
-        choice.check(self.head)
-        if several is not None:
-            several.check(self.head)
-        settled = choice.settled if several is None else several.settled and choice.contrast != RUNNER_UP
-        pick = partial(self._pick, choice) if several is None else partial(several.pick, self.head, choice)
-        document = reading.document(self.classifier, text, text_pair, pick, settled, references)
-        with ProgressBar("explaining", document.steps, progress) as bar:
-            self._engine.run([document], rules, 16, bar, layers)
-        return explanations(document, self._provenance(rules, reading))
-
-    def _pick(self, choice: Choice, logits: Tensor) -> list[Pick]:
-        return [choice.pick(self.head, logits)]
-
-    def _provenance(self, rules: Rules, reading: Reading) -> Provenance:
-        """Return the origin that explanations record."""
-        return Provenance(self.head, self.name, self.revision, rules.name, reading.asked())
+def _checked(name: Any) -> str | None:
+    """Return the name of a model as a user gives it."""
+    return None if name is None else options.text(name, "name is the name of the model in explanations")

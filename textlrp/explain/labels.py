@@ -252,6 +252,24 @@ class Several:
         return [replace(choice, target=i).pick(head, logits) for i in wanted]
 
 
+def named_labels(labels: Any) -> tuple[str, ...]:
+    """Return the labels that a user names: a list, or as pipelines take them a text with commas between them.
+
+    Raises:
+        InputError: there is none, or one is no text, empty or repeated.
+    """
+    listed = labels.split(",") if isinstance(labels, str) else labels
+    if not isinstance(listed, Iterable):
+        raise InputError(f"labels is a list of names, not {options.brief(labels)}")
+    names = [options.text(name, "a label is a name").strip() for name in listed]
+    if not names or not all(names):
+        raise InputError(f"{'a label is empty' if names else 'labels is empty'}: name each label")
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise InputError(f"the label {repeated!r} is there more than once: name each label once")
+    return tuple(names)
+
+
 def find_label(labels: tuple[str, ...], label: str | int) -> int:
     """Return the index of a label, given its name in upper or lower case, or its index.
 

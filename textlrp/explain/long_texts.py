@@ -15,7 +15,7 @@ from textlrp.explain.batching import PendingDocument
 from textlrp.explain.classifier import Classifier
 from textlrp.explain.labels import Pick
 from textlrp.explain.references import References
-from textlrp.text.encoding import windows
+from textlrp.text.windows import windows
 
 #: The ways to treat a text that is longer than the model reads.
 LONG = ("truncate", "windows", "error")
@@ -103,8 +103,8 @@ class Reading:
         limit = self.limit(classifier.limit)
         cut = limit if self.long == "truncate" else None
         encoding = classifier.encode(text, cut, text_pair)
-        count = len(encoding.input_ids)
-        parts: Sequence[Sequence[int]] = [range(count)]
+        count = encoding.longest
+        parts: Sequence[Sequence[int]] = [range(len(encoding.input_ids))]
         if self.long == "windows":
             parts = windows(classifier.tokenizer, encoding, limit or WINDOW, self.overlap)
         elif limit is not None and count > limit:

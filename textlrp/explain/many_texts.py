@@ -51,7 +51,8 @@ class BatchOptions(NamedTuple):
         """
         options.choice(errors, ("raise", "return"), "errors is 'raise' or 'return'")
         batch_size = options.whole(batch_size, "batch_size is a number of texts, 1 or more", 1)
-        reading, layers = Reading(long, window, overlap), options.flag(layers, "layers")
+        reading = Reading(long, window, overlap)
+        layers = options.flag(layers, "layers") if classifier is None else classifier.layers(layers)
         raises, progress = errors == "raise", options.flag(progress, "progress")
         rules = as_rules(rules)
         references = None if classifier is None else References.read(reference, rules, classifier)

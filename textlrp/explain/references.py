@@ -226,6 +226,8 @@ def _check_case(tokenizer: Any, value: str) -> None:
 
 def _token(tokenizer: Any, text: str) -> int | None:
     """Return the id of a text that is one token: as the vocabulary spells it, or as the tokenizer reads it."""
+    if tokenizer is None:
+        return None
     unknown = getattr(tokenizer, "unk_token_id", None)
     try:
         number = tokenizer.convert_tokens_to_ids(text)

@@ -37,6 +37,8 @@ def check_ids(model: nn.Module, tokenizer: Any, inputs: Mapping[str, Sequence[Se
     size = getattr(word_table(model), "num_embeddings", None)
     worst = max(map(max, inputs["input_ids"]))
     if isinstance(size, int) and worst >= size:
+        if tokenizer is None:
+            raise ModelError(f"encode gives the id {worst}, and the model has a table of {size} ids, from 0 on")
         (piece,) = tokenizer.convert_ids_to_tokens([worst])
         raise ModelError(
             f"the tokenizer does not fit the model: it gives {piece!r} the id {worst}, and the model has a table of "

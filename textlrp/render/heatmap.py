@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textlrp.basics import options
-from textlrp.results.ledger import OTHER_PATHS, REFERENCE, REFERENCE_PINNED, RESIDUE, SPECIAL_TOKENS, TOKENS
+from textlrp.results.ledger import OTHER_PATHS, PROMPT, REFERENCE, REFERENCE_PINNED, RESIDUE, SPECIAL_TOKENS, TOKENS
 
 if TYPE_CHECKING:
     from textlrp.results.explanation import Explanation
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 # The rows that are not posted above a layer: what it holds, what goes around it, and where the sharing starts.
-_NOT_POSTED = (TOKENS, SPECIAL_TOKENS, OTHER_PATHS, RESIDUE, REFERENCE, REFERENCE_PINNED)
+_NOT_POSTED = (TOKENS, PROMPT, SPECIAL_TOKENS, OTHER_PATHS, RESIDUE, REFERENCE, REFERENCE_PINNED)
 
 # Words below this share of the strongest special token are not colored.
 _NOTHING = 0.01
@@ -139,7 +139,7 @@ def holdings(e: Explanation) -> list[Holding]:
     listed = []
     for name, layer in zip(short_names([layer.name for layer in e.layers]), e.layers, strict=True):
         books = layer.ledger
-        held = books[TOKENS] + books[SPECIAL_TOKENS]
+        held = books[TOKENS] + books[PROMPT] + books[SPECIAL_TOKENS]
         around = books[OTHER_PATHS]
         posted = math.fsum(value for heading, value in books.items() if heading not in _NOT_POSTED)
         heads = [value for values in layer.heads.values() for value in values]

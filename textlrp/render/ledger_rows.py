@@ -11,6 +11,7 @@ MEANINGS: Mapping[str, str] = {
     ledger.REFERENCE: "The model's score for the reference. The parts below lead from there to the score of the text.",
     ledger.REFERENCE_PINNED: "The model's score for the reference, run with the choices that it makes for the text.",
     ledger.TOKENS: "The words of the text. This is the part that the colors show.",
+    ledger.PROMPT: "The words around the text: of a prompt, or of the sentence that the text is tested for.",
     ledger.SPECIAL_TOKENS: "Tokens that the model puts around every text, such as [CLS] and [SEP].",
     ledger.POSITIONS: "The places in the text, whatever words stand there.",
     ledger.TOKEN_TYPES: "Whether a word stands in the first text or in the second.",

@@ -88,6 +88,7 @@ def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
             most=parts.most(shown_by, strongest),
             listed=parts.listed(shown_by, strongest),
             ledger=parts.ledger_rows(e.ledger),
+            around=parts.around(e, strongest),
             reference=sentences(e, number),
             pinned=PINNED if e.ledger.pinned else "",
             rounded=exactness(e.ledger),

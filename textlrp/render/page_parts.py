@@ -12,6 +12,7 @@ from textlrp.basics.characters import printable
 from textlrp.render import palette
 from textlrp.render.format import number, percent
 from textlrp.render.ledger_rows import MEANINGS
+from textlrp.results.graphemes import direction, whole_units
 from textlrp.results.ledger import REFERENCE, REFERENCE_PINNED, RESIDUE, Ledger
 from textlrp.results.spans import Span, read_range
 from textlrp.rules import PRESETS
@@ -97,6 +98,14 @@ def pieces(
     if end < len(text):
         shown.append(Piece(text[end:], "unread end"))
     return shown
+
+
+def around(e: Explanation, strongest: float) -> Passage | None:
+    """Return the words around the text, with the colors that words of the text have; None if there are none."""
+    if e.prompt is None:
+        return None
+    text = e.prompt.text
+    return Passage("", direction(text), "", pieces(text, whole_units(text, e.prompt.words), strongest, None, e))
 
 
 def side(e: Explanation, relevance: float) -> str:
@@ -235,7 +244,12 @@ def facts(e: Explanation, by: str) -> list[tuple[str, str]]:
 
 
 def command(e: Explanation, by: str) -> tuple[str, ...]:
-    """Return the command that explains the text again, from a file; each part is an option."""
+    """Return the command that explains the text again, from a file; each part is an option.
+
+    It is empty if the model read other words around the text, which no command can give.
+    """
+    if e.prompt is not None:
+        return ()
     reading = {**({"long": "windows"} if e.windows > 1 else {}), **e.reading}
     options = [
         ("--model", e.model if e.model not in ("", BUILT_IN) else None),

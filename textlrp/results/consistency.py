@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from textlrp.errors import InputError, LRPError
 from textlrp.results.contents import Contents
 from textlrp.results.layers import Layer
-from textlrp.results.ledger import REFERENCE, REFERENCE_PINNED, SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
+from textlrp.results.ledger import PROMPT, REFERENCE, REFERENCE_PINNED, SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
+from textlrp.results.prompt import SOURCE
 from textlrp.results.saved import SUMMED
 from textlrp.results.spans import Span, gather, read_range
 
@@ -62,6 +63,7 @@ def _check(e: Contents, words: Sequence[Span] | None, sentences: Sequence[Span] 
     _check_reference(e.ledger, e, "the ledger")
     ordinary = [span.relevance for span in e.tokens if not span.special]
     _equal(math.fsum(ordinary), e.ledger[TOKENS], ordinary, "the relevances of the tokens", "the ledger's row 'tokens'")
+    _check_prompt(e)
     special = _size(span.relevance for span in e.tokens if span.special)
     # A decoder's start and padding contribute to the row, too, but are not tokens of the text.
     if SPECIAL_TOKENS not in e.ledger and not special <= e.ledger.tolerance * max(e.ledger.scale, special):
@@ -166,6 +168,19 @@ def _check_span(span: Span, texts: Mapping[str, tuple[str, object]], where: str)
         raise _changed(f"its text has no {span.text!r} at characters {span.start} to {span.end}")
 
 
+def _check_prompt(e: Contents) -> None:
+    """Check that the ledger has a row of the prompt exactly if there is one, and that it holds its relevance."""
+    if (e.prompt is None) != (PROMPT not in e.ledger):
+        said, other = ("a prompt", "no row") if PROMPT not in e.ledger else ("no prompt", "a row")
+        raise _changed(f"it has {said}, and its ledger has {other} {PROMPT!r}")
+    if e.prompt is None:
+        return
+    for i, span in enumerate(e.prompt.tokens):
+        _check_span(span, {SOURCE: (e.prompt.text, None)}, f"prompt.tokens[{i}]")
+    parts = [span.relevance for span in e.prompt.tokens]
+    _equal(math.fsum(parts), e.ledger[PROMPT], parts, "the relevances of the prompt", f"the ledger's row {PROMPT!r}")
+
+
 def _check_units(e: Contents, spans: Sequence[Span], unit: str) -> None:
     """Check that words or sentences tile the part of the text that was read, with the relevance of their tokens.
 
@@ -240,7 +255,8 @@ def _check_magnitude(ledger: Ledger, relevances: Sequence[float], e: Contents, n
         sizes.append(_size(value for value, span in zip(relevances, e.tokens, strict=True) if not span.special))
     room = max(ledger.tolerance, SUMMED) * max([*sizes, ledger.magnitude])
     near = min(abs(size - ledger.magnitude) for size in sizes) <= room
-    several = e.windows > 1 or (e.reference is not None and len(e.reference.given) > 1)
+    # Several runs of a text add up, too.
+    several = e.windows > 1 or e.prompt is not None or (e.reference is not None and len(e.reference.given) > 1)
     larger = several and ledger.magnitude >= min(sizes)
     if ledger.magnitude and not (near or larger):
         raise _changed(

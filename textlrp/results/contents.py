@@ -9,6 +9,7 @@ from textlrp.errors import InputError
 from textlrp.results.grouping import Grouped
 from textlrp.results.layers import Layer
 from textlrp.results.ledger import Ledger
+from textlrp.results.prompt import Prompt
 from textlrp.results.reference import Reference
 from textlrp.results.spans import Span
 
@@ -37,6 +38,7 @@ class Contents(Grouped):
     reading: Mapping[str, str | int] = field(default_factory=dict)
     layers: tuple[Layer, ...] = ()
     reference: Reference | None = None
+    prompt: Prompt | None = None
 
     def layer_units(self, layer: Layer, by: str = "word") -> tuple[Span, ...]:
         """Return the spans of the text by ``"token"``, ``"word"`` or ``"sentence"`` with their relevance at a layer.

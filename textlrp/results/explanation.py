@@ -14,6 +14,7 @@ from textlrp.results.consistency import check, check_windows
 from textlrp.results.contents import Contents
 from textlrp.results.layers import Layer
 from textlrp.results.ledger import Ledger
+from textlrp.results.prompt import Prompt
 from textlrp.results.reference import Reference
 from textlrp.results.rendering import renderer
 from textlrp.results.saved import DIGEST, Fields, check_digest, check_format, no_explanation, plain, sealed, shown
@@ -51,6 +52,8 @@ class Explanation(Contents):
         versions: the versions of the libraries that computed it.
         layers: the hidden states, from the embeddings up, if they were requested.
         reference: what difference rules measured the text from, with its logits; None under rules from zero.
+        prompt: the words that the model read around the text (:class:`textlrp.results.prompt.Prompt`): a prompt's, or a
+            hypothesis's; None if it read the text alone.
     """
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,6 +87,8 @@ class Explanation(Contents):
             "layers": [layer.to_dict() for layer in self.layers],
             "reference": None if self.reference is None else self.reference.to_dict(),
         }
+        if self.prompt is not None:
+            values["prompt"] = self.prompt.to_dict()
         return sealed(values)
 
     def to_json(self, path: str | Path | None = None) -> str:
@@ -142,6 +147,7 @@ class Explanation(Contents):
             reading=_reading(fields),
             layers=tuple(Layer.from_dict(layer, f"layers[{i}]") for i, layer in enumerate(fields.list("layers", ()))),
             reference=None if fields.take("reference", None) is None else Reference.from_dict(values["reference"]),
+            prompt=None if fields.take("prompt", None) is None else Prompt.from_dict(values["prompt"]),
         )
         for key in ("format", DIGEST):
             fields.take(key, None)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
-from textlrp.results.ledger import Ledger
+from textlrp.results.ledger import PROMPT, Ledger
 from textlrp.results.saved import Fields, plain
 
 
@@ -23,8 +23,8 @@ class Layer:
             lists of blocks (encoder and decoder), the path of a list for the input of its first block.
         relevance: one value for each position, in logit units: for each of the explanation's ``tokens`` if ``aligned``,
             else for the positions of a model that pools or compresses the text in between.
-        ledger: the shares of the logit when the backward pass reaches this state: ``tokens`` and ``special tokens`` are
-            in its positions, ``other paths`` bypass it, and the other rows were posted above it.
+        ledger: the shares of the logit when the backward pass reaches this state: ``tokens``, ``prompt`` and
+            ``special tokens`` are in its positions, ``other paths`` bypass it, and the other rows were posted above it.
         heads: by the path of the attention's module, the relevance that passes through each head of the block.
         paths: the sum of the relevance by its path through the block: ``residual``, ``attention``, ``feed-forward``
             (every branch without attention) and ``other`` (shifts of norms); empty for embeddings, and for a block that
@@ -42,8 +42,8 @@ class Layer:
 
     @property
     def total(self) -> float:
-        """The relevance in this hidden state, in logit units."""
-        return math.fsum(self.relevance)
+        """The relevance in this hidden state, in logit units, at the words around the text, too."""
+        return math.fsum((*self.relevance, self.ledger[PROMPT]))
 
     @property
     def shares(self) -> dict[str, float]:

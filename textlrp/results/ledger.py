@@ -16,6 +16,7 @@ from textlrp.results.saved import SUMMED, Fields, no_explanation, plain
 REFERENCE = "reference"
 REFERENCE_PINNED = "reference (pinned)"
 TOKENS = "tokens"
+PROMPT = "prompt"
 SPECIAL_TOKENS = "special tokens"
 POSITIONS = "positions"
 TOKEN_TYPES = "token types"
@@ -36,6 +37,7 @@ HEADINGS = (
     REFERENCE,
     REFERENCE_PINNED,
     TOKENS,
+    PROMPT,
     SPECIAL_TOKENS,
     OTHER_IDS,
     POSITIONS,

@@ -11,12 +11,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from textlrp.basics import options
 from textlrp.errors import AlignmentError, InputError, ModelError
 from textlrp.text.alignment import MARKERS, Range, align, pieces_of, plain_ids, trim
 
 #: The names of the two texts of a pair in messages.
 TEXT_NAMES = ("the text", "the second text")
+
+#: What :attr:`Encoding.parts` has for a word around the text: of a prompt, or of a hypothesis that it is tested for.
+PROMPT = 2
+
+#: The input that holds the number of each id's run, if a model reads a text in several runs.
+RUN = "run"
 
 
 @dataclass(frozen=True)
@@ -27,9 +32,14 @@ class Encoding:
         inputs: the inputs of the model, lists of integers of the same length (``input_ids``, ``attention_mask``, ...).
         pieces: the tokenizer's own symbol of each id.
         offsets: the characters ``[start, end)`` of each id in its text; special tokens are empty.
-        special: for each id, whether the tokenizer added it.
-        parts: for each id, the text that it belongs to: 0, or 1 for the second text of a pair.
+        special: for each id, whether it belongs to none of the texts: the tokenizer added it, or it is a word around
+            them.
+        parts: for each id, the text that it belongs to: 0, or 1 for the second text of a pair; :data:`PROMPT` for a
+            word around the texts, whose characters are those of the prompt of its run.
         truncated: for each text, the characters that the model does not read, or None.
+        prompts: for each run, what stands around the texts; empty if nothing does.
+        places: for each id, the place among the tokens of the explanation: a token that is read in several runs has one
+            place; empty if each id is a token of its own.
     """
 
     inputs: dict[str, list[int]]
@@ -38,6 +48,8 @@ class Encoding:
     special: tuple[bool, ...]
     parts: tuple[int, ...]
     truncated: tuple[Range | None, ...] = (None,)
+    prompts: tuple[str, ...] = ()
+    places: tuple[int, ...] = ()
 
     @property
     def input_ids(self) -> list[int]:
@@ -53,7 +65,32 @@ class Encoding:
             offsets=tuple(self.offsets[i] for i in indices),
             special=tuple(self.special[i] for i in indices),
             parts=tuple(self.parts[i] for i in indices),
+            places=tuple(self.places[i] for i in indices) if self.places else (),
         )
+
+    @property
+    def runs(self) -> list[list[int]]:
+        """The indices of the ids of each run: those that the model reads at once."""
+        numbers = self.inputs.get(RUN)
+        if numbers is None:
+            return [list(range(len(self.input_ids)))]
+        return [[i for i, number in enumerate(numbers) if number == run] for run in range(max(numbers) + 1)]
+
+    @property
+    def tokens(self) -> list[list[int]]:
+        """The indices of the ids of each token of the explanation: one, or one in each run that reads it."""
+        if not self.prompts:
+            return [[i] for i in range(len(self.input_ids))]
+        found: dict[int, list[int]] = {}
+        for i, (place, part) in enumerate(zip(self.places, self.parts, strict=True)):
+            if part != PROMPT:
+                found.setdefault(place, []).append(i)
+        return [found[place] for place in sorted(found)]
+
+    @property
+    def longest(self) -> int:
+        """The number of ids that the model reads at once, at most."""
+        return max(map(len, self.runs)) if RUN in self.inputs else len(self.input_ids)
 
     def own(self, part: int) -> list[int]:
         """Return the indices of the ids of a text without special tokens: the first text (0) or the second (1)."""
@@ -78,8 +115,33 @@ def encode(tokenizer: Any, text: str, limit: int | None, text_pair: str | None =
     texts = (text,) if text_pair is None else (text, text_pair)
     for part_text, name in zip(texts, TEXT_NAMES, strict=False):
         check_text(part_text, name)
+    return cut(tokenizer, texts, tokenized(tokenizer, texts), limit)
+
+
+def tokenized(tokenizer: Any, texts: Sequence[str], **options: Any) -> Encoding:
+    """Tokenize a text, or a pair, however long it is; special tokens are not placed in it.
+
+    Args:
+        tokenizer: the tokenizer.
+        texts: the text, or both.
+        **options: options of the tokenizer.
+
+    Raises:
+        LRPError: as :func:`encode` raises it.
+    """
     encode_texts = _encode_fast if getattr(tokenizer, "is_fast", False) else _encode_slow
-    encoding = encode_texts(tokenizer, texts)
+    encoding = encode_texts(tokenizer, texts, options)
+    check_words(tokenizer, texts, encoding)
+    return encoding
+
+
+def check_words(tokenizer: Any, texts: Sequence[str], encoding: Encoding) -> None:
+    """Check that each text has an id, and that the characters of the ids lie in it, one after the other.
+
+    Raises:
+        InputError: a text has no id.
+        AlignmentError: the characters do not.
+    """
     for part, (part_text, name) in enumerate(zip(texts, TEXT_NAMES, strict=False)):
         own = encoding.own(part)
         if not own:
@@ -94,49 +156,17 @@ def encode(tokenizer: Any, text: str, limit: int | None, text_pair: str | None =
                 f"{type(tokenizer).__name__} gives character offsets that lie outside the text or run backward, so no "
                 f"word can be told apart; check its normalizer and post-processor"
             )
+
+
+def cut(tokenizer: Any, texts: Sequence[str], encoding: Encoding, limit: int | None) -> Encoding:
+    """Return a text as far as a model reads it, with special tokens at their places in it.
+
+    Raises:
+        ModelError: the limit leaves no room for a token of the text.
+    """
     if limit is not None and len(encoding.input_ids) > limit:
         encoding = _cut(tokenizer, texts, encoding, limit)
     return replace(encoding, offsets=_place_special(encoding))
-
-
-def windows(tokenizer: Any, encoding: Encoding, limit: int, overlap: int | None = None) -> list[list[int]]:
-    """Return overlapping windows over a text that is longer than a model reads, each as indices of ids.
-
-    Every window has the special tokens of the whole and, of a pair, all of the shorter text. The windows are spread
-    evenly, each as long as the model reads, so that none is a short remainder.
-
-    Args:
-        tokenizer: the tokenizer, for messages.
-        encoding: the whole text.
-        limit: the number of ids in a window, special tokens included.
-        overlap: the least number of ids that neighboring windows share, besides those that all windows have; default:
-            a quarter of a window's room.
-
-    Raises:
-        InputError: the overlap leaves a window no new ids, or is not a number of 0 or more.
-        ModelError: the limit leaves no room for the text.
-    """
-    count = len(encoding.input_ids)
-    if count <= limit:
-        return [list(range(count))]
-    slides = max(set(encoding.parts), key=lambda part: len(encoding.own(part)))
-    moving = encoding.own(slides)
-    fixed = sorted(set(range(count)) - set(moving))
-    room = limit - len(fixed)
-    if slides or len(encoding.truncated) > 1:
-        if room < 1:
-            raise InputError(
-                f"the model reads {limit} ids at once, and the shorter text of the pair takes {len(fixed)} of them, "
-                f"special tokens included: no room is left for the other; shorten it"
-            )
-    else:
-        _check_room(tokenizer, len(fixed), limit)
-    says = f"overlap is a number of ids from 0 to {room - 1}: a window of {limit} ids has room for {room} of the text"
-    step = max(1, 3 * room // 4) if overlap is None else room - options.whole(overlap, says, 0, room - 1)
-    last = len(moving) - room
-    number = -(-last // step) + 1
-    starts = [last * i // (number - 1) for i in range(number)]
-    return [sorted([*fixed, *moving[start : start + room]]) for start in starts]
 
 
 @dataclass(frozen=True)
@@ -154,22 +184,29 @@ class Batch:
     places: tuple[slice, ...]
 
 
-def pad(tokenizer: Any, encodings: Sequence[Encoding]) -> Batch:
+def pad(tokenizer: Any, encodings: Sequence[Encoding], *, filler: int | None = None, side: str | None = None) -> Batch:
     """Put texts into one batch, padded on the side and with the token that the tokenizer names.
 
+    Args:
+        tokenizer: the tokenizer.
+        encodings: the texts.
+        filler: the id to pad with; default: the tokenizer's padding token.
+        side: ``"left"`` or ``"right"``; default: the tokenizer's.
+
     Raises:
-        ModelError: the texts have different lengths, and the tokenizer has no padding token.
+        ModelError: the texts have different lengths, and there is no id to pad with.
     """
     longest = max(len(encoding.input_ids) for encoding in encodings)
     padded = any(len(encoding.input_ids) < longest for encoding in encodings)
-    fillers = {"input_ids": getattr(tokenizer, "pad_token_id", None), "special": 1}
+    filler = getattr(tokenizer, "pad_token_id", None) if filler is None else filler
+    fillers = {"input_ids": filler, "special": 1}
     fillers["token_type_ids"] = getattr(tokenizer, "pad_token_type_id", 0)
     if padded and fillers["input_ids"] is None:
         raise ModelError(
             f"{type(tokenizer).__name__} has no padding token, so texts of different lengths cannot be read as one "
             f"batch; set tokenizer.pad_token, or give one text at a time"
         )
-    left = getattr(tokenizer, "padding_side", "right") == "left"
+    left = (side or getattr(tokenizer, "padding_side", "right")) == "left"
     inputs: dict[str, list[list[int]]] = {}
     places = []
     for encoding in encodings:
@@ -178,8 +215,8 @@ def pad(tokenizer: Any, encodings: Sequence[Encoding]) -> Batch:
         if padded:
             rows.setdefault("attention_mask", [1] * length)
         for key, row in rows.items():
-            filler = [fillers.get(key) or 0] * (longest - length)
-            inputs.setdefault(key, []).append(filler + row if left else row + filler)
+            padding = [fillers.get(key) or 0] * (longest - length)
+            inputs.setdefault(key, []).append(padding + row if left else row + padding)
         places.append(slice(longest - length, longest) if left else slice(0, length))
     special = inputs.pop("special")
     return Batch(inputs, special, tuple(places))
@@ -210,9 +247,9 @@ def check_text(text: str, name: str = TEXT_NAMES[0]) -> None:
         ) from None
 
 
-def _encode_fast(tokenizer: Any, texts: Sequence[str]) -> Encoding:
-    options: dict[str, Any] = {"return_offsets_mapping": True, "return_special_tokens_mask": True, "verbose": False}
-    encoded = tokenizer(*texts, **options)
+def _encode_fast(tokenizer: Any, texts: Sequence[str], options: dict[str, Any]) -> Encoding:
+    asked = {"return_offsets_mapping": True, "return_special_tokens_mask": True, "verbose": False}
+    encoded = tokenizer(*texts, **asked, **options)
     special = tuple(bool(flag) for flag in encoded["special_tokens_mask"])
     inputs = {
         key: list(value) for key, value in encoded.items() if key not in ("offset_mapping", "special_tokens_mask")
@@ -252,7 +289,12 @@ def _own_characters(text: str, start: int, end: int, piece: str) -> Range:
     return start, end
 
 
-def _check_room(tokenizer: Any, special: int, limit: int, texts: int = 1) -> None:
+def check_room(tokenizer: Any, special: int, limit: int, texts: int = 1) -> None:
+    """Check that a model reads more ids than the tokenizer adds.
+
+    Raises:
+        ModelError: it does not.
+    """
     if limit < special + texts:
         raise ModelError(
             f"the model reads {limit} ids, and {type(tokenizer).__name__} adds {special} special tokens: no room is "
@@ -260,9 +302,24 @@ def _check_room(tokenizer: Any, special: int, limit: int, texts: int = 1) -> Non
         )
 
 
+def check_prompt_room(room: int, limit: int) -> None:
+    """Check that the words around a text leave room for it.
+
+    Raises:
+        InputError: they do not.
+    """
+    if room < 1:
+        raise InputError(
+            f"the model reads {limit} ids at once, and the words around the text leave no room for it: shorten the "
+            f"template or the labels"
+        )
+
+
 def _cut(tokenizer: Any, texts: Sequence[str], encoding: Encoding, limit: int) -> Encoding:
     """Leave out the ids that do not fit, and note their characters as truncated."""
-    _check_room(tokenizer, sum(encoding.special), limit, len(texts))
+    if encoding.prompts:
+        check_prompt_room(limit - sum(encoding.special) - len(texts) + 1, limit)
+    check_room(tokenizer, sum(encoding.special), limit, len(texts))
     left = getattr(tokenizer, "truncation_side", "right") == "left"
     room = limit - sum(encoding.special)
     lengths = [len(encoding.own(part)) for part in range(len(texts))]
@@ -299,13 +356,16 @@ def _place_special(encoding: Encoding) -> tuple[Range, ...]:
     at = {part: min((encoding.offsets[i][0] for i in encoding.own(part)), default=0) for part in (0, 1)}
     placed = []
     for (start, end), special, part in zip(encoding.offsets, encoding.special, encoding.parts, strict=True):
+        if part == PROMPT:
+            placed.append((start, end))
+            continue
         placed.append((at[part], at[part]) if special else (start, end))
         if not special:
             at[part] = max(at[part], end)
     return tuple(placed)
 
 
-def _encode_slow(tokenizer: Any, texts: Sequence[str]) -> Encoding:
+def _encode_slow(tokenizer: Any, texts: Sequence[str], options: dict[str, Any]) -> Encoding:
     """Encode with a tokenizer without offsets: locate its tokens in the text, or raise an error."""
     name = type(tokenizer).__name__
     ids, ranges = [], []
@@ -318,8 +378,13 @@ def _encode_slow(tokenizer: Any, texts: Sequence[str]) -> Encoding:
                 f"without guessing; use a fast tokenizer for this model (one with a tokenizer.json)"
             )
         ranges.append(aligned)
+    plain = options.get("add_special_tokens") is False
     try:
-        around = list(tokenizer.build_inputs_with_special_tokens(*([-1 - part] for part in range(len(texts)))))
+        around = (
+            [-1]
+            if plain
+            else list(tokenizer.build_inputs_with_special_tokens(*([-1 - part] for part in range(len(texts)))))
+        )
     except TypeError:
         raise _no_pairs(tokenizer, "builds its inputs from a single text") from None
     if any(around.count(-1 - part) != 1 for part in range(len(texts))):
@@ -332,7 +397,7 @@ def _encode_slow(tokenizer: Any, texts: Sequence[str]) -> Encoding:
         expected += ids[part] if item < 0 else [item]
         offsets += ranges[part] if item < 0 else [(0, 0)]
         numbers += [part] * len(ids[part]) if item < 0 else [None]
-    whole = tokenizer(*texts, verbose=False)
+    whole = tokenizer(*texts, verbose=False, **options)
     if list(whole["input_ids"]) != expected:
         raise AlignmentError(
             f"{name} gives no character offsets, and with special tokens its ids for this text are other ones than "

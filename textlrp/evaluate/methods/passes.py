@@ -64,6 +64,11 @@ class Passes:
         self._texts = (task.text, task.text_pair)
         self._choice = Choice(task.target, task.contrast)
         self._choice.check(self.head)
+        if self.classifier.reader.runs > 1:
+            raise InputError(
+                f"this method looks into one run of a model, and this one reads its input in "
+                f"{self.classifier.reader.runs} runs: compare rules of textlrp with each other"
+            )
         self.encoding: Encoding = task.explainer.encode(task.text, task.text_pair)
         self.classifier.check_memory(self.encoding, len(self.encoding.input_ids))
         self.words = [i for i, special in enumerate(self.encoding.special) if not special]

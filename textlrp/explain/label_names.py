@@ -6,7 +6,6 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from textlrp.basics import options
@@ -44,14 +43,20 @@ class LabelReading:
         return tuple(dict.fromkeys(name for label in written for name in self.names.get(label, (label,))))
 
     @property
-    def sentences(self) -> tuple[str, ...]:
-        """What was read as what, and what is unknown; empty if every label is written as the model writes it."""
-        said = []
+    def said(self) -> str:
+        """What was read as what; empty if every label is written as the model writes it."""
         other = {label: names for label, names in self.names.items() if names != (label,)}
-        if other:
-            verb = "label {} was read as {}" if len(other) == 1 else "labels {} were read as {}"
-            meant = [" and ".join(map(named, names)) or "no label" for names in other.values()]
-            said.append(verb.format(_listed(map(_quoted, other)), _listed(meant)))
+        other = {label: names for label, names in other.items() if label not in self.unknown}
+        if not other:
+            return ""
+        meant = [" and ".join(map(named, names)) or "no label" for names in other.values()]
+        verb = "label {} was read as {}" if len(other) == 1 else "labels {} were read as {}"
+        return verb.format(_listed(map(_quoted, other)), _listed(meant))
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was read as what, and which labels the model does not have."""
+        said = [self.said] if self.said else []
         if self.unknown:
             verb = "label {} is none" if len(self.unknown) == 1 else "labels {} are none"
             said.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from textlrp.basics import options
 from textlrp.errors import InputError, ModelError
-from textlrp.explain.label_names import counts_otherwise, find_name, find_number
+from textlrp.explain.label_names import LabelReading, counts_otherwise, find_name, find_number, read_labels
 from textlrp.render.format import named
 
 #: The kinds of heads, as ``problem_type`` in the config of a transformers model names them.
@@ -118,6 +118,21 @@ class Head:
         if pick.contrast is not None:
             weights[pick.contrast] = -1.0
         return weights
+
+    @property
+    def gives_several(self) -> bool:
+        """Whether a text may have several labels."""
+        return self.problem_type == MULTI
+
+    def read(
+        self, written: Iterable[str], known: Sequence[str], label_map: Mapping[str, str] | None = None
+    ) -> LabelReading:
+        """Read the labels of a data column as those of the model (:func:`textlrp.explain.label_names.read_labels`).
+
+        Raises:
+            InputError: they can be read in two ways, or the label map does not fit.
+        """
+        return read_labels(written, known, aliases=dict(self.aliases), label_map=label_map, several=self.gives_several)
 
     def predicted(self, logits: Tensor, threshold: float | None = None) -> list[int]:
         """Return the labels that the model predicts, by index.

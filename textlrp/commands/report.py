@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 _EPILOG = """INPUT is a CSV, TSV, JSON, JSON Lines, Parquet or text file, what Label Studio, doccano, Prodigy, brat or
 spaCy saved, a folder saved by datasets, a bundled corpus, or a data set on the hub; or saved explanations: a file of
---save, a file of "textlrp explain --format json", or a folder of such files. Then no model runs. The exit status is 3 if
-the report lacks documents."""
+--save, a file of "textlrp explain --format json", or a folder of such files. Then no model runs. The exit status is 3
+if the report lacks documents."""
 
 #: The names of options whose parameters have other names.
 _OPTIONS = {

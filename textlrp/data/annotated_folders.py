@@ -24,7 +24,7 @@ def is_brat(folder: Path) -> bool:
 
 
 def brat_rows(folder: Path) -> Iterator[Row]:
-    """Yield a row for each text of a brat collection: ``id``, ``text`` and ``spans``, and ``text_pair`` if there is one.
+    """Yield a row for each text of a brat collection: ``id``, ``text``, ``spans``, and ``text_pair`` if there is one.
 
     Ids are the names of files, or those in ``documents.json``, which textlrp's export writes.
 
@@ -81,7 +81,7 @@ def spacy_rows(path: Path) -> Iterator[Row]:
     except Exception as error:  # what zlib, msgpack and spaCy raise for a damaged file has no common class
         raise InputError(f"{str(path)!r} is no DocBin of spaCy: {type(error).__name__}") from None
     for number, document in enumerate(documents, 1):
-        spans = document.spans[_GROUP] if _GROUP in document.spans else document.ents
+        spans = document.spans.get(_GROUP, document.ents)
         row: dict[str, Any] = {
             "text": document.text,
             "ents": [{"start": s.start_char, "end": s.end_char, "label": s.label_} for s in spans],

@@ -121,9 +121,7 @@ def _task(values: Values, label: str | None) -> Values:
     ]
     if label is not None:
         row["label"] = list(chosen[0]) if chosen and len(set(chosen)) == 1 else None
-    marks = [
-        _merged(map(_region, _regions(annotation)), row["label"] if "label" in row else None) for annotation in people
-    ]
+    marks = [_merged(map(_region, _regions(annotation)), row.get("label")) for annotation in people]
     row["rationales"] = _majority(marks)
     return row
 

@@ -39,7 +39,13 @@ def csv_rows(
         InputError: two columns have the same name, or a quotation mark is never closed.
     """
     texts = (line for _, line in lines)
-    sample = list(islice(texts, _SAMPLE))
+    sample: list[str] = []
+    broken = None
+    try:
+        for line in islice(texts, _SAMPLE):
+            sample.append(line)
+    except InputError as error:  # it is raised when the row is reached, for fewer rows may be wanted
+        broken = error
     declared = _DECLARED.fullmatch(sample[0]) if sample else None
     before = 1 if declared is not None else 0
     del sample[:before]
@@ -49,7 +55,7 @@ def csv_rows(
     else:
         shapes = [_Shape.of(sample, one, whole, columns) for one in dict.fromkeys([usual, *_DELIMITERS])]
         delimiter = max(shapes, key=lambda shape: shape.rank).delimiter
-    records = _records(name, chain(sample, texts), delimiter, before)
+    records = _records(name, chain(sample, texts if broken is None else _raising(broken)), delimiter, before)
     _, first = next(records, ("", []))
     if isinstance(first, Fault):
         raise InputError(f"{name}, the header: {first.reason}")
@@ -59,6 +65,11 @@ def csv_rows(
     if repeated:
         raise InputError(f"{name} has two columns called {repeated[0]!r}: give each its own name")
     return tuple(named), (_row(where, values, header, delimiter) for where, values in records)
+
+
+def _raising(error: InputError) -> Iterator[str]:
+    raise error
+    yield
 
 
 @dataclass(frozen=True)
@@ -122,7 +133,8 @@ def _row(where: str, values: list[str] | Fault, header: Sequence[str], delimiter
     if fitted is None:
         count = f"{len(values)} value{'s' if len(values) > 1 else ''}"
         return where, Fault(
-            f"it has {count}, and the header has {len(header)}: put values that contain {delimiter!r} in quotation marks"
+            f"it has {count}, and the header has {len(header)}: put values that contain {delimiter!r} in quotation "
+            f"marks"
         )
     return where, {column: value for column, value in zip(header, fitted, strict=True) if column}
 

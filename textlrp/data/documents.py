@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-import json
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from textlrp.basics import options
 from textlrp.data.annotation_tools import LABELS, understood
-from textlrp.data.records import check_rationales
+from textlrp.data.cell_values import RowError, id_in, is_filled, is_mask, labels_in, rationales_in, spans_in, text_in
 from textlrp.data.row_values import Fault, brief_value, value_at
 from textlrp.data.tables import PAIRS, TEXTS, Rows, read_rows
 from textlrp.errors import InputError
@@ -139,13 +136,10 @@ def read_documents(
         wanted += max(missing, wanted)  # rows that are no documents do not count
     if not table.documents:
         raise _none_right(table.name, table.skipped)
-    if (
-        limit is None
-        or len(rows.rows) < (wanted or 0)
-        or not all(as_number(label) is not None for label in table.labels)
-    ):
+    all_read = wanted is None or len(rows.rows) < wanted
+    if all_read or not table.labels or any(as_number(label) is None for label in table.labels):
         return table
-    whole = _labels_behind(source, columns, table.labels, split, encoding) if table.labels else ()
+    whole = _labels_behind(source, columns, table.labels, split, encoding)
     return DocumentTable(table.name, table.documents, table.skipped, whole)
 
 
@@ -181,28 +175,24 @@ def documents_of(rows: Rows, chosen: _Columns | None = None, limit: int | None =
             break
         try:
             if isinstance(values, Fault):
-                raise _RowError(values.reason)
-            if not any(_is_filled(value) for value in values.values()):
-                raise _RowError("the row is empty")
-            right = () if label is None else _labels(value_at(values, label), rows.classes.get(label))
+                raise RowError(values.reason)
+            if not any(is_filled(value) for value in values.values()):
+                raise RowError("the row is empty")
+            right = () if label is None else labels_in(value_at(values, label), rows.classes.get(label))
             labels.update(dict.fromkeys(right))  # of rows without a text, too: the column tells what its numbers mean
-            written = _text(value_at(values, text), "text", chosen.text)
-            second = None if pair is None else _text(value_at(values, pair), "second text", chosen.pair)
-            name = str(number) if identity is None else _id(value_at(values, identity), identity)
+            written = text_in(value_at(values, text), "text", chosen.text)
+            second = None if pair is None else text_in(value_at(values, pair), "second text", chosen.pair)
+            name = str(number) if identity is None else id_in(value_at(values, identity), identity)
             if name in places:
-                raise _RowError(f"the id {name!r} is that of {places[name]} too")
-            spans = () if marked is None else _rationales(value_at(values, marked), written, marked)
-        except _RowError as error:
+                raise RowError(f"the id {name!r} is that of {places[name]} too")
+            spans = () if marked is None else rationales_in(value_at(values, marked), written, marked)
+        except RowError as error:
             skipped.append(SkippedRow(where, str(error)))
             continue
         places[name] = where
         single = right[0] if len(right) == 1 else None
         documents.append(InputDocument(name, written, second, single, spans, right if len(right) > 1 else ()))
     return DocumentTable(rows.name, tuple(documents), tuple(skipped), tuple(labels))
-
-
-class _RowError(Exception):
-    """A row is no document; the message is half a sentence."""
 
 
 def _none_right(name: str, skipped: Sequence[SkippedRow]) -> InputError:
@@ -250,11 +240,10 @@ def _chosen(rows: Rows, column: str | None, usual: Sequence[str], option: str) -
 
 
 def _filled(rows: Rows, label: str) -> str:
-    """Return the first usual column of labels that has any: corpora have ``label`` and ``labels``, often one empty."""
-    by_name = {name.lower(): name for name in reversed(rows.columns)}
-    usual = [by_name[name] for name in LABELS if name in by_name]
+    """Return the column of labels, or the one of several labels beside it if it is empty, as in corpora."""
+    several = next((column for column in rows.columns if column.lower() == "labels"), label)
     good = [values for _, values in rows.rows if not isinstance(values, Fault)]
-    return next((column for column in usual if any(_is_filled(values.get(column)) for values in good)), label)
+    return label if any(is_filled(values.get(label)) for values in good) else several
 
 
 def _listed(rows: Rows) -> str:
@@ -278,109 +267,6 @@ def _nested(rows: Rows) -> str:
     return f"; {column!r} has {', '.join(repr(f'{column}.{key}') for key in list(inner)[:10])}" if column else ""
 
 
-def _is_filled(value: Any) -> bool:
-    if isinstance(value, str):
-        return bool(value.strip())
-    if isinstance(value, (list, tuple, dict)):
-        return bool(value)
-    return value is not None and not _is_nan(value)
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
-
-
-def _text(value: Any, subject: str, column: str | None) -> str:
-    if value is None or _is_nan(value):
-        raise _RowError(f"the {subject} is missing")
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if column is not None:
-            return str(value)
-        raise _RowError(f"the {subject} is {brief_value(value)}, a number; --text COLUMN reads numbers as texts")
-    if not isinstance(value, str):
-        raise _RowError(f"the {subject} is {brief_value(value)}, which is no text")
-    if not value.strip():
-        raise _RowError(f"the {subject} is blank")
-    return value
-
-
-def _labels(value: Any, names: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the labels in a cell: a label, a list of them, or what Label Studio writes for several."""
-    if isinstance(value, str) and value.strip()[:1] in ("[", "{"):
-        value = _listed_in(value.strip())
-    if isinstance(value, Mapping) and isinstance(value.get("choices"), (list, tuple)):
-        value = value["choices"]
-    listed = value if isinstance(value, (list, tuple)) else (value,)
-    labels = [label for one in listed if (label := _label(one, names)) is not None]
-    return tuple(dict.fromkeys(labels))
-
-
-def _listed_in(cell: str) -> Any:
-    """Return a list or an object that a cell of a CSV file holds, as JSON or as Python writes it."""
-    readers: tuple[Callable[[str], Any], ...] = (json.loads, ast.literal_eval)
-    for read in readers:
-        try:
-            return read(cell)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-    return cell
-
-
-def _label(value: Any, names: Sequence[str] | None) -> str | None:
-    if not _is_filled(value):
-        return None
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():  # tables turn a column of whole numbers with gaps into floats
-        value = int(value)
-    if isinstance(value, int):
-        # Data sets write -1 for a label that they withhold; the model's names say whether this is one.
-        if names is None:
-            return str(value)
-        return None if value == -1 else names[value] if 0 <= value < len(names) else str(value)
-    if isinstance(value, float):
-        return str(value)
-    raise _RowError(f"the label is {brief_value(value)}, neither a name nor a number")
-
-
-def _id(value: Any, column: str) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
-        raise _RowError(f"the id in {column!r} is {brief_value(value)}, neither a name nor a number")
-    return str(value)
-
-
-def _rationales(value: Any, text: str, column: str) -> tuple[tuple[int, int], ...]:
-    listed = _spans_in(value)
-    if not isinstance(listed, (list, tuple)) or not all(isinstance(span, (list, tuple)) for span in listed):
-        raise _RowError(
-            f"{column!r} is {brief_value(value)}, and a list of [start, end] was expected, in characters of the text"
-        )
-    try:
-        spans = tuple(sorted((start, end) for start, end in listed))
-    except (TypeError, ValueError):
-        spans = tuple(tuple(span) for span in listed)
-    within = tuple(span for span in spans if not _is_empty(span, len(text)))
-    try:
-        check_rationales(within, text, "it")
-    except InputError as error:
-        raise _RowError(str(error)) from None
-    return within
-
-
-def _spans_in(value: Any) -> Any:
-    """Return the spans in a cell, which may be a JSON text; a blank one has none."""
-    if not _is_filled(value):
-        return []
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
-        return value
-
-
 def _refuse_masks(rows: Rows, column: str) -> None:
     """Refuse masks of tokens, some of which could be read as ranges of characters.
 
@@ -388,23 +274,10 @@ def _refuse_masks(rows: Rows, column: str) -> None:
         InputError: a row has one.
     """
     for where, values in rows.rows:
-        spans = None if isinstance(values, Fault) else _spans_in(value_at(values, column))
-        if _is_mask(spans):
+        spans = None if isinstance(values, Fault) else spans_in(value_at(values, column))
+        if is_mask(spans):
             raise InputError(
                 f"{rows.name}, {where}: {column!r} is {brief_value(spans)}, which looks like a mask of tokens, and a "
                 f"list of [start, end] was expected, in characters of the text: convert it, or leave it out with "
                 f"--rationales ''"
             )
-
-
-def _is_mask(spans: Any) -> bool:
-    if not isinstance(spans, (list, tuple)) or not spans:
-        return False
-    masks = spans if all(isinstance(mask, (list, tuple)) for mask in spans) else [spans]
-    bits = [bit for mask in masks for bit in mask]
-    return bool(bits) and all(type(bit) is int and bit in (0, 1) for bit in bits) and [*map(list, masks)] != [[0, 1]]
-
-
-def _is_empty(span: tuple[Any, ...], length: int) -> bool:
-    whole = len(span) == 2 and all(type(offset) is int for offset in span)
-    return whole and 0 <= span[1] <= span[0] <= length

@@ -200,21 +200,8 @@ _READERS: dict[str, Callable[[Path, str | None], tuple[Iterable[str], Iterator[R
 _PARQUET, _SPACY = ".parquet", ".spacy"
 
 #: A source that ends like this is meant to be a file, not a data set on the hub.
-_FILES = (
-    *_READERS,
-    _PARQUET,
-    _SPACY,
-    ".arrow",
-    ".feather",
-    ".html",
-    ".md",
-    ".ods",
-    ".pdf",
-    ".xls",
-    ".xlsx",
-    ".xml",
-    ".zip",
-)
+_OTHERS = (".arrow", ".feather", ".html", ".md", ".ods", ".pdf", ".xls", ".xlsx", ".xml", ".zip")
+_FILES = (*_READERS, _PARQUET, _SPACY, *_OTHERS)
 
 
 # Parquet and data sets

@@ -70,7 +70,8 @@ def guessed_encoding(path: Path) -> tuple[str, str] | None:
 
     with _opened(path) as file:
         start = file.read(200_000)
-    matches = [(match.chaos, match.encoding) for match in from_bytes(start, cp_isolation=_GUESSED)]
+    found = from_bytes(start, cp_isolation=_GUESSED)
+    matches = [(match.chaos, name) for match in found for name in match.could_be_from_charset if name in _GUESSED]
     if not matches:
         return None
     least = min(chaos for chaos, _ in matches)

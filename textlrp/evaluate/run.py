@@ -79,7 +79,8 @@ def evaluate(
         progress: whether to say on standard error how long it takes, and how far it is.
 
     Raises:
-        InputError: an option is invalid, labels of a corpus can be read in two ways, or the folder holds a run with other options or data.
+        InputError: an option is invalid, labels of a corpus can be read in two ways, or the folder holds a run with
+            other options or data.
         LRPError: a model cannot be loaded, or a library of the extra ``evaluate`` is not installed.
         EvaluationStopped: Ctrl-C; it has what is measured.
     """

@@ -59,9 +59,10 @@ class LabelReading:
         said = [self.said] if self.said else []
         if self.unknown:
             verb = "label {} is none" if len(self.unknown) == 1 else "labels {} are none"
+            none = verb.format(_listed(map(_quoted, self.unknown)))
             said.append(
-                f"{verb.format(_listed(map(_quoted, self.unknown)))} of the model's ({_listed(map(named, self.known))}): "
-                f"--label-map '{named(self.unknown[0])}=...' says which is meant"
+                f"{none} of the model's ({_listed(map(named, self.known))}): --label-map "
+                f"'{named(self.unknown[0])}=...' says which is meant"
             )
         return tuple(said)
 
@@ -177,8 +178,8 @@ def parse_label_map(written: str) -> dict[str, str]:
     wrong = next((key for key, sign, _ in pairs if not sign or not key.strip()), None)
     if wrong is not None or not pairs:
         raise InputError(
-            f"a label map is written 'neg=NEG,2=2 stars', or names a JSON file; {wrong or written!r} has no '='; labels "
-            f"with commas need a file"
+            f"a label map is written 'neg=NEG,2=2 stars', or names a JSON file; {wrong or written!r} has no '='; "
+            f"labels with commas need a file"
         )
     return {key.strip(): name.strip() for key, _, name in pairs}
 
@@ -235,9 +236,9 @@ def _numbered(
 
 
 def _unclear(labels: Sequence[str], readings: Mapping[str, Sequence[int]], known: Sequence[str]) -> InputError:
-    different = {tuple(indices): how for how, indices in reversed(readings.items())}
+    different = {tuple(indices): how for how, indices in reversed(list(readings.items()))}
     said, maps = [], []
-    for indices, how in list(reversed(different.items()))[:2]:
+    for indices, how in list(reversed(list(different.items())))[:2]:
         pairs = list(zip(labels, indices, strict=False))
         said.append(f"{_listed(named(known[i]) for _, i in pairs)} ({how})")
         maps.append("'" + ",".join(f"{label.strip()}={known[i]}" for label, i in pairs[:_LISTED]) + "'")

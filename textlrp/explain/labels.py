@@ -296,8 +296,8 @@ def find_label(labels: tuple[str, ...], label: str | int, aliases: Iterable[tupl
         if counts_otherwise(labels) and by_name not in (None, index):
             assert by_name is not None
             raise InputError(
-                f"the label {label!r} can be {labels[by_name]!r}, or {labels[index]!r}, which has this index: write its "
-                f"name"
+                f"the label {label!r} can be {labels[by_name]!r}, or {labels[index]!r}, which has this index: write "
+                f"its name"
             )
         return index
     folded = [name.casefold() for name in labels]

@@ -170,9 +170,7 @@ def frequent_words(encoder: str, reviews: Reviews, labeled: list[Labeled], recip
         rows = pieces(texts[start : start + 1000], add_special_tokens=False)["input_ids"]
         uses += torch.bincount(torch.tensor([i for row in rows for i in row]), minlength=len(uses))
     # Every ASCII character stays, alone and inside a word, so that no English word is unknown.
-    single = {mark + chr(code) for code in range(33, 127) for mark in ("", "##")} - {
-        chr(code) for code in range(65, 91)
-    }
+    single = {mark + chr(code) for code in range(33, 127) for mark in ("", "##")} - {chr(code) for code in range(65, 91)}
     words = [word for word in vocabulary if word in single]
     others = sorted(set(vocabulary) - single - set(pieces.all_special_tokens), key=lambda w: (-uses[vocabulary[w]], w))
     known = special + sorted(words) + others[: max(0, recipe.vocabulary - len(special) - len(words))]

@@ -1,4 +1,4 @@
-"""Annotations: the downloads that annotators send back, checked against their report."""
+"""Annotations: the downloads that annotators send back, or files of annotation tools, checked against their report."""
 
 from __future__ import annotations
 
@@ -89,13 +89,14 @@ class Annotation:
 
 
 def read_annotations(files: Iterable[str | Path], report: SentReport) -> tuple[Annotation, ...]:
-    """Read downloads, and check that they belong to a report.
+    """Read downloads or files of annotation tools, and check that they belong to a report.
 
     If a file has several lines of one annotator and document, the last change counts; empty annotations are left out.
     An annotator without a name gets the file's name.
 
     Args:
-        files: one or more downloads, JSON lines.
+        files: one or more downloads, JSON lines; or what Label Studio, doccano, Prodigy, brat or spaCy saved
+            (:func:`textlrp.annotate.tool_files.read_tool_file`).
         report: their report (:func:`textlrp.report.reading.read_report`).
 
     Returns:
@@ -109,7 +110,7 @@ def read_annotations(files: Iterable[str | Path], report: SentReport) -> tuple[A
     names: dict[str, None] = {}
     paths = [Path(file) for file in files]
     for file in paths:
-        for key, annotation in _read_file(file, report).items():
+        for key, annotation in _read(file, report).items():
             names[annotation.annotator] = None
             first = kept.setdefault(key, annotation)
             if _content(first) != _content(annotation):
@@ -128,6 +129,21 @@ def read_annotations(files: Iterable[str | Path], report: SentReport) -> tuple[A
 
 def _content(annotation: Annotation) -> Annotation:
     return replace(annotation, changed=datetime.min, place="")
+
+
+def _read(path: Path, report: SentReport) -> dict[tuple[str, str], Annotation]:
+    from textlrp.annotate.tool_files import read_tool_file
+
+    made = None if _is_download(path) else read_tool_file(path, report)
+    return _read_file(path, report) if made is None else {(a.annotator, a.document): a for a in made}
+
+
+def _is_download(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(_START)
+    except (OSError, ValueError):
+        return False
 
 
 def _read_file(path: Path, report: SentReport) -> dict[tuple[str, str], Annotation]:

@@ -41,7 +41,10 @@ def understood(rows: Rows) -> Rows:
 
 
 def by_annotator(rows: Rows) -> dict[str, Rows]:
-    """Return the rows of each annotator by name, as far as the tool says who it was; else all under an empty name."""
+    """Return the rows of each annotator by name, as far as the tool says who it was; else all under an empty name.
+
+    Labels that a tool showed with the text are not the annotator's, and are left out.
+    """
     kept: dict[str, list[Row]] = {}
     for where, values in rows.rows:
         if isinstance(values, Fault):
@@ -49,11 +52,24 @@ def by_annotator(rows: Rows) -> dict[str, Rows]:
         elif _is_task(values):
             for annotation in _annotations(values):
                 name = _person(annotation.get("completed_by"))
-                kept.setdefault(name, []).append((where, {**values, "annotations": [annotation]}))
+                task = {**values, "data": _without(values["data"], LABELS), "annotations": [annotation]}
+                kept.setdefault(name, []).append((where, task))
         else:
             name = _person(values.get("annotator", values.get("_annotator_id", values.get("_session_id"))))
-            kept.setdefault(name, []).append((where, values))
+            kept.setdefault(name, []).append((where, _own(values)))
     return {name: replace(rows, rows=tuple(listed)) for name, listed in kept.items()}
+
+
+def _without(values: Values, names: Sequence[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in names}
+
+
+def _own(values: Values) -> Values:
+    """Return a row of another tool without the label that textlrp's export shows beside the text."""
+    if isinstance(meta := values.get("meta"), Mapping):
+        return {**values, "meta": _without(meta, ("given",))}
+    shown = ("given", "label") if {"id", "source", "target"} <= values.keys() and "ents" in values else ("given",)
+    return _without(values, shown)
 
 
 def _person(value: Any) -> str:
@@ -168,7 +184,8 @@ def _studio_rows(rows: Sequence[Row]) -> list[Row]:
     columns = columns_of(parsed)
     choices = [c for c in columns if any(isinstance(v.get(c), Mapping) and "choices" in v[c] for v in good)]
     usual = [column for column in columns if column.lower() in LABELS]
-    label = _choice_of(usual or choices)
+    ours = {"document", "predicted"} <= set(columns)  # textlrp's project: "label" is what the data gave
+    label = "predicted" if ours else _choice_of(usual or choices)
     spans = next((c for c in columns if any(_are_spans(v.get(c)) for v in good)), None)
     read: list[Row] = []
     for where, values in parsed:

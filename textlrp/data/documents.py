@@ -16,6 +16,9 @@ from textlrp.explain.label_names import as_number
 
 _ID, _RATIONALES = "id", "rationales"
 
+#: Columns of a table of relevances that textlrp exports, which has a row for each word.
+_RELEVANCES = {"document", "unit", "source", "start", "end", "relevance"}
+
 
 @dataclass(frozen=True)
 class InputDocument:
@@ -157,7 +160,13 @@ class _Columns:
 def documents_of(rows: Rows, chosen: _Columns | None = None, limit: int | None = None) -> DocumentTable:
     """Return the documents of a table, maybe none; the arguments and errors are those of :func:`read_documents`."""
     chosen = chosen or _Columns()
-    rows = understood(rows)
+    if _RELEVANCES <= set(rows.columns):
+        raise InputError(
+            f"{rows.name} is a table that textlrp exported, with a row for each word and its relevance: give the "
+            f"documents themselves"
+        )
+    table, rows = rows, understood(rows)
+    may_lack = rows is not table  # a project of an annotation tool may have pairs beside single texts
     text, pair = _text_columns(rows, chosen.text, chosen.pair)
     label = _optional(rows, chosen.label, LABELS, "--label")
     if chosen.label is None and label is not None:
@@ -181,7 +190,9 @@ def documents_of(rows: Rows, chosen: _Columns | None = None, limit: int | None =
             right = () if label is None else labels_in(value_at(values, label), rows.classes.get(label))
             labels.update(dict.fromkeys(right))  # of rows without a text, too: the column tells what its numbers mean
             written = text_in(value_at(values, text), "text", chosen.text)
-            second = None if pair is None else text_in(value_at(values, pair), "second text", chosen.pair)
+            second = None if pair is None else value_at(values, pair)
+            if pair is not None:
+                second = None if may_lack and not is_filled(second) else text_in(second, "second text", chosen.pair)
             name = str(number) if identity is None else id_in(value_at(values, identity), identity)
             if name in places:
                 raise RowError(f"the id {name!r} is that of {places[name]} too")

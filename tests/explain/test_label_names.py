@@ -78,7 +78,8 @@ def test_what_is_none_of_the_models_stays_and_is_said(written: list[str], known:
             ["2", "2.0"],
             STARS,
             "the labels 2, 2.0 are numbers that can be read as 3 stars, 3 stars (counted from 0) or as 2 stars, "
-            "2 stars (as numbers in the names): say which with --label-map '2=3 stars,2.0=3 stars' or '2=2 stars,2.0=2 stars'",
+            "2 stars (as numbers in the names): say which with --label-map '2=3 stars,2.0=3 stars' or "
+            "'2=2 stars,2.0=2 stars'",
         ),
         (["2"], STARS, "as 3 stars (counted from 0) or as 2 stars (as numbers in the names)"),
         (

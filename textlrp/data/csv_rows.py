@@ -27,7 +27,8 @@ def csv_rows(
     """Return the columns of a CSV file, and its rows.
 
     The delimiter is what a first line ``sep=;`` says; else the one of comma, semicolon, tab and bar that cuts the rows
-    into as many values as the header. Names in the header are stripped, and columns without a name are left out.
+    into as many values as the header; spaces behind it are skipped where quotation marks follow them. Names in the
+    header are stripped, and columns without a name are left out.
 
     Args:
         name: the file's name for messages.
@@ -50,12 +51,10 @@ def csv_rows(
     before = 1 if declared is not None else 0
     del sample[:before]
     whole = len(sample) < _SAMPLE - before
-    if declared is not None:
-        delimiter = declared[1]
-    else:
-        shapes = [_Shape.of(sample, one, whole, columns) for one in dict.fromkeys([usual, *_DELIMITERS])]
-        delimiter = max(shapes, key=lambda shape: shape.rank).delimiter
-    records = _records(name, chain(sample, texts if broken is None else _raising(broken)), delimiter, before)
+    delimiters = [declared[1]] if declared is not None else list(dict.fromkeys([usual, *_DELIMITERS]))
+    shapes = [_Shape.of(sample, one, spaced, whole, columns) for one in delimiters for spaced in (False, True)]
+    shape = max(shapes, key=lambda shape: shape.rank)
+    records = _records(name, chain(sample, texts if broken is None else _raising(broken)), shape, before)
     _, first = next(records, ("", []))
     if isinstance(first, Fault):
         raise InputError(f"{name}, the header: {first.reason}")
@@ -64,7 +63,7 @@ def csv_rows(
     repeated = sorted({column for column in named if named.count(column) > 1})
     if repeated:
         raise InputError(f"{name} has two columns called {repeated[0]!r}: give each its own name")
-    return tuple(named), (_row(where, values, header, delimiter) for where, values in records)
+    return tuple(named), (_row(where, values, header, shape.delimiter) for where, values in records)
 
 
 def _raising(error: InputError) -> Iterator[str]:
@@ -74,18 +73,19 @@ def _raising(error: InputError) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Shape:
-    """How a sample looks with a delimiter; the highest rank is the likeliest."""
+    """How a sample looks with a delimiter, and with spaces behind it or without; the highest rank is the likeliest."""
 
     delimiter: str
-    rank: tuple[bool, bool, float, int]
+    spaced: bool
+    rank: tuple[bool, bool, bool, float, int]
 
     @classmethod
-    def of(cls, sample: Sequence[str], delimiter: str, whole: bool, columns: Sequence[str]) -> _Shape:
+    def of(cls, sample: Sequence[str], delimiter: str, spaced: bool, whole: bool, columns: Sequence[str]) -> _Shape:
         before = csv.field_size_limit(_LONGEST_FIELD)
         try:
-            parsed = [values for values in csv.reader(sample, delimiter=delimiter) if values]
+            parsed = [values for values in csv.reader(sample, delimiter=delimiter, skipinitialspace=spaced) if values]
         except csv.Error:
-            return cls(delimiter, (False, False, 0.0, 0))
+            return cls(delimiter, spaced, (False, False, False, 0.0, 0))
         finally:
             csv.field_size_limit(before)
         header = [cell.strip() for cell in parsed[0]] if parsed else []
@@ -94,12 +94,15 @@ class _Shape:
         is_text = any(cell.lower() in columns for cell in header)
         several = len(header) > 1
         share = fitting / len(rows) if rows else 1.0
-        return cls(delimiter, (several and is_text, share == 1.0, share, len(header) if several else 0))
+        # Quotation marks behind a space are read as characters unless the space is skipped.
+        clean = not any(cell.startswith(" ") and cell.lstrip(" ").startswith('"') for row in parsed[:2] for cell in row)
+        rank = (several and is_text, share == 1.0, clean, share, len(header) if several else 0)
+        return cls(delimiter, spaced, rank)
 
 
-def _records(name: str, lines: Iterable[str], delimiter: str, before: int) -> Iterator[tuple[str, list[str] | Fault]]:
+def _records(name: str, lines: Iterable[str], shape: _Shape, before: int) -> Iterator[tuple[str, list[str] | Fault]]:
     """Yield the values of each record with its place; blank lines are skipped."""
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=shape.delimiter, skipinitialspace=shape.spaced, strict=True)
     while True:
         line = reader.line_num + 1 + before
         limit = csv.field_size_limit(_LONGEST_FIELD)

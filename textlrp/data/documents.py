@@ -160,7 +160,7 @@ class _Columns:
 def documents_of(rows: Rows, chosen: _Columns | None = None, limit: int | None = None) -> DocumentTable:
     """Return the documents of a table, maybe none; the arguments and errors are those of :func:`read_documents`."""
     chosen = chosen or _Columns()
-    if _RELEVANCES <= set(rows.columns):
+    if set(rows.columns) >= _RELEVANCES:
         raise InputError(
             f"{rows.name} is a table that textlrp exported, with a row for each word and its relevance: give the "
             f"documents themselves"

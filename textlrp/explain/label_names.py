@@ -223,7 +223,7 @@ def _numbered(
     own = any(map(_numbers, known)) and not counts_otherwise(known)  # LABEL_0, LABEL_1
     if not own and all(1 <= number <= count for number in numbers):
         readings["counted from 1"] = [number - 1 for number in numbers]
-    if withheld and sorted({*numbers, _WITHHELD}) == list(range(_WITHHELD, count - 1)):
+    if withheld and count > 2 and sorted({*numbers, _WITHHELD}) == list(range(_WITHHELD, count - 1)):
         withheld_too = [*numbers, *[_WITHHELD] * len(withheld)]
         readings["counted from -1"] = [number + 1 for number in withheld_too]
     if not readings:

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textlrp.annotate.tool_files import ToolAnnotation, read_tool_file
 from textlrp.basics import readable
 from textlrp.errors import InputError
 from textlrp.results.saved import is_format
@@ -132,10 +133,17 @@ def _content(annotation: Annotation) -> Annotation:
 
 
 def _read(path: Path, report: SentReport) -> dict[tuple[str, str], Annotation]:
-    from textlrp.annotate.tool_files import read_tool_file
-
     made = None if _is_download(path) else read_tool_file(path, report)
-    return _read_file(path, report) if made is None else {(a.annotator, a.document): a for a in made}
+    if made is None:
+        return _read_file(path, report)
+    return {(each.annotator, each.document): _of_tool(each, report.documents[each.document].text) for each in made}
+
+
+def _of_tool(made: ToolAnnotation, text: str) -> Annotation:
+    """Return an annotation of a tool. Nobody knows whether it showed the model's relevance, so it is not blind."""
+    marks = tuple(Rationale(TEXT, start, end, text[start:end]) for start, end in made.marked)
+    changed = datetime.min.replace(tzinfo=UTC)
+    return Annotation(made.annotator, made.document, None, made.label, "", marks, False, changed, made.place)
 
 
 def _is_download(path: Path) -> bool:

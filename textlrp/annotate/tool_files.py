@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textlrp.annotate.annotations import Annotation, Rationale
 from textlrp.data.annotation_tools import by_annotator, understood
 from textlrp.data.documents import InputDocument, documents_of
 from textlrp.data.tables import read_rows
 from textlrp.errors import InputError
 from textlrp.explain.label_names import read_labels
-from textlrp.results.spans import TEXT
 
 if TYPE_CHECKING:
     from textlrp.report.reading import SentDocument, SentReport
 
 
-def read_tool_file(path: Path, report: SentReport) -> list[Annotation] | None:
+@dataclass(frozen=True)
+class ToolAnnotation:
+    """What one person made of a document of a report.
+
+    Attributes:
+        annotator: the name that the tool gives, or else that of the file.
+        document: the document's id in the report.
+        label: the right label, or None if none or several were chosen.
+        marked: half-open character ranges of the text, in reading order.
+        place: the file and the row, for messages.
+    """
+
+    annotator: str
+    document: str
+    label: str | None
+    marked: tuple[tuple[int, int], ...]
+    place: str
+
+
+def read_tool_file(path: Path, report: SentReport) -> list[ToolAnnotation] | None:
     """Read a file or a folder of an annotation tool (:mod:`textlrp.data.annotation_tools`).
 
-    An annotator has the name that the tool gives, or else that of the file. Nobody knows whether the model's relevance
-    was hidden, so the annotations are not blind. Label Studio, doccano and Prodigy may show labels of the data; they
-    are not the annotator's.
+    Label Studio, doccano and Prodigy may show labels of the data; they are not the annotator's.
 
     Returns:
         The annotations, or None if the file is not of such a tool.
@@ -53,20 +68,8 @@ def read_tool_file(path: Path, report: SentReport) -> list[Annotation] | None:
             place = f"{table.name}, document {document.id!r}"
             sent = _sent(document, report, by_text.get((document.text, document.text_pair), []), place)
             labels = reading.of(document.given)
-            marks = tuple(Rationale(TEXT, start, end, document.text[start:end]) for start, end in document.rationales)
-            annotations.append(
-                Annotation(
-                    name or path.stem,
-                    sent.id,
-                    None,
-                    labels[0] if len(labels) == 1 else None,
-                    "",
-                    marks,
-                    False,
-                    datetime.min.replace(tzinfo=UTC),
-                    place,
-                )
-            )
+            label = labels[0] if len(labels) == 1 else None
+            annotations.append(ToolAnnotation(name or path.stem, sent.id, label, document.rationales, place))
     return annotations
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from textlrp.basics import options, readable
-from textlrp.data import annotated_folders, corpora
+from textlrp.data import brat, corpora, spacy
 from textlrp.data.csv_rows import csv_rows
 from textlrp.data.json_rows import json_rows
 from textlrp.data.row_values import Fault, Row, brief_value, columns_of
@@ -80,8 +80,8 @@ def read_rows(source: str, split: str | None = None, limit: int | None = None, e
         is_folder, is_there = path.is_dir(), path.exists()
     except (OSError, ValueError) as error:  # a text, which is too long for a name; a NUL
         raise InputError(f"cannot read {source[:60]!r}: {getattr(error, 'strerror', None) or error}") from None
-    if is_folder and annotated_folders.is_brat(path):
-        return _taken(repr(source), (), annotated_folders.brat_rows(path), split, limit)
+    if is_folder and brat.is_brat(path):
+        return _taken(repr(source), (), brat.brat_rows(path), split, limit)
     if is_folder:
         return _saved(path, split, limit)
     form = path.name.lower().removesuffix(".gz")
@@ -93,7 +93,7 @@ def read_rows(source: str, split: str | None = None, limit: int | None = None, e
     if path.name.lower().endswith(_PARQUET):
         return _parquet(path, split, limit)
     if path.name.lower().endswith(_SPACY):
-        return _taken(repr(source), (), annotated_folders.spacy_rows(path), split, limit)
+        return _taken(repr(source), (), spacy.spacy_rows(path), split, limit)
     if reader is None:
         known = ", ".join([*_READERS, _PARQUET, _SPACY])
         raise InputError(f"the ending of {source!r} is unknown: give a file that ends in {known}, or a folder")

@@ -390,6 +390,24 @@ def test_numbers_mean_what_the_whole_column_lets_them_mean(tmp_path: Path) -> No
     assert read_table(path, limit=2).labels == ("1",)
 
 
+def test_only_the_labels_behind_a_limit_are_read_of_a_data_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    whole = datasets.Dataset.from_list([{"text": str(i), "label": i // 2} for i in range(6)])
+    asked: list[bool] = []
+
+    def load_dataset(name: str, configuration: str | None, streaming: bool) -> Any:
+        stream = whole.to_iterable_dataset()
+        asked.append(streaming)
+        return datasets.IterableDatasetDict({"train": stream})
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    assert read_table("someone/numbers", limit=2).labels == ("0", "1", "2")
+    assert asked == [True, True]
+    whole.save_to_disk(tmp_path / "saved")
+    whole.to_parquet(tmp_path / "a.parquet")
+    for name in ("saved", "a.parquet"):
+        assert read_table(tmp_path / name, limit=2).labels == ("0", "1", "2")
+
+
 def test_numbers_are_texts_if_the_column_is_named(tmp_path: Path) -> None:
     path = saved(tmp_path, [{"text": 5}, {"text": 1.5}, {"text": True}])
     with pytest.raises(InputError, match=r"line 1: the text is 5, a number; .* \(and 2 more rows cannot be read\)"):

@@ -29,6 +29,8 @@ PLAIN = ("LABEL_0", "LABEL_1")
         (["0", "1", "-1"], TWO, ["NEG", "POS", ""]),
         (["0.0", "1.0", "-1.0"], TWO, ["NEG", "POS", ""]),
         (["POS", "-1"], TWO, ["POS", ""]),
+        (["0.0", "nan", "1.0", "<NA>"], TWO, ["NEG", "", "POS", ""]),
+        (["nan", "x"], ("NaN", "x"), ["NaN", "x"]),
         (["-1", "0", "1"], ("-1", "0", "1"), ["-1", "0", "1"]),
         (["0", "2"], THREE, ["NEG", "POS"]),
         (["0"], TWO, ["NEG"]),
@@ -116,6 +118,8 @@ def test_a_label_map_settles_it() -> None:
         InputError, match="reads '9' as '9 stars', and the model has no such label: its labels are 1 star"
     ):
         read_labels(["2"], STARS, label_map={"2": "2 stars", "9": "9 stars"})
+    folded = read_labels(["2.0", " Bad"], STARS, label_map={"2": "2 stars", "bad": "1 star"})
+    assert folded.of(["2.0", " Bad"]) == ("2 stars", "1 star")
     rest = read_labels(["1", "0", "x"], TWO, label_map={"x": "NEG"})
     assert rest.of(["1", "0", "x"]) == ("POS", "NEG")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from textlrp.annotate.tool_files import ToolAnnotation, read_tool_file
 from textlrp.basics import readable
 from textlrp.errors import InputError
+from textlrp.explain.label_names import find_name
 from textlrp.results.saved import is_format
 from textlrp.results.spans import TEXT, TEXT_PAIR
 
@@ -205,7 +206,8 @@ def _annotation(values: Any, report: SentReport, stem: str, place: str) -> Annot
     verdict, label, blind = values.get("verdict"), values.get("label"), values.get("blind")
     if verdict is not None and verdict not in VERDICTS:
         raise InputError(f"{place} has the verdict {_shown(verdict)}: it can be {', '.join(VERDICTS)}, or null")
-    if label is not None and label not in report.labels:
+    index = find_name(label, report.labels) if isinstance(label, str) else None
+    if label is not None and index is None:
         raise InputError(f"{place} has the label {_shown(label)}: the report has {', '.join(report.labels)}")
     if not isinstance(blind, bool):
         raise InputError(f"{place} has {_shown(blind)} for 'blind': it can be true or false")
@@ -213,7 +215,7 @@ def _annotation(values: Any, report: SentReport, stem: str, place: str) -> Annot
         annotator.strip() or stem,
         document.id,
         verdict,
-        label,
+        None if index is None else report.labels[index],
         comment,
         _marks(values.get("rationales"), document, place),
         blind,

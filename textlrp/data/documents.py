@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,7 +143,9 @@ def read_documents(
     all_read = wanted is None or len(rows.rows) < wanted
     if all_read or not table.labels or any(as_number(label) is None for label in table.labels):
         return table
-    whole = _labels_behind(source, columns, table.labels, split, encoding)
+    column = _label_column(understood(rows), columns)
+    assert column is not None
+    whole = _labels_behind(source, column, table.labels, split, encoding)
     return DocumentTable(table.name, table.documents, table.skipped, whole)
 
 
@@ -168,9 +171,7 @@ def documents_of(rows: Rows, chosen: _Columns | None = None, limit: int | None =
     table, rows = rows, understood(rows)
     may_lack = rows is not table  # a project of an annotation tool may have pairs beside single texts
     text, pair = _text_columns(rows, chosen.text, chosen.pair)
-    label = _optional(rows, chosen.label, LABELS, "--label")
-    if chosen.label is None and label is not None:
-        label = _filled(rows, label)
+    label = _label_column(rows, chosen)
     identity = _optional(rows, chosen.id, (_ID,), "--id")
     marked = _optional(rows, chosen.rationales, (_RATIONALES,), "--rationales")
     if marked is not None:
@@ -212,14 +213,25 @@ def _none_right(name: str, skipped: Sequence[SkippedRow]) -> InputError:
 
 
 def _labels_behind(
-    source: str, columns: _Columns, labels: tuple[str, ...], split: str | None, encoding: str | None
+    source: str, column: str, labels: tuple[str, ...], split: str | None, encoding: str | None
 ) -> tuple[str, ...]:
     """Return the labels of a whole column, for numbers mean what the whole column lets them mean."""
+    found = dict.fromkeys(labels)
+    needed = [column.partition(".")[0], *(["split"] if split is not None else [])]
     try:
-        everything = documents_of(read_rows(source, split, None, encoding), columns)
+        rows = understood(read_rows(source, split, None, encoding, needed))
     except InputError:  # what is behind the limit may be broken: nobody asked for it
         return labels
-    return tuple(dict.fromkeys([*labels, *everything.labels]))
+    for _, values in rows.rows:
+        with suppress(RowError):
+            if not isinstance(values, Fault):
+                found.update(dict.fromkeys(labels_in(value_at(values, column), rows.classes.get(column))))
+    return tuple(found)
+
+
+def _label_column(rows: Rows, chosen: _Columns) -> str | None:
+    label = _optional(rows, chosen.label, LABELS, "--label")
+    return label if chosen.label is not None or label is None else _filled(rows, label)
 
 
 def _text_columns(rows: Rows, text: str | None, pair: str | None) -> tuple[str, str | None]:

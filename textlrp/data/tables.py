@@ -45,7 +45,13 @@ class Rows:
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def read_rows(source: str, split: str | None = None, limit: int | None = None, encoding: str | None = None) -> Rows:
+def read_rows(
+    source: str,
+    split: str | None = None,
+    limit: int | None = None,
+    encoding: str | None = None,
+    only: Sequence[str] | None = None,
+) -> Rows:
     """Read a bundled corpus, a file, a data set in a folder, or one on the hub, by its name.
 
     Args:
@@ -57,6 +63,7 @@ def read_rows(source: str, split: str | None = None, limit: int | None = None, e
         split: the split of a data set, or the value of the column ``split``.
         limit: the most rows to read; later rows are not looked at.
         encoding: the encoding of a text file, by Python's name. Default: UTF-8, or what a byte order mark says.
+        only: the columns that are needed, where others need not be read (Parquet, data sets). Default: all.
 
     Raises:
         InputError: the source does not exist, or cannot be read. A row that cannot be read alone is a
@@ -83,15 +90,15 @@ def read_rows(source: str, split: str | None = None, limit: int | None = None, e
     if is_folder and brat.is_brat(path):
         return _taken(repr(source), (), brat.brat_rows(path), split, limit)
     if is_folder:
-        return _saved(path, split, limit)
+        return _saved(path, split, limit, only)
     form = path.name.lower().removesuffix(".gz")
     reader = next((read for suffix, read in _READERS.items() if form.endswith(suffix)), None)
     if not is_there and (form.endswith(_FILES) or not _HUB_NAME.fullmatch(source) or source.startswith(".")):
         raise InputError(f"there is no file {source!r}: check the path")
     if not is_there:
-        return _from_hub(source, split, limit)
+        return _from_hub(source, split, limit, only)
     if path.name.lower().endswith(_PARQUET):
-        return _parquet(path, split, limit)
+        return _parquet(path, split, limit, only)
     if path.name.lower().endswith(_SPACY):
         return _taken(repr(source), (), spacy.spacy_rows(path), split, limit)
     if reader is None:
@@ -207,7 +214,7 @@ _FILES = (*_READERS, _PARQUET, _SPACY, *_OTHERS)
 # Parquet and data sets
 
 
-def _parquet(path: Path, split: str | None, limit: int | None) -> Rows:
+def _parquet(path: Path, split: str | None, limit: int | None, only: Sequence[str] | None) -> Rows:
     import pyarrow  # type: ignore[import-untyped]
     import pyarrow.parquet as parquet  # type: ignore[import-untyped]
 
@@ -219,7 +226,11 @@ def _parquet(path: Path, split: str | None, limit: int | None) -> Rows:
             features = described.get("info", {}).get("features") or {}
             classes = {column: names for column, feature in features.items() if (names := _written_names(feature))}
             size = min(limit or 1024, 1024)
-            values = (row for batch in file.iter_batches(batch_size=size) for row in batch.to_pylist())
+            values = (
+                row
+                for batch in file.iter_batches(batch_size=size, columns=None if only is None else list(only))
+                for row in batch.to_pylist()
+            )
             rows = ((f"row {number}", row) for number, row in enumerate(values, 1))
             return _taken(repr(str(path)), schema.names, rows, split, limit, classes)
     except InputError:  # a ValueError with a message of its own
@@ -235,7 +246,7 @@ def _written_names(feature: Any) -> list[str] | None:
     return feature.get("names") if feature.get("_type") == "ClassLabel" else _written_names(feature.get("feature"))
 
 
-def _saved(path: Path, split: str | None, limit: int | None) -> Rows:
+def _saved(path: Path, split: str | None, limit: int | None, only: Sequence[str] | None) -> Rows:
     import datasets
 
     try:
@@ -246,17 +257,18 @@ def _saved(path: Path, split: str | None, limit: int | None) -> Rows:
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot read the data set in {str(path)!r}: {_reason(error)}") from None
-    return _data_set(loaded, repr(str(path)), split, limit)
+    return _data_set(loaded, repr(str(path)), split, limit, only)
 
 
-def _from_hub(source: str, split: str | None, limit: int | None) -> Rows:
+def _from_hub(source: str, split: str | None, limit: int | None, only: Sequence[str] | None) -> Rows:
     import datasets
 
     name, _, configuration = source.partition(":")
     try:
-        # With a limit, streaming downloads only the rows that are read.
-        loaded = datasets.load_dataset(name, configuration or None, streaming=limit is not None)
-        return _data_set(loaded, repr(source), split, limit)
+        # Streaming downloads only the rows and columns that are read.
+        streaming = limit is not None or only is not None
+        loaded = datasets.load_dataset(name, configuration or None, streaming=streaming)
+        return _data_set(loaded, repr(source), split, limit, only)
     except InputError:  # a ValueError with a message of its own
         raise
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
@@ -266,7 +278,7 @@ def _from_hub(source: str, split: str | None, limit: int | None) -> Rows:
         ) from None
 
 
-def _data_set(loaded: Any, name: str, split: str | None, limit: int | None) -> Rows:
+def _data_set(loaded: Any, name: str, split: str | None, limit: int | None, only: Sequence[str] | None) -> Rows:
     if isinstance(loaded, dict):  # a DatasetDict
         if split is None and len(loaded) != 1:
             raise InputError(f"{name} has the splits {', '.join(loaded)}: choose one with --split")
@@ -274,6 +286,8 @@ def _data_set(loaded: Any, name: str, split: str | None, limit: int | None) -> R
             raise InputError(f"{name} has no split {split!r}; its splits: {', '.join(loaded)}")
         loaded, split = loaded[split if split is not None else next(iter(loaded))], None
     features = loaded.features or {}
+    if only is not None:
+        loaded = loaded.select_columns([column for column in only if not features or column in features])
     classes = {column: names for column, feature in features.items() if (names := _names(feature))}
     rows = ((f"row {number}", values) for number, values in enumerate(loaded, 1))
     return _taken(name, features, rows, split, limit, classes)

@@ -41,7 +41,6 @@ def text_lines(path: Path, encoding: str | None = None) -> Iterator[tuple[int, s
         LookupError: there is no such encoding of texts.
         OSError, ValueError: the file cannot be read; or one of :data:`GZIP_ERRORS`.
     """
-    readable.check(path)
     with _opened(path) as file:
         start = file.peek(4)[:4]
         marked = next((name for mark, name in _MARKS if start.startswith(mark)), None)
@@ -83,6 +82,7 @@ def guessed_encoding(path: Path) -> tuple[str, str] | None:
 
 
 def _opened(path: Path) -> io.BufferedReader:
+    readable.check(path)
     return cast(io.BufferedReader, gzip.open(path)) if path.name.lower().endswith(".gz") else path.open("rb")
 
 

@@ -19,6 +19,9 @@ _NUMBERED = re.compile(r"label_(\d{1,6})", re.IGNORECASE)
 _WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")
 _BETWEEN = re.compile("[,;|#]")
 
+#: What pandas makes of a gap where it turns a column into texts.
+_GAPS = ("nan", "<na>")
+
 #: Many data sets write this for a label that they withhold.
 _WITHHELD = -1
 
@@ -120,7 +123,7 @@ def read_labels(
 
     Names are matched one by one (:func:`find_name`). Numbers are indices only where all labels of the column are
     numbers of outputs and can be nothing else: not numbers in the model's names (2 in ``2 stars``), nor numbers that
-    count from 1. -1 means "no label".
+    count from 1. -1 and ``nan`` mean "no label".
 
     Args:
         written: the labels of the whole column, as they are written.
@@ -137,24 +140,24 @@ def read_labels(
     known = tuple(known)
     if not known:
         return LabelReading()
-    mapped = {key.strip(): name for key, name in (label_map or {}).items()}
+    mapped = {key: _mapped(key, name, known) for key, name in (label_map or {}).items()}
+    settled = {label: mapped[key] for label in distinct if (key := _key_of(label, mapped)) is not None}
     names: dict[str, tuple[str, ...]] = {}
     rest: list[str] = []
     for label in distinct:
-        if label.strip() in mapped:
-            names[label] = _mapped(label.strip(), mapped[label.strip()], known)
+        if label in settled:
+            names[label] = settled[label]
         elif (index := find_name(label, known, aliases)) is not None:
             names[label] = (known[index],)
         elif (number := as_number(label)) is not None and str(number) in known:
             names[label] = (str(number),)
+        elif _plain(label) in _GAPS:
+            names[label] = ()
         elif several and (joined := _joined(label, known, aliases)):
             names[label] = joined
         else:
             rest.append(label)
-    unused = [key for key in mapped if not any(label.strip() == key for label in distinct)]
-    for key in unused:
-        _mapped(key, mapped[key], known)  # a wrong name is said, even where the data has no such label
-    free = [label for label in distinct if label.strip() not in mapped]
+    free = [label for label in distinct if label not in settled and _plain(label) not in _GAPS]
     names |= _numbered(rest, free, names, known)
     ordered = {label: names[label] for label in distinct if label in names}
     return LabelReading(ordered, tuple(label for label in distinct if label not in names), known)
@@ -253,6 +256,15 @@ def _unclear(labels: Sequence[str], readings: Mapping[str, Sequence[int]], known
     return InputError(
         f"{subject} that can be read as {' or as '.join(said)}: say which with --label-map {' or '.join(maps)}{more}"
     )
+
+
+def _key_of(label: str, mapped: Mapping[str, Any]) -> str | None:
+    """Return the key of a label map that means a label: the equal one, or the same name in another case, or number."""
+    if label.strip() in mapped:
+        return label.strip()
+    number = as_number(label)
+    same = (key for key in mapped if _plain(key) == _plain(label) or (number is not None and as_number(key) == number))
+    return next(same, None)
 
 
 def _mapped(label: str, name: str, known: tuple[str, ...]) -> tuple[str, ...]:

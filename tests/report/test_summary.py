@@ -75,3 +75,12 @@ def test_many_confusions_are_listed_by_their_number() -> None:
     found = summarize(records)
     assert found.confusions == (("A", "B", 3), ("C", "A", 2), ("B", "A", 1))
     assert found.confusion == ((9, 3, 0), (1, 0, 0), (2, 0, 0))
+
+
+def test_any_of_several_labels_is_right() -> None:
+    e = (explanation("x"),)
+    records = [Record("1", e, None, labels=("NEG", "POS")), Record("2", e, "NEG", given=("0",)), Record("3", e)]
+    found = summarize(records)
+    assert found.accuracy == Accuracy(1, 2)
+    assert (found.confusion, found.given, found.confusions) == ((), (2, 1), (("NEG", "POS", 1),))
+    assert found.reading.sentences == ("label 0 was read as NEG",)

@@ -44,6 +44,10 @@ DIALECTS = {
     "spaces in the header": " text , label \nwarm,POS\n",
     "spaces and quotation marks": 'text, "label"\n"warm, fine", "POS"\ndull, NEG\n',
     "one column": "text\nwarm\ndull; noisy\n",
+    "another sign": "id^text^label\n1^warm, fine^POS\n2^dull; noisy^NEG\n",
+    "backslashes": 'text,label\n"warm, \\"fine\\" tea",POS\n"dull, \\"noisy\\"",NEG\n',
+    "tabs and no quotation marks": 'text\tlabel\n"warm tea\tPOS\ndull, "noisy\tNEG\n',
+    "a colon in the header": "id,text: as written,label\n1,warm,POS\n2,dull,NEG\n",
     "old line ends": "text,label\rwarm,POS\rdull,NEG\r",
 }
 
@@ -52,13 +56,14 @@ DIALECTS = {
 @pytest.mark.parametrize("ending", ["csv", "tsv"])
 def test_dialects_are_found_by_the_header_and_the_rows(tmp_path: Path, name: str, ending: str) -> None:
     lines = DIALECTS[name].replace("\r\n", "\n").replace("\r", "\n").split("\n")[:-1]
-    table = read_documents(str(saved(tmp_path / f"table.{ending}", DIALECTS[name])))
+    text = "text: as written" if name == "a colon in the header" else None
+    table = read_documents(str(saved(tmp_path / f"table.{ending}", DIALECTS[name])), text=text)
     assert len(table.documents) == len(lines) - 1 - name.startswith("declared")
     assert table.skipped == ()
-    assert {document.text.strip("'")[:4] for document in table.documents} <= {"A wa", "warm", "dull"}
+    assert {document.text.strip("\"'")[:4] for document in table.documents} <= {"A wa", "warm", "dull"}
     if name != "one column":
         column = "label, as given" if name == "commas in the header" else None
-        labels = read_documents(str(tmp_path / f"table.{ending}"), label=column).labels
+        labels = read_documents(str(tmp_path / f"table.{ending}"), text=text, label=column).labels
         assert set(labels) <= {"POS", "NEG"}
         assert labels
 

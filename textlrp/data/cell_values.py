@@ -150,7 +150,9 @@ def is_mask(spans: Any) -> bool:
         return False
     masks = spans if all(isinstance(mask, (list, tuple)) for mask in spans) else [spans]
     bits = [bit for mask in masks for bit in mask]
-    return bool(bits) and all(type(bit) is int and bit in (0, 1) for bit in bits) and [*map(list, masks)] != [[0, 1]]
+    if not bits or not all(isinstance(bit, (int, float)) and bit in (0, 1) for bit in bits):
+        return False
+    return [list(mask) for mask in masks] != [[0, 1]]  # which is the first character
 
 
 def _is_empty(span: tuple[Any, ...], length: int) -> bool:

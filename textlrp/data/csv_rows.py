@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -27,7 +27,8 @@ def csv_rows(
     """Return the columns of a CSV file, and its rows.
 
     The delimiter is what a first line ``sep=;`` says; else the one of comma, semicolon, tab and bar that cuts the rows
-    into as many values as the header; spaces behind it are skipped where quotation marks follow them. Names in the
+    into as many values as the header, or another sign that sets the name of a column of texts apart. Spaces before
+    quotation marks, quotation marks with a backslash, and tabs without quotation marks are understood. Names in the
     header are stripped, and columns without a name are left out.
 
     Args:
@@ -51,8 +52,8 @@ def csv_rows(
     before = 1 if declared is not None else 0
     del sample[:before]
     whole = len(sample) < _SAMPLE - before
-    delimiters = [declared[1]] if declared is not None else list(dict.fromkeys([usual, *_DELIMITERS]))
-    shapes = [_Shape.of(sample, one, spaced, whole, columns) for one in delimiters for spaced in (False, True)]
+    delimiters = [declared[1]] if declared is not None else _delimiters(sample, usual, columns)
+    shapes = [_Shape.of(sample, one, how, whole, columns) for one in delimiters for how in _styles(sample, one)]
     shape = max(shapes, key=lambda shape: shape.rank)
     records = _records(name, chain(sample, texts if broken is None else _raising(broken)), shape, before)
     _, first = next(records, ("", []))
@@ -66,6 +67,29 @@ def csv_rows(
     return tuple(named), (_row(where, values, header, shape.delimiter) for where, values in records)
 
 
+def _delimiters(sample: Sequence[str], usual: str, columns: Sequence[str]) -> list[str]:
+    """Return the usual delimiters, or the sign that sets a column of texts apart in a header without any of these."""
+    header = sample[0].strip() if sample else ""
+    if any(delimiter in header for delimiter in _DELIMITERS):
+        return list(dict.fromkeys([usual, *_DELIMITERS]))
+    signs = dict.fromkeys(sign for sign in header if not sign.isalnum() and sign not in " _-.'\"")
+    apart = [sign for sign in signs if any(part.strip().lower() in columns for part in header.split(sign))]
+    return list(dict.fromkeys([usual, *_DELIMITERS, *apart]))
+
+
+def _styles(sample: Sequence[str], delimiter: str) -> list[dict[str, Any]]:
+    """Return the ways of quoting that a sample may have, the usual one first."""
+    text = "".join(sample)
+    styles: list[dict[str, Any]] = [{}]
+    if f'{delimiter} "' in text:
+        styles.append({"skipinitialspace": True})
+    if '\\"' in text:  # MySQL, and pandas with escapechar
+        styles.append({"escapechar": "\\", "doublequote": False})
+    if delimiter == "\t" and '"' in text:  # most programs that write tabs know no quotation marks
+        styles.append({"quoting": csv.QUOTE_NONE})
+    return styles
+
+
 def _raising(error: InputError) -> Iterator[str]:
     raise error
     yield
@@ -73,19 +97,29 @@ def _raising(error: InputError) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Shape:
-    """How a sample looks with a delimiter, and with spaces behind it or without; the highest rank is the likeliest."""
+    """How a sample looks with a delimiter and a way of quoting; the highest rank is the likeliest."""
 
     delimiter: str
-    spaced: bool
+    how: Mapping[str, Any]
     rank: tuple[bool, bool, bool, float, int]
 
     @classmethod
-    def of(cls, sample: Sequence[str], delimiter: str, spaced: bool, whole: bool, columns: Sequence[str]) -> _Shape:
+    def of(
+        cls, sample: Sequence[str], delimiter: str, how: Mapping[str, Any], whole: bool, columns: Sequence[str]
+    ) -> _Shape:
+        reader = csv.reader(sample, delimiter=delimiter, strict=True, **how)
+        parsed: list[list[str]] = []
         before = csv.field_size_limit(_LONGEST_FIELD)
         try:
-            parsed = [values for values in csv.reader(sample, delimiter=delimiter, skipinitialspace=spaced) if values]
-        except csv.Error:
-            return cls(delimiter, spaced, (False, False, False, 0.0, 0))
+            while True:
+                try:
+                    values = next(reader, None)
+                except csv.Error:
+                    values = [""]
+                if values is None:
+                    break
+                if values:
+                    parsed.append(values)
         finally:
             csv.field_size_limit(before)
         header = [cell.strip() for cell in parsed[0]] if parsed else []
@@ -97,12 +131,12 @@ class _Shape:
         # Quotation marks behind a space are read as characters unless the space is skipped.
         clean = not any(cell.startswith(" ") and cell.lstrip(" ").startswith('"') for row in parsed[:2] for cell in row)
         rank = (several and is_text, share == 1.0, clean, share, len(header) if several else 0)
-        return cls(delimiter, spaced, rank)
+        return cls(delimiter, how, rank)
 
 
 def _records(name: str, lines: Iterable[str], shape: _Shape, before: int) -> Iterator[tuple[str, list[str] | Fault]]:
     """Yield the values of each record with its place; blank lines are skipped."""
-    reader = csv.reader(lines, delimiter=shape.delimiter, skipinitialspace=shape.spaced, strict=True)
+    reader = csv.reader(lines, delimiter=shape.delimiter, strict=True, **shape.how)
     while True:
         line = reader.line_num + 1 + before
         limit = csv.field_size_limit(_LONGEST_FIELD)

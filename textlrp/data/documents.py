@@ -236,6 +236,9 @@ def _label_column(rows: Rows, chosen: _Columns) -> str | None:
 
 def _text_columns(rows: Rows, text: str | None, pair: str | None) -> tuple[str, str | None]:
     chosen = _chosen(rows, text, (*TEXTS, *PAIRS), "--text")
+    fault = next((SkippedRow(where, v.reason) for where, v in rows.rows if isinstance(v, Fault)), None)
+    if not rows.columns and fault is not None:
+        raise _none_right(rows.name, [fault])
     if chosen is None:
         raise InputError(f"{rows.name} has no column 'text': choose one with --text; {_listed(rows)}{_nested(rows)}")
     if text is None and pair is None:
@@ -270,11 +273,9 @@ def _filled(rows: Rows, label: str) -> str:
 
 
 def _listed(rows: Rows) -> str:
-    if not rows.columns:
-        return "no row of it can be read"
     names = [repr(column) for column in rows.columns]
     shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    return f"its columns are {shown}"
+    return f"its columns are {shown}" if names else "it has no columns"
 
 
 def _nested(rows: Rows) -> str:

@@ -226,7 +226,11 @@ def test_lines_of_other_tools(tmp_path: Path, name: str) -> None:
     rows, expected = TOOLS[name]
     path = tmp_path / "lines.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    assert list(read(path).documents) == expected
+    table = read(path)
+    assert list(table.documents) == expected
+    marked = sum(bool(document.rationales) for document in expected)
+    assert table.note.startswith(f"{marked} of {len(expected)} documents have marks") is (marked > 0)
+    assert read(path, rationales="").note == ""
     assert not any(document.rationales for document in read(path, rationales="").documents)
 
 

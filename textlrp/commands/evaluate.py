@@ -175,6 +175,9 @@ def evaluate(
     if left_out and strict:
         raise InputError(f"{left_out[0][0]}: {left_out[0][1]}; without --strict, the other rows are measured")
     say_left_out(left_out, "")
+    for each in document_sets:
+        if each.note:
+            say(printable(f"{each.name}: {each.note}"))
     named = zip(short_names(models, "model"), models, strict=True)
     loaders = {name: partial(load, model, "--model", None, device, None, trusted) for name, model in named}
     with interrupts.patient(), watched(lambda done, total: interrupts.check()):

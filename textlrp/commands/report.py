@@ -224,7 +224,7 @@ def _explained(
         table.check()
     explainer = load(model, "--model", revision, device, dtype, trusted)
     how = {**how, "long": how["long"] or "truncate", "rules": chosen, **measured_from}
-    for sentence in reading_of(explainer, table, means).sentences:
+    for sentence in (*reading_of(explainer, table, means).sentences, *([table.note] if table.note else [])):
         say(printable(sentence))
     run = None
     if save is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from textlrp.basics import options
@@ -28,6 +28,7 @@ class DocumentSet:
         available: how many documents there are of which these are a random sample; None if these are all.
         column: the different labels of all of them, from which these are a sample; empty if these are all.
         skipped: the rows of the table that are no documents.
+        note: a sentence on how the table was read, or an empty one.
     """
 
     name: str
@@ -36,6 +37,7 @@ class DocumentSet:
     available: int | None = None
     column: tuple[str, ...] = ()
     skipped: tuple[SkippedRow, ...] = ()
+    note: str = ""
 
     def sample(self, limit: int | None, seed: int = 0) -> DocumentSet:
         """Return at most ``limit`` of the documents, drawn at random, in their order; None takes all.
@@ -49,8 +51,12 @@ class DocumentSet:
         places = random.Random(f"documents {seed}").sample(range(len(self.documents)), limit)
         documents = tuple(self.documents[i] for i in sorted(places))
         labels = {document.id: self.labels[document.id] for document in documents}
-        return DocumentSet(
-            self.name, documents, labels, self.available or len(self.documents), self.all_labels, self.skipped
+        return replace(
+            self,
+            documents=documents,
+            labels=labels,
+            available=self.available or len(self.documents),
+            column=self.all_labels,
         )
 
     @property
@@ -130,7 +136,7 @@ def read_document_sets(
         )
         name = short[source] + (f":{split}" if split else "")
         labels = {document.id: document.given for document in table.documents}
-        read = DocumentSet(name, table.documents, labels, column=table.labels, skipped=table.skipped)
+        read = DocumentSet(name, table.documents, labels, column=table.labels, skipped=table.skipped, note=table.note)
         sets.append(read.sample(limit, seed))
     return tuple(sets)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from textlrp.basics import options
@@ -70,12 +70,14 @@ class DocumentTable:
         documents: at least one, in order.
         skipped: the rows that are no documents, in order.
         labels: the different labels of the whole column, those behind a limit too if they are numbers.
+        note: a sentence on what was read in a way that a reader may not expect, or an empty one.
     """
 
     name: str
     documents: tuple[InputDocument, ...]
     skipped: tuple[SkippedRow, ...]
     labels: tuple[str, ...]
+    note: str = ""
 
     def check(self) -> None:
         """Check that every row is a document.
@@ -146,7 +148,7 @@ def read_documents(
     column = _label_column(understood(rows), columns)
     assert column is not None
     whole = _labels_behind(source, column, table.labels, split, encoding)
-    return DocumentTable(table.name, table.documents, table.skipped, whole)
+    return replace(table, labels=whole)
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,10 @@ def documents_of(rows: Rows, chosen: _Columns | None = None, limit: int | None =
         places[name] = where
         single = right[0] if len(right) == 1 else None
         documents.append(InputDocument(name, written, second, single, spans, right if len(right) > 1 else ()))
-    return DocumentTable(rows.name, tuple(documents), tuple(skipped), tuple(labels))
+    count = sum(bool(document.rationales) for document in documents)
+    note = f"{count:,} of {len(documents):,} documents have marks of an annotation tool, read as rationales"
+    tool = may_lack and chosen.rationales is None and count
+    return DocumentTable(rows.name, tuple(documents), tuple(skipped), tuple(labels), note if tool else "")
 
 
 def _none_right(name: str, skipped: Sequence[SkippedRow]) -> InputError:

@@ -149,6 +149,7 @@ def _of_tool(made: ToolAnnotation, text: str) -> Annotation:
 
 def _is_download(path: Path) -> bool:
     try:
+        readable.check(path)
         with path.open("rb") as file:
             return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(_START)
     except (OSError, ValueError):

@@ -203,7 +203,7 @@ def _explained(
 ) -> Iterator[Record | Failure]:
     """Return an iterator of a table's documents with their explanations, first those of a saved run."""
     from textlrp.data.documents import read_documents
-    from textlrp.data.explained_documents import explain_documents, origin, reading_of
+    from textlrp.data.explained_documents import explain_documents, labels_said, origin
     from textlrp.data.runs import Run
     from textlrp.explain.label_names import parse_label_map
 
@@ -224,7 +224,7 @@ def _explained(
         table.check()
     explainer = load(model, "--model", revision, device, dtype, trusted)
     how = {**how, "long": how["long"] or "truncate", "rules": chosen, **measured_from}
-    for sentence in (*reading_of(explainer, table, means).sentences, *([table.note] if table.note else [])):
+    for sentence in (*labels_said(explainer, table, means), *([table.note] if table.note else [])):
         say(printable(sentence))
     run = None
     if save is not None:

@@ -50,6 +50,18 @@ def reading_of(
     return explainer.head.read(table.labels, explainer.labels if known is None else known, label_map)
 
 
+def labels_said(
+    explainer: Explainer, table: DocumentTable, label_map: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """Return sentences on how the labels of a table are read; the errors are those of :func:`reading_of`."""
+    reading = reading_of(explainer, table, label_map)
+    several = sum(len(reading.of(document.given)) > 1 for document in table.documents)
+    if not several or explainer.head.gives_several:
+        return reading.sentences
+    which = "1 document has" if several == 1 else f"{several:,} documents have"
+    return (*reading.sentences, f"{which} several labels, and the model gives one: that is neither right nor wrong")
+
+
 def explain_documents(
     explainer: Explainer,
     table: DocumentTable,
@@ -101,8 +113,7 @@ def _outcomes(
         done.add(kept.id)
         yield kept
     documents = table.documents
-    failed = [*_rows_without(table), *_several_labels(explainer, documents, reading)]
-    for failure in failed:
+    for failure in _rows_without(table):
         if failure.id not in done:
             done.add(failure.id)
             if run is not None:
@@ -113,7 +124,7 @@ def _outcomes(
         for document, outcome in zip(rest, _explanations(explainer, rest, targets, options), strict=True):
             if not reading.known and isinstance(outcome, tuple) and outcome:  # the config does not tell the labels
                 reading = reading_of(explainer, table, label_map, list(outcome[0].logits))
-            result = _result(document, outcome, reading.of(document.given))
+            result = _result(document, outcome, _right(explainer, reading, document))
             if run is not None:
                 run.add(result)
             yield result
@@ -131,19 +142,10 @@ def _rows_without(table: DocumentTable) -> Iterator[Failure]:
         yield Failure(identity, row.reason)
 
 
-def _several_labels(
-    explainer: Explainer, documents: Sequence[InputDocument], reading: LabelReading
-) -> Iterator[Failure]:
-    """Yield the documents with several labels, if the model gives one: they are neither right nor wrong."""
-    if explainer.head.gives_several:
-        return
-    for document in documents:
-        if len(labels := reading.of(document.given)) > 1:
-            yield Failure(
-                document.id,
-                f"it has {len(labels)} labels, {', '.join(labels)}, and the model gives one; --label COLUMN chooses "
-                f"another column, and --label '' none",
-            )
+def _right(explainer: Explainer, reading: LabelReading, document: InputDocument) -> tuple[str, ...]:
+    """Return the right labels of a document; none of several, if the model gives one."""
+    right = reading.of(document.given)
+    return right if len(right) < 2 or explainer.head.gives_several else ()
 
 
 def _explanations(

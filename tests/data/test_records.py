@@ -29,12 +29,17 @@ def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         Record("a/1 ü", (explained("one\r\ntwo\u2028three 😀"),), "POS", ((0, 3),)),
         Record("b", (explained("x"), explained("x", "NEG"), explained("x", contrast="NEG"))),
         Record("half", (explained("a \ud83d b"),), "\udc00"),
+        Record("several", (explained("x"),), None, (), ("POS", "odd"), ("1", "odd")),
+        Record("given", (explained("x"),), "POS", given=("1",)),
     ]
     write_run(tmp_path / "run.jsonl", records)
     assert read_run(tmp_path / "run.jsonl") == read_run(str(tmp_path / "run.jsonl")) == records
     assert os.listdir(tmp_path) == ["run.jsonl"]
     lines = (tmp_path / "run.jsonl").read_bytes().decode().split("\n")
-    assert len(lines) == 4
+    assert len(lines) == 6
+    assert "given" not in lines[0]
+    assert [record.right for record in records] == [("POS",), (), ("\udc00",), ("POS", "odd"), ("POS",)]
+    assert records[3].read_as == {"1": ("POS",), "odd": ("odd",)}
     first = json.loads(lines[0])
     assert {key: first[key] for key in ("format", "id", "label", "rationales")} == {
         "format": 1,

@@ -28,6 +28,7 @@ from textlrp.evaluate.page import page
 from textlrp.evaluate.run_folder import RESULTS, RUN, Result, read
 from textlrp.evaluate.scorers import Scorer, Task
 from textlrp.evaluate.table import explained, title
+from textlrp.explain.label_names import read_labels
 from textlrp.results.attribution import Attribution
 
 WORDS = "a the film plot is and wonderful moving never dull bad no great".split()
@@ -248,8 +249,8 @@ def test_documents_of_several_labels(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     (found,) = read_document_sets([str(path)])
     assert found.labels == {"1": ("pos", "odd"), "2": ()}
-    assert found.right(["pos", "neg"]) == {"1": ("pos", "odd")}
-    assert found.right(["a", "b"]) == {}
+    assert found.right(read_labels(found.all_labels, ["POS", "NEG"])) == {"1": ("POS", "odd")}
+    assert found.right(read_labels(found.all_labels, ["a", "b"])) == {}
     assert found.to_dict()["labeled"] == 1
 
 

@@ -47,6 +47,7 @@ READERS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 TEXTUAL = tuple(kind for kind in READERS if kind not in ("gz", "parquet"))
 TABLES = ("csv", "tsv", "jsonl", "json", "parquet")
+LINES = ("csv", "tsv", "jsonl", "txt", "run")
 JSONS = ("jsonl", "json", "run", "explanation", "rules", "marks")
 
 ROWS = (("a wonderful, moving film", "POS"), ("the plot is dull and bad", "NEG"), ('a "great" film', "POS"))
@@ -161,17 +162,17 @@ DAMAGE: dict[str, Damage] = {
     "empty": Damage(content(lambda raw: b"")),
     "a byte order mark alone": Damage(content(lambda raw: b"\xef\xbb\xbf")),
     "blank lines": Damage(content(lambda raw: b"\n \n\t\r\n")),
-    "cut in the middle": Damage(content(half), tuple(k for k in READERS if k not in ("csv", "tsv", "txt", "run"))),
-    "cut in the middle of lines": Damage(content(half), ("csv", "tsv", "txt", "run"), harmless=True),
+    "cut in the middle": Damage(content(half), tuple(kind for kind in READERS if kind not in LINES)),
+    "cut in the middle of lines": Damage(content(half), LINES, harmless=True),
     "without its last byte": Damage(content(lambda raw: raw[:-1]), harmless=True),
     "without its first byte": Damage(content(lambda raw: raw[1:]), harmless=True),
     "a NUL in the middle": Damage(content(lambda raw: half(raw) + b"\0" + raw[len(raw) // 2 :]), harmless=True),
     "NULs alone": Damage(content(lambda raw: bytes(1000))),
     "random bytes": Damage(content(lambda raw: random.Random(0).randbytes(3000))),
     "Latin 1": Damage(content(lambda raw: raw.replace(b"a", b"\xe4")), TEXTUAL),
-    "UTF-16": Damage(content(lambda raw: raw.decode().encode("utf-16")), TEXTUAL),
+    "UTF-16": Damage(content(lambda raw: raw.decode().encode("utf-16")), TEXTUAL, harmless=True),
     "UTF-16 without a mark": Damage(content(lambda raw: raw.decode().encode("utf-16-le")), TEXTUAL),
-    "UTF-32": Damage(content(lambda raw: raw.decode().encode("utf-32")), TEXTUAL),
+    "UTF-32": Damage(content(lambda raw: raw.decode().encode("utf-32")), TEXTUAL, harmless=True),
     "halves of pairs": Damage(content(lambda raw: raw.replace(b"film", b"\xed\xa0\x80")), ("csv", "jsonl", "txt")),
     "a byte order mark before": Damage(content(lambda raw: b"\xef\xbb\xbf" + raw), TEXTUAL, harmless=True),
     "two byte order marks": Damage(content(lambda raw: b"\xef\xbb\xbf" * 2 + raw), TEXTUAL, harmless=True),
@@ -203,7 +204,8 @@ DAMAGE: dict[str, Damage] = {
     "texts that are numbers": Damage(text('{"text": 7}\n'), ("jsonl",)),
     "texts that are null": Damage(text('{"text": null}\n'), ("jsonl",)),
     "other columns": Damage(text('{"prose": "a"}\n'), ("jsonl",)),
-    "one bad line among good ones": Damage(content(lambda raw: raw + b'{"text": \n' + raw), ("jsonl", "run", "marks")),
+    "one bad line among good ones": Damage(content(lambda raw: raw + b'{"text": \n' + raw), ("run", "marks")),
+    "one bad row among good ones": Damage(content(lambda raw: raw + b'{"text": \n' + raw), ("jsonl",), harmless=True),
     "quotation marks that do not fit": Damage(text('text,label\n"never closed,POS\na,b\n'), ("csv",)),
     "a quotation mark inside": Damage(text('text,label\n"a"b,POS\n'), ("csv",)),
     "rows of other lengths": Damage(text("text,label\na,b,c\nd\n"), ("csv",)),

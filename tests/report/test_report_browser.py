@@ -47,6 +47,28 @@ def colors(page: Page, document: int = 0) -> list[list[str]]:
     return found
 
 
+def test_a_list_of_labels_is_right_if_one_of_them_is_predicted(browser: Browser, tmp_path: Path) -> None:
+    e = (explanation("A wonderful film", [0.0, 2.0, 0.5], **sure("POS", 0.95)),)
+    records = [Record("a", e, None, labels=("NEG", "POS")), Record("b", e, None, labels=("NEG", "odd")), Record("c", e)]
+    (page_path,) = write_report(records, tmp_path / "report.html")
+    with opened(browser, page_path) as (page, seen):
+        assert page.locator(".said").all_inner_texts() == [
+            "POS 95.0\u00a0%\nright, given NEG, POS",
+            "POS 95.0\u00a0%\nwrong, given NEG, odd",
+            "POS 95.0\u00a0%",
+        ]
+        assert "50.0 %" in page.locator(".figures").inner_text().replace("\u00a0", " ")
+        assert page.locator(".confusion").count() == 0
+        for name, value, expected in (("given", "0", ["a", "b"]), ("given", "1", ["a"]), ("given", "2", ["b"])):
+            choose(page, name, value)
+            assert listed(page) == expected
+        choose(page, "given", "")
+        for value, expected in (("right", ["a"]), ("wrong", ["b"])):
+            choose(page, "outcome", value)
+            assert listed(page) == expected
+    assert seen.nothing
+
+
 def test_documents_stand_as_they_were_written_in_their_colors(browser: Browser, path: Path) -> None:
     with opened(browser, path) as (page, seen):
         assert listed(page) == ["a", "b", "c", "d"]

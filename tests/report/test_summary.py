@@ -11,7 +11,7 @@ from textlrp.report.summary import Accuracy, Bin, summarize
 
 def test_counts_accuracy_and_confusion() -> None:
     found = summarize(reviews())
-    assert (found.documents, found.labeled, found.truncated, found.unknown) == (4, 3, 0, ())
+    assert (found.documents, found.labeled, found.truncated, found.reading.unknown) == (4, 3, 0, ())
     assert found.words == 3 + 5 + 4 + 7  # an emoji counts, a comma does not
     assert found.labels == ("NEG", "POS")
     assert found.given == (1, 2)
@@ -57,10 +57,10 @@ def test_a_model_without_probabilities_has_no_bins() -> None:
 
 def test_labels_that_the_model_does_not_know() -> None:
     one = summarize([Record("1", (explanation("x"),), "good"), Record("2", (explanation("y"),), "bad")])
-    assert one.unknown == ("bad", "good")
+    assert one.reading.unknown == ("bad", "good")
     assert (one.accuracy, one.confusion) == (None, ())
     some = summarize([Record("1", (explanation("x"),), "good"), Record("2", (explanation("y"),), "POS")])
-    assert some.unknown == ("good",)
+    assert some.reading.unknown == ("good",)
     assert some.accuracy == Accuracy(1, 2)
     assert some.labels == ("POS", "good")
     assert some.confusion == ((1, 0), (1, 0))
@@ -75,3 +75,12 @@ def test_many_confusions_are_listed_by_their_number() -> None:
     found = summarize(records)
     assert found.confusions == (("A", "B", 3), ("C", "A", 2), ("B", "A", 1))
     assert found.confusion == ((9, 3, 0), (1, 0, 0), (2, 0, 0))
+
+
+def test_any_of_several_labels_is_right() -> None:
+    e = (explanation("x"),)
+    records = [Record("1", e, None, labels=("NEG", "POS")), Record("2", e, "NEG", given=("0",)), Record("3", e)]
+    found = summarize(records)
+    assert found.accuracy == Accuracy(1, 2)
+    assert (found.confusion, found.given, found.confusions) == ((), (2, 1), (("NEG", "POS", 1),))
+    assert found.reading.sentences == ("label 0 was read as NEG",)

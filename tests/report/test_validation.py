@@ -34,6 +34,7 @@ def test_the_data_of_a_report_hold() -> None:
         (lambda data, rows: rows[1].update(id="a"), "two of its documents have the same id"),
         (lambda data, rows: rows[0].update(text=None), "document 'a' has a text that is not a string"),
         (lambda data, rows: rows[0].update(label=7), "document 'a' has 7 for its label"),
+        (lambda data, rows: rows[0].update(label=[0, None]), "document 'a' has null for its label"),
         (lambda data, rows: rows[0].update(confidence=1.5), "document 'a' has the confidence 1.5"),
         (lambda data, rows: rows[0].update(explained=[]), "document 'a' has no explanation"),
         (lambda data, rows: rows[0]["words"][0].append(99), "document 'a' has words from character 0 to"),

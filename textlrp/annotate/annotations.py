@@ -1,4 +1,4 @@
-"""Annotations: the downloads that annotators send back, checked against their report."""
+"""Annotations: the downloads that annotators send back, or files of annotation tools, checked against their report."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textlrp.annotate.tool_files import ToolAnnotation, read_tool_file
 from textlrp.basics import readable
 from textlrp.errors import InputError
+from textlrp.explain.label_names import find_name
 from textlrp.results.saved import is_format
 from textlrp.results.spans import TEXT, TEXT_PAIR
 
@@ -89,13 +91,14 @@ class Annotation:
 
 
 def read_annotations(files: Iterable[str | Path], report: SentReport) -> tuple[Annotation, ...]:
-    """Read downloads, and check that they belong to a report.
+    """Read downloads or files of annotation tools, and check that they belong to a report.
 
     If a file has several lines of one annotator and document, the last change counts; empty annotations are left out.
     An annotator without a name gets the file's name.
 
     Args:
-        files: one or more downloads, JSON lines.
+        files: one or more downloads, JSON lines; or what Label Studio, doccano, Prodigy, brat or spaCy saved
+            (:func:`textlrp.annotate.tool_files.read_tool_file`).
         report: their report (:func:`textlrp.report.reading.read_report`).
 
     Returns:
@@ -109,7 +112,7 @@ def read_annotations(files: Iterable[str | Path], report: SentReport) -> tuple[A
     names: dict[str, None] = {}
     paths = [Path(file) for file in files]
     for file in paths:
-        for key, annotation in _read_file(file, report).items():
+        for key, annotation in _read(file, report).items():
             names[annotation.annotator] = None
             first = kept.setdefault(key, annotation)
             if _content(first) != _content(annotation):
@@ -128,6 +131,29 @@ def read_annotations(files: Iterable[str | Path], report: SentReport) -> tuple[A
 
 def _content(annotation: Annotation) -> Annotation:
     return replace(annotation, changed=datetime.min, place="")
+
+
+def _read(path: Path, report: SentReport) -> dict[tuple[str, str], Annotation]:
+    made = None if _is_download(path) else read_tool_file(path, report)
+    if made is None:
+        return _read_file(path, report)
+    return {(each.annotator, each.document): _of_tool(each, report.documents[each.document].text) for each in made}
+
+
+def _of_tool(made: ToolAnnotation, text: str) -> Annotation:
+    """Return an annotation of a tool. Nobody knows whether it showed the model's relevance, so it is not blind."""
+    marks = tuple(Rationale(TEXT, start, end, text[start:end]) for start, end in made.marked)
+    changed = datetime.min.replace(tzinfo=UTC)
+    return Annotation(made.annotator, made.document, None, made.label, "", marks, False, changed, made.place)
+
+
+def _is_download(path: Path) -> bool:
+    try:
+        readable.check(path)
+        with path.open("rb") as file:
+            return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(_START)
+    except (OSError, ValueError):
+        return False
 
 
 def _read_file(path: Path, report: SentReport) -> dict[tuple[str, str], Annotation]:
@@ -181,7 +207,8 @@ def _annotation(values: Any, report: SentReport, stem: str, place: str) -> Annot
     verdict, label, blind = values.get("verdict"), values.get("label"), values.get("blind")
     if verdict is not None and verdict not in VERDICTS:
         raise InputError(f"{place} has the verdict {_shown(verdict)}: it can be {', '.join(VERDICTS)}, or null")
-    if label is not None and label not in report.labels:
+    index = find_name(label, report.labels) if isinstance(label, str) else None
+    if label is not None and index is None:
         raise InputError(f"{place} has the label {_shown(label)}: the report has {', '.join(report.labels)}")
     if not isinstance(blind, bool):
         raise InputError(f"{place} has {_shown(blind)} for 'blind': it can be true or false")
@@ -189,7 +216,7 @@ def _annotation(values: Any, report: SentReport, stem: str, place: str) -> Annot
         annotator.strip() or stem,
         document.id,
         verdict,
-        label,
+        None if index is None else report.labels[index],
         comment,
         _marks(values.get("rationales"), document, place),
         blind,

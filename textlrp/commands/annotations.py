@@ -25,7 +25,8 @@ from textlrp.commands.shared import echo_json, show, writes
 def compare(files: tuple[Path, ...], report: Path, form: str, output: Path | None, force: bool) -> None:
     """Compare the marks of annotators in a report with each other, and with the model.
 
-    FILE... are downloads of the report's page, one or more for each annotator.
+    FILE... are downloads of the report's page, one or more for each annotator; or what Label Studio, doccano, Prodigy,
+    brat or spaCy saved of the same texts.
     """
     from textlrp.annotate import comparison
     from textlrp.annotate.annotations import read_annotations

@@ -14,7 +14,18 @@ from click.core import ParameterSource
 from textlrp.basics.characters import printable
 from textlrp.commands import interrupts
 from textlrp.commands.outputs import Output, check_outputs
-from textlrp.commands.shared import device_option, echo_json, load, rules_file, show, trust_option, writes
+from textlrp.commands.shared import (
+    LEFT_OUT,
+    device_option,
+    echo_json,
+    load,
+    rules_file,
+    say_left_out,
+    show,
+    table_options,
+    trust_option,
+    writes,
+)
 from textlrp.errors import InputError
 from textlrp.evaluate.run_folder import RESULTS, RUN
 from textlrp.explain.progress import say, watched
@@ -84,8 +95,7 @@ lime and shapley. --model, --corpus, --method and --perturb may be given several
     show_default=True,
     help="How many of these for methods that take more than 100 forward passes a document; 0 takes all.",
 )
-@click.option("--text", help="The column of the text.  [default: text, sentence, ...]")
-@click.option("--label", help="The column of the right label; an empty name takes none.  [default: label, ...]")
+@table_options
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The seed of all random numbers."
 )
@@ -120,6 +130,11 @@ def evaluate(
     limit_costly: int,
     text: str | None,
     label: str | None,
+    label_map: str | None,
+    identity: str | None,
+    rationales: str | None,
+    encoding: str | None,
+    strict: bool,
     seed: int,
     device: str | None,
     trusted: bool,
@@ -144,6 +159,7 @@ def evaluate(
     from textlrp.data.short_names import short_names
     from textlrp.evaluate import run
     from textlrp.explain.explainer import DEMO_NAME
+    from textlrp.explain.label_names import parse_label_map
 
     if folder is not None and folder.exists() and not folder.is_dir():
         raise InputError(f"--output is a folder, and {str(folder)!r} is a file; -o names a file for the table")
@@ -151,7 +167,17 @@ def evaluate(
     outputs = [Output("--output", path, kept=True) for path in places]
     outputs += [Output("-o", output)] if output is not None else []
     check_outputs(outputs, _read(models, corpora, methods), force=force)
-    document_sets = read_document_sets(corpora, text=text, label=label)
+    means = None if label_map is None else parse_label_map(label_map)
+    document_sets = read_document_sets(
+        corpora, text=text, label=label, id=identity, rationales=rationales, encoding=encoding
+    )
+    left_out = [(f"{each.name}, {row.place}", row.reason) for each in document_sets for row in each.skipped]
+    if left_out and strict:
+        raise InputError(f"{left_out[0][0]}: {left_out[0][1]}; without --strict, the other rows are measured")
+    say_left_out(left_out, "")
+    for each in document_sets:
+        if each.note:
+            say(printable(f"{each.name}: {each.note}"))
     named = zip(short_names(models, "model"), models, strict=True)
     loaders = {name: partial(load, model, "--model", None, device, None, trusted) for name, model in named}
     with interrupts.patient(), watched(lambda done, total: interrupts.check()):
@@ -166,6 +192,7 @@ def evaluate(
                 measures=tuple(measures.replace(",", " ").split()),
                 limit=limit or None,
                 limit_costly=limit_costly or None,
+                label_map=means,
                 seed=seed,
                 folder=folder,
                 progress=True,
@@ -174,6 +201,8 @@ def evaluate(
             _show_part(stopped, form, output, folder)
             raise
     _show(evaluation, form, output)
+    if left_out:
+        click.get_current_context().exit(LEFT_OUT)
 
 
 def _show(evaluation: Summary, form: str, output: Path | None) -> None:

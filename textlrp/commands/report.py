@@ -14,6 +14,7 @@ import click
 from textlrp.basics.characters import printable
 from textlrp.commands.outputs import Output, check_outputs, check_pages
 from textlrp.commands.shared import (
+    LEFT_OUT,
     chosen_rules,
     contrast_option,
     echo,
@@ -24,21 +25,30 @@ from textlrp.commands.shared import (
     reference_option,
     rules_file,
     rules_option,
+    say_left_out,
+    table_options,
     writes,
 )
 from textlrp.errors import InputError
+from textlrp.explain.progress import say
 
 if TYPE_CHECKING:
     from textlrp.data.records import Failure, Record
+    from textlrp.explain.label_names import LabelReading
 
-_EPILOG = """INPUT is a CSV, TSV, JSON, JSON Lines, Parquet or text file, a folder saved by datasets, a bundled corpus,
-or a data set on the hub; or saved explanations: a file of --save, a file of "textlrp explain --format json", or a
-folder of such files. Then no model runs."""
+_EPILOG = """INPUT is a CSV, TSV, JSON, JSON Lines, Parquet or text file, what Label Studio, doccano, Prodigy, brat or
+spaCy saved, a folder saved by datasets, a bundled corpus, or a data set on the hub; or saved explanations: a file of
+--save, a file of "textlrp explain --format json", or a folder of such files. Then no model runs. The exit status is 3
+if the report lacks documents."""
 
 #: The names of options whose parameters have other names.
-_OPTIONS = {"identity": "id", "targets": "target", "references": "reference", "trusted": "trust-remote-code"}
-
-_LISTED = 10  # failures that are listed on standard error
+_OPTIONS = {
+    "identity": "id",
+    "targets": "target",
+    "references": "reference",
+    "trusted": "trust-remote-code",
+    "label_map": "label-map",
+}
 
 #: Files of a saved data set, which a folder of explanations does not have.
 _DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
@@ -47,10 +57,8 @@ _DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
 @click.command(epilog=_EPILOG)
 @click.argument("source", metavar="INPUT")
 @writes("-o", "--output", default="report.html", show_default=True)
-@click.option("--text", help="The column of the text.  [default: text, sentence, ...]")
+@table_options
 @click.option("--pair", help="The column of the second text.")
-@click.option("--label", help="The column of the right label; an empty name takes none.  [default: label, ...]")
-@click.option("--id", "identity", help="The column of the id.  [default: id, or the number of the row]")
 @click.option("--split", help="The split of a data set.")
 @click.option("--limit", type=click.IntRange(min=1), help="How many documents to take.  [default: all]")
 @model_option
@@ -114,21 +122,33 @@ def report(
             documents = _explained(source, limit, save, force, stack, **options)
         documents = counter.count(documents)
         written = write_report(documents, output, title=title or _title(source), blind=blind, check=check)
-    for failure in counter.failures[:_LISTED]:
-        _say(f"not explained: {failure.id}: {failure.reason}")
-    if len(counter.failures) > _LISTED:
-        _say(f"not explained: {len(counter.failures) - _LISTED:,} more, which the report lists")
+    if is_run:
+        for sentence in counter.reading.sentences:
+            say(printable(sentence))
+    say_left_out([(failure.id, failure.reason) for failure in counter.failures], ", which the report lists")
     pages = f" and {len(written) - 1} pages beside it" if len(written) > 1 else ""
     number = f"{counter.records:,} document{'s' if counter.records != 1 else ''}"
     echo(f"{printable(str(output))}{pages}: {number}")
+    if counter.failures:
+        click.get_current_context().exit(LEFT_OUT)
 
 
 @dataclass
 class _Counter:
-    """Counts documents with explanations, and collects those without."""
+    """Counts documents with explanations, collects those without, and how labels were read."""
 
     records: int = 0
     failures: list[Failure] = field(default_factory=list)
+    known: dict[str, None] = field(default_factory=dict)
+    read_as: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def reading(self) -> LabelReading:
+        """How the labels in the data were read as those of the model."""
+        from textlrp.explain.label_names import LabelReading
+
+        unknown = dict.fromkeys(name for names in self.read_as.values() for name in names if name not in self.known)
+        return LabelReading(self.read_as, tuple(unknown), tuple(self.known))
 
     def count(self, documents: Iterable[Record | Failure]) -> Iterator[Record | Failure]:
         """Yield the documents, and count them."""
@@ -139,6 +159,8 @@ class _Counter:
                 self.failures.append(document)
             else:
                 self.records += 1
+                self.known.update(dict.fromkeys(name for e in document.explanations for name in e.logits))
+                self.read_as.update(document.read_as)
             yield document
 
 
@@ -164,7 +186,11 @@ def _explained(
     text: str | None,
     pair: str | None,
     label: str | None,
+    label_map: str | None,
     identity: str | None,
+    rationales: str | None,
+    encoding: str | None,
+    strict: bool,
     split: str | None,
     model: str | None,
     revision: str | None,
@@ -177,17 +203,33 @@ def _explained(
 ) -> Iterator[Record | Failure]:
     """Return an iterator of a table's documents with their explanations, first those of a saved run."""
     from textlrp.data.documents import read_documents
-    from textlrp.data.explained_documents import explain_documents, origin
+    from textlrp.data.explained_documents import explain_documents, labels_said, origin
     from textlrp.data.runs import Run
+    from textlrp.explain.label_names import parse_label_map
 
     chosen, measured_from = chosen_rules(how.pop("rules"), references)
-    documents = read_documents(source, text=text, pair=pair, label=label, id=identity, limit=limit, split=split)
+    means = None if label_map is None else parse_label_map(label_map)
+    table = read_documents(
+        source,
+        text=text,
+        pair=pair,
+        label=label,
+        id=identity,
+        rationales=rationales,
+        limit=limit,
+        split=split,
+        encoding=encoding,
+    )
+    if strict:
+        table.check()
     explainer = load(model, "--model", revision, device, dtype, trusted)
     how = {**how, "long": how["long"] or "truncate", "rules": chosen, **measured_from}
+    for sentence in (*labels_said(explainer, table, means), *([table.note] if table.note else [])):
+        say(printable(sentence))
     run = None
     if save is not None:
-        run = stack.enter_context(Run(save, origin(explainer, documents, targets, how), anew))
-    return explain_documents(explainer, documents, targets, how, run)
+        run = stack.enter_context(Run(save, origin(explainer, table.documents, targets, how, means), anew))
+    return explain_documents(explainer, table, targets, how, run, means)
 
 
 def _is_run(source: str) -> bool:
@@ -216,7 +258,3 @@ def _is_run(source: str) -> bool:
 
 def _title(source: str) -> str:
     return Path(source).name.split(".")[0] or source
-
-
-def _say(line: str) -> None:
-    click.echo(printable(line), err=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 from textlrp.basics import readable
+from textlrp.basics.characters import printable
 from textlrp.commands.outputs import RULE
 from textlrp.errors import FileError, InputError
 
@@ -80,6 +81,42 @@ reference_option = click.option(
     help="What --rules difference measures from: mask, mean, zero, pad, a token, or a text of as many ids; several are "
     "averaged.  [default: mask, or mean without a mask token]",
 )
+
+#: How a table of documents is read.
+table_options = _options(
+    click.option("--text", help="The column of the text; a.b is b inside a.  [default: text, sentence, ...]"),
+    click.option(
+        "--label", help="The column of the right label, or of a list; an empty name takes none.  [default: label, ...]"
+    ),
+    click.option(
+        "--label-map",
+        metavar="MAP",
+        help="What labels in the data mean: 'neg=NEG,2=2 stars', or a JSON file; an empty name means none.",
+    ),
+    click.option(
+        "--id", "identity", help="The column of the id; an empty name numbers the rows.  [default: id, or that number]"
+    ),
+    click.option(
+        "--rationales",
+        help="The column of marked words; an empty name takes none.  [default: rationales, or an annotation tool's]",
+    ),
+    click.option("--encoding", help="The encoding of a text file: cp1252, ...  [default: UTF-8]"),
+    click.option("--strict", is_flag=True, help="Stop where a row of the table is no document, and explain nothing."),
+)
+
+#: The exit status of a command that is done, but left out rows or documents, each of which it names.
+LEFT_OUT = 3
+
+_LISTED = 10  # rows or documents that are named on standard error
+
+
+def say_left_out(reasons: Sequence[tuple[str, str]], rest: str) -> None:
+    """Name the first rows or documents that are left out, each with the reason; ``rest`` says where the others are."""
+    for name, reason in reasons[:_LISTED]:
+        click.echo(printable(f"not explained: {name}: {reason}"), err=True)
+    if len(reasons) > _LISTED:
+        click.echo(f"not explained: {len(reasons) - _LISTED:,} more{rest}", err=True)
+
 
 #: How a text that is longer than the model reads is read.
 long_text_options = _options(

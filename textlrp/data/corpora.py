@@ -141,7 +141,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield each line with its number and its line end."""
     number = 0
     try:
-        for number, line in text_lines(path):
+        for number, line in text_lines(path, "utf-8"):
             yield number, line
     except FileNotFoundError as error:
         raise CorpusError(f"There is no file {path}; check the path.") from error

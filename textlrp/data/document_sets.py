@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from textlrp.basics import options
 from textlrp.data import corpora
-from textlrp.data.documents import InputDocument, match_labels, read_documents
+from textlrp.data.documents import InputDocument, SkippedRow, read_documents
 from textlrp.data.fingerprints import fingerprint
 from textlrp.data.short_names import short_names
-from textlrp.data.tables import read_rows
 from textlrp.errors import InputError
-
-#: The column of several labels.
-_LABELS = "labels"
+from textlrp.explain.label_names import LabelReading
 
 
 @dataclass(frozen=True)
@@ -29,12 +26,18 @@ class DocumentSet:
         documents: at least one; every id is unique.
         labels: for each document the labels that the data gives it, by its id: none, one or several.
         available: how many documents there are of which these are a random sample; None if these are all.
+        column: the different labels of all of them, from which these are a sample; empty if these are all.
+        skipped: the rows of the table that are no documents.
+        note: a sentence on how the table was read, or an empty one.
     """
 
     name: str
     documents: tuple[InputDocument, ...]
     labels: Mapping[str, tuple[str, ...]]
     available: int | None = None
+    column: tuple[str, ...] = ()
+    skipped: tuple[SkippedRow, ...] = ()
+    note: str = ""
 
     def sample(self, limit: int | None, seed: int = 0) -> DocumentSet:
         """Return at most ``limit`` of the documents, drawn at random, in their order; None takes all.
@@ -48,7 +51,18 @@ class DocumentSet:
         places = random.Random(f"documents {seed}").sample(range(len(self.documents)), limit)
         documents = tuple(self.documents[i] for i in sorted(places))
         labels = {document.id: self.labels[document.id] for document in documents}
-        return DocumentSet(self.name, documents, labels, self.available or len(self.documents))
+        return replace(
+            self,
+            documents=documents,
+            labels=labels,
+            available=self.available or len(self.documents),
+            column=self.all_labels,
+        )
+
+    @property
+    def all_labels(self) -> tuple[str, ...]:
+        """The different labels of all documents, those that a sample left out too."""
+        return self.column or tuple(dict.fromkeys(label for labels in self.labels.values() for label in labels))
 
     @property
     def fingerprint(self) -> str:
@@ -65,16 +79,15 @@ class DocumentSet:
             "marked": sum(bool(document.rationales) for document in self.documents),
         }
 
-    def right(self, known: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """Return the labels of each document by the model's names (:func:`textlrp.data.documents.match_labels`).
+    def right(self, reading: LabelReading) -> dict[str, tuple[str, ...]]:
+        """Return the labels of each document that has any, by the model's names.
 
         If the corpus and the model have no label in common, the result is empty.
         """
-        listed = [label for document in self.documents for label in self.labels[document.id]]
-        names = dict(zip(listed, match_labels(listed, known), strict=True))
-        if not set(names.values()) & set(known):
+        right = {id: reading.of(labels) for id, labels in self.labels.items()}
+        if not any(label in reading.known for labels in right.values() for label in labels):
             return {}
-        return {id: tuple(str(names[label]) for label in labels) for id, labels in self.labels.items() if labels}
+        return {id: labels for id, labels in right.items() if labels}
 
 
 def checked_limit(limit: Any, name: str = "limit") -> int | None:
@@ -91,6 +104,9 @@ def read_document_sets(
     *,
     text: str | None = None,
     label: str | None = None,
+    id: str | None = None,
+    rationales: str | None = None,
+    encoding: str | None = None,
     limit: int | None = None,
     seed: int = 0,
 ) -> tuple[DocumentSet, ...]:
@@ -99,8 +115,7 @@ def read_document_sets(
     Args:
         names: bundled corpora, files, folders or data sets as :func:`textlrp.data.documents.read_documents` takes them,
             each followed by ``:`` and a split if it has several.
-        text, label: columns, as there; without a column ``label``, a column ``labels`` may hold several labels for a
-            document.
+        text, label, id, rationales, encoding: columns and the encoding, as there.
         limit: the most documents to take of each source: a random sample, since files are often sorted.
         seed: the seed of that sample.
 
@@ -116,34 +131,14 @@ def read_document_sets(
     short = dict(zip(sources, short_names(sources, "corpus"), strict=True))
     sets = []
     for source, split in pairs:
-        documents, labels = _read(source, split, text, label)
+        table = read_documents(
+            source, text=text, label=label, id=id, rationales=rationales, split=split, encoding=encoding
+        )
         name = short[source] + (f":{split}" if split else "")
-        sets.append(DocumentSet(name, tuple(documents), labels).sample(limit, seed))
+        labels = {document.id: document.given for document in table.documents}
+        read = DocumentSet(name, table.documents, labels, column=table.labels, skipped=table.skipped, note=table.note)
+        sets.append(read.sample(limit, seed))
     return tuple(sets)
-
-
-def _read(
-    source: str, split: str | None, text: str | None, label: str | None
-) -> tuple[list[InputDocument], dict[str, tuple[str, ...]]]:
-    """Return the documents of a corpus, and their labels by id."""
-    several: list[tuple[str, ...]] | None = None
-    if label is None:
-        rows = read_rows(source, split)
-        lists = [values.get(_LABELS) for _, values in rows.rows]
-        # A column of single labels goes first: people marked the words for these.
-        single = any(values.get("label") is not None for _, values in rows.rows)
-        if not single and any(isinstance(labels, (list, tuple)) and labels for labels in lists):
-            names = rows.classes.get(_LABELS)
-            several = [tuple(_name(value, names) for value in labels or ()) for labels in lists]
-            label = ""
-    documents = read_documents(source, text=text, label=label, split=split)
-    if several is not None:
-        return documents, {document.id: labels for document, labels in zip(documents, several, strict=True)}
-    return documents, {document.id: () if document.label is None else (document.label,) for document in documents}
-
-
-def _name(label: Any, names: Sequence[str] | None) -> str:
-    return names[label] if names is not None and isinstance(label, int) and 0 <= label < len(names) else str(label)
 
 
 def _source_and_split(name: str) -> tuple[str, str | None]:

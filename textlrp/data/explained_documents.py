@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from textlrp.data.document_sets import DocumentSet
-from textlrp.data.documents import InputDocument, match_labels
+from textlrp.data.documents import DocumentTable, InputDocument
 from textlrp.data.fingerprints import model_facts
 from textlrp.data.records import Failure, Record
 from textlrp.data.runs import Origin, Run
 from textlrp.errors import InputError, LRPError
 from textlrp.explain.explainer import Explainer
+from textlrp.explain.label_names import LabelReading
 from textlrp.explain.progress import ProgressBar
 from textlrp.results.explanation import Explanation
 
@@ -20,72 +21,131 @@ Outcome = tuple[Explanation, ...] | LRPError
 
 
 def origin(
-    explainer: Explainer, documents: Sequence[InputDocument], targets: Sequence[str], options: Mapping[str, Any]
-) -> Origin:
-    """Return the origin of a run: fingerprints of the model and of the documents, and the options."""
-    labels = {document.id: () if document.label is None else (document.label,) for document in documents}
-    facts = DocumentSet("", tuple(documents), labels).to_dict()
-    del facts["name"]  # a table may be moved
-    settings = {"target": list(targets), **options, "rules": options["rules"].name}
-    return Origin(model_facts(explainer.name, explainer), facts, settings)
-
-
-def explain_documents(
     explainer: Explainer,
     documents: Sequence[InputDocument],
     targets: Sequence[str],
     options: Mapping[str, Any],
+    label_map: Mapping[str, str] | None = None,
+) -> Origin:
+    """Return the origin of a run: fingerprints of the model and of the documents, and the options."""
+    facts = DocumentSet("", tuple(documents), {document.id: document.given for document in documents}).to_dict()
+    del facts["name"]  # a table may be moved
+    settings = {"target": list(targets), **options, "rules": options["rules"].name}
+    if label_map:
+        settings["label map"] = dict(label_map)
+    return Origin(model_facts(explainer.name, explainer), facts, settings)
+
+
+def reading_of(
+    explainer: Explainer,
+    table: DocumentTable,
+    label_map: Mapping[str, str] | None = None,
+    known: Sequence[str] | None = None,
+) -> LabelReading:
+    """Return how the labels of a table are read as the model's: ``known``, or those in its config.
+
+    Raises:
+        InputError: they can be read in two ways, or the label map does not fit the model.
+    """
+    return explainer.head.read(table.labels, explainer.labels if known is None else known, label_map)
+
+
+def labels_said(
+    explainer: Explainer, table: DocumentTable, label_map: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """Return sentences on how the labels of a table are read; the errors are those of :func:`reading_of`."""
+    reading = reading_of(explainer, table, label_map)
+    several = sum(len(reading.of(document.given)) > 1 for document in table.documents)
+    if not several or explainer.head.gives_several:
+        return reading.sentences
+    which = "1 document has" if several == 1 else f"{several:,} documents have"
+    return (*reading.sentences, f"{which} several labels, and the model gives one: that is neither right nor wrong")
+
+
+def explain_documents(
+    explainer: Explainer,
+    table: DocumentTable,
+    targets: Sequence[str],
+    options: Mapping[str, Any],
     run: Run | None,
+    label_map: Mapping[str, str] | None = None,
 ) -> Iterator[Record | Failure]:
-    """Yield documents with their explanations, or with the reason why they have none.
+    """Yield documents with their explanations, or with the reason why they have none; first, the rows without any.
 
     Args:
         explainer: the model.
-        documents: documents with unique ids.
+        table: the documents.
         targets: the labels to explain, or ``"all"``; empty for the predicted one.
         options: options of :meth:`textlrp.Explainer.explain` for all documents.
         run: documents that it holds, failures included, come first and are not explained again; new ones are saved in
             it before they are yielded.
+        label_map: what labels mean, by the label.
 
     Raises:
-        InputError: at the end, if none of the documents can be explained.
+        InputError: the labels can be read in two ways; or, at the end, none of the documents can be explained.
         LRPError: a document cannot be saved.
     """
     done: set[str] = set()
     explained, reason = False, ""
-    for outcome in _outcomes(explainer, documents, targets, options, run, done):
+    documents = {document.id for document in table.documents}
+    for outcome in _outcomes(explainer, table, targets, options, run, label_map, done):
         explained |= isinstance(outcome, Record)
-        reason = reason or (outcome.reason if isinstance(outcome, Failure) else "")
+        if isinstance(outcome, Failure) and outcome.id in documents:
+            reason = reason or outcome.reason
         yield outcome
     if not explained:
-        subject = "the document cannot" if len(documents) == 1 else f"none of the {len(documents):,} documents can"
+        count = len(table.documents)
+        subject = "the document cannot" if count == 1 else f"none of the {count:,} documents can"
         raise InputError(f"{subject} be explained: {reason}")
 
 
 def _outcomes(
     explainer: Explainer,
-    documents: Sequence[InputDocument],
+    table: DocumentTable,
     targets: Sequence[str],
     options: Mapping[str, Any],
     run: Run | None,
+    label_map: Mapping[str, str] | None,
     done: set[str],
 ) -> Iterator[Record | Failure]:
+    reading = reading_of(explainer, table, label_map)
     for kept in run.kept() if run is not None else ():
         done.add(kept.id)
         yield kept
+    documents = table.documents
+    for failure in _rows_without(table):
+        if failure.id not in done:
+            done.add(failure.id)
+            if run is not None:
+                run.add(failure)
+            yield failure
     rest = [document for document in documents if document.id not in done]
-    labels: dict[str, str | None] = {}
     with ProgressBar("explaining", len(documents), True, before=len(documents) - len(rest)) as bar:
         for document, outcome in zip(rest, _explanations(explainer, rest, targets, options), strict=True):
-            if not labels and isinstance(outcome, tuple) and outcome:
-                # Only the labels of all documents, done or not, tell whether they are numbers of the model's labels.
-                named = match_labels([document.label for document in documents], list(outcome[0].logits))
-                labels = {document.id: label for document, label in zip(documents, named, strict=True)}
-            result = _result(document, outcome, labels)
+            if not reading.known and isinstance(outcome, tuple) and outcome:  # the config does not tell the labels
+                reading = reading_of(explainer, table, label_map, list(outcome[0].logits))
+            result = _result(document, outcome, _right(explainer, reading, document))
             if run is not None:
                 run.add(result)
             yield result
             bar.advance()
+
+
+def _rows_without(table: DocumentTable) -> Iterator[Failure]:
+    """Yield the rows that are no documents; a place that is also the id of a document is told from it."""
+    taken = {document.id for document in table.documents}
+    for row in table.skipped:
+        identity = row.place
+        while identity in taken:
+            identity += " of the table"
+        taken.add(identity)
+        yield Failure(identity, row.reason)
+
+
+def _right(explainer: Explainer, reading: LabelReading, document: InputDocument) -> tuple[str, ...]:
+    """Return the right labels of a document; none of several, if the model gives one."""
+    right = reading.of(document.given)
+    return right if len(right) < 2 or explainer.head.gives_several else ()
 
 
 def _explanations(
@@ -107,10 +167,12 @@ def _explanations(
             yield tuple(sorted(several.values(), key=lambda e: e.target != e.predicted))
 
 
-def _result(document: InputDocument, outcome: Outcome, labels: Mapping[str, str | None]) -> Record | Failure:
+def _result(document: InputDocument, outcome: Outcome, right: tuple[str, ...]) -> Record | Failure:
+    given = () if document.given == right else document.given
+    label, several = (right[0], ()) if len(right) == 1 else (None, right)
     try:
         if isinstance(outcome, LRPError):
             raise outcome
-        return Record(document.id, outcome, labels.get(document.id), document.rationales)
+        return Record(document.id, outcome, label, document.rationales, several, given)
     except LRPError as error:
         return Failure(document.id, str(error))

@@ -33,19 +33,23 @@ class Record:
     Attributes:
         id: unique in its run.
         explanations: one for each requested target; all of the same text.
-        label: the right label as the data gives it, or None.
+        label: the right label, by the model's name if it has one; None where the data gives none or several.
         rationales: half-open character ranges of :attr:`text` that the data marks as reasons; in reading order, never
             overlapping.
+        labels: the right labels where the data gives several.
+        given: the right labels as the data writes them, where that differs (0 for NEG); else empty.
 
     Raises:
-        InputError: there is no explanation, they are of different texts, two explain the same, or a rationale does not
-            fit the text.
+        InputError: there is no explanation, they are of different texts, two explain the same, a rationale does not
+            fit the text, or there are both a label and several.
     """
 
     id: str
     explanations: tuple[Explanation, ...]
     label: str | None = None
     rationales: tuple[tuple[int, int], ...] = ()
+    labels: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         options.text(self.id, "the id of a record is a text")
@@ -61,6 +65,24 @@ class Record:
         if len(set(targets)) < len(targets):
             raise InputError(f"document {self.id!r} has two explanations of the same target: keep one of them")
         check_rationales(self.rationales, self.text, f"document {self.id!r}")
+        for name in ("labels", "given"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.labels and self.label is not None:
+            raise InputError(f"document {self.id!r} has a label and a list of labels: give one of them")
+
+    @property
+    def right(self) -> tuple[str, ...]:
+        """All right labels: none, one or several."""
+        return self.labels or (() if self.label is None else (self.label,))
+
+    @property
+    def read_as(self) -> dict[str, tuple[str, ...]]:
+        """What each right label, as the data writes it, was read as."""
+        if not self.given:
+            return {label: (label,) for label in self.right}
+        if len(self.given) == len(self.right):
+            return {written: (label,) for written, label in zip(self.given, self.right, strict=True)}
+        return {", ".join(self.given): self.right}
 
     @property
     def explanation(self) -> Explanation:
@@ -89,6 +111,8 @@ class Record:
             "id": self.id,
             "label": self.label,
             "rationales": [list(span) for span in self.rationales],
+            **({"labels": list(self.labels)} if self.labels else {}),
+            **({"given": list(self.given)} if self.given else {}),
             "explanations": [explanation.to_dict() for explanation in self.explanations],
         }
         return {**values, DIGEST: digest(_by_digests(values))}
@@ -110,11 +134,17 @@ class Record:
             raise InputError("this is not a record by textlrp: 'explanations' must be a list of objects")
         if not isinstance(rationales, list) or not all(isinstance(span, list) for span in rationales):
             raise InputError("this is not a record by textlrp: 'rationales' must be a list of [start, end]")
+        several, given = values.get("labels", []), values.get("given", [])
+        for key, names in (("labels", several), ("given", given)):
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise InputError(f"this is not a record by textlrp: {key!r} must be a list of strings")
         record = cls(
             identity,
             tuple(map(Explanation.from_dict, explanations)),
             label,
             tuple(tuple(span) for span in rationales),
+            tuple(several),
+            tuple(given),
         )
         check_digest(_by_digests(values), "record")
         return record

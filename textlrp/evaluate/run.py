@@ -6,8 +6,6 @@ Every method explains the label that the model predicts for a document, and each
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,11 +18,12 @@ from textlrp.data.documents import InputDocument
 from textlrp.data.fingerprints import model_facts, rules_fingerprints
 from textlrp.data.short_names import method_names
 from textlrp.errors import InputError, LRPError
-from textlrp.evaluate import estimate
+from textlrp.evaluate import circumstances, estimate
 from textlrp.evaluate import measures as measured
 from textlrp.evaluate.background import DOCUMENTS, Background
 from textlrp.evaluate.run_folder import SCORES, EvaluationPlan, Log, Result
 from textlrp.evaluate.summary import Summary, summarize
+from textlrp.explain.label_names import LabelReading
 from textlrp.explain.progress import ProgressBar, say
 
 if TYPE_CHECKING:
@@ -42,9 +41,6 @@ PERTURB = ("mask", "zero")
 #: The libraries for measures, intervals and tests: looked for before an evaluation spends hours.
 _STATISTICS = ("scipy", "sklearn", "statsmodels")
 
-#: Methods that captum computes, so its version is recorded.
-_CAPTUM = ("lime", "shapley")
-
 
 def evaluate(
     models: Mapping[str, Callable[[], Explainer]],
@@ -57,6 +53,7 @@ def evaluate(
     measures: Sequence[str] = measured.MEASURES,
     limit: int | None = None,
     limit_costly: int | None = None,
+    label_map: Mapping[str, str] | None = None,
     seed: int = 0,
     folder: Path | None = None,
     progress: bool = False,
@@ -76,12 +73,14 @@ def evaluate(
         limit: the most documents of each corpus, drawn at random. Default: all.
         limit_costly: the most of these for methods that take more than :data:`textlrp.evaluate.estimate.COSTLY` forward
             passes for a document of median length, drawn at random. Default: all.
+        label_map: what labels of the corpora mean, by the label (:func:`textlrp.explain.label_names.read_labels`).
         seed: of methods that sample, documents that are drawn, intervals and tests.
         folder: gets each result at once; a stopped run there goes on. Default: no folder.
         progress: whether to say on standard error how long it takes, and how far it is.
 
     Raises:
-        InputError: an option is invalid, or the folder holds a run with other options or data.
+        InputError: an option is invalid, labels of a corpus can be read in two ways, or the folder holds a run with
+            other options or data.
         LRPError: a model cannot be loaded, or a library of the extra ``evaluate`` is not installed.
         EvaluationStopped: Ctrl-C; it has what is measured.
     """
@@ -95,7 +94,10 @@ def evaluate(
     scorers = dict(zip(method_names(methods), map(baselines.scorer, methods), strict=True))
     corpora = [corpus.sample(limit, seed) for corpus in corpora]
     loader = _Loader(models)
-    facts, references, lengths = _facts(models, loader, scorers, corpora, by)
+    facts, references, lengths, readings = _facts(models, loader, scorers, corpora, by, label_map)
+    said = dict.fromkeys(
+        f"{corpus}: {sentence}" for (_, corpus), reading in readings.items() for sentence in reading.sentences
+    )
     plan = EvaluationPlan(
         methods=tuple(scorers),
         perturb=tuple(perturb) if "faithfulness" in measures else (),
@@ -104,6 +106,8 @@ def evaluate(
         measures=tuple(measures),
         limit=limit,
         limit_costly=limit_costly,
+        label_map=dict(label_map or {}),
+        readings=tuple(said),
         costly=estimate.costly(scorers, corpora, limit_costly, lengths),
         seed=seed,
         rules=dict(zip(method_names(list(rules := rules_fingerprints(methods))), rules.values(), strict=True)),
@@ -112,14 +116,17 @@ def evaluate(
             corpus.to_dict() | ({} if corpus.available is None else {"available": corpus.available})
             for corpus in corpora
         ),
-        versions=_versions(methods),
-        machine=_machine(loader),
+        versions=circumstances.versions(methods),
+        machine=circumstances.machine(loader.last),
         references=references,
         background=_background_facts(perturb, measures, scorers.values()),
     )
     with Log(plan, folder) as log:
         try:
-            _measure(models, corpora, scorers, log, loader, lengths, progress)
+            if progress:
+                for sentence in said:
+                    say(sentence)
+            _measure(models, corpora, scorers, log, loader, lengths, readings, progress)
             return summarize(log.plan, log.results.values())
         except KeyboardInterrupt:
             raise EvaluationStopped(log.plan, tuple(log.results.values())) from None
@@ -149,10 +156,11 @@ def _measure(
     log: Log,
     loader: _Loader,
     lengths: estimate.Lengths,
+    readings: Mapping[tuple[str, str], LabelReading],
     progress: bool,
 ) -> None:
     """Measure what is not measured yet."""
-    runs = [_Run(name, corpus, scorers, log) for name in models for corpus in corpora]
+    runs = [_Run(name, corpus, scorers, log, readings[name, corpus.name]) for name in models for corpus in corpora]
     if progress:
         for line in (*estimate.cuts(log.plan, corpora), *_expected(log, runs, loader, lengths)):
             say(line)
@@ -170,19 +178,24 @@ def _facts(
     scorers: Mapping[str, Scorer],
     corpora: Sequence[DocumentSet],
     by: str,
-) -> tuple[tuple[dict[str, Any], ...], dict[str, str], estimate.Lengths]:
-    """Return the facts of each model, by method the references of difference rules, and the lengths of documents."""
+    label_map: Mapping[str, str] | None,
+) -> tuple[tuple[dict[str, Any], ...], dict[str, str], estimate.Lengths, dict[tuple[str, str], LabelReading]]:
+    """Return the facts of each model, by method the references of difference rules, the lengths of documents, and how
+    the labels of each corpus are read for each model."""
     facts, references = [], dict[str, dict[str, None]]()
+    readings: dict[tuple[str, str], LabelReading] = {}
     lengths: estimate.Lengths = {}
     for name in models:
         explainer = loader(name)
         facts.append(model_facts(name, explainer))
+        for corpus in corpora:
+            readings[name, corpus.name] = explainer.head.read(corpus.all_labels, explainer.labels, label_map)
         lengths.update({(name, corpus.name): estimate.lengths(explainer, corpus, by) for corpus in corpora})
         for method, scorer in scorers.items():
             if scorer.reference is not None:
                 with suppress(InputError):  # the model has no such token: its documents will say so
                     references.setdefault(method, {})[scorer.reference(explainer)] = None
-    return tuple(facts), {method: ", ".join(named) for method, named in references.items()}, lengths
+    return tuple(facts), {method: ", ".join(named) for method, named in references.items()}, lengths, readings
 
 
 def _expected(log: Log, runs: Sequence[_Run], loader: _Loader, lengths: estimate.Lengths) -> Iterator[str]:
@@ -239,6 +252,7 @@ class _Run:
     corpus: DocumentSet
     scorers: Mapping[str, Scorer]
     log: Log
+    reading: LabelReading
 
     def __post_init__(self) -> None:
         plan = self.log.plan
@@ -273,7 +287,7 @@ class _Run:
         return [method for method in self.scorers if method not in self._costly or document.id in self._few]
 
     def __call__(self, explainer: Explainer, bar: ProgressBar) -> None:
-        right = self.corpus.right(explainer.labels)
+        right = self.corpus.right(self.reading)
         warm: set[str] = set()
         for document, methods in self.pending():
             known: dict[str, Perturbed] = {}
@@ -323,7 +337,7 @@ class _Run:
                 failures[perturb] = _sentence(error)
         plausibility: Mapping[str, float] = {}
         # People marked reasons for the right labels only.
-        if "plausibility" in plan.measures and (fits or not self.corpus.labels[document.id]):
+        if "plausibility" in plan.measures and (fits or not self.reading.of(self.corpus.labels[document.id])):
             plausibility = measured.plausibility(scores, document.rationales)
         return Result(
             *key,
@@ -370,28 +384,3 @@ def _check(
                 raise InputError(f"{subject} {', '.join(known)}, not {name!r}")
     if len(set(perturb)) < len(perturb):
         raise InputError("a perturbation is given twice: name each once")
-
-
-def _versions(methods: Sequence[str]) -> dict[str, str]:
-    names = ["textlrp", "torch", "transformers", "tokenizers", "numpy", "scipy", "scikit-learn", "statsmodels"]
-    if any(method.partition(":")[0] in _CAPTUM for method in methods):
-        names.append("captum")
-    return {"Python": platform.python_version()} | dict(_installed(names))
-
-
-def _installed(names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for name in names:
-        try:
-            yield name, importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-
-
-def _machine(loader: _Loader) -> dict[str, Any]:
-    import torch
-
-    device = loader.last.classifier.device
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "threads": torch.get_num_threads(),
-    }

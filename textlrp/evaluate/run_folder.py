@@ -51,6 +51,8 @@ class EvaluationPlan:
         background: the most documents of a corpus whose tokens replace others, and the draws from them; empty if no
             perturbation or method needs them.
         limit_costly: the most documents of each corpus for costly methods, or None.
+        label_map: what labels of the corpora mean, by the label, as the user says.
+        readings: how labels of the corpora were read as those of the models, a sentence each.
         costly: the costly methods of each corpus that has more documents than that, by its name; as the run was begun.
     """
 
@@ -69,6 +71,8 @@ class EvaluationPlan:
     background: Mapping[str, int] = field(default_factory=dict)
     steps: int = 20
     limit_costly: int | None = None
+    label_map: Mapping[str, str] = field(default_factory=dict)
+    readings: Sequence[str] = field(default=(), compare=False)
     costly: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
 
     def planned(self, corpus: Mapping[str, Any], method: str) -> int:

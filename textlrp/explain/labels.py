@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from textlrp.basics import options
 from textlrp.errors import InputError, ModelError
+from textlrp.explain.label_names import LabelReading, counts_otherwise, find_name, find_number, read_labels
 from textlrp.render.format import named
 
 #: The kinds of heads, as ``problem_type`` in the config of a transformers model names them.
@@ -47,11 +48,13 @@ class Head:
         problem_type: one of :data:`PROBLEM_TYPES`, or None if it is unknown; then several outputs are read as labels
             that exclude each other, and a single one as a number without a probability.
         unnamed: the indices, below that of the last name, that the config leaves out; their labels are numbered.
+        aliases: more names of the labels, with their indices, as the config's ``label2id`` has them.
     """
 
     names: tuple[str, ...] | None = None
     problem_type: str | None = None
     unnamed: tuple[int, ...] = ()
+    aliases: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.problem_type is not None:
@@ -62,11 +65,12 @@ class Head:
         """Read a head from a model's config; ``problem_type`` overrides the config's."""
         kind = _problem_type(config) if problem_type is None else problem_type
         by_index = _names(config)
+        aliases = _aliases(config, () if by_index is None else by_index.values())
         if by_index is None:
-            return cls(None, kind)
+            return cls(None, kind, (), aliases)
         names = [by_index.get(i, f"LABEL_{i}") for i in range(max(by_index) + 1)]
         unique = tuple(f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names))
-        return cls(unique, kind, tuple(sorted(set(range(len(names))) - by_index.keys())))
+        return cls(unique, kind, tuple(sorted(set(range(len(names))) - by_index.keys())), aliases)
 
     def binary(self, outputs: int) -> bool:
         """Return whether a single output tells two labels apart."""
@@ -114,6 +118,21 @@ class Head:
         if pick.contrast is not None:
             weights[pick.contrast] = -1.0
         return weights
+
+    @property
+    def gives_several(self) -> bool:
+        """Whether a text may have several labels."""
+        return self.problem_type == MULTI
+
+    def read(
+        self, written: Iterable[str], known: Sequence[str], label_map: Mapping[str, str] | None = None
+    ) -> LabelReading:
+        """Read the labels of a data column as those of the model (:func:`textlrp.explain.label_names.read_labels`).
+
+        Raises:
+            InputError: they can be read in two ways, or the label map does not fit.
+        """
+        return read_labels(written, known, aliases=dict(self.aliases), label_map=label_map, several=self.gives_several)
 
     def predicted(self, logits: Tensor, threshold: float | None = None) -> list[int]:
         """Return the labels that the model predicts, by index.
@@ -168,7 +187,7 @@ class Choice:
             return
         for label in (self.target, None if self.contrast == RUNNER_UP else self.contrast):
             if label is not None:
-                find_label(head.names, label)
+                find_label(head.names, label, head.aliases)
 
     @property
     def settled(self) -> bool:
@@ -182,7 +201,7 @@ class Choice:
             InputError: a label is unknown, or the contrast leaves nothing to explain.
         """
         labels, scores = head.labels(logits.shape[0]), head.scores(logits)
-        target = int(scores.argmax()) if self.target is None else find_label(labels, self.target)
+        target = int(scores.argmax()) if self.target is None else find_label(labels, self.target, head.aliases)
         if self.contrast is None:
             return Pick(target)
         if len(labels) < 2:
@@ -197,7 +216,7 @@ class Choice:
             others[target] = -torch.inf
             contrast = int(others.argmax())
         else:
-            contrast = find_label(labels, self.contrast)
+            contrast = find_label(labels, self.contrast, head.aliases)
         if contrast == target:
             raise InputError(f"contrast and target are both {labels[target]!r}: their difference is zero")
         return Pick(target, contrast)
@@ -241,11 +260,11 @@ class Several:
         if self.targets == "all":
             wanted = list(range(len(labels)))
             if choice.contrast is not None and choice.contrast != RUNNER_UP:
-                wanted.remove(find_label(labels, choice.contrast))
+                wanted.remove(find_label(labels, choice.contrast, head.aliases))
         elif self.targets == "predicted":
             wanted = head.predicted(logits, self.threshold)
         else:
-            wanted = list(dict.fromkeys(find_label(labels, target) for target in self.targets))
+            wanted = list(dict.fromkeys(find_label(labels, target, head.aliases) for target in self.targets))
         if self.threshold is not None:
             above = head.above(logits, self.threshold)
             wanted = [i for i in wanted if i in above]
@@ -270,11 +289,13 @@ def named_labels(labels: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def find_label(labels: tuple[str, ...], label: str | int) -> int:
-    """Return the index of a label, given its name in upper or lower case, or its index.
+def find_label(labels: tuple[str, ...], label: str | int, aliases: Iterable[tuple[str, int]] = ()) -> int:
+    """Return the index of a label, given its name (:func:`textlrp.explain.label_names.find_name`), or its index.
+
+    A text of digits is an index too, unless it is another label's name in part, as 2 is of ``2 stars``.
 
     Raises:
-        InputError: the label is unknown; the message lists the labels and the nearest one.
+        InputError: the label is unknown, or can be two; the message lists the labels and the nearest one.
     """
     listed = ", ".join(map(named, labels[:20])) + (f", ... ({len(labels)} in all)" if len(labels) > 20 else "")
     label = _label(label)
@@ -284,13 +305,20 @@ def find_label(labels: tuple[str, ...], label: str | int) -> int:
         raise InputError(
             f"there is no label {options.brief(label)}: the model has {len(labels)}, 0 to {len(labels) - 1} ({listed})"
         )
-    if label in labels:
-        return labels.index(label)
-    folded = [name.casefold() for name in labels]
-    if folded.count(label.casefold()) == 1:
-        return folded.index(label.casefold())
+    found = find_name(label, labels, dict(aliases))
+    if found is not None:
+        return found
     if label.isdecimal() and len(label) < 19 and int(label) < len(labels):
-        return int(label)
+        index = int(label)
+        by_name = find_number(index, labels)
+        if counts_otherwise(labels) and by_name not in (None, index):
+            assert by_name is not None
+            raise InputError(
+                f"the label {label!r} can be {labels[by_name]!r}, or {labels[index]!r}, which has this index: write "
+                f"its name"
+            )
+        return index
+    folded = [name.casefold() for name in labels]
     near = difflib.get_close_matches(label.casefold(), folded, n=1)
     hint = f"; did you mean {labels[folded.index(near[0])]!r}?" if near else ""
     raise InputError(f"there is no label {label!r}: the model's labels are {listed}{hint}")
@@ -325,6 +353,16 @@ def _names(config: Any) -> dict[int, str] | None:
             raise ModelError(f"the model's config calls {key!r} the number of the label {name!r}: count them from 0 on")
         by_index[number] = str(name)
     return by_index
+
+
+def _aliases(config: Any, names: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    """Return the names in a config's ``label2id`` that are not among the names of its labels, with their indices."""
+    indices = getattr(config, "label2id", None)
+    if not isinstance(indices, dict):
+        return ()
+    taken = set(names)
+    pairs = ((name, options.as_whole(index)) for name, index in indices.items() if isinstance(name, str))
+    return tuple((name, index) for name, index in pairs if index is not None and name not in taken)
 
 
 def _problem_type(config: Any) -> str | None:

@@ -91,7 +91,7 @@ def _about(entry: Entry) -> dict[str, Any]:
         "logit": explanation.logit,
         "predicted": explanation.predicted,
         "probability": explanation.probabilities.get(explanation.predicted),
-        "given": entry.record.label,
+        "given": entry.record.label or list(map(encodable, entry.record.labels)),
         "model": explanation.model,
         "reference": None if explanation.reference is None else explanation.reference.name,
         "reference_logit": None if explanation.reference is None else explanation.ledger.reference,
@@ -99,7 +99,7 @@ def _about(entry: Entry) -> dict[str, Any]:
     return {
         key: encodable(value) if isinstance(value, str) else value
         for key, value in about.items()
-        if value is not None and value != ""
+        if value is not None and value not in ("", [])
     }
 
 

@@ -44,6 +44,7 @@ def _task(record: Record, selection: Selection, pairs: bool) -> dict[str, Any]:
         **({TEXT_PAIR: encodable(record.text_pair or "")} if pairs else {}),
         "predicted": encodable(record.predicted),
         **({"label": encodable(record.label)} if record.label is not None else {}),
+        **({"labels": list(map(encodable, record.labels))} if record.labels else {}),
     }
     return {"data": data, "predictions": [_prediction(e, selection) for e in record.explanations]}
 

@@ -102,4 +102,5 @@ def _about(entry: Entry) -> dict[str, Any]:
         "predicted": explanation.predicted,
         "label": entry.record.label,
     }
-    return {key: None if value is None else encodable(value) for key, value in about.items()}
+    several = {"labels": list(map(encodable, entry.record.labels))} if entry.record.labels else {}
+    return {key: None if value is None else encodable(value) for key, value in about.items()} | several

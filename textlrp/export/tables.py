@@ -38,8 +38,9 @@ def rows(records: Iterable[Record], by: str) -> Iterator[tuple[Any, ...]]:
     """Yield one row for each unit, in the order of :data:`COLUMNS`.
 
     Every unit has its relevance in logit units. Tokens include special tokens: their relevances add up to those rows of
-    the ledger. ``label`` is the label in the data, ``logit`` the explained logit or difference, ``probability`` that of
-    the target, ``reference_logit`` the logit of the reference, where the relevances start (none under rules from zero).
+    the ledger. ``label`` is the label in the data, or several with ``|`` between them; ``logit`` the explained logit or
+    difference, ``probability`` that of the target, ``reference_logit`` the logit of the reference, where the relevances
+    start (none under rules from zero).
     """
     for record in records:
         for e in record.explanations:
@@ -54,7 +55,7 @@ def rows(records: Iterable[Record], by: str) -> Iterator[tuple[Any, ...]]:
                     span.end,
                     encodable(span.text),
                     span.relevance,
-                    None if record.label is None else encodable(record.label),
+                    encodable("|".join(record.right)) or None,
                     encodable(e.predicted),
                     e.logit,
                     e.probabilities.get(e.target),

@@ -28,6 +28,7 @@ FORMAT = 1
 #: ``explained`` has a row for each explanation: view, logit, probability, unit, relevances in units, and the words
 #: and sentences again if they differ from those of the document; last, if there is a reference, what is said of it:
 #: texts, and names as lists of one.
+#: ``label`` is the number of the right label, a list of numbers if there are several, or null.
 COLUMNS = (
     "id",
     "text",
@@ -111,9 +112,9 @@ class Builder:
         self._ids.add(encodable(record.id))
         names = [encodable(name) for e in record.explanations for name in (*e.logits, e.predicted, e.target)]
         self._known.update(dict.fromkeys(names))
-        if record.label is not None:
-            names.append(encodable(record.label))
-            self._labels_in_data.add(encodable(record.label))
+        given = list(map(encodable, record.right))
+        names += given
+        self._labels_in_data.update(given)
         for name in names:
             self._labels.setdefault(name, len(self._labels))
         for e in record.explanations:
@@ -139,7 +140,8 @@ class Builder:
         sorted_views = sorted(views, key=_place)
         moved = {views[view]: i for i, view in enumerate(sorted_views)}
         for row in self._rows:
-            row[_LABEL] = None if row[_LABEL] is None else labels[row[_LABEL]]
+            given = [labels[number] for number in row[_LABEL]]
+            row[_LABEL] = given if len(given) > 1 else given[0] if given else None
             row[_PREDICTED] = labels[row[_PREDICTED]]
             for explained in row[_EXPLAINED]:
                 explained[0] = moved[explained[0]]
@@ -192,7 +194,7 @@ def _row(record: Record, labels: Mapping[str, int], views: Mapping[tuple[int, in
         encodable(record.id),
         encodable(first.text),
         None if first.text_pair is None else encodable(first.text_pair),
-        None if record.label is None else labels[encodable(record.label)],
+        [labels[encodable(name)] for name in record.right],
         labels[encodable(first.predicted)],
         _rounded(confidence),
         words,

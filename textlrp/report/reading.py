@@ -26,7 +26,7 @@ class SentDocument:
     Attributes:
         id: unique within the report.
         text, text_pair: the text, and the second one of a pair.
-        label: the label given in the data, or None.
+        label: the label given in the data, or None where it gives none or several.
         predicted: the label that the model gave.
         words: the words of the first explanation, with four digits of their relevance.
         target: the label that this explanation explains.
@@ -152,7 +152,7 @@ def _sent(data: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> SentRep
             row["id"],
             row["text"],
             row["text_pair"],
-            None if row["label"] is None else labels[row["label"]],
+            labels[row["label"]] if isinstance(row["label"], int) else None,
             labels[row["predicted"]],
             _words(row, unit, relevances),
             labels[views[view][0]],

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from textlrp.explain.label_names import LabelReading
 from textlrp.report.words import Tallies, Words
 from textlrp.results import segmentation
 
@@ -73,16 +74,17 @@ class ReportSummary:
 
     Attributes:
         documents: how many there are.
-        labeled: how many have a label in the data.
+        labeled: how many have a label in the data, or several.
         words: how many words they have.
         truncated: how many the model read in part.
         labels: the labels that are given or predicted, in the model's order; those that it does not know last.
         given, predicted: the number of documents of each label.
-        unknown: given labels that the model does not have.
-        accuracy: None if the data give no label that the model has.
+        reading: how the labels in the data were read as the model's, and which it does not have.
+        accuracy: None if the data give no label that the model has. Of several right labels, the predicted one may be
+            any.
         confusion: how many documents have a given label (row) and a predicted one (column), by :attr:`labels`; empty
-            if :attr:`accuracy` is None.
-        confusions: the most frequent wrong predictions: given, predicted, how many.
+            if :attr:`accuracy` is None, or a document has several labels.
+        confusions: the most frequent wrong predictions of documents with one label: given, predicted, how many.
         bins: the documents by the probability of the predicted label; empty without probabilities.
         calibration_error: the expected calibration error (Guo et al. 2017, eq. 3) over these bins, or None.
         by_target: the most relevant words for each target.
@@ -95,7 +97,7 @@ class ReportSummary:
     labels: tuple[str, ...]
     given: tuple[int, ...]
     predicted: tuple[int, ...]
-    unknown: tuple[str, ...]
+    reading: LabelReading
     accuracy: Accuracy | None
     confusion: tuple[tuple[int, ...], ...]
     confusions: tuple[tuple[str, str, int], ...]
@@ -114,21 +116,27 @@ class Summarizer:
         self._given: Counter[str] = Counter()
         self._predicted: Counter[str] = Counter()
         self._pairs: Counter[tuple[str, str]] = Counter()
+        self._right, self._several = 0, False
+        self._read_as: dict[str, tuple[str, ...]] = {}
         self._bins = (_Bins(), _Bins())  # without a label in the data, and with one
         self._tallies: dict[tuple[str, str | None], Tallies] = {}
 
     def add(self, record: Record) -> None:
         """Add a record."""
-        first, label = record.explanation, record.label
+        first, right = record.explanation, record.right
+        is_right = record.predicted in right
         number, self._documents = self._documents, self._documents + 1
         self._known.update(dict.fromkeys(name for e in record.explanations for name in e.logits))
         self._order.update(dict.fromkeys(first.logits))
         self._predicted[record.predicted] += 1
-        if label is not None:
-            self._labeled += 1
-            self._given[label] += 1
-            self._pairs[label, record.predicted] += 1
-        self._bins[label is not None].add(first.probabilities.get(record.predicted), label == record.predicted)
+        self._read_as.update(record.read_as)
+        self._labeled += bool(right)
+        self._right += is_right
+        self._several |= len(right) > 1
+        self._given.update(right)
+        if len(right) == 1:
+            self._pairs[right[0], record.predicted] += 1
+        self._bins[bool(right)].add(first.probabilities.get(record.predicted), is_right)
         self._words += sum(segmentation.is_word(word.text) for word in first.words)
         self._truncated += bool(first.truncated or first.truncated_pair)
         for e in record.explanations:
@@ -141,7 +149,6 @@ class Summarizer:
         labels = tuple(label for label in order if given[label] or predicted[label])
         comparable = any(label in known for label in given)
         pairs = self._pairs if comparable else Counter[tuple[str, str]]()
-        right = sum(count for (one, other), count in pairs.items() if one == other)
         wrong = [(one, other, count) for (one, other), count in pairs.items() if one != other]
         bins = self._bins[1].finish(True) if comparable else self._bins[0].joined(self._bins[1]).finish(False)
         return ReportSummary(
@@ -152,9 +159,11 @@ class Summarizer:
             labels=labels,
             given=tuple(given[label] for label in labels),
             predicted=tuple(predicted[label] for label in labels),
-            unknown=tuple(sorted(set(given) - set(known))),
-            accuracy=Accuracy(right, self._labeled) if comparable else None,
-            confusion=tuple(tuple(pairs[one, other] for other in labels) for one in labels) if comparable else (),
+            reading=LabelReading(self._read_as, tuple(sorted(set(given) - set(known))), tuple(known)),
+            accuracy=Accuracy(self._right, self._labeled) if comparable else None,
+            confusion=tuple(tuple(pairs[one, other] for other in labels) for one in labels)
+            if comparable and not self._several
+            else (),
             confusions=tuple(sorted(wrong, key=lambda confusion: (-confusion[2], *confusion[:2]))[:_CONFUSIONS]),
             bins=bins,
             calibration_error=_calibration_error(bins) if comparable and bins else None,

@@ -65,7 +65,8 @@ def _check_row(row: Mapping[str, Any], labels: Sequence[str], views: Sequence[An
     texts = {TEXT: row["text"]} | ({} if row["text_pair"] is None else {TEXT_PAIR: row["text_pair"]})
     if not _are(list(texts.values()), str):
         raise InputError("has a text that is not a string")
-    _number_of(row["label"], labels, "its label", or_none=True)
+    for label in row["label"] if isinstance(row["label"], list) else [row["label"]]:
+        _number_of(label, labels, "its label", or_none=not isinstance(row["label"], list))
     _number_of(row["predicted"], labels, "its predicted label")
     _share(row["confidence"], "confidence")
     check_rationales(row["rationales"], row["text"], "it")

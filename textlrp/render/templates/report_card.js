@@ -208,9 +208,10 @@ const Card = (() => {
         const score = explained && explained.target === doc.predicted && explained.contrast === null ? ` ${Numbers.signed(explained.logit)}` : "";
         const sure = doc.confidence === null ? score : ` ${Numbers.percent(doc.confidence)}`;
         parts.push(make("span", { class: "predicted" }, label(doc.predicted), sure));
-        if (doc.label !== null) {
-          const wrong = doc.label !== doc.predicted;
-          parts.push(make("span", { class: wrong ? "outcome wrong" : "outcome" }, wrong ? "wrong, given " : "right, given ", label(doc.label)));
+        if (doc.given.length) {
+          const wrong = !doc.given.includes(doc.predicted);
+          const names = doc.given.flatMap((i, place) => (place ? [", ", label(i)] : [label(i)]));
+          parts.push(make("span", { class: wrong ? "outcome wrong" : "outcome" }, wrong ? "wrong, given " : "right, given ", ...names));
         }
         if (!explained) parts.push(make("span", { class: "quiet" }, "not explained for the label chosen above"));
         else if (explained.target !== doc.predicted || explained.contrast !== null) {

@@ -63,7 +63,7 @@ const Filter = (() => {
 
   const prepare = () => {
     const labels = Data.labels.map((label, i) => [i, label]);
-    const used = column => labels.filter(([i]) => Data.columns[column].includes(i));
+    const used = column => labels.filter(([i]) => Data.columns[column].some(value => [value].flat().includes(i)));
     fill(fields.predicted, used("predicted"));
     fill(fields.given, used("label"));
     const labeled = Data.columns.label.some(label => label !== null);
@@ -107,7 +107,7 @@ const Filter = (() => {
     const indices = [];
     for (let i = 0; i < Data.count; i++) {
       if (values.predicted !== "" && columns.predicted[i] !== Number(values.predicted)) continue;
-      if (values.given !== "" && columns.label[i] !== Number(values.given)) continue;
+      if (values.given !== "" && ![columns.label[i]].flat().includes(Number(values.given))) continue;
       if (values.outcome === "right" && (columns.label[i] === null || Data.wrong(i))) continue;
       if (values.outcome === "wrong" && !Data.wrong(i)) continue;
       const sure = columns.confidence[i];

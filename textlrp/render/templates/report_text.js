@@ -86,12 +86,15 @@ const Data = (() => {
   const places = new Map(ids.map((id, i) => [id, i]));
   const lowered = [];
 
+  /** The right labels in the data: none, one, or several of a model that gives several. */
+  const given = i => [columns.label[i] ?? []].flat();
+
   /** A document without its explanations. */
   const of = i => ({
     index: i,
     id: ids[i],
     texts: columns.text_pair[i] === null ? [columns.text[i]] : [columns.text[i], columns.text_pair[i]],
-    label: columns.label[i],
+    given: given(i),
     predicted: columns.predicted[i],
     confidence: columns.confidence[i],
     rationales: columns.rationales[i],
@@ -126,7 +129,7 @@ const Data = (() => {
     return explanation ? explanation.unit * data.steps : -1;
   };
 
-  const wrong = i => columns.label[i] !== null && columns.label[i] !== columns.predicted[i];
+  const wrong = i => given(i).length > 0 && !given(i).includes(columns.predicted[i]);
 
   /** Everything of a document that can be searched, in lower case. */
   const searchable = i => {

@@ -6,6 +6,7 @@ import gzip
 import importlib
 import json
 import random
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,7 @@ WORDS = {
 def examples() -> Iterator[dict[str, ModuleType]]:
     """The modules of the example, which stand in no package."""
     sys.path.insert(0, str(EXAMPLES))
-    names = ("train_classifiers", "recipes", "training", "demo_sets")
+    names = ("train_classifiers", "recipes", "training", "demo_sets", "evidence")
     yield {name: importlib.import_module(name) for name in names}
     sys.path.remove(str(EXAMPLES))
     for name in names:
@@ -193,3 +194,32 @@ def test_what_cannot_be_done_is_said(examples: dict[str, ModuleType], data: Path
     with pytest.raises(SystemExit, match=r"sst\.jsonl\.gz is missing"):
         main(["--data", str(data.parent / "empty"), "--output", str(tmp_path / "new"), "--only", "bert-sst"])
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.slow
+def test_the_study_measures_and_writes_its_tables(
+    examples: dict[str, ModuleType], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evidence = examples["evidence"]
+    examples["train_classifiers"].main(
+        ["--data", str(data), "--output", str(tmp_path / "models"), "--only", "bert-sst", "--quick"]
+    )
+    arguments = ["run", "--data", str(data), "--models", str(tmp_path / "models"), "--output", str(tmp_path / "runs")]
+    arguments += ["--limit", "2", "--methods", "attnlrp", "difference", "random"]
+    for _ in range(2):  # the second call finds everything measured
+        evidence.main([*arguments, "--only", "bert-sst", "distilbert-news"])
+        assert "distilbert-news: there is no model" in capsys.readouterr().err
+    evidence.main(["table", "--output", str(tmp_path / "runs")])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("#")] == [
+        "### Area, words masked",
+        "### Area, words deleted",
+        "### Area, words zeroed",
+        "### Area, words replaced",
+    ]
+    assert lines[2:4] == ["| method | bert-sst |", "|---|---|"]
+    assert [line.split("|")[1] for line in lines[4:7]] == [" `attnlrp` ", " `difference` ", " `random` "]
+    behind = int(re.fullmatch(r"`difference` is behind .* in (\d) of 3 columns that decide", lines[-2])[1])
+    assert lines[-1].endswith(f"the default is `{'attnlrp' if behind else 'difference'}`.")
+    with pytest.raises(SystemExit, match="holds no runs"):
+        evidence.main(["table", "--output", str(tmp_path / "runs"), "--part", "test"])

@@ -204,7 +204,7 @@ class Interception(TorchFunctionMode):
             out = composites.ended(context, func, args, kwargs) if composites.is_step(func) else None
             return self._on_constants(func, kind, args, kwargs) if out is None else out
         out = self._on_relevance(func, kind, args, kwargs)
-        norms.follow_reduced(func, args, kwargs, out)
+        norms.follow_reduced(func, args, kwargs, relevant, out)
         if self._plain_norms and isinstance(context.rules.norm, Plain):
             norms.follow(args, kwargs, out)
         if not torch.is_grad_enabled():

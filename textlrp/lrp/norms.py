@@ -178,18 +178,24 @@ def is_reduced(value: Tensor) -> bool:
     return bool(getattr(value, _REDUCED, False))
 
 
-def follow_reduced(func: Any, args: Any, kwargs: Any, out: Any) -> None:
-    """Mark the result of a reduction, and what is computed from such results alone."""
+def follow_reduced(func: Any, args: Any, kwargs: Any, relevant: list[Tensor], out: Any) -> None:
+    """Mark the result of a reduction, and what is computed from such results alone.
+
+    Args:
+        func, args, kwargs: the function.
+        relevant: the tensors among its arguments that carry relevance.
+        out: its result.
+    """
     role = _role(func)
     if not role:
         return
     if role == "reduction":
         found = _reduces_rows(args, kwargs)
     elif role == "product":  # rows times themselves
-        first, *others = carriers(args, kwargs)
+        first, *others = relevant
         found = bool(others) and all(_same_values(first, x) for x in others)
     else:
-        found = all(map(is_reduced, carriers(args, kwargs)))
+        found = all(map(is_reduced, relevant))
     if found:
         for x in tensors(out):
             setattr(x, _REDUCED, True)

@@ -136,7 +136,8 @@ class Uniform:
     """Equal shares: each of the ``n`` factors of a product gets ``R / n`` (Achtibat et al. 2024, eq. 14).
 
     The relevance of a row of a softmax, ``sum_j p_j c_j``, goes in equal parts to the unmasked scores. A score of
-    exactly zero can get none; its part goes to the ledger's row ``stabilizer``.
+    exactly zero can get none; its part goes to the ledger's row ``stabilizer``. The parts are divided by the
+    scores, so this rule, unlike a softmax, changes if a constant is added to all scores of a row.
     """
 
 

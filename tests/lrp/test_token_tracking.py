@@ -28,7 +28,7 @@ class TableProbe(nn.Module):
 @pytest.mark.parametrize(
     ("look_up", "words"),
     [
-        (lambda m, ids: F.embedding(ids, m.table.weight * 2), "F.embedding in a table that is computed on the fly"),
+        (lambda m, ids: F.embedding(ids, m.table(ids).detach()[0].repeat(3, 1)), "table computed from activations"),
         (lambda m, ids: m.table.weight[ids, :2].repeat(1, 1, 2), r"__getitem__ of a table by the input ids"),
         (lambda m, ids: m.turned.index_select(1, ids.flatten()).T.view(2, 4, 4), "index_select of a table"),
         (lambda m, ids: F.one_hot(ids, 12).float().clamp(max=0.5) @ m.table.weight, "never looked its input ids up"),
@@ -39,7 +39,7 @@ class TableProbe(nn.Module):
         (lambda m, ids: F.embedding(ids, F.linear(m.table(ids).flatten(0, 1), torch.ones(4, 4)).repeat(2, 1)), "table"),
     ],
     ids=[
-        "scaled table",
+        "table of detached activations",
         "indexing",
         "index_select",
         "one-hot",
@@ -62,6 +62,7 @@ def one_hot(ids):
 OTHER = torch.tensor([[7, 8, 9, 7], [8, 8, 1, 2]])
 ROWS = [
     ("index", lambda m, ids: m.table.weight[ids]),
+    ("a table made of others", lambda m, ids: F.embedding(ids, torch.cat([m.table.weight[:3], m.table.weight[3:]]))),
     ("flat index", lambda m, ids: m.table.weight[ids.view(-1)].view(-1, 4, 4)),
     ("index_select", lambda m, ids: m.table.weight.index_select(0, ids.flatten()).view(-1, 4, 4)),
     ("one-hot vectors", lambda m, ids: one_hot(ids) @ m.table.weight),

@@ -14,6 +14,7 @@ from torch import nn
 
 from textlrp.basics.options import brief
 from textlrp.errors import InputError, ModelError, fails, first_line
+from textlrp.explain import adapters
 from textlrp.explain.own_code import CONSENT, kernels, listed, own_code, refusal, without_questions
 
 # Options on the hub that the tokenizer gets, too.
@@ -40,19 +41,22 @@ def load(
     place = _checked_device(device)
     chosen = {} if dtype is None else {"dtype": _checked_dtype(dtype)}
     _check_name(name)
+    base = adapters.base_of(name)
+    whole, words = (name, name) if base is None else (base, adapters.tokenizer_of(name, base))
     hub = {"revision": revision, **{key: options[key] for key in _HUB if key in options}}
     with _quiet_transformers(), without_questions():
         from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
-        code_from_hub = () if trust_remote_code else kernels(name, hub)
+        code_from_hub = () if trust_remote_code else kernels(whole, hub)
         if code_from_hub:
             raise ModelError(refusal(name, code_from_hub, "asks for code from the hub"))
         code: dict[str, Any] = {"trust_remote_code": trust_remote_code}
         code |= {key: options.pop(key) for key in ("code_revision",) if key in options}
         try:
-            tokenizer = AutoTokenizer.from_pretrained(name, **hub, **code)
+            tokenizer = AutoTokenizer.from_pretrained(words, **hub, **code)
+            head = {} if base is None else adapters.head_of(name)
             model, report = AutoModelForSequenceClassification.from_pretrained(
-                name, revision=revision, output_loading_info=True, **code, **chosen, **options
+                whole, revision=revision, output_loading_info=True, **code, **chosen, **head, **options
             )
         except BaseException as error:  # readers of weights and vocabularies raise exceptions of their own
             if not fails(error):
@@ -60,9 +64,11 @@ def load(
             files = () if trust_remote_code else own_code(name, hub)
             if "trust_remote_code" in str(error) and not trust_remote_code:
                 raise ModelError(refusal(name, files)) from error
-            raise ModelError(_why_not_loaded(name, error) + _not_run(files)) from error
+            raise ModelError(_why_not_loaded(whole, error) + _not_run(files)) from error
         files = own_code(name, hub) if report["missing_keys"] and not trust_remote_code else ()
-    if report["missing_keys"]:
+    if base is not None:
+        model = adapters.adapted(model, name, report)
+    elif report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise ModelError(
             f"{name!r} is not a trained text classifier: its weights lack {', '.join(missing[:3])}"

@@ -60,14 +60,12 @@ def lookup(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
             token_tracking.mark_heading(out, token_tracking.table_heading(context.parts.model, table))
         return out
     name = operations.name(func)
-    if carries((table,)):
+    if carries((table,)) or token_tracking.is_cut(table):
         raise context.unsupported(f"{name} in a table computed from activations")
     if "embedding_bag" in name:
         return decomposed(context, func, args, kwargs)
     if named.get("max_norm") is not None:
         raise context.unsupported("F.embedding with max_norm, which rewrites the table,")
-    if not context.owns(table):
-        raise context.unsupported(f"{name} in a table that is computed on the fly")
     if context.numbers == context.shape.numel() or bool((origin < context.shape.numel()).any()):
         context.looked_up, context.origin = True, origin  # otherwise these are the ids of another input
     context.count(func, "relevance of tokens")
@@ -95,7 +93,7 @@ def by_index(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     index = index[0] if isinstance(index, tuple) and len(index) == 1 else index
     if not isinstance(index, Tensor) or token_tracking.origin(index) is None:
         return None
-    if not table.is_floating_point() or table.dim() != 2 or not context.owns(table):
+    if not table.is_floating_point() or table.dim() != 2:
         return None
     return lookup(context, F.embedding, (index, table), {})
 

@@ -379,3 +379,18 @@ def test_an_installation_without_the_built_in_classifier_is_said_so(
     monkeypatch.setattr("textlrp.explain.explainer.DEMO_FOLDER", tmp_path)
     with pytest.raises(ModelError, match="the built-in classifier is missing from this installation"):
         Explainer.demo()
+
+
+def test_a_model_is_seen_through_what_spreads_it_over_devices(explainer: Explainer) -> None:
+    wrapped = Explainer(torch.nn.DataParallel(explainer.model), explainer.tokenizer)
+    assert wrapped.labels == explainer.labels
+    assert wrapped.explain("the film").ledger.logit == explainer.explain("the film").ledger.logit
+
+
+@pytest.mark.parametrize("id2label", [["NEG", "POS"], {"NEG": 0, "POS": 1}], ids=["list", "swapped"])
+def test_a_folder_with_odd_names_of_labels_says_which(id2label: Any, folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "model")
+    file = tmp_path / "model" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | {"id2label": id2label}), "utf-8")
+    with pytest.raises(ModelError, match=r"id2label of its config.json must map numbers to names"):
+        Explainer.from_pretrained(tmp_path / "model")

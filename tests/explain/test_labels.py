@@ -175,3 +175,20 @@ def test_several_labels_that_cannot_be_are_said_so() -> None:
     assert Several(("a",)).settled
     assert not Several("predicted").settled
     assert not Several("all", 0.5).settled
+
+
+@pytest.mark.parametrize(
+    ("id2label", "expected"),
+    [
+        (["NEG", "POS"], ("NEG", "POS")),
+        ({"NEG": 0, "POS": 1}, ("NEG", "POS")),
+        ({0: "N\nEG ", 1: "POS"}, ("N EG", "POS")),
+        ({0: None, 1: "POS"}, ("LABEL_0", "POS")),
+        ({0: "", 1: "POS"}, ("LABEL_0", "POS")),
+        ({0: 0, 1: 1}, ("0", "1")),
+        ({"0": 1, "1": 0}, ("1", "0")),
+    ],
+    ids=["list", "swapped", "line break", "null", "empty", "numbers", "numbers by text"],
+)
+def test_names_of_labels_are_read_however_a_config_writes_them(id2label: Any, expected: tuple[str, str]) -> None:
+    assert Head.of(SimpleNamespace(id2label=id2label), None).labels(2) == expected

@@ -22,6 +22,9 @@ DEMO_FOLDER = Path(__file__).parents[1] / "demo"
 DEMO_NAME = "textlrp demo"
 
 
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+
+
 class Explainer(TextExplainer):
     """Explains the decisions of a Hugging Face text classifier.
 
@@ -52,6 +55,7 @@ class Explainer(TextExplainer):
         problem_type: str | None = None,
         encode: Callable[[str], Any] | None = None,
     ) -> None:
+        model = unwrapped(model)
         parts = sentence_models.unpacked(model, problem_type) if tokenizer is None and encode is None else None
         if parts is not None:
             self._start(*parts, _checked(name))
@@ -257,6 +261,13 @@ class Explainer(TextExplainer):
         explainer = cls.from_pretrained(DEMO_FOLDER, device=device, dtype=torch.float32)
         explainer.name = DEMO_NAME
         return explainer
+
+
+def unwrapped(model: Any) -> Any:
+    """Return the model inside wrappers that spread it over devices, whose config and names are the model's own."""
+    while isinstance(model, _WRAPPERS) or type(model).__name__ == "FullyShardedDataParallel":
+        model = model.module
+    return model
 
 
 def _reader(model: nn.Module, tokenizer: Any, encode: Any) -> FunctionReader | None:

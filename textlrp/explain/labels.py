@@ -343,6 +343,10 @@ def _names(config: Any) -> dict[int, str] | None:
     names = getattr(config, "id2label", None)
     if not names:
         return None
+    if isinstance(names, (list, tuple)):
+        names = dict(enumerate(names))
+    elif all(isinstance(key, str) and not key.isdecimal() and type(names[key]) is int for key in names):
+        names = {index: key for key, index in names.items()}  # label2id under the other name
     by_index: dict[int, str] = {}
     for key, name in names.items():
         try:
@@ -350,8 +354,11 @@ def _names(config: Any) -> dict[int, str] | None:
         except (TypeError, ValueError):
             number = -1
         if not 0 <= number < _MOST_LABELS:
-            raise ModelError(f"the model's config calls {key!r} the number of the label {name!r}: count them from 0 on")
-        by_index[number] = str(name)
+            raise ModelError(
+                f"id2label of the model's config calls {key!r} the number of the label {name!r}: count them from 0 on"
+            )
+        written = "" if name is None else " ".join(str(name).split())
+        by_index[number] = written or f"LABEL_{number}"
     return by_index
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import traceback
 from collections.abc import Iterator
@@ -149,8 +150,12 @@ def _why_not_loaded(name: str, error: BaseException) -> str:
     folder = Path(name)
     if folder.is_dir() and not (folder / "config.json").is_file():
         return f"the folder {name!r} holds no model: it has no config.json"
+    named = _named_labels(folder)
     if "ignore_mismatched_sizes" in str(error):
-        return f"cannot load {name!r}: its weights have other sizes than its config.json says"
+        count = f" (its id2label names {named} label{'s' * (named != 1)})" if isinstance(named, int) else ""
+        return f"cannot load {name!r}: its weights have other sizes than its config.json says{count}"
+    if isinstance(named, str):
+        return f"cannot load {name!r}: {named}"
     if "trust_remote_code" in str(error):  # consent is given, but does not reach a model inside
         return f"cannot load {name!r}: a model inside it has its own code, to which transformers passes no consent on"
     if _reads_pickle(error):
@@ -166,6 +171,17 @@ def _why_not_loaded(name: str, error: BaseException) -> str:
     return (
         f"cannot load {name!r}: {where} cannot be read as a text classifier with its tokenizer ({reason.rstrip('.')})"
     )
+
+
+def _named_labels(folder: Path) -> int | str | None:
+    """Return how many labels the config of a folder names, or what is wrong with ``id2label``; None without it."""
+    try:
+        names = json.loads((folder / "config.json").read_text("utf-8"))["id2label"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if isinstance(names, dict) and all(key.lstrip("-").isdecimal() for key in names):
+        return len(names)
+    return 'id2label of its config.json must map numbers to names, such as {"0": "NEG", "1": "POS"}'
 
 
 def _reads_pickle(error: BaseException) -> bool:

@@ -49,6 +49,21 @@ def bounded(m, x):
     return e / e.sum(-1, keepdim=True).clamp(min=1e-9)
 
 
+def exponential_of_a_copy(m, x):
+    e = x.clone().exp_()
+    return e / e.sum(-1, keepdim=True)
+
+
+def by_column(m, x):
+    e = x.exp().transpose(1, 2)
+    return (e / e.sum(1, keepdim=True)).transpose(1, 2)
+
+
+def by_first_dimension(m, x):
+    e = x.exp().permute(2, 0, 1)
+    return (e / e.sum(0)).permute(1, 2, 0)
+
+
 def of_exp(function):
     return lambda m, x: function(x.exp())
 
@@ -132,6 +147,17 @@ SOFTMAX = [
     ("summed by einsum", of_exp(lambda e: e / torch.einsum("bij->bi", e)[..., None]), fused),
     ("summed by a product with ones", of_exp(lambda e: e / (e @ torch.ones(4, 1, dtype=e.dtype))), fused),
     ("of log-softmax", lambda m, x: x.log_softmax(-1).exp(), fused),
+    ("over an axis", of_exp(lambda e: e / e.sum(axis=-1, keepdim=True)), fused),
+    ("exponential of a copy in place", exponential_of_a_copy, fused),
+    ("transposed", by_column, fused),
+    ("first dimension last", by_first_dimension, fused),
+    ("reshaped", lambda m, x: shares(x.exp().reshape(-1, 4)).view_as(x), fused),
+    ("exponentials cast", lambda m, x: shares(x.exp().to(torch.float64)), fused),
+    (
+        "bounded by a tensor",
+        of_exp(lambda e: e / torch.maximum(e.sum(-1, keepdim=True), torch.tensor(1e-9, dtype=e.dtype))),
+        fused,
+    ),
     ("by F.normalize", of_exp(lambda e: F.normalize(e, p=1, dim=-1)), fused),
 ]
 
@@ -177,6 +203,15 @@ FUNCTIONS = [
     ("leaky relu by a maximum", lambda m, x: torch.maximum(x, 0.2 * x), lambda x: F.leaky_relu(x, 0.2)),
     ("relu by a condition", lambda m, x: x * (x > 0), F.relu),
     ("absolute by where", lambda m, x: torch.where(x < 0, -x, x), torch.abs),
+    ("gelu with ones", lambda m, x: 0.5 * x * (torch.ones_like(x) + torch.erf(x / math.sqrt(2))), F.gelu),
+    ("relu by a maximum with zeros", lambda m, x: torch.maximum(x, torch.zeros_like(x)), F.relu),
+    ("relu by where and zeros", lambda m, x: torch.where(x > 0, x, torch.zeros_like(x)), F.relu),
+    (
+        "hard tanh with ones",
+        lambda m, x: torch.max(torch.min(x, torch.ones_like(x) * 0.5), -x.new_full(x.shape, 0.5)),
+        lambda x: F.hardtanh(x, -0.5, 0.5),
+    ),
+    ("a square by a tensor", lambda m, x: x ** torch.tensor(2), torch.square),
     ("a root", lambda m, x: (x * x + 1).sqrt() - 1, None),
 ]
 

@@ -245,6 +245,25 @@ def test_masks_of_tokens_are_refused(tmp_path: Path, value: Any) -> None:
     assert read_documents(renamed, rationales="spans")[0].rationales == ((2, 3),)
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [[[0, 1, 0], [0, 0, 1]], [[1.0, 0.0], [0.0, 1.0]], [[True, False], [False, False]], ["[1, 0, 1]", "[0, 0, 0]"]],
+)
+def test_vectors_of_labels_are_refused(tmp_path: Path, labels: Any) -> None:
+    path = saved(tmp_path, [{"text": "a b c", "label": label} for label in labels])
+    with pytest.raises(
+        InputError, match=r"line 1: 'label' is .*, which looks like a vector with a 0 or 1 for each label"
+    ):
+        read_documents(path)
+    assert [document.given for document in read_documents(path, label="")] == [(), ()]
+
+
+@pytest.mark.parametrize("labels", [[[0, 1], [2]], [[0], [1]], [[0, 2], [1, 3]], [[0, 1], []], ["[0, 1]", "1"]])
+def test_lists_of_class_numbers_are_no_vectors(tmp_path: Path, labels: Any) -> None:
+    path = saved(tmp_path, [{"text": "a b c", "label": label} for label in labels])
+    assert len(read_documents(path)) == 2
+
+
 def test_a_column_split_is_chosen_from(tmp_path: Path) -> None:
     path = saved(tmp_path, [{"text": str(i), "split": "train" if i < 3 else "test"} for i in range(6)])
     assert [document.text for document in read_documents(path, split="test", limit=2)] == ["3", "4"]

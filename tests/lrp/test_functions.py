@@ -11,7 +11,6 @@ from single_operations import check, identity, table
 from torch import Tensor, nn
 
 import textlrp
-from textlrp.errors import UnsupportedOperationError
 
 # -- elementwise functions --------------------------------------------------------------------------------------------
 
@@ -166,15 +165,6 @@ def test_layer_norm_in_many_spellings(operation):
         )
 
     check(operation, rows, posted=set())
-
-
-def test_var_mean_is_refused_by_name():
-    def operation(m, x):
-        var, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
-        return (x - mean) * torch.rsqrt(var + 1e-5)
-
-    with pytest.raises(UnsupportedOperationError, match=r"torch\.var_mean"):
-        textlrp.propagate(Probe(operation), 1, input_ids=IDS)
 
 
 def test_the_shift_of_a_layer_norm_is_a_norm():

@@ -35,6 +35,34 @@ def test_softmax_written_out_is_a_softmax(operation, rules):
     compared(*operation, rules)
 
 
+def test_a_quotient_by_the_sums_of_other_rows_is_no_softmax():
+    others = [1, 0, 3, 2]
+    written = relevance(lambda m, x: x.exp() / x.exp().sum(-1, keepdim=True)[:, others], "cp-lrp")
+    constant = relevance(lambda m, x: x.exp() / x.detach().exp().sum(-1, keepdim=True)[:, others], "cp-lrp")
+    torch.testing.assert_close(written, constant)
+
+
+@PRESETS
+@table(
+    ("by einsum", lambda e, v: torch.einsum("bqk,bkd->bqd", e, v)),
+    ("values first", lambda e, v: torch.einsum("bkd,bqk->bqd", v, e)),
+    ("by a product", lambda e, v: e @ v),
+)
+def test_exponentials_may_weigh_values_before_they_are_divided(operation, rules):
+    seen = torch.ones(4, 4).tril().bool()
+
+    def written(m, x):
+        e = torch.einsum("bqd,bkd->bqk", x @ m.square, x).exp() * seen
+        return operation(e, x) / torch.einsum("bqk->bq", e)[..., None]
+
+    def fused(m, x):
+        scores = torch.einsum("bqd,bkd->bqk", x @ m.square, x).masked_fill(~seen, -torch.inf)
+        return torch.einsum("bqk,bkd->bqd", scores.softmax(-1), x)
+
+    found, expected = (relevance(f, rules) for f in (written, fused))
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-9)
+
+
 @PRESETS
 @table(
     ("logarithm of the sum", lambda m, x: x - x.exp().sum(-1, keepdim=True).log()),

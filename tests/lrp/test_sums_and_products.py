@@ -247,6 +247,17 @@ def test_products_within_a_token(operation):
     check(operation, lambda m, x, c: operation(m, x.clone()) * c, posted=set())
 
 
+def test_of_a_factor_that_stands_twice_one_is_held_constant():
+    """``sum(x * x)``: one factor gets all of the relevance, as if the other one were detached."""
+    found, expected = (
+        textlrp.propagate(
+            Probe(lambda m, x, f=f: torch.einsum("btd,btd->bt", x, f(x))), 1, "cp-lrp-gates", input_ids=IDS
+        ).relevance
+        for f in (lambda x: x, torch.Tensor.detach)
+    )
+    torch.testing.assert_close(found, expected)
+
+
 def test_three_factors_get_a_third_each():
     def operation(m, x):
         return torch.einsum("bd,bd,bd->bd", x[:, 0], x[:, 1], x[:, 2])

@@ -1,8 +1,12 @@
 """Constants among activations, and constants written in place, are posted at the node where they enter."""
 
+import pytest
 import torch
 import torch.nn.functional as F
+from reference_rules import IDS, Probe
 from single_operations import check, table
+
+from textlrp import propagate
 
 # -- overwritten activations ------------------------------------------------------------------------------------------
 
@@ -170,3 +174,24 @@ def test_a_rotation_by_complex_numbers():
         return torch.view_as_real(torch.view_as_complex(x.view(2, 4, 2, 2)) * turn).flatten(2)
 
     check(operation, posted=set())
+
+
+@pytest.mark.parametrize("rules", ["attnlrp", "ln-lrp", "difference"])
+def test_a_recurrence_may_write_its_states_into_one_tensor(rules):
+    """The product keeps a view of what is overwritten next."""
+
+    def written(probe, x):
+        states = torch.zeros_like(x)
+        for t in range(4):
+            before = states[:, t - 1] if t else torch.zeros_like(x[:, 0])
+            states[:, t] = torch.sigmoid(x[:, t]) * before + x[:, t]
+        return states
+
+    def stacked(probe, x):
+        states = [x[:, 0] + torch.sigmoid(x[:, 0]) * 0]
+        for t in range(1, 4):
+            states.append(torch.sigmoid(x[:, t]) * states[-1] + x[:, t])
+        return torch.stack(states, 1)
+
+    one, other = (propagate(Probe(f), 1, rules, input_ids=IDS) for f in (written, stacked))
+    torch.testing.assert_close(one.relevance, other.relevance)

@@ -68,6 +68,16 @@ def labels_in(value: Any, names: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(labels))
 
 
+def bits_in(value: Any) -> tuple[int, ...]:
+    """Return the zeros and ones of a cell that lists nothing else, two or more; else nothing."""
+    if isinstance(value, str) and value.strip()[:1] == "[":
+        value = _listed_in(value.strip())
+    if not isinstance(value, (list, tuple)) or len(value) < 2:
+        return ()
+    bits = tuple(int(bit) for bit in value if isinstance(bit, (int, float)) and bit in (0, 1))
+    return bits if len(bits) == len(value) else ()
+
+
 def _listed_in(cell: str) -> Any:
     """Return a list or an object that a cell of a CSV file holds, as JSON or as Python writes it."""
     readers: tuple[Callable[[str], Any], ...] = (json.loads, ast.literal_eval)

@@ -9,7 +9,17 @@ from typing import Any
 
 from textlrp.basics import options
 from textlrp.data.annotation_tools import LABELS, understood
-from textlrp.data.cell_values import RowError, id_in, is_filled, is_mask, labels_in, rationales_in, spans_in, text_in
+from textlrp.data.cell_values import (
+    RowError,
+    bits_in,
+    id_in,
+    is_filled,
+    is_mask,
+    labels_in,
+    rationales_in,
+    spans_in,
+    text_in,
+)
 from textlrp.data.row_values import Fault, brief_value, value_at
 from textlrp.data.tables import PAIRS, TEXTS, Rows, read_rows
 from textlrp.errors import InputError
@@ -174,6 +184,8 @@ def documents_of(rows: Rows, chosen: _Columns | None = None, limit: int | None =
     may_lack = rows is not table  # a project of an annotation tool may have pairs beside single texts
     text, pair = _text_columns(rows, chosen.text, chosen.pair)
     label = _label_column(rows, chosen)
+    if label is not None:
+        _refuse_vectors(rows, label)
     identity = _optional(rows, chosen.id, (_ID,), "--id")
     marked = _optional(rows, chosen.rationales, (_RATIONALES,), "--rationales")
     if marked is not None:
@@ -294,6 +306,24 @@ def _nested(rows: Rows) -> str:
     )
     column, inner = next(iter(nested), ("", {}))
     return f"; {column!r} has {', '.join(repr(f'{column}.{key}') for key in list(inner)[:10])}" if column else ""
+
+
+def _refuse_vectors(rows: Rows, column: str) -> None:
+    """Refuse vectors with a 0 or 1 for each label, which could be read as lists of class numbers.
+
+    Raises:
+        InputError: the column has them: a list says 0 or 1 twice, or all of its lists are as long and say nothing else.
+    """
+    cells = [(where, value_at(v, column)) for where, v in rows.rows if not isinstance(v, Fault)]
+    lists = [(where, bits_in(value)) for where, value in cells if is_filled(value) or value == []]
+    alike = len({len(bits) for _, bits in lists}) == 1
+    where, bits = next(((w, bits) for w, bits in lists if bits and (alike or len(set(bits)) < len(bits))), ("", ()))
+    if where:
+        raise InputError(
+            f"{rows.name}, {where}: {column!r} is {brief_value(list(bits))}, which looks like a vector with a 0 or 1 "
+            f"for each label: write the names of the labels that are 1, as in ['joy', 'anger'], or read no labels with "
+            f"--label ''"
+        )
 
 
 def _refuse_masks(rows: Rows, column: str) -> None:

@@ -25,6 +25,10 @@ active_transform = _functorch.peek_interpreter_stack
 #: these classes. Since 1.9.
 SET_GRAD_ENABLED = _C._set_grad_enabled
 
+#: The function by which torch drops the hooks of a view whose base was written; a ``TorchFunctionMode`` sees it. In the
+#: backward pass torch holds a lock meanwhile, for which ``tensor.is_leaf`` would wait forever. Since 2.0; no other way.
+SET_BACKWARD_HOOKS: Any = vars(_C.TensorBase)["_backward_hooks"].__set__
+
 #: The object that ``torch.inference_mode`` wraps. An interrupt can come before that class has stored it. Since 1.9.
 inference_mode = _C._InferenceMode
 

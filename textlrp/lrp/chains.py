@@ -1,7 +1,8 @@
 """Elementwise chains: which tensors are functions of each element of one source, whatever steps they were made of.
 
 A step is a function of each element, or a sum, a product or a comparison of results for the same source, with single
-numbers for constants. Biases and scales of several numbers are no steps: what comes after them has another source.
+numbers for constants, or tensors that were made of one (``torch.zeros_like(x)``). Biases and scales of several numbers
+are no steps: what comes after them has another source.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 from textlrp.guard import trees
 from textlrp.lrp import operations
 
-_MARK = "_textlrp_chain"
+_MARK, _NUMBER = "_textlrp_chain", "_textlrp_number"
 
 _ARITHMETIC = """
     add sub subtract rsub mul multiply div divide true_divide neg negative clone float double half bfloat16 to where
@@ -31,6 +32,8 @@ _LINEAR = frozenset(
     "add sub subtract rsub __add__ __radd__ __sub__ __rsub__ mul multiply __mul__ __rmul__ div divide true_divide "
     "__truediv__ neg negative __neg__ clone float double half bfloat16 to".split()
 )
+#: Functions that make a tensor of one number, whatever its shape.
+_FILLS = frozenset("zeros_like ones_like full_like new_zeros new_ones new_full zeros ones full".split())
 PRODUCTS = ("mul", "multiply", "__mul__", "__rmul__")
 #: Steps that may choose between results, products with a condition among them.
 BRANCHES = frozenset((*"where maximum minimum fmax fmin max min masked_fill".split(), *PRODUCTS))
@@ -64,7 +67,7 @@ def joined(func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Callable[[Tensor]
     for x in trees.tensors((args, kwargs)):
         known = chain(x)
         if known is None and not x.requires_grad:
-            if x.numel() > 1:
+            if not _is_number(x):
                 return None
             continue
         start = x if known is None else known.source
@@ -84,7 +87,7 @@ def joined(func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Callable[[Tensor]
         if x.requires_grad:
             return lambda at: at
         # A single number has no shape here, which could add dimensions to the result.
-        number = x.reshape(())
+        number = x[(0,) * x.dim()]
         return lambda at: number
 
     places, names = [slot(x) for x in args], {key: slot(x) for key, x in kwargs.items()}
@@ -112,16 +115,23 @@ def branch(func: Any, args: Any, kwargs: Any) -> tuple[Tensor, Callable[[Tensor]
 
 
 def follow(func: Any, args: Any, kwargs: Any, out: Any) -> None:
-    """Mark the result of a step."""
+    """Mark the result of a step, or a constant of one number."""
     if isinstance(out, Tensor) and is_step(func) and not operations.is_in_place(func):
         known = joined(func, args, kwargs)
-        if known is not None and out.shape == known[0].shape:
+        if operations.stem(func) in _FILLS or (known is None and all(map(_is_number, trees.tensors((args, kwargs))))):
+            setattr(out, _NUMBER, out._version)
+        elif known is not None and out.shape == known[0].shape:
             mark(out, known, _is_linear(func, args))
 
 
 def mark(out: Tensor, known: tuple[Tensor, Callable[[Tensor], Any]], linear: bool) -> None:
     """Mark a tensor as a function of each element of a source."""
     setattr(out, _MARK, Chain(*known, (out._version, known[0]._version), linear))
+
+
+def _is_number(x: Tensor) -> bool:
+    """Return whether a constant is one number, or was made of one: ``torch.zeros_like(x)``."""
+    return not x.requires_grad and (x.numel() == 1 or (x.numel() > 1 and getattr(x, _NUMBER, None) == x._version))
 
 
 def end(x: Tensor) -> None:
@@ -141,4 +151,4 @@ def _is_linear(func: Any, args: Any) -> bool:
 @cache
 def is_step(func: Any) -> bool:
     """Return whether a function may be a step of a chain."""
-    return operations.stem(func) in STEPS
+    return operations.stem(func) in STEPS or operations.stem(func) in _FILLS

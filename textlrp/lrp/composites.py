@@ -25,16 +25,20 @@ _MARK = "_textlrp_composite"
 _MOVES = frozenset(
     "unsqueeze squeeze view reshape __getitem__ contiguous clone to float double expand expand_as".split()
 )
+#: Operations that move exponentials as they would move their scores.
+_LAYOUTS = _MOVES | frozenset(
+    "transpose swapaxes swapdims permute movedim moveaxis flatten unflatten narrow half bfloat16 t".split()
+)
 _PRODUCTS = ("mul", "multiply", "__mul__", "__rmul__")
 _QUOTIENTS = ("div", "divide", "true_divide", "__truediv__", "__rtruediv__")
 _DIFFERENCES = ("sub", "subtract", "__sub__")
 _POWERS = ("exp", "exp2", "pow", "__pow__", "__rpow__")
 _OTHERS = """
-    masked_fill where sum einsum add __add__ __radd__ clamp clamp_min matmul __matmul__ bmm mm reciprocal log logsumexp
-    softmax log_softmax
+    masked_fill where sum einsum add __add__ __radd__ clamp clamp_min maximum matmul __matmul__ bmm mm reciprocal
+    log logsumexp softmax log_softmax
 """.split()
 #: The functions that may be steps of a composite.
-STEPS = _MOVES | frozenset((*_PRODUCTS, *_QUOTIENTS, *_POWERS, *_OTHERS))
+STEPS = _LAYOUTS | frozenset((*_PRODUCTS, *_QUOTIENTS, *_POWERS, *_OTHERS))
 #: The functions that may end a composite.
 _ENDS = frozenset((*_PRODUCTS, *_QUOTIENTS, *_DIFFERENCES, "exp", "log", "normalize"))
 
@@ -59,11 +63,19 @@ class _Sum:
 
 @dataclass(frozen=True)
 class _Weighted:
-    """Exponentials times values, as attention adds values up before it divides by the sum of the exponentials."""
+    """Exponentials times values, as attention adds values up before it divides by the sum of the exponentials.
+
+    Attributes:
+        exponentials: the exponentials.
+        values: the values.
+        version: how often the result had been written to.
+        equation: for ``torch.einsum`` the equation, of the exponentials and the values.
+    """
 
     exponentials: Tensor
     values: Tensor
     version: int
+    equation: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,8 +138,11 @@ def ended(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor | None:
     found = _ended(context, stem, func, args, kwargs)
     if found is None:
         return None
+    value = func(*detached(args), **detached(kwargs))
+    if not _alike(found.detach(), value):
+        return None  # the sum was moved to other exponentials than its own
     # The partner is that of the whole: shifted by the text's maximum, exponentials of the reference may overflow.
-    out = stand_in(found, func(*detached(args), **detached(kwargs)))
+    out = stand_in(found, value)
     if reference.partner(found) is not None:
         reference.attach(out, reference.value(found))
     carry(found, out)
@@ -172,6 +187,12 @@ def _same(x: Any, y: Tensor) -> bool:
     return torch.equal(reference.value(x), reference.value(y))
 
 
+def _alike(found: Tensor, value: Tensor) -> bool:
+    """Return whether two ways to compute a result lead to the same values, but for rounding."""
+    near = torch.finfo(value.dtype).eps ** 0.5
+    return found.shape == value.shape and torch.allclose(found.to(value.dtype), value, near, near, equal_nan=True)
+
+
 def follow(context: Context, func: Any, args: Any, kwargs: Any, out: Any) -> None:
     """Mark exponentials of activations, sums over them, and logarithms of such sums."""
     stem = operations.stem(func)
@@ -197,7 +218,7 @@ def follow(context: Context, func: Any, args: Any, kwargs: Any, out: Any) -> Non
     marks = [_mark(x) for x in (args[1:2] if stem == "where" else args[:2])]
     known = next((mark for mark in marks if mark is not None), None)
     if isinstance(known, _Exponentials):
-        _follow_exponentials(context, stem, args, kwargs, out, known)
+        _follow_exponentials(context, stem, func, args, kwargs, out, known)
     elif isinstance(known, _Sum):
         _follow_sum(stem, args, kwargs, out, known, marks)
     elif stem in _MOVES and isinstance(known, _Inverse | _Logarithm) and out.numel() == args[0].numel():
@@ -236,7 +257,15 @@ def _follow_matmul(args: Any, out: Tensor) -> None:
 
 
 def _follow_einsum(args: Any, out: Tensor) -> None:
-    """Mark a sum over one dimension."""
+    """Mark a sum over one dimension, and exponentials times values."""
+    if len(args) == 3 and isinstance(args[0], str) and all(isinstance(x, Tensor) for x in args[1:]):
+        (first, _, second), (_, sign, after) = args[0].partition(","), args[0].partition("->")
+        one, other = args[1:]
+        if not isinstance(_mark(one), _Exponentials):
+            first, second, one, other = second.partition("->")[0], first + sign + after, other, one
+        if sign and isinstance(_mark(one), _Exponentials) and _mark(other) is None:
+            setattr(out, _MARK, _Weighted(one, other, out._version, f"{first},{second}"))
+        return
     if len(args) != 2 or not isinstance(args[0], str) or not isinstance(_mark(args[1]), _Exponentials):
         return
     before, _, after = args[0].replace(" ", "").replace("...", "").partition("->")
@@ -246,14 +275,16 @@ def _follow_einsum(args: Any, out: Tensor) -> None:
 
 
 def _follow_exponentials(
-    context: Context, stem: str, args: Any, kwargs: Any, out: Tensor, known: _Exponentials
+    context: Context, stem: str, func: Any, args: Any, kwargs: Any, out: Tensor, known: _Exponentials
 ) -> None:
     scores = known.scores
     if stem == "sum":
-        dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
+        dim = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None))
         dim = dim[0] if isinstance(dim, (list, tuple)) and len(dim) == 1 else dim
         if isinstance(dim, int):
             setattr(out, _MARK, _Sum(args[0], dim % args[0].dim(), (), out._version))
+    elif stem in _LAYOUTS and _mark(args[0]) is known:
+        setattr(out, _MARK, _Exponentials(context.give(func, (scores, *args[1:]), kwargs), out._version))
     elif stem == "masked_fill" and len(args) == 3 and not isinstance(args[2], Tensor) and args[2] == 0:
         changed = context.give(Tensor.masked_fill, (scores, args[1], -torch.inf), {})
         setattr(out, _MARK, _Exponentials(changed, out._version))
@@ -290,7 +321,7 @@ def _follow_sum(stem: str, args: Any, kwargs: Any, out: Tensor, known: _Sum, mar
     elif stem in ("expand", "expand_as"):
         moved = out.shape == known.summands.shape and list(x.shape) == _kept(out, known.dim)
     else:  # a bound that the sum keeps in both runs
-        bounds = stem in ("clamp", "clamp_min")
+        bounds = stem in ("clamp", "clamp_min", "maximum")
         moved = bounds and torch.equal(out, x) and torch.equal(reference.value(out), reference.value(x))
     if moved:
         setattr(out, _MARK, _Sum(known.summands, known.dim, known.further, out._version))
@@ -310,16 +341,17 @@ def _softmax(context: Context, top: Any, bottom: Any) -> Tensor | None:
     total = _mark(bottom)
     if not isinstance(total, _Sum) or not isinstance(top, Tensor):
         return None
-    weighted = _mark(top)
-    values = weighted.values if isinstance(weighted, _Weighted) else None
-    top = weighted.exponentials if isinstance(weighted, _Weighted) else top
+    mark = _mark(top)
+    weighted = mark if isinstance(mark, _Weighted) else None
+    top = top if weighted is None else weighted.exponentials
     own, summed = _mark(top), _mark(total.summands)
     if not isinstance(own, _Exponentials) or not isinstance(summed, _Exponentials):
         return None
     if not _same(own.scores, summed.scores):
         return None
     kept = _kept(top, total.dim)
-    if list(bottom.shape) not in (kept, list(top.shape)):
+    aligned = [1] * (top.dim() - bottom.dim()) + list(bottom.shape)
+    if aligned not in (kept, list(top.shape)) and (weighted is None or not weighted.equation):
         return None
     scores, dim, length = own.scores, total.dim, top.shape[total.dim]
     if total.further:
@@ -328,7 +360,12 @@ def _softmax(context: Context, top: Any, bottom: Any) -> Tensor | None:
     weights: Tensor = context.give(torch.softmax, (scores, dim), {})
     if total.further:
         weights = context.give(Tensor.narrow, (weights, dim, 0, length), {})
-    return weights if values is None else context.give(torch.matmul, (weights, values), {})
+    if weighted is None:
+        return weights
+    einsum = (torch.einsum, (weighted.equation, weights, weighted.values))
+    func, args = einsum if weighted.equation else (torch.matmul, (weights, weighted.values))
+    out: Tensor = context.give(func, args, {})
+    return out
 
 
 def _kept(x: Tensor, dim: int) -> list[int]:

@@ -165,7 +165,7 @@ def nonlinearity(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     if not isinstance(x, Tensor) or not x.requires_grad or carries(rest, options):
         raise context.unsupported(f"{name} of several activations")
     if is_power:
-        exponent = rest[0] if rest else options.get("exponent", 2)
+        exponent = _exponent(args, kwargs)
         if isinstance(exponent, Tensor) or exponent <= 0 or exponent == 0.5:  # the powers of statistics
             return norms.statistic(context, func, args, kwargs)
         if exponent == 2 and isinstance(context.rules.norm, Plain):
@@ -232,7 +232,7 @@ def _may_end_chain(context: Context, func: Any, args: Any, kwargs: Any) -> bool:
         return False
     operands = carriers(args, kwargs)
     if role == "power":
-        exponent = args[1] if len(args) > 1 else kwargs.get("exponent", 2)
+        exponent = _exponent(args, kwargs)
         if isinstance(exponent, Tensor):
             return False
         role = "inverse" if exponent <= 0 else "root" if exponent == 0.5 else "function"
@@ -253,6 +253,13 @@ def _may_end_chain(context: Context, func: Any, args: Any, kwargs: Any) -> bool:
     if role == "choice":
         return not (operations.stem(func) in ("max", "min") and not isinstance(next(iter(args[1:]), None), Tensor))
     return role == "quotient" or any(chains.chain(x) for x in operands)
+
+
+def _exponent(args: Any, kwargs: Any) -> Any:
+    """Return the exponent of a power, a tensor of a single number as that number."""
+    exponent = args[1] if len(args) > 1 else kwargs.get("exponent", 2)
+    single = isinstance(exponent, Tensor) and exponent.numel() == 1 and not exponent.requires_grad
+    return exponent.item() if single else exponent
 
 
 @cache

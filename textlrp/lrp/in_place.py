@@ -35,7 +35,9 @@ def _written(context: Context, handler: Handler, func: Any, kind: str, args: Any
         return func(*args, **kwargs)
     heading = token_tracking.common_heading((args[1:], kwargs))
     result = of_chain(context, out_of_place, args, kwargs)
-    if result is None:
+    if result is not None and composites.is_step(out_of_place):
+        composites.follow(context, out_of_place, (target.clone(), *args[1:]), kwargs, result)
+    elif result is None:
         before = target.clone()  # a rule may have saved the target
         composites.carry(target, before)
         args = (before, *args[1:])

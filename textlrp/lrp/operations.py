@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from textlrp.guard import torch_internals
 from textlrp.guard.randomness import DROPOUT_NAMES, SAMPLING_NAMES
 
 LOOKUP = "lookup"
@@ -165,9 +166,10 @@ element_size get_device is_same_size __len__
 _READ_ATTRIBUTES = (
     "shape dtype device ndim layout itemsize nbytes is_cuda is_cpu is_meta is_sparse is_quantized".split()
 )
-#: Functions that read properties of a tensor, not its values.
+#: Functions that read properties of a tensor, not its values, and one in which no tensor may be read.
 READ = frozenset(getattr(Tensor, _name) for _name in _READ) | {
-    getattr(Tensor, _attribute).__get__ for _attribute in _READ_ATTRIBUTES
+    *(getattr(Tensor, _attribute).__get__ for _attribute in _READ_ATTRIBUTES),
+    torch_internals.SET_BACKWARD_HOOKS,
 }
 #: Derivatives: surrogates have other gradients, so a model that takes a derivative would compute something else.
 DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}

@@ -111,8 +111,10 @@ def _one_factor_constant(context: Context, func: Any, args: Any, kwargs: Any) ->
     held = gates[0] if len(gates) == 1 else factors[0]
     context.count(func, "gate constant" if gates else "first factor constant")
 
+    free = iter([held])  # a factor that stands twice is held once
+
     def hold(x: Tensor) -> Tensor:
-        return x.detach() if x is held else x
+        return x.detach() if x is held and next(free, None) is held else x
 
     return product(context, func, replace(args, hold), replace(kwargs, hold))
 

@@ -261,7 +261,7 @@ def test_a_document_that_is_not_explained_is_named_with_nothing_unseen(tmp_path:
     rows = [{"id": EVIL, "text": "\u200b"}, {"id": "b", "text": "a good film"}]
     path.write_text("\n".join(map(json.dumps, rows)))
     result = CliRunner().invoke(main, ["report", str(path), "-o", str(output)])
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 3, result.output
     assert result.stderr.startswith("not explained: no \\u202eevil\\u202c ")
     assert "\\u202eevil.html: 1 document" in result.stdout
     assert clean(result.output)

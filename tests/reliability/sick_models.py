@@ -174,7 +174,7 @@ hooked("a hook that doubles", EXPLAINED, lambda m: m.classifier.register_forward
 hooked("a hook that returns a word", REFUSED, lambda m: m.classifier.register_forward_hook(lambda m, i, o: "logits"))
 hooked(
     "a hook on the way back that raises",
-    REFUSED,
+    EXPLAINED,
     lambda m: m.bert.pooler.register_full_backward_hook(_raise(OSError("x"))),
 )
 hooked(

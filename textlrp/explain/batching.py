@@ -338,8 +338,9 @@ def _sentence(error: Exception, count: int) -> LRPError:
             f"window=, the number of ids to read at once"
         )
     else:
-        flex = "FlexAttention does not support backward" in str(error)
+        summary = error_summary(error)
+        flex = "FlexAttention does not support backward" in summary
         advice = "; load it with attn_implementation='sdpa' or 'eager'" if flex else ""
-        sentence = ModelError(f"the model fails on this text: {error_summary(error)}{advice}")
+        sentence = ModelError(f"the model fails on this text: {summary}{advice}")
     sentence.__cause__ = error
     return sentence

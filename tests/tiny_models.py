@@ -18,11 +18,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 import transformers
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES as CLASSES
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES as TOKENIZERS
+
+from textlrp.basics.transformers_versions import base_config, release
 
 LEFT_OUT = {
     "layoutlmv2": "its visual backbone is detectron2, which is not on PyPI",
@@ -136,6 +139,10 @@ SETTINGS: dict[str, Callable[[Size], dict[str, Any]]] = {
 LENGTHS = {"canine": (45, 37, 41), "big_bird": (45, 37, 41), "bigbird_pegasus": (45, 37, 41)}
 
 
+class Skipped(str):
+    """What a child answers if it skips the test."""
+
+
 class Failure(str):
     """What `in_child` returns in place of a result: why there is none."""
 
@@ -153,7 +160,7 @@ def shrink(config, size: Size, moved: dict[int, int] | None = None) -> dict[str,
 
     def small(key, old):
         nested = getattr(config, key, None)
-        if isinstance(nested, transformers.PreTrainedConfig):
+        if isinstance(nested, base_config()):
             return {"model_type": nested.model_type, **shrink(nested, size, moved)}
         if isinstance(old, dict) and "original_max_position_embeddings" in old:  # YaRN: reached by short documents
             return {**old, "original_max_position_embeddings": max(1, int(size.positions // old.get("factor", 1)))}
@@ -231,15 +238,19 @@ def build(
 
     `attention` is "eager", "sdpa" or None for what transformers would take; `experts` likewise ("eager", "batched_mm",
     "grouped_mm"); `settings` override those of the config.
+    Skips the test if this release of transformers has no such architecture.
     Raises MemoryError instead of allocating more than `PARAMETER_LIMIT` parameters.
     """
+    if model_type not in CLASSES:
+        pytest.skip(f"transformers {transformers.__version__} has no {model_type}")
     cls = getattr(transformers, CLASSES[model_type])
     if dtype is torch.float64 and experts is None:
         experts = "eager"  # the grouped product, which is the default, takes no doubles
+    kernels = {"experts_implementation": experts} if release() >= (5, 0) else {}  # before, there was one
 
     def instantiate():  # a new config each time: models write into theirs
         config = configure(model_type, size, **settings)
-        return cls._from_config(config, attn_implementation=attention, experts_implementation=experts)
+        return cls._from_config(config, attn_implementation=attention, **kernels)
 
     with torch.device("meta"):
         parameters = sum(parameter.numel() for parameter in instantiate().parameters())
@@ -260,6 +271,8 @@ def supports_sdpa(model_type: str) -> bool:
 def padding_side(model_type: str) -> str:
     """Where the architecture's tokenizer pads, "right" where none is known."""
     name = TOKENIZERS.get(model_type)
+    if isinstance(name, tuple):  # before transformers 5.0: the slow one and the fast one, either of which may be None
+        name = name[1] or name[0]
     try:
         return getattr(transformers, name).padding_side if name else "right"
     except ImportError:  # PLBart's tokenizer alone needs sentencepiece
@@ -324,7 +337,10 @@ def in_child(function: Callable, *args, memory_gib: float = 6, timeout: float = 
     try:
         if not receiver.poll(timeout):
             return Failure(f"no answer within {timeout} seconds")
-        return pickle.loads(receiver.recv_bytes())
+        answer = pickle.loads(receiver.recv_bytes())
+        if isinstance(answer, Skipped):
+            pytest.skip(answer)
+        return answer
     except EOFError:
         process.join()
         return Failure(f"the child died with exit code {process.exitcode}")
@@ -343,6 +359,8 @@ def _answer(sender, memory_gib: float, filters, function: Callable, args: tuple)
     try:
         # Plain pickle: torch's own would lend tensors in shared memory that dies with the child.
         answer = pickle.dumps(function(*args))
+    except pytest.skip.Exception as skipped:
+        answer = pickle.dumps(Skipped(skipped))
     except Exception:
         answer = pickle.dumps(Failure(traceback.format_exc()))
     sender.send_bytes(answer)

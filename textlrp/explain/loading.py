@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from textlrp.basics.options import brief
+from textlrp.basics.transformers_versions import dtype_option
 from textlrp.errors import InputError, ModelError, fails, first_line
 from textlrp.explain import adapters
 from textlrp.explain.own_code import CONSENT, kernels, listed, own_code, refusal, without_questions
@@ -40,7 +41,7 @@ def load(
     if not isinstance(trust_remote_code, bool):
         raise InputError(f"trust_remote_code is True or False, not {brief(trust_remote_code)}")
     place = _checked_device(device)
-    chosen = {} if dtype is None else {"dtype": _checked_dtype(dtype)}
+    chosen = {} if dtype is None else {dtype_option(): _checked_dtype(dtype)}
     _check_name(name)
     base = adapters.base_of(name)
     whole, words = (name, name) if base is None else (base, adapters.tokenizer_of(name, base))

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from textlrp.basics.transformers_versions import base_config
+
 #: The only way to consent: no environment variable and no answer on standard input counts.
 CONSENT = "--trust-remote-code (in Python, trust_remote_code=True)"
 
@@ -67,9 +69,7 @@ def without_questions() -> Iterator[None]:
 
 
 def _config(name: str, hub: Mapping[str, Any]) -> dict[str, Any]:
-    from transformers import PreTrainedConfig
-
-    return _read(PreTrainedConfig.get_config_dict, name, hub)
+    return _read(base_config().get_config_dict, name, hub)
 
 
 def _tokenizer_config(name: str, hub: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ _ELEMENT_DROPOUT = {F.dropout, torch.dropout}
 #: Dropout that draws nothing unless it is told to.
 _OFF_BY_DEFAULT = {F.alpha_dropout, F.feature_alpha_dropout}
 #: Functions that sample and take no generator.
-_WITHOUT_GENERATOR = {F.gumbel_softmax}
+_WITHOUT_GENERATOR = {F.gumbel_softmax, *torch_internals.without_generator()}
 
 
 def draws(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -50,6 +50,15 @@ def run_backward(output: Tensor, multiplier: Tensor, leaf: Tensor, keep_graph: b
         )
 
 
+def without_generator() -> tuple[Any, ...]:
+    """Return the functions such as ``torch.rand_like``, unless they take a generator. They do since 2.10 or so."""
+    try:
+        torch.rand_like(torch.empty(0), generator=torch.Generator())
+    except TypeError:
+        return torch.rand_like, torch.randn_like, torch.randint_like
+    return ()
+
+
 def is_current_mode(mode: Any) -> bool:
     """Return whether a ``TorchFunctionMode`` is the innermost of this thread. Since 2.0; no public way."""
     return torch.overrides._get_current_function_mode() is mode

@@ -56,6 +56,8 @@ def test_the_exactness_bounds_the_error_of_the_words(name, dtype, attention):
     """Within a factor of four, where attention is soft and where it is sharp."""
     for factor in (1.0, 4.0):
         model = with_large_scores(name, factor)
+        if not hasattr(model, "set_attn_implementation"):
+            pytest.skip("this transformers chooses the attention where a model is built")
         model.set_attn_implementation(attention)
         off, ledgers = explained(model, name, dtype)
         for error, ledger in zip(off.tolist(), ledgers, strict=True):

@@ -286,7 +286,7 @@ def test_a_decoder_credits_the_token_that_it_reads(name):
     model = tiny_models.build(name)
     inputs = tiny_models.inputs(model, name)
     seen = {}
-    table = model.get_decoder().embed_tokens if name != "t5" else model.transformer.decoder.embed_tokens
+    table = (model.transformer if name == "t5" else model.model).decoder.embed_tokens
     hook = table.register_forward_hook(lambda module, args, output: seen.update(ids=args[0].clone()))
     with torch.no_grad():
         model(**inputs)

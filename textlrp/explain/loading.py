@@ -187,8 +187,13 @@ def _named_labels(folder: Path) -> int | str | None:
 
 def _reads_pickle(error: BaseException) -> bool:
     """Return whether an error comes from torch's reader of pickled weights, whose message advises unsafe loading."""
-    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
-    return any(frame.f_globals.get("__name__") == "torch.serialization" for frame in frames)
+    cause: BaseException | None = error
+    while cause is not None:  # transformers before 5.0 raises an error of its own from it
+        for frame, _ in traceback.walk_tb(cause.__traceback__):
+            if frame.f_globals.get("__name__") == "torch.serialization":
+                return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 @contextmanager

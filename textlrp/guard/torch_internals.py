@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor
 
 _functorch: Any = torch._C._functorch
@@ -33,6 +34,11 @@ SET_BACKWARD_HOOKS: Any = vars(_C.TensorBase)["_backward_hooks"].__set__
 inference_mode = _C._InferenceMode
 
 
+#: The custom function by which a checkpoint without reentry keeps its inputs: it must stay in the graph. Older releases
+#: only; later ones keep them without it.
+CHECKPOINT_INPUTS: Any = getattr(torch.utils.checkpoint, "_NoopSaveInputs", None)
+
+
 def is_vmap(transform: Any) -> bool:
     """Return whether an active transform is ``torch.vmap``. Since 2.0; no public way."""
     return bool(transform.key() == _functorch.TransformType.Vmap)
@@ -51,7 +57,7 @@ def run_backward(output: Tensor, multiplier: Tensor, leaf: Tensor, keep_graph: b
 
 
 def without_generator() -> tuple[Any, ...]:
-    """Return the functions such as ``torch.rand_like``, unless they take a generator. They do since 2.10 or so."""
+    """Return the functions such as ``torch.rand_like``, unless they take a generator. Newer releases take one."""
     try:
         torch.rand_like(torch.empty(0), generator=torch.Generator())
     except TypeError:

@@ -297,7 +297,7 @@ def _rotary_angles(config: Any, length: int) -> Tensor:
     # The frequencies are float32 in every Llama, whatever the model's dtype.
     base = config.rope_parameters["rope_theta"] if hasattr(config, "rope_parameters") else config.rope_theta
     exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
-    frequencies = (1.0 / base ** exponents).tolist()
+    frequencies = (1.0 / base**exponents).tolist()
     return torch.tensor([[time * f for f in frequencies] for time in range(length)], dtype=torch.float64)
 
 

@@ -156,7 +156,9 @@ CHAT = (
 
 
 def with_chat(tokenizer: Any, template: str) -> Any:
-    chatting = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, pad_token="[PAD]")
+    chatting = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend_tokenizer, pad_token="[PAD]", model_input_names=["input_ids"]
+    )
     chatting.chat_template = template
     return chatting
 

@@ -43,7 +43,9 @@ def tokenizer_of(config: Any) -> Any:
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"$A {end}", special_tokens=[(end, tokenizer.token_to_id(end))]
         )
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_input_names=["input_ids", "attention_mask"], **special
+    )
 
 
 def tiny(model_type: str, auto: str) -> Any:

@@ -335,3 +335,16 @@ def test_grouped_queries(rules):
 
     actual, expected = (textlrp.propagate(Probe(o), 0, rules, input_ids=IDS) for o in (grouped, repeated))
     torch.testing.assert_close(actual.relevance, expected.relevance, rtol=1e-9, atol=1e-10)
+
+
+def test_an_expert_that_no_token_was_sent_to_changes_nothing():
+    def with_idle_expert(m, x):
+        none = torch.zeros(x.shape[:-1], dtype=torch.bool)
+        idle = F.silu(x[none]) * torch.ones(0, 1, dtype=x.dtype)
+        return x.flatten(0, 1).index_add(0, torch.zeros(0, dtype=torch.long), idle).view_as(x)
+
+    found = [
+        textlrp.propagate(Probe(operation), 1, input_ids=IDS) for operation in (with_idle_expert, lambda m, x: x * 1.0)
+    ]
+    torch.testing.assert_close(found[0].relevance, found[1].relevance)
+    assert all(ledger.balanced for ledger in found[0].ledgers)

@@ -12,6 +12,7 @@ from textlrp.lrp.dispatch import HANDLERS
 OWNERS = [owner for _, owner in operations._OWNERS]
 
 
+@pytest.mark.skipif(not hasattr(F, "grouped_mm"), reason="an older torch lacks some of the names")
 def test_every_name_in_the_table_is_a_function_of_this_torch():
     names = {name for names in (operations._PLAIN, *operations._KINDS.values()) for name in names}
     unknown = [name for name in names if not any(callable(getattr(owner, name, None)) for owner in OWNERS)]

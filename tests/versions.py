@@ -27,11 +27,13 @@ ROOT = Path(__file__).parents[1]
 LOG = Path(__file__).with_suffix(".md")
 PAIRS = (("2.6", "4.48.0", "trixie"), ("2.13.0", "5.24.0", None))
 CORE = "tests/lrp tests/explain tests/text tests/results tests/guard tests/commands".split()
-TESTERS = "pytest pytest-xdist hypothesis jsonschema httpx2".split()
+TESTERS = "pytest pytest-xdist hypothesis jsonschema httpx2 krippendorff spacy".split()
 HEAD = """# Older releases
 
-The core of the suite (`{core}`, without the tests that take long) with other releases of torch and transformers.
-Written by `tests/versions.py`. *Theirs* are failures of a release itself, listed below.
+The core of the suite (`{core}`,
+without the tests that take long) with other releases of torch and transformers.
+Written by `tests/versions.py`. *Theirs* are failures that a release makes without textlrp, listed below; so are the other
+tests that failed.
 
 | torch | transformers | Python | passed | failed | theirs | skipped | date |
 |---|---|---|---|---|---|---|---|
@@ -44,6 +46,10 @@ THEIRS = {
     "requires the protobuf library": "transformers 4.48 asks for protobuf where a folder has no tokenizer",
     "a leaf Variable that requires grad is being used in an in-place operation": "DeBERTa of transformers 4.48 "
     "overwrites its activations",
+    "Unable to handle autograd's threading in combination with fork": "torch 2.6 computes no gradients in a child that "
+    "was forked from a process which has computed some: use `spawn`",
+    "does not support an attention implementation through torch": "some architectures of transformers 4.48 have eager "
+    "attention alone",
 }
 
 
@@ -128,13 +134,19 @@ class Environment:
         return counts, own
 
 
-def write(row: list[str]) -> None:
-    """Put a row into the table, in place of the one of the same releases."""
+def write(row: list[str], failed: list[str]) -> None:
+    """Put a row into the table, in place of the one of the same releases, and the failed tests below it."""
+    releases = f"torch {row[0]}, transformers {row[1]}, Python {row[2]}"
+    known = re.findall(r"^- (torch .*?): (.*)$", LOG.read_text(), re.MULTILINE) if LOG.exists() else []
+    lists = {**dict(known), releases: ", ".join(f"`{name}`" for name in failed)}
+    tests = "\n".join(f"- {of}: {names}" for of, names in sorted(lists.items()) if names)
     old = [line for line in LOG.read_text().splitlines() if re.match(r"\| \d", line)] if LOG.exists() else []
     cells = "| " + " | ".join(row) + " |"
     rows = [line for line in old if line.split("|")[1:4] != cells.split("|")[1:4]] + [cells]
     reasons = "\n".join(f"- {reason}." for reason in THEIRS.values())
-    LOG.write_text(HEAD.format(core=" ".join(CORE)) + "\n".join(sorted(rows)) + f"\n\nTheirs:\n\n{reasons}\n")
+    LOG.write_text(
+        HEAD.format(core=" ".join(CORE)) + "\n".join(sorted(rows)) + f"\n\nTheirs:\n\n{reasons}\n\nFailed:\n\n{tests}\n"
+    )
 
 
 def main() -> None:
@@ -152,7 +164,7 @@ def main() -> None:
             environment = Environment(folder, debian)
             environment.build(torch, transformers)
             counts, own = environment.test()
-            write([*environment.versions(), *map(str, counts.values()), time.strftime("%Y-%m-%d")])
+            write([*environment.versions(), *map(str, counts.values()), time.strftime("%Y-%m-%d")], list(own))
         finally:
             if asked.folder is None:
                 shutil.rmtree(folder)

@@ -32,8 +32,8 @@ HEAD = """# Older releases
 
 The core of the suite (`{core}`,
 without the tests that take long) with other releases of torch and transformers.
-Written by `tests/versions.py`. *Theirs* are failures that a release makes without textlrp, listed below; so are the other
-tests that failed.
+Written by `tests/versions.py`. *Theirs* are failures that a release makes without textlrp, listed below, as are
+the other tests that failed.
 
 | torch | transformers | Python | passed | failed | theirs | skipped | date |
 |---|---|---|---|---|---|---|---|

@@ -1,5 +1,7 @@
 """Names that releases of transformers changed."""
 
+import sys
+
 import pytest
 import transformers
 
@@ -11,7 +13,7 @@ from textlrp.basics import transformers_versions
     [("4.48.0", "torch_dtype"), ("4.55.4", "torch_dtype"), ("4.56.0", "dtype"), ("5.25.0.dev0", "dtype")],
 )
 def test_the_option_for_the_dtype(monkeypatch: pytest.MonkeyPatch, version: str, option: str) -> None:
-    monkeypatch.setattr(transformers, "__version__", version)
+    monkeypatch.setattr(sys.modules["transformers"], "__version__", version)  # other tests import it anew
     assert transformers_versions.dtype_option() == option
 
 

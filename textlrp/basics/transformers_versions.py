@@ -1,6 +1,6 @@
 """What has another name in older releases of transformers, each with the release that renamed it.
 
-Whatever differs between releases is looked up here. Checked with transformers 4.48 to 5.24. The functions import
+Whatever differs between releases is looked up here. Checked with transformers 4.48 and 5.24. The functions import
 transformers when they are called, which takes seconds.
 """
 

@@ -1,7 +1,7 @@
 """The private entry points of torch that textlrp calls, each with the releases that have it.
 
 Attributes of tensors and nodes (``_version``, ``_base``, ``_is_view``, ``_sequence_nr``) and
-``torch._C.DisableTorchFunction`` are used where they are needed. Checked with torch 2.4 to 2.13.
+``torch._C.DisableTorchFunction`` are used where they are needed. Checked with torch 2.6 and 2.13.
 """
 
 from __future__ import annotations

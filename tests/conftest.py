@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partialmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 from browser import chromium
+from click.testing import CliRunner
 from tiny_bert import bert, fast_tokenizer
 
 if TYPE_CHECKING:
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Tiny tensors gain nothing from more threads, and wait for each other where a machine is busy.
 os.environ["OMP_NUM_THREADS"] = "1"
+# click before 8.2 mixes what a command prints and its errors unless it is told otherwise.
+if "mix_stderr" in inspect.signature(CliRunner).parameters:
+    CliRunner.__init__ = partialmethod(CliRunner.__init__, mix_stderr=False)  # type: ignore[method-assign]
 pytest.register_assert_rewrite("single_operations", "architecture_sweep")
 
 # The same cases on every machine, however busy it is. `--hypothesis-profile=search` looks for new ones.

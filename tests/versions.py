@@ -1,11 +1,14 @@
-"""Runs the core of the suite with older releases of torch and transformers, and writes `tests/versions.md`.
+"""Runs the core of the suite with other releases of torch and transformers, and writes `tests/versions.md`.
 
     python tests/versions.py                                 # every pair, one at a time
-    python tests/versions.py 2.6 4.48.0 --debian trixie      # torch and Python as a Debian release has them
+    python tests/versions.py 2.6 4.48.0 --debian trixie --lowest
     python tests/versions.py 2.13.0 5.24.0
+    python tests/versions.py 2.13.0 5.24.0 --here            # in the environment that runs this script
 
-Each pair gets an environment of its own in a temporary folder, which is deleted afterwards; `--folder` keeps
-it and uses it again. A pair of Debian's takes root and `debootstrap`. Warnings of other packages are no errors here.
+`--debian` takes torch and Python as a Debian release has them. `--lowest` installs all other dependencies as old as
+`pyproject.toml` allows. Each pair gets an environment of its own in a temporary folder, which is deleted afterwards;
+`--folder` keeps it and uses it again. A pair of Debian's takes root and `debootstrap`. Warnings of other packages are
+no errors here.
 """
 
 from __future__ import annotations
@@ -25,18 +28,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LOG = Path(__file__).with_suffix(".md")
-PAIRS = (("2.6", "4.48.0", "trixie"), ("2.13.0", "5.24.0", None))
+#: torch, transformers, the Debian release or None, and whether the other dependencies are as old as they may be.
+PAIRS = (("2.6", "4.48.0", "trixie", True), ("2.13.0", "5.24.0", None, False), ("2.14", "5.24.0", "sid", False))
+#: Bounds that are older than the first release for the Python of a pair, and that release.
+FIRST_WHEELS = {("numpy", "2.0"): "2.1.0", ("pandas", "2.2"): "2.2.3", ("scikit-learn", "1.5"): "1.5.2"}
 CORE = "tests/lrp tests/explain tests/text tests/results tests/guard tests/commands".split()
 TESTERS = "pytest pytest-xdist hypothesis jsonschema httpx2 krippendorff spacy".split()
-HEAD = """# Older releases
+HEAD = """# Other releases
 
 The core of the suite (`{core}`,
 without the tests that take long) with other releases of torch and transformers.
-Written by `tests/versions.py`. *Theirs* are failures that a release makes without textlrp, listed below, as are
-the other tests that failed.
+Written by `tests/versions.py`. *Others* are the other dependencies: the lowest releases that `pyproject.toml` allows, or
+newer ones. *Theirs* are failures that a release makes without textlrp, listed below, as are the other tests that failed.
 
-| torch | transformers | Python | passed | failed | theirs | skipped | date |
-|---|---|---|---|---|---|---|---|
+| torch | transformers | Python | others | passed | failed | theirs | skipped | date |
+|---|---|---|---|---|---|---|---|---|
 """
 #: What a failure says that a release makes without textlrp, and why.
 THEIRS = {
@@ -53,12 +59,31 @@ THEIRS = {
 }
 
 
+def others(lowest: bool) -> list[str]:
+    """Return what textlrp and its tests need beside torch and transformers, as ``pip install`` takes it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    bounds = [line.split(">=") for line in [*project["dependencies"], *extras["serve"], *extras["evaluate"]]]
+    return [
+        f"{name}=={FIRST_WHEELS.get((name, bound), bound)}" if lowest else name
+        for name, bound in bounds
+        if name not in ("torch", "transformers")
+    ]
+
+
 @dataclass(frozen=True)
 class Environment:
-    """A folder with Python and the packages of a pair; `debian` is None or the release whose system lies there."""
+    """A folder with Python and the packages of a pair.
+
+    Attributes:
+        folder: the folder.
+        debian: None, or the release whose system lies there.
+        here: the environment is the one that runs this script, and the folder is for results alone.
+    """
 
     folder: Path
-    debian: str | None
+    debian: str | None = None
+    here: bool = False
 
     def call(self, *command: str, check: bool = True) -> str:
         """Run a command of the environment, and return what it prints."""
@@ -69,7 +94,7 @@ class Environment:
             variables |= {"PIP_CERT": bundle, "SSL_CERT_FILE": bundle, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
             variables |= {"PIP_FIND_LINKS": "", "HOME": "/root"}
             command = ("chroot", str(self.folder), *command)
-        done = subprocess.run(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        done = subprocess.run(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if check and done.returncode:
             raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-3000:]}")
         return done.stdout
@@ -78,7 +103,12 @@ class Environment:
         """Return the path of a file of the folder as the environment's programs see it."""
         return f"/{name}" if self.debian else str(self.folder / name)
 
-    def build(self, torch: str, transformers: str) -> None:
+    @property
+    def python(self) -> str:
+        """The path of Python as the environment's programs see it."""
+        return sys.executable if self.here else self.path("env/bin/python")
+
+    def build(self, torch: str, transformers: str, lowest: bool) -> None:
         """Install the releases, and whatever textlrp and its tests need beside them."""
         if self.debian and not (self.folder / "usr").exists():
             subprocess.run(["debootstrap", "--variant=minbase", self.debian, str(self.folder)], check=True)
@@ -91,13 +121,9 @@ class Environment:
         if not (self.folder / "env").exists():
             python = "/usr/bin/python3" if self.debian else sys.executable
             self.call(python, "-m", "venv", *(["--system-site-packages"] if self.debian else []), self.path("env"))
-        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-        needed = [*project["dependencies"], *project["optional-dependencies"]["serve"]]
-        needed += project["optional-dependencies"]["evaluate"]
-        others = [name for line in needed if (name := re.split(r"[\[<>=]", line)[0]) not in ("torch", "transformers")]
         pins = [f"transformers=={transformers}", *([] if self.debian else [f"torch=={torch}"])]
-        pip = (self.path("env/bin/python"), "-m", "pip", "install", "--quiet")
-        self.call(*pip, *pins, *others, *TESTERS)
+        pip = (self.python, "-m", "pip", "install", "--quiet")
+        self.call(*pip, "--prefer-binary", *pins, *others(lowest), *TESTERS)
         shutil.rmtree(self.folder / "src", ignore_errors=True)
         listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
         for name in listed.splitlines():
@@ -108,17 +134,17 @@ class Environment:
     def versions(self) -> tuple[str, str, str]:
         """Return the releases of torch, transformers and Python that are installed."""
         asked = "import torch, transformers, platform as p; print(torch.__version__, transformers.__version__, "
-        printed = self.call(self.path("env/bin/python"), "-W", "ignore", "-c", f"{asked}p.python_version())")
+        printed = self.call(self.python, "-W", "ignore", "-c", f"{asked}p.python_version())")
         torch, transformers, python = printed.split()[-3:]
         return torch, transformers, python
 
     def test(self) -> tuple[dict[str, int], dict[str, str]]:
         """Run the core; return how many tests ended how, and what each failure of textlrp's says."""
-        source, result = self.path("src"), self.path("result.xml")
+        source, result = str(ROOT) if self.here else self.path("src"), self.path("result.xml")
         options = ["-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default", f"--junitxml={result}"]
         asked = ["-m", "not architectures and not slow and not browser", f"--rootdir={source}", "-c"]
         self.call(
-            self.path("env/bin/python"), "-m", "pytest", *options, *asked, f"{source}/pyproject.toml",
+            self.python, "-m", "pytest", *options, *asked, f"{source}/pyproject.toml",
             *(f"{source}/{folder}" for folder in CORE), check=False,
         )  # fmt: skip
         counts, own = dict.fromkeys(("passed", "failed", "theirs", "skipped"), 0), {}
@@ -139,7 +165,7 @@ def write(row: list[str], failed: list[str]) -> None:
     releases = f"torch {row[0]}, transformers {row[1]}, Python {row[2]}"
     known = re.findall(r"^- (torch .*?): (.*)$", LOG.read_text(), re.MULTILINE) if LOG.exists() else []
     lists = {**dict(known), releases: ", ".join(f"`{name}`" for name in failed)}
-    tests = "\n".join(f"- {of}: {names}" for of, names in sorted(lists.items()) if names)
+    tests = "\n".join(f"- {of}: {names}" for of, names in sorted(lists.items()) if names) or "None."
     old = [line for line in LOG.read_text().splitlines() if re.match(r"\| \d", line)] if LOG.exists() else []
     cells = "| " + " | ".join(row) + " |"
     rows = [line for line in old if line.split("|")[1:4] != cells.split("|")[1:4]] + [cells]
@@ -154,17 +180,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("releases", nargs="*", metavar="TORCH TRANSFORMERS")
     parser.add_argument("--debian", help="the Debian release to take torch and Python from")
+    parser.add_argument("--lowest", action="store_true", help="all other dependencies as old as they may be")
     parser.add_argument("--folder", type=Path, help="where the environment is kept; default: it is deleted")
+    parser.add_argument("--here", action="store_true", help="test in the environment that runs this script")
     asked = parser.parse_args()
     if len(asked.releases) not in (0, 2):
         parser.error("give the releases of torch and of transformers, or none for all pairs")
-    for torch, transformers, debian in [(*asked.releases, asked.debian)] if asked.releases else PAIRS:
+    pairs = [(*asked.releases, asked.debian, asked.lowest)] if asked.releases else PAIRS
+    for torch, transformers, debian, lowest in pairs:
         folder = asked.folder or Path(tempfile.mkdtemp(prefix="versions-"))
         try:
-            environment = Environment(folder, debian)
-            environment.build(torch, transformers)
+            environment = Environment(folder, debian, asked.here)
+            if not asked.here:
+                environment.build(torch, transformers, lowest)
+            found = environment.versions()
+            if not (found[0].startswith(torch) and found[1] == transformers):
+                raise SystemExit(f"torch {found[0]} and transformers {found[1]} are installed")
             counts, own = environment.test()
-            write([*environment.versions(), *map(str, counts.values()), time.strftime("%Y-%m-%d")], list(own))
+            kind = "lowest" if lowest else "newest"
+            write([*found, kind, *map(str, counts.values()), time.strftime("%Y-%m-%d")], list(own))
         finally:
             if asked.folder is None:
                 shutil.rmtree(folder)

@@ -1,5 +1,10 @@
 """Several targets share a forward pass, and their backward passes are mapped: the same numbers as one by one."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import tiny_models
 import torch
@@ -131,6 +136,23 @@ def test_an_error_of_the_backward_pass_is_not_hidden(passes):
     with pytest.raises(RuntimeError, match="broken backward pass"):
         propagation.propagate_targets(Probe(mix), [0, 1], input_ids=IDS)
     assert passes == 2 * [(2, False), (1, False)]  # the second time on copies of what the rules keep
+
+
+FIRST = """
+import sys
+import reference_rules, torch
+from textlrp.lrp.propagation import propagate_targets
+assert "torch._dynamo" not in sys.modules
+found = propagate_targets(reference_rules.Probe(lambda m, x: x * 2), [0, 1], input_ids=reference_rules.IDS)
+print(len(found), torch._C._len_torch_function_stack())
+"""
+
+
+def test_several_targets_are_the_first_that_a_process_does():
+    """``torch.vmap`` of older releases imports the compiler then, which fails where torch functions are not overridden."""
+    path = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(textlrp.__file__).parents[1])])
+    found = subprocess.run([sys.executable, "-c", FIRST], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    assert found.stdout.split() == ["2", "0"], found.stderr
 
 
 def test_torch_warns_again_of_operations_that_it_cannot_map(bert):

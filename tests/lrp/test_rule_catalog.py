@@ -187,8 +187,10 @@ def test_norm(norm: Any, rule: Any, twin: Any, case: tuple[int, int, int]) -> No
     y = norm(x, weight, bias)
     if bool((y.abs() < 1e-3).any()):  # the twin divides by it
         return
-    of_rows, others = explained(x, lambda rows: norm(rows, weight, bias), c, Rules(norm=rule))
     expected = torch.stack([twin(row, weight, bias, multiplier).sum() for row, multiplier in zip(x, c, strict=True)])
     scale = float((x * weight * c).abs().sum() / (x.var(-1, unbiased=False) + EPS).sqrt().min())
+    if float(expected.abs().sum()) < 1e-6 * scale:  # terms that cancel leave little but rounding, which is refused
+        return
+    of_rows, others = explained(x, lambda rows: norm(rows, weight, bias), c, Rules(norm=rule))
     close(of_rows, expected, scale)
     close(sum(others.values()), (y * c).sum() - expected.sum(), scale)

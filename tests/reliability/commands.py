@@ -65,6 +65,19 @@ def call(arguments: Sequence[str], folder: Path, stdin: bytes = b"") -> Answer:
         time.sleep(0.005)
 
 
+def gradients_after_a_fork() -> bool:
+    """Return whether a forked process can compute gradients; with older releases of torch, its parent may not have."""
+    torch.ones((), requires_grad=True).backward()
+    child = os.fork()
+    if not child:
+        try:
+            torch.ones((), requires_grad=True).backward()
+        except RuntimeError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def _run(arguments: Sequence[str], folder: Path, said: Path, given: Path) -> int:
     from textlrp.cli import main
 

@@ -85,6 +85,21 @@ def set_function_modes(modes: list[Any]) -> None:
             _C._push_on_torch_function_stack(mode)
 
 
+def import_for_vmap() -> None:
+    """Import what ``torch.vmap`` imports when it is first called: the compiler, in older releases such as 2.6.
+
+    That import runs a ``TorchFunctionMode`` of its own. It fails where torch functions are not overridden, and an active
+    mode would see its operations.
+    """
+    modes = function_modes()
+    try:
+        set_function_modes([])
+        with _C._EnableTorchFunction():
+            torch.vmap(torch.neg)
+    finally:
+        set_function_modes(modes)
+
+
 def function_state() -> Any:
     """Return whether torch functions are overridden in this thread. Since 2.4; no public way."""
     return _C._get_torch_function_state()

@@ -296,6 +296,8 @@ def _backward(
         return context.relevance, context.postings.rows()
 
     multipliers = torch.stack(weights).mul_(context.scale).to(logits.dtype)
+    if mapped:
+        torch_internals.import_for_vmap()
     with torch._C.DisableTorchFunction():
         interception.mapping = mapped
         try:

@@ -38,8 +38,9 @@ HEAD = """# Other releases
 
 The core of the suite (`{core}`,
 without the tests that take long) with other releases of torch and transformers.
-Written by `tests/versions.py`. *Others* are the other dependencies: the lowest releases that `pyproject.toml` allows, or
-newer ones. *Theirs* are failures that a release makes without textlrp, listed below, as are the other tests that failed.
+Written by `tests/versions.py`. *Others* are the other dependencies: the lowest releases that `pyproject.toml` allows,
+or newer ones. *Theirs* are failures that a release makes without textlrp, listed below, as are the other tests that
+failed.
 
 | torch | transformers | Python | others | passed | failed | theirs | skipped | date |
 |---|---|---|---|---|---|---|---|---|
@@ -94,7 +95,9 @@ class Environment:
             variables |= {"PIP_CERT": bundle, "SSL_CERT_FILE": bundle, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
             variables |= {"PIP_FIND_LINKS": "", "HOME": "/root"}
             command = ("chroot", str(self.folder), *command)
-        done = subprocess.run(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        done = subprocess.run(
+            command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         if check and done.returncode:
             raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-3000:]}")
         return done.stdout

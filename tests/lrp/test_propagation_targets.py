@@ -149,9 +149,11 @@ print(len(found), torch._C._len_torch_function_stack())
 
 
 def test_several_targets_are_the_first_that_a_process_does():
-    """``torch.vmap`` of older releases imports the compiler then, which fails where torch functions are not overridden."""
+    """``torch.vmap`` of older releases then imports the compiler, which fails where functions are not overridden."""
     path = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(textlrp.__file__).parents[1])])
-    found = subprocess.run([sys.executable, "-c", FIRST], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    found = subprocess.run(
+        [sys.executable, "-c", FIRST], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+    )
     assert found.stdout.split() == ["2", "0"], found.stderr
 
 

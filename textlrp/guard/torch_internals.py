@@ -88,8 +88,8 @@ def set_function_modes(modes: list[Any]) -> None:
 def import_for_vmap() -> None:
     """Import what ``torch.vmap`` imports when it is first called: the compiler, in older releases such as 2.6.
 
-    That import runs a ``TorchFunctionMode`` of its own. It fails where torch functions are not overridden, and an active
-    mode would see its operations.
+    That import runs a ``TorchFunctionMode`` of its own. It fails where torch functions are not overridden, and an
+    active mode would see its operations.
     """
     modes = function_modes()
     try:

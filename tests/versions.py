@@ -53,8 +53,6 @@ THEIRS = {
     "requires the protobuf library": "transformers 4.48 asks for protobuf where a folder has no tokenizer",
     "a leaf Variable that requires grad is being used in an in-place operation": "DeBERTa of transformers 4.48 "
     "overwrites its activations",
-    "Unable to handle autograd's threading in combination with fork": "torch 2.6 computes no gradients in a child that "
-    "was forked from a process which has computed some: use `spawn`",
     "does not support an attention implementation through torch": "some architectures of transformers 4.48 have eager "
     "attention alone",
 }

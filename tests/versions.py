@@ -42,6 +42,8 @@ Written by `tests/versions.py`. *Others* are the other dependencies: the lowest 
 or newer ones. *Theirs* are failures that a release makes without textlrp, listed below, as are the other tests that
 failed.
 
+The whole suite runs with the releases of `constraints.txt`: torch 2.13.0, transformers 5.24.0 and Python 3.11.
+
 | torch | transformers | Python | others | passed | failed | theirs | skipped | date |
 |---|---|---|---|---|---|---|---|---|
 """

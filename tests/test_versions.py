@@ -34,7 +34,8 @@ def test_other_dependencies_are_as_old_as_they_may_be_or_any() -> None:
     assert {f"{name}=={release}" for (name, _), release in versions.FIRST_WHEELS.items()} <= set(lowest)
 
 
-def test_a_row_replaces_the_one_of_the_same_releases(log: Path) -> None:
+def test_a_row_replaces_the_one_of_the_same_releases(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "THEIRS", {"no spam": "torch 2.6 has none: give it eggs"})
     versions.write(ROW, ["tests.one"])
     versions.write([*ROW[:2], "3.11.7", *ROW[3:]], [])
     assert log.read_text(encoding="utf-8").count("\n| 2.6.0 ") == 2
@@ -43,4 +44,5 @@ def test_a_row_replaces_the_one_of_the_same_releases(log: Path) -> None:
     text = log.read_text(encoding="utf-8")
     assert text.count("\n| 2.6.0 ") == 2
     assert "tests.one" not in text
+    assert text.endswith("\nFailed:\n\nNone.\n")  # reasons that begin with a release are none
     assert "| 2.6.0 | 4.48.0 | 3.13.5 | lowest | 10 | 0 | 2 | 3 | 2026-12-01 |" in text

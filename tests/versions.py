@@ -166,10 +166,11 @@ class Environment:
 def write(row: list[str], failed: list[str]) -> None:
     """Put a row into the table, in place of the one of the same releases, and the failed tests below it."""
     releases = f"torch {row[0]}, transformers {row[1]}, Python {row[2]}"
-    known = re.findall(r"^- (torch \S+, transformers .*?): (.*)$", LOG.read_text(), re.MULTILINE) if LOG.exists() else []
+    text = LOG.read_text() if LOG.exists() else ""
+    known = re.findall(r"^- (torch \S+, transformers .*?): (.*)$", text, re.MULTILINE)
     lists = {**dict(known), releases: ", ".join(f"`{name}`" for name in failed)}
     tests = "\n".join(f"- {of}: {names}" for of, names in sorted(lists.items()) if names) or "None."
-    old = [line for line in LOG.read_text().splitlines() if re.match(r"\| \d", line)] if LOG.exists() else []
+    old = [line for line in text.splitlines() if re.match(r"\| \d", line)]
     cells = "| " + " | ".join(row) + " |"
     rows = [line for line in old if line.split("|")[1:4] != cells.split("|")[1:4]] + [cells]
     reasons = "\n".join(f"- {reason}." for reason in THEIRS.values())

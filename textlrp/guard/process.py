@@ -140,7 +140,12 @@ class _Apply:
         """Replace it."""
         original = torch.autograd.Function.__dict__["apply"]
         if original is not self._original:
-            self._wrapper, self._original = classmethod(_traced(original.__func__)), original
+
+            def call(cls: Any, *args: Any, **kwargs: Any) -> Any:  # torch 2.14 has a method of C there
+                return original.__get__(None, cls)(*args, **kwargs)
+
+            function = getattr(original, "__func__", call)
+            self._wrapper, self._original = classmethod(_traced(function)), original
         torch.autograd.Function.apply = self._wrapper  # type: ignore[assignment]
 
     def restore(self) -> None:

@@ -156,6 +156,12 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
                     f"{type(model).__name__} never looked its input ids up in an embedding table of its own, so no "
                     f"relevance can reach a token"
                 )
+            if not logits.requires_grad and context.reference is None:
+                raise UnsupportedOperationError(
+                    f"the logits of {type(model).__name__} have no gradient back to its embeddings, so no relevance can "
+                    f"reach a token: the model detaches its activations, or copies them into a parameter, a nested "
+                    f"tensor or an array"
+                )
             weights = request.weights(logits, context.postings.dtype)
             context.logits_of_reference = logits_r
             ruleless = logits.requires_grad and coverage.ruleless(logits.grad_fn, context.products)
@@ -189,24 +195,45 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
     for propagation in propagations:
         _check(request, plan, propagation)
     if context.reference is not None and logits_r is not None:
-        pinned = _pinned(request, context.reference, logits_r)
+        pinned = _pinned(request, context, context.reference, logits, logits_r)
         if any(pinned):
             propagations = [_with_pinned(propagation, pinned) for propagation in propagations]
     more: dict[str, Any] = {} if capture is None else {"captured": capture.captured()}
     return tuple(replace(propagation, **more, reference_logits=logits_r) for propagation in propagations)
 
 
-def _pinned(request: Request, run: ReferenceRun, logits: Tensor) -> list[bool]:
-    """Return for each document whether the text's choices changed the logits of the reference."""
-    if not run.pinned:
-        return [False] * len(logits)
+def _pinned(request: Request, context: Context, run: ReferenceRun, logits: Tensor, logits_r: Tensor) -> list[bool]:
+    """Return for each document whether the text's choices changed the logits of the reference.
+
+    Raises:
+        UnsupportedOperationError: the text made no choice, yet the model alone has other logits on the reference.
+    """
+    nowhere = [False] * len(logits)
+    if not run.pinned and not (run.cut and not context.sampled) and not _without_effect(request, run, logits, logits_r):
+        return nowhere
     try:
         output = run.alone(request.parts.model, request.model_inputs)
     except Exception:  # without the text's choices it may fail: there is no end of the text among the reference's ids
-        return [True] * len(logits)
+        return [True] * len(logits) if run.pinned else nowhere
     own = logits_of(output, logits.shape[0])
-    alike: list[bool] = torch.isclose(own, logits, rtol=1e-4, atol=1e-5).all(-1).tolist()
+    alike: list[bool] = torch.isclose(own, logits_r, rtol=1e-4, atol=1e-5).all(-1).tolist()
+    if not run.pinned and not all(alike):
+        with torch.no_grad():
+            again = logits_of(request.parts.model(**request.model_inputs), logits.shape[0])
+        if not torch.isclose(again, logits, rtol=1e-4, atol=1e-5).all():
+            return nowhere  # the model is another one after each run
+        raise UnsupportedOperationError(
+            "the model copies activations in a way that textlrp cannot follow (into a parameter, a nested tensor or an "
+            "array), so their values on the reference are not known; let the model compute with the activations "
+            "themselves"
+        )
     return [not same for same in alike]
+
+
+def _without_effect(request: Request, run: ReferenceRun, logits: Tensor, logits_r: Tensor) -> bool:
+    """Return whether a document has the same logits as a reference of other ids, to the last digit."""
+    same = (logits.detach() == logits_r).all(-1)
+    return bool(same.any()) and bool((same & (request.input_ids != run.ids).any(-1)).any())
 
 
 def _with_pinned(propagation: Propagation, pinned: list[bool]) -> Propagation:

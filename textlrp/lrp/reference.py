@@ -173,6 +173,7 @@ class ReferenceRun:
     Attributes:
         ids: as given.
         looked_up: the table and the rows of each lookup of ids so far, in order.
+        cut: whether the model has detached activations. What it makes of them may lose its partner.
         pinned: whether a choice of the text was not the reference's own.
     """
 
@@ -180,11 +181,13 @@ class ReferenceRun:
         self.ids = ids
         self._rows, self._replaced = rows, None if replaced is None else replaced.reshape(-1)
         self.looked_up: list[tuple[Tensor, Tensor]] = []
+        self.cut = False
         self._pinned: list[bool | Tensor] = []
 
     def start(self, input_ids: Tensor) -> None:
         """Begin a forward pass on these ids, which get their partner."""
         self.looked_up.clear()
+        self.cut = False
         self._pinned.clear()
         attach(input_ids, self.ids.clone())
 

@@ -259,6 +259,11 @@ def test_without_a_gradient_to_the_embeddings_the_cause_is_named():
         textlrp.propagate(Probe(COPIES[0][1]), 1, "attnlrp", input_ids=IDS)
 
 
+def test_rules_that_hold_all_of_it_constant_are_named():
+    with pytest.raises(UnsupportedOperationError, match="these rules hold Tensor.std constant; difference rules"):
+        textlrp.propagate(Probe(lambda m, x: x.std(1)), 1, "attnlrp", input_ids=IDS)
+
+
 def test_a_detached_factor_is_measured_halfway():
     """``a`` gets ``(b + b_r) / 2``, whether or not ``b`` is detached: only the share of ``b`` is lost."""
     probe = Probe(lambda m, x: x * x.exp().detach())

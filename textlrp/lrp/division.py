@@ -26,7 +26,9 @@ def division(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         return norms.plain_product(context, func, args, kwargs, 1.0)
     if kwargs.get("rounding_mode") is None and carries((operands[top],)) and _is_gate(denominator):
         inverse = context.give(torch.reciprocal, (denominator,), {})
-        return stand_in(context.give(torch.mul, (operands[top], inverse), {}), func(*detached(args), **detached(kwargs)))
+        return stand_in(
+            context.give(torch.mul, (operands[top], inverse), {}), func(*detached(args), **detached(kwargs))
+        )
     if len(operands) == 2 and isinstance(denominator, Tensor):
         operands[bottom] = denominator.detach()
     elif isinstance(denominator, Tensor):

@@ -186,7 +186,7 @@ def _filled(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor | Non
     """
     target, out_of_place = args[0], operations.OUT_OF_PLACE.get(func)
     if func is Tensor.__setitem__ and isinstance(args[1], Tensor) and args[1].shape == target.shape:
-        if args[1].dtype is not torch.bool or isinstance(args[2], Tensor) and args[2].numel() != 1:
+        if args[1].dtype is not torch.bool or (isinstance(args[2], Tensor) and args[2].numel() != 1):
             return None
         out_of_place = torch.masked_fill
     if out_of_place is None or operations.stem(out_of_place) not in chains.BRANCHES:

@@ -260,7 +260,7 @@ def test_without_a_gradient_to_the_embeddings_the_cause_is_named():
 
 
 def test_rules_that_hold_all_of_it_constant_are_named():
-    with pytest.raises(UnsupportedOperationError, match="these rules hold Tensor.std constant; difference rules"):
+    with pytest.raises(UnsupportedOperationError, match=r"these rules hold Tensor\.std constant; difference rules"):
         textlrp.propagate(Probe(lambda m, x: x.std(1)), 1, "attnlrp", input_ids=IDS)
 
 

@@ -90,7 +90,7 @@ class _Inverse:
 class _Logarithm:
     """The logarithm of a sum of exponentials, of a softmax (``weights``), or a softmax itself (``is_log=False``).
 
-    ``shift`` was added to the logarithm: most often the maximum of a row that its scores are less.
+    ``shift`` was added to the logarithm, most often the maximum of a row that the scores are less.
     """
 
     scores: Tensor

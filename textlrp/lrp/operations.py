@@ -85,7 +85,8 @@ _KINDS: dict[str, list[str]] = {
     "multi_head": ["multi_head_attention_forward"],
     "decomposed": """
         cosine_similarity group_norm instance_norm var_mean std_mean cdist pairwise_distance addcdiv bilinear softmin
-        logaddexp hypot float_power scatter_reduce lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell
+        logaddexp hypot float_power scatter_reduce lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell
+        rnn_relu_cell
     """.split(),
     LOOKUP: ["embedding", "embedding_bag"],
     SAMPLE: SAMPLING_NAMES,

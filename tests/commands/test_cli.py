@@ -210,7 +210,7 @@ def test_bad_models_get_a_sentence(folder: Path, tmp_path: Path) -> None:
     hub = refused(run("explain", "film", "--model", "no-such-owner/no-such-model"), status=1)
     assert "there is no folder of that name, and the hub model cannot be read" in hub
     both = refused(run("explain", "film", "--revision", "main"))
-    assert "--revision and --dtype go with --model" in both
+    assert "--revision goes with --model" in both
 
 
 def test_nothing_is_written_where_something_fails(explain: Any, tmp_path: Path) -> None:

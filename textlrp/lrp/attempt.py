@@ -190,7 +190,7 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
     if context.reference is not None and logits_r is not None:
         pinned = pinning.pinned(request, context, logits, logits_r)
         if any(pinned):
-            propagations = [pinning.renamed(propagation, pinned) for propagation in propagations]
+            propagations = [pinning.renamed(propagation, pinned, context.beside.pinned) for propagation in propagations]
     more: dict[str, Any] = {} if capture is None else {"captured": capture.captured()}
     return tuple(replace(propagation, **more, reference_logits=logits_r) for propagation in propagations)
 

@@ -156,7 +156,8 @@ def _hypot(input: Tensor, other: Tensor) -> Tensor:
 
 
 def _float_power(input: Tensor, exponent: Any) -> Tensor:
-    return input.double() ** exponent
+    power: Tensor = input.double() ** exponent
+    return power
 
 
 def _softmin(input: Tensor, dim: int, _stacklevel: int = 3, dtype: Any = None) -> Tensor:

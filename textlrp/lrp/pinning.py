@@ -52,8 +52,8 @@ def _without_effect(request: Request, run: ReferenceRun, logits: Tensor, logits_
     return bool(same.any()) and bool((same & (request.input_ids != run.ids).any(-1)).any())
 
 
-def renamed(propagation: Propagation, pinned: list[bool]) -> Propagation:
-    """Return a propagation whose ledgers say of which documents choices of the text changed the reference's logit."""
+def renamed(propagation: Propagation, pinned: list[bool], functions: tuple[str, ...]) -> Propagation:
+    """Return a propagation that says of which documents choices of the text, by which functions, changed the logit."""
 
     def of_one(ledger: Ledger, is_pinned: bool) -> Ledger:
         if not is_pinned:
@@ -65,4 +65,4 @@ def renamed(propagation: Propagation, pinned: list[bool]) -> Propagation:
         return tuple(map(of_one, ledgers, pinned))
 
     layers = tuple(replace(layer, ledgers=all_of(layer.ledgers)) for layer in propagation.layers)
-    return replace(propagation, ledgers=all_of(propagation.ledgers), layers=layers)
+    return replace(propagation, ledgers=all_of(propagation.ledgers), layers=layers, pinned_by=functions)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import regex
-from example_explanations import explanation as example, held
+from example_explanations import explanation as example
+from example_explanations import held
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from printed_terminal import printed

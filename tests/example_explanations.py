@@ -37,6 +37,11 @@ def explanation(text: str, relevances: Iterable[float] | None = None, size: int 
     return Explanation(**{**values, **changes})
 
 
+def held(words: float) -> Ledger:
+    """The ledger of an explanation whose words hold all of the score, so that its colors do not fade."""
+    return Ledger({"tokens": words}, words)
+
+
 def measured(
     heading: str = "reference",
     name: str = "[MASK]",

@@ -64,6 +64,11 @@ def by_first_dimension(m, x):
     return (e / e.sum(0)).permute(1, 2, 0)
 
 
+def less_the_maximum(m, x):
+    largest = x.amax(-1, keepdim=True)
+    return (x - (largest + (x - largest).exp().sum(-1, keepdim=True).log())).exp()
+
+
 def of_exp(function):
     return lambda m, x: function(x.exp())
 
@@ -158,6 +163,8 @@ SOFTMAX = [
         of_exp(lambda e: e / torch.maximum(e.sum(-1, keepdim=True), torch.tensor(1e-9, dtype=e.dtype))),
         fused,
     ),
+    ("over the length of 1", of_exp(lambda e: e / e.norm(p=1, dim=-1, keepdim=True)), fused),
+    ("less the logarithm and the maximum", less_the_maximum, fused),
     ("by F.normalize", of_exp(lambda e: F.normalize(e, p=1, dim=-1)), fused),
 ]
 
@@ -213,6 +220,14 @@ FUNCTIONS = [
     ),
     ("a square by a tensor", lambda m, x: x ** torch.tensor(2), torch.square),
     ("a root", lambda m, x: (x * x + 1).sqrt() - 1, None),
+]
+
+
+GATES = [
+    ("a quotient", lambda a, b: a / (1 + torch.exp(-b)), lambda a, b: a * torch.sigmoid(b)),
+    ("a quotient of a tensor", lambda a, b: torch.div(a, (-b).exp().add(1)), lambda a, b: a * torch.sigmoid(b)),
+    ("einsum", lambda a, b: torch.einsum("bti,bti->bti", a, F.silu(b)), lambda a, b: a * F.silu(b)),
+    ("a quotient by a root", lambda a, b: a / (b * b + 1).sqrt(), lambda a, b: a * (b * b + 1).rsqrt()),
 ]
 
 

@@ -58,6 +58,12 @@ def test_other_tools_give_the_name_of_the_file(tmp_path: Path) -> None:
     ]
 
 
+def test_doccano_may_give_labels_alone(tmp_path: Path) -> None:
+    classified = {"id": 7, "text": TEXT, "label": ["NEG"], "Comments": []}
+    found = read_annotations([written(tmp_path / "ada.jsonl", json.dumps(classified))], REPORT)
+    assert told(found) == [("ada", "a", "NEG", [])]
+
+
 def test_a_text_that_is_there_twice_is_told_by_its_id(tmp_path: Path) -> None:
     report = sent(document("a", "yes"), document("b", "yes"))
     task = {"text": "yes", "spans": [{"start": 0, "end": 3}], "answer": "accept"}

@@ -122,11 +122,12 @@ def test_the_tables() -> None:
     assert (
         lines[0] == "model     tiny: BertForSequenceClassification (bert), sdpa attention, 4,818 parameters, 2 labels"
     )
-    assert lines[1].startswith("tokenizer ")
-    assert lines[2].startswith("computed  in float32 on cpu, ")
-    assert re.match(r"versions  textlrp [\d.]+, torch .*, transformers .*, tokenizers .*, python ", lines[3])
-    assert lines[5:7] == ["text 1     7 ids  the film is dull.", f"text 2    12 ids  {SHORT[1]}"]
-    assert re.fullmatch(r"operation +rule +attnlrp  cp-lrp  difference", lines[8])
+    assert lines[1] == "task      text classification"
+    assert lines[2].startswith("tokenizer ")
+    assert lines[3].startswith("computed  in float32 on cpu, ")
+    assert re.match(r"versions  textlrp [\d.]+, torch .*, transformers .*, tokenizers .*, python ", lines[4])
+    assert lines[6:8] == ["text 1     7 ids  the film is dull.", f"text 2    12 ids  {SHORT[1]}"]
+    assert re.fullmatch(r"operation +rule +attnlrp  cp-lrp  difference", lines[9])
     assert any(re.fullmatch(r"F\.linear +LRP-0 +8 +8 +-", line) for line in lines)
     assert any(re.fullmatch(r"F\.scaled_dot_product_attention +frozen +- +1 +-", line) for line in lines)
     ledger = lines.index("ledger" + next(line[6:] for line in lines if line.startswith("ledger  ")))
@@ -256,7 +257,7 @@ def test_batches_that_cannot_be_compared_are_skipped_with_the_reason() -> None:
 def test_a_text_that_is_cut_is_said_so() -> None:
     found = audited(texts=["the film is dull. " * 30])
     assert (found.documents[0].tokens, found.documents[0].truncated) == (64, (224, 540))
-    assert "text 1    64 ids, cut  the film is dull." in printed(found)[5]
+    assert "text 1    64 ids, cut  the film is dull." in printed(found)[6]
 
 
 def test_a_model_without_a_table_that_it_tells_is_explained_and_its_cost_not_measured() -> None:
@@ -508,13 +509,13 @@ def test_json_has_every_part(folder: Path, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["audit.json"]
     found = json.loads(written.read_text(encoding="utf-8"))
     assert list(found) == [
-        "passed", "model", "architecture", "model_type", "attention", "parameters", "labels", "tokenizer", "device",
-        "dtype", "versions", "texts", "checks", "rules", "cost", "cost_not_measured",
+        "passed", "model", "architecture", "task", "beside", "runs", "model_type", "attention", "parameters", "labels",
+        "tokenizer", "device", "dtype", "versions", "texts", "checks", "rules", "cost", "cost_not_measured",
     ]  # fmt: skip
     assert found["model"] == str(folder)
     assert found["texts"] == [
-        {"text": SHORT[0], "tokens": 7, "truncated": None},
-        {"text": SHORT[1], "tokens": 12, "truncated": None},
+        {"text": SHORT[0], "text_pair": None, "tokens": 7, "truncated": None},
+        {"text": SHORT[1], "text_pair": None, "tokens": 12, "truncated": None},
     ]
     assert [each["name"] for each in found["checks"]] == list(NAMES)
     assert set(found["checks"][0]) == {"name", "passed", "value", "limit", "detail"}
@@ -560,7 +561,7 @@ def test_a_file_without_texts_is_said_so(folder: Path, tmp_path: Path) -> None:
 def test_a_model_that_cannot_be_loaded_is_said_so_as_explain_does(tmp_path: Path) -> None:
     assert "there is no folder '/no/such/model'" in refused(run("/no/such/model"))
     assert "has no config.json" in refused(run(tmp_path), status=1)
-    assert "--revision and --dtype go with MODEL" in refused(run("--revision", "main"))
+    assert "--revision goes with MODEL: the built-in classifier has one form" in refused(run("--revision", "main"))
     assert "cannot write" in refused(run(tmp_path, "-o", tmp_path))
     assert os.listdir(tmp_path) == []
 

@@ -50,14 +50,15 @@ def explain(folder: Path) -> Any:
     return lambda *arguments, **options: run("explain", "--model", folder, *arguments, **options)
 
 
-def test_a_text_is_explained_in_five_parts(explain: Any, folder: Path) -> None:
+def test_a_text_is_explained_in_six_parts(explain: Any, folder: Path) -> None:
     result = explain(TEXT)
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
-    verdict, _, text, _, legend, ledger = result.stdout.splitlines()
+    verdict, added, _, text, _, legend, ledger = result.stdout.splitlines()
     assert re.fullmatch(
         rf"(NEG|POS) \d+\.\d %   explained: \1, logit [+-][\d.]+   attnlrp, {re.escape(str(folder))}"[:200], verdict
     )
+    assert re.match(r"The words add ([+-][\d.]+ to the score|little to the score: [+-][\d.e-]+)", added)
     assert re.sub(r"\[[+-]{1,2}|\]", "", text) == TEXT
     assert re.match(r"relevance  -[\d.]+ against \w+ \[--\] -.* \[\+\+\] for \w+ \+[\d.]+$", legend)
     assert re.match(r"ledger     [+-][\d.]+ = tokens .*, special tokens .*, residue ", ledger)
@@ -107,7 +108,7 @@ def test_what_is_written_to_a_file_has_no_colors_and_long_lines(explain: Any, tm
     assert (result.exit_code, result.output) == (0, "")
     written = path.read_text(encoding="utf-8")
     assert "\x1b" not in written
-    assert written.count("\n") == 6
+    assert written.count("\n") == 7
     assert os.listdir(tmp_path) == ["out.txt"]
 
 
@@ -213,7 +214,7 @@ def test_bad_models_get_a_sentence(folder: Path, tmp_path: Path) -> None:
     hub = refused(run("explain", "film", "--model", "no-such-owner/no-such-model"), status=1)
     assert "there is no folder of that name, and the hub model cannot be read" in hub
     both = refused(run("explain", "film", "--revision", "main"))
-    assert "--revision and --dtype go with --model" in both
+    assert "--revision goes with --model" in both
 
 
 def test_nothing_is_written_where_something_fails(explain: Any, tmp_path: Path) -> None:
@@ -256,7 +257,7 @@ def test_a_pipe_gets_plain_long_lines_in_any_encoding(folder: Path) -> None:
     command = [*PROGRAM, "explain", text, "--model", str(folder)]
     done = subprocess.run(command, capture_output=True, env=environment, check=True)
     assert done.stderr == b""
-    assert done.stdout.count(b"\n") == 6
+    assert done.stdout.count(b"\n") == 7
     assert b"caf?" in re.sub(rb"\[[+-]{1,2}|\]", b"", done.stdout)
 
 
@@ -335,7 +336,9 @@ def test_a_reference_goes_with_difference_rules(explain: Any, folder: Path) -> N
     assert "difference, " in verdict
     number = r"[+-][\d.]+"
     assert re.fullmatch(
-        rf"Without its words the model would say \w+ {number}\. The words add {number}\.   reference: \[MASK\]", said
+        rf"Without its words the model would say \w+ {number}\. The words add {number}, above all .*\."
+        rf"   reference: \[MASK\]",
+        said,
     )
     assert re.match(rf"ledger     {number} = reference {number}, tokens {number}, residue ", ledger)
     several = explain(TEXT, "--rules", "difference", "--reference", "mean", "--reference", "a", "--format", "json")

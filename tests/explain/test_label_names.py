@@ -98,6 +98,7 @@ def test_what_is_none_of_the_models_stays_and_is_said(written: list[str], known:
         (["1", "2"], TWO, "if NEG, POS (counted from 1) is meant, add --label-map '1=NEG,2=POS'"),
         (["1", "2"], THREE, "as NEU, POS (counted from 0) or as NEG, NEU (counted from 1)"),
         (["-1", "0", "1"], THREE, "or as NEU, POS, NEG (counted from -1)"),
+        (["-1", "1"], TWO, "can be read as POS, NEG (as -1 and 1) or as POS (counted from 0)"),
         (["0", "1"], ("1", "2"), "if 1, 2 (counted from 0) is meant"),
         (["0", "1"], ("covid-19", "none"), "if covid-19, none (counted from 0) is meant"),
         (["Pos"], ("POS", "pos"), "the label 'Pos' can be 'POS' or 'pos'"),

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import tiny_models
 import torch
+import torch.nn.functional as F
 from printed_terminal import printed
 from torch import nn
 
@@ -70,8 +71,9 @@ def test_the_exactness_bounds_the_error_of_the_words(name, dtype, attention):
 @pytest.mark.parametrize("name", ["bert", "llama", "modernbert"])
 def test_large_activations(name, dtype, rules):
     off, ledgers = explained(with_large_activations(name), name, dtype, rules)
-    # The logits of such a Llama are off by 0.004 themselves; how far depends on the order of torch's sums.
-    assert off.median() < (0.015 if dtype is torch.float16 else 0.05)
+    # Older releases of torch add up in another order: the logits of such a Llama are off by 0.004 themselves there.
+    half = 0.005 if hasattr(F, "grouped_mm") else 0.015
+    assert off.median() < (half if dtype is torch.float16 else 0.05)
     assert all(ledger.balanced for ledger in ledgers)
 
 

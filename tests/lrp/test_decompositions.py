@@ -101,6 +101,17 @@ OPERATIONS = [
         lambda m, x: (x - m.row + 1e-6).norm(dim=-1, keepdim=True) * x,
     ),
     ("addcdiv", lambda m, x: torch.addcdiv(x, x, m.row, value=0.5), lambda m, x: x + x / m.row * 0.5),
+    (
+        "logaddexp",
+        lambda m, x: torch.logaddexp(x, x.flip(1) @ m.square),
+        lambda m, x: (lambda y: (x + y) / 2 + ((x - y).exp().log1p() - (x - y) / 2))(x.flip(1) @ m.square),
+    ),
+    (
+        "hypot",
+        lambda m, x: torch.hypot(x, x.flip(1) @ m.square),
+        lambda m, x: (x**2 + (x.flip(1) @ m.square) ** 2).sqrt(),
+    ),
+    ("float_power", lambda m, x: torch.float_power(x, 3).to(x.dtype), lambda m, x: x**3),
     ("softmin", lambda m, x: F.softmin(x, -1) * x, lambda m, x: (-x).softmax(-1) * x),
     (
         "scatter_reduce by the mean",

@@ -63,6 +63,8 @@ FUNCTIONS = [
     ("erf", torch.erf),
     ("special.erf", torch.special.erf),
     ("special.expit", torch.special.expit),
+    ("special.ndtr", torch.special.ndtr),
+    ("special.i0e", torch.special.i0e),
     ("round", torch.round),
     ("pow of a number", lambda x: torch.pow(2.0, x)),
     ("2 ** x", lambda x: 2.0**x),

@@ -10,6 +10,7 @@ from reference_rules import IDS, Probe
 from torch import nn
 
 import textlrp
+from textlrp.errors import UnsupportedOperationError
 
 # -- writes -----------------------------------------------------------------------------------------------------------
 
@@ -154,6 +155,25 @@ def test_writing_in_place_is_the_same_as_not(row):
     assert bool(found.relevance.any()) or row[0] == "fill"
 
 
+FILLS = [
+    ("masked fill", written(lambda m, y, x: y.masked_fill_(y < 0, 0.0)), lambda m, x: x.relu()),
+    ("masked fill by the source", written(lambda m, y, x: y.masked_fill_(x < 0, 0.0)), lambda m, x: x.relu()),
+    ("by an index", written(lambda m, y, x: y.__setitem__(y < 0, 0.0)), lambda m, x: x.relu()),
+    (
+        "on both sides",
+        written(lambda m, y, x: (y.masked_fill_(y > 0.4, 0.4), y.masked_fill_(y < -0.4, -0.4))[1]),
+        lambda m, x: x.clamp(-0.4, 0.4),
+    ),
+]
+
+
+@table(*FILLS)
+def test_numbers_that_are_written_by_a_condition_make_an_activation(row):
+    _, in_place, function = row
+    found, expected = runs_beside(Probe(in_place)), runs_beside(Probe(function))
+    torch.testing.assert_close(found.relevance, expected.relevance, rtol=1e-11, atol=1e-12)
+
+
 # -- moves ------------------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +238,30 @@ def test_what_is_detached_has_a_row_of_its_own(row):
     lost = ((cut(probe, x.clone()) - cut(probe, r.clone())) * probe.row * c).sum((1, 2))
     torch.testing.assert_close(torch.tensor([ledger["detached"] for ledger in found.ledgers]), lost.float())
     torch.testing.assert_close(found.relevance, ((x - r) * 0.5 * c).sum(-1), rtol=1e-10, atol=1e-11)
+
+
+COPIES = [
+    ("a parameter", lambda m, x: nn.Parameter(x.detach()) * 2),
+    ("a tensor that shares its numbers", lambda m, x: torch.from_dlpack(x.detach()) * 2),
+    ("a storage", lambda m, x: torch.empty(0, dtype=x.dtype).set_(x.detach()) * 2),
+]
+
+
+@table(*COPIES)
+def test_copies_that_cannot_be_followed_are_refused(row):
+    for operation in (row[1], lambda m, x: x + row[1](m, x)):
+        with pytest.raises(UnsupportedOperationError, match="copies activations in a way that"):
+            textlrp.propagate(Probe(operation), 1, "difference", reference=OTHER, input_ids=IDS)
+
+
+def test_without_a_gradient_to_the_embeddings_the_cause_is_named():
+    with pytest.raises(UnsupportedOperationError, match="no gradient back to its embeddings"):
+        textlrp.propagate(Probe(COPIES[0][1]), 1, "attnlrp", input_ids=IDS)
+
+
+def test_rules_that_hold_all_of_it_constant_are_named():
+    with pytest.raises(UnsupportedOperationError, match=r"these rules hold Tensor\.std constant; difference rules"):
+        textlrp.propagate(Probe(lambda m, x: x.std(1)), 1, "attnlrp", input_ids=IDS)
 
 
 def test_a_detached_factor_is_measured_halfway():

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from reference_rules import IDS, Probe
 from single_operations import Returns, check, identity, table
-from spellings import FUNCTIONS, NORMS, SOFTMAX, steps_of_functions, whole_of
+from spellings import FUNCTIONS, GATES, NORMS, SOFTMAX, steps_of_functions, whole_of
 from torch import nn
 from transformers.activations import ACT2FN
 
@@ -40,6 +40,13 @@ def test_a_quotient_by_the_sums_of_other_rows_is_no_softmax():
     written = relevance(lambda m, x: x.exp() / x.exp().sum(-1, keepdim=True)[:, others], "cp-lrp")
     constant = relevance(lambda m, x: x.exp() / x.detach().exp().sum(-1, keepdim=True)[:, others], "cp-lrp")
     torch.testing.assert_close(written, constant)
+
+
+@pytest.mark.parametrize("rules", ["attnlrp", "cp-lrp", "cp-lrp-gates", "ln-lrp", "difference"])
+@table(*((name, (written, product)) for name, written, product in GATES))
+def test_a_gate_is_a_gate_however_it_is_written(operation, rules):
+    found, expected = (relevance(lambda m, x, f=f: f(x @ m.square, x), rules) for f in operation)
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-9)
 
 
 @PRESETS

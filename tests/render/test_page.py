@@ -14,7 +14,7 @@ import hostile_strings
 import pytest
 from click.testing import CliRunner
 from consistent_explanations import consistent
-from example_explanations import explanation
+from example_explanations import explanation, held
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,7 +72,7 @@ def test_the_text_is_colored_by_word_relative_to_the_strongest() -> None:
 
 
 def test_the_text_is_colored_by_token_or_sentence() -> None:
-    e = explanation("It isn't bad. No.", [0.01, 1.0, 0.5, -1.2], size=4)
+    e = explanation("It isn't bad. No.", [0.01, 1.0, 0.5, -1.2], size=4, ledger=held(0.31))
     assert text_of(e, "token") == (
         'It <span class="p9" title="+1.00 for POS">isn&#39;</span><span class="p5" title="+0.50 for POS">t</span> '
         '<span class="n10" title="−1.20 against POS">bad.</span> No.'
@@ -83,7 +83,7 @@ def test_the_text_is_colored_by_token_or_sentence() -> None:
 
 
 def test_a_contrast_is_named_in_the_hints_the_legend_and_the_sentences() -> None:
-    written = explanation("dull film", [-1.0, 0.5], contrast="NEG").to_html()
+    written = explanation("dull film", [-1.0, 0.5], contrast="NEG", ledger=held(-0.5)).to_html()
     assert 'title="−1.00 for NEG">dull<' in written
     assert '<span class="side">for <bdi class="name">NEG</bdi></span>' in written
     assert '<span class="end">−1.00</span>' in written
@@ -101,7 +101,7 @@ def test_another_target_than_the_chosen_one_is_said_so() -> None:
 
 def test_what_was_not_read_is_gray_and_said_so() -> None:
     text = "read this " + "and not this " * 100
-    e = explanation(text, [1.0, 0.0], truncated=(9, len(text)))
+    e = explanation(text, [1.0, 0.0], truncated=(9, len(text)), ledger=held(1.0))
     assert text_of(e) == (
         '<span class="p10" title="+1.00 for POS">read</span> this<span class="unread end">' + text[9:] + "</span>"
     )
@@ -115,7 +115,8 @@ def test_what_was_not_read_is_gray_and_said_so() -> None:
 
 def test_pairs_and_windows_are_shown() -> None:
     tokens = (Span(0, 6, "A film", 1.0), Span(0, 4, "Dull", -0.5, source="text_pair"))
-    e = explanation("A film", tokens=tokens, text_pair="Dull. Unread", truncated_pair=(5, 12), windows=1200)
+    more = {"text_pair": "Dull. Unread", "truncated_pair": (5, 12), "windows": 1200}
+    e = explanation("A film", tokens=tokens, ledger=held(0.5), **more)
     written = e.to_html()
     assert Parts(written).texts == ["A film", "Dull. Unread"]
     at = [written.index(part) for part in ("First text", ">film</span>", "Second text", ">Dull</span>")]

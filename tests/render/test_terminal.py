@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import regex
 from example_explanations import explanation as example
+from example_explanations import held
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from printed_terminal import printed
@@ -41,29 +42,31 @@ def test_the_whole_of_it_without_colors() -> None:
     e = explanation("A wonderful film, dull at times.", [0.02, 2.0, 0.5, -1.2, 0.0, -0.3], size=20)
     assert printed(e, wrap=False, by="token") == (
         "POS 97.1 %   explained: POS, logit +2.50   attnlrp, tiny\n"
+        'The words add +2.25 to the score, above all "wonderful" and "film"; "dull" and "times" speak against it. '
+        "Other parts add +0.25.\n"
         "\n"
         "A [++wonderful] [+film,] [--dull] at [-times.]\n"
         "\n"
-        "relevance  -2.00 against POS [--] -1.00 [-] -0.10 .. +0.10 [+] +1.00 [++] for POS +2.00\n"
+        "relevance  -2.00 against POS [--] -1.00 [-] -0.20 .. +0.20 [+] +1.00 [++] for POS +2.00\n"
         "ledger     +2.50 = tokens +2.25, special tokens +0.20, biases +0.05, norms -4e-04, residue 0\n"
     )
 
 
 def test_the_whole_of_it_in_color() -> None:
-    e = explanation("A dull film", [0.0, -1.0, 0.5], size=20)
+    e = explanation("A dull film", [0.0, -1.0, 0.5], size=20, ledger=held(-0.5))
     written = printed(e, "truecolor").splitlines()
     assert (
-        written[2] == "A \x1b[38;2;0;0;0;48;2;80;145;240mdull\x1b[0m \x1b[38;2;255;255;255;48;2;146;93;40mfilm\x1b[0m"
+        written[3] == "A \x1b[38;2;0;0;0;48;2;80;145;240mdull\x1b[0m \x1b[38;2;255;255;255;48;2;146;93;40mfilm\x1b[0m"
     )
-    assert SEQUENCE.sub("", written[4]) == f"relevance  -1.00 against POS {' ' * 21} for POS +1.00"
+    assert SEQUENCE.sub("", written[5]) == f"relevance  -1.00 against POS {' ' * 21} for POS +1.00"
 
 
 def test_the_contrast_and_another_target_are_named() -> None:
     e = explanation("film", contrast="NEG", logit=3.5)
     lines = printed(e, wrap=False).splitlines()
     assert lines[0].startswith("POS 97.1 %   explained: POS against NEG, logits differ by +3.50")
-    assert "for NEG [--]" in lines[4]
-    assert "[++] for POS" in lines[4]
+    assert "for NEG [--]" in lines[5]
+    assert "[++] for POS" in lines[5]
     other = printed(explanation("film", target="NEG", logit=-1.0), wrap=False).splitlines()
     assert other[0].startswith("POS 97.1 %   explained: NEG 2.9 %, logit -1.00")
     regression = printed(explanation("film", probabilities={}), wrap=False).splitlines()
@@ -220,11 +223,13 @@ def pair() -> Explanation:
         Span(5, 5, "", 0.0, True, "[SEP]", "text_pair"),
     )
     text_pair = "Dull. And what was not read"
-    return explanation("A film", tokens=tokens, text_pair=text_pair, truncated_pair=(5, len(text_pair)))
+    return explanation(
+        "A film", tokens=tokens, text_pair=text_pair, truncated_pair=(5, len(text_pair)), ledger=held(0.5)
+    )
 
 
 def test_both_texts_of_a_pair_are_shown() -> None:
-    assert printed(pair(), wrap=False).splitlines()[2:8] == [
+    assert printed(pair(), wrap=False).splitlines()[3:9] == [
         "text 1",
         "A [++film]",
         "",
@@ -235,10 +240,10 @@ def test_both_texts_of_a_pair_are_shown() -> None:
 
 
 def test_a_text_is_shown_by_token_word_or_sentence() -> None:
-    e = explanation("It isn't bad. No.", [0.01, 1.0, 0.5, -1.2], size=4)
-    assert printed(e, wrap=False, by="token").splitlines()[2] == "It [++isn'][+t] [--bad.] No."
-    assert printed(e, wrap=False, by="word").splitlines()[2] == "It [++isn't] [--bad][-.] No."
-    assert printed(e, wrap=False, by="sentence").splitlines()[2] == "[++It isn't bad. ]No."
+    e = explanation("It isn't bad. No.", [0.01, 1.0, 0.5, -1.2], size=4, ledger=held(0.31))
+    assert printed(e, wrap=False, by="token").splitlines()[3] == "It [++isn'][+t] [--bad.] No."
+    assert printed(e, wrap=False, by="word").splitlines()[3] == "It [++isn't] [--bad][-.] No."
+    assert printed(e, wrap=False, by="sentence").splitlines()[3] == "[++It isn't bad. ]No."
 
 
 def test_windows_are_counted() -> None:

@@ -18,17 +18,21 @@ from textlrp.results.spans import Span
 
 
 def test_the_columns_of_a_page() -> None:
+    begins = ["The words add +2.50 to the score", ", above all ", '"']
+    dull = [*begins, ["Dull"], '" and "', ["Never"], '"', "; ", "nothing", " speaks ", "against it", "."]
+    bad = [*begins, ["bad"], '" and "', ["all"], '"', "; ", '"', ["Not"], '"', " speaks ", "against it", "."]
     data = build(reviews()[1:3])
     page = data.page(data.rows, title="Two")
     assert page.pop("id") == data.id
     assert re.fullmatch("[0-9a-f]{64}", data.id)
     assert page == {
-        "format": 1,
+        "format": 2,
         "model": "tiny",
         "rules": "attnlrp",
         "labels": ["NEG", "POS"],
         "views": [[0, None]],
         "steps": 10_000,
+        "color_end": 1.5625,
         "title": "Two",
         "documents": {
             "id": ["b", "c"],
@@ -41,8 +45,8 @@ def test_the_columns_of_a_page() -> None:
             "sentences": [[[7, 4]], [[7]]],
             "rationales": [[], []],
             "explained": [
-                [[0, 2.5, 0.85, 0.00015, [10000, 0, 0, 0, 556, 111, 0, 5333, 0, 0, 0]]],
-                [[0, 2.5, 0.55, 0.0001, [-10000, 0, 9000, 0, 0, 0, 2000]]],
+                [[0, 2.5, 0.85, 0.00015, [10000, 0, 0, 0, 556, 111, 0, 5333, 0, 0, 0], 0.96, dull]],
+                [[0, 2.5, 0.55, 0.0001, [-10000, 0, 9000, 0, 0, 0, 2000], 0.84, bad]],
             ],
         },
     }
@@ -63,7 +67,8 @@ def test_an_explanation_with_other_words_keeps_them() -> None:
     less = Explanation(**{k: v for k, v in vars(less).items() if k != "words"} | {"truncated": (3, 7)})
     row = build([Record("1", (explanation("one two", [0.0, 1.0]), less))]).rows[0]
     assert row[6] == [[0, 3, 1, 3]]
-    assert row[9][1][4:] == [[10000], [[0, 3]], [[1]]]
+    assert row[9][1][4] == [10000]
+    assert row[9][1][7:] == [[[0, 3]], [[1]]]
 
 
 def test_the_id_changes_with_what_is_reported_and_only_then() -> None:
@@ -98,20 +103,16 @@ def test_pages_hold_no_more_than_they_may() -> None:
     assert [row for page in pages_of(data, 3, 10**9) for row in page] == list(data.rows)
 
 
-def test_what_is_said_of_a_reference_comes_last() -> None:
-    said = [
-        "Without its words ",
-        "the model would say ",
-        ["POS"],
-        " \u22120.50",
-        ". ",
-        "The words add +1.75.",
-    ]
+def test_what_is_said_of_the_words_comes_after_their_colors() -> None:
+    said = ["Without its words ", "the model would say ", ["POS"], " \u22120.50", ". ", "The words add +1.75"]
     e = measured()
     zero = measured(reference=None, ledger=Ledger({"tokens": 1.25}, 1.25))
     data = build([Record("1", (e,)), Record("2", (zero,))])
-    assert data.rows[0][9][0][5:] == [said]
-    assert data.rows[1][9][0][5:] == []
+    (share, first), (_, second) = (row[9][0][5:] for row in data.rows)
+    assert share == 1.0
+    assert first[: len(said)] == said
+    assert ["wonderful"] in first
+    assert second[0] == "The words add +1.25 to the score"
     pinned = build([Record("1", (measured("reference (pinned)"),))])
-    assert pinned.rows[0][9][0][5][:2] == ["From the reference (", ["[MASK]"]]
-    assert pinned.rows[0][9][0][5][-1].startswith(" Such choices are of experts")
+    assert pinned.rows[0][9][0][6][:2] == ["From the reference (", ["[MASK]"]]
+    assert pinned.rows[0][9][0][6][-1].startswith(" Such choices are of experts")

@@ -105,7 +105,7 @@ def changed(path: Path, old: str, new: str) -> Path:
     [
         ('"text":["A wonderful', '"text":["A terrible', "do not fit its id"),
         ('"label":[1,0', '"label":[0,0', "do not fit its id"),
-        ('"format":1', '"format":2', "has format 2, and this version of textlrp reads reports of format 1"),
+        ('"format":2', '"format":3', "has format 3, and this version of textlrp reads reports of format 2"),
         ('"predicted":[1', '"predicted":[9', "was changed"),
         ('"documents":{', '"papers":{', "its data are not those of a report any more"),
         ('{"format"', '["format"', "holds no data"),

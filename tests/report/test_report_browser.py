@@ -80,7 +80,7 @@ def test_documents_stand_as_they_were_written_in_their_colors(browser: Browser, 
             "POS 75.0\u00a0%",
         ]
         assert colors(page) == [["wonderful", "p10", "+2.00"], ["film", "p3", "+0.500"]]
-        assert colors(page, 2) == [["Not", "n10", "−1.00"], ["bad", "p9", "+0.900"], ["all", "p2", "+0.200"]]
+        assert colors(page, 2) == [["Not", "n5", "−1.00"], ["bad", "p5", "+0.900"], ["all", "p1", "+0.200"]]
         assert (
             page.locator("article .aloud").nth(2).text_content()
             == "Strongest words: Not −1.00, bad +0.900, all +0.200."
@@ -149,6 +149,9 @@ def test_the_address_says_what_is_listed_and_leads_to_a_document(browser: Browse
 def test_colors_by_sentence_and_without_weak_words(browser: Browser, path: Path) -> None:
     with opened(browser, path) as (page, seen):
         page.locator("#more > summary").click()
+        assert colors(page, 1) == [["Dull", "p8", "+1.50"], ["Never", "p4", "+0.800"]]
+        page.locator("[name=scale][value=own]").check()
+        assert colors(page, 1) == [["Dull", "p10", "+1.50"], ["Never", "p6", "+0.800"]]
         page.locator("[name=threshold]").fill("30")
         assert colors(page) == [["wonderful", "p10", "+2.00"]]
         assert page.locator("#shown-threshold").inner_text() == "30\u00a0%"
@@ -164,9 +167,9 @@ def test_several_targets_can_be_switched(browser: Browser, tmp_path: Path) -> No
     records = [Record("1", tuple(both)), Record("2", (explanation("dull", [1.0], **said),))]
     (path,) = write_report(records, tmp_path / "report.html")
     with opened(browser, path) as (page, seen):
-        assert colors(page) == [["good", "p10", "+2.00"]]
+        assert colors(page) == [["good", "p8", "+2.00"]]
         choose(page, "view", "0")
-        assert colors(page) == [["good", "n10", "−1.00"]]
+        assert colors(page) == [["good", "n4", "−1.00"]]
         assert "colors: NEG" in page.locator(".said").first.inner_text()
         assert colors(page, 1) == []
         assert "not explained for the label chosen above" in page.locator(".said").nth(1).inner_text()
@@ -349,9 +352,12 @@ def test_what_the_words_add_to_the_reference_stands_under_the_verdict(browser: B
     shorter = measured(truncated=(10, len(measured().text)), tokens=measured().tokens[:2], contrast="NEG")
     records = [*reviews()[:1], Record("one", (measured(),)), Record("two", (measured(), shorter))]
     (path,) = write_report(records, tmp_path / "report.html")
-    says = "Without its words the model would say POS \u22120.50. The words add +1.75."
+    says = "Without its words the model would say POS \u22120.50. The words add +1.75, above all "
     with opened(browser, path) as (page, seen):
-        assert page.locator("article header .cut").all_inner_texts() == ["", says, says]
+        first, second, third = page.locator("article header .cut").all_inner_texts()
+        assert first.startswith('The words add +2.50 to the score, above all "wonderful" and "film"; nothing speaks ')
+        assert second.startswith(says)
+        assert second == third
         assert page.locator("article .text").nth(2).inner_text() == measured().text
         assert complaints(page) == []
     assert seen.nothing

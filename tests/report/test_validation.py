@@ -30,6 +30,9 @@ def test_the_data_of_a_report_hold() -> None:
     [
         (lambda data, rows: data.update(labels=["NEG", "NEG"]), "a list of different names was expected"),
         (lambda data, rows: data.update(views=[[True, None]]), "has true for a view's target, and numbers go from 0"),
+        (lambda data, rows: data.update(color_end=-1), "its colors end at the relevance -1"),
+        (lambda data, rows: rows[0]["explained"][0].__setitem__(5, 0), "has the share 0 of the full color"),
+        (lambda data, rows: rows[0]["explained"][0].append(0), "has an explanation of 8 values"),
         (lambda data, rows: data.update(steps=100), "in steps of 100, and textlrp writes 10000"),
         (lambda data, rows: rows[1].update(id="a"), "two of its documents have the same id"),
         (lambda data, rows: rows[0].update(text=None), "document 'a' has a text that is not a string"),
@@ -50,19 +53,18 @@ def test_a_contradiction_is_named(change: Callable[[Any, Any], None], message: s
 
 
 @pytest.mark.parametrize(
-    ("more", "message"),
+    ("said", "message"),
     [
-        ([[]], "document 'a' says \\[\\] of its reference"),
-        (["Without words"], "document 'a' says \"Without words\" of its reference"),
-        ([["POS", ["POS", "NEG"]]], "of its reference"),
-        ([["POS", 1.5]], "document 'a' says 1.5 of its reference"),
-        ([["POS"], 1, 2, 3], "has an explanation of 9 values"),
+        ([], "document 'a' says \\[\\] of its words"),
+        ("Without words", "document 'a' says \"Without words\" of its words"),
+        (["POS", ["POS", "NEG"]], "of its words"),
+        (["POS", 1.5], "document 'a' says 1.5 of its words"),
     ],
 )
-def test_what_is_said_of_a_reference_is_checked(more: list[Any], message: str) -> None:
+def test_what_is_said_of_the_words_is_checked(said: Any, message: str) -> None:
     data = build([Record("a", (measured(),))])
     (row,) = [dict(zip(COLUMNS, row, strict=True)) for row in data.rows]
     check(data.head(), [], [row])
-    row["explained"][0][5:] = more
+    row["explained"][0][6] = said
     with pytest.raises(InputError, match=message):
         check(data.head(), [], [row])

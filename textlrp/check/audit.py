@@ -45,18 +45,20 @@ class AuditedText:
 
     Attributes:
         text: the whole text.
+        text_pair: the second text, for a model that takes two; None for any other.
         tokens: how many ids the model reads, special tokens included; None if the text could not be read.
         truncated: the characters ``[start, end)`` that the model does not read, or None.
     """
 
     text: str
+    text_pair: str | None
     tokens: int | None
     truncated: tuple[int, int] | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document as JSON-ready values."""
         truncated = list(self.truncated) if self.truncated else None
-        return {"text": self.text, "tokens": self.tokens, "truncated": truncated}
+        return {"text": self.text, "text_pair": self.text_pair, "tokens": self.tokens, "truncated": truncated}
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,14 @@ class Preset:
         met: operation, rule, and how often the rule was used for it in one explanation (the maximum over the texts).
         ledgers: one for each text, None if it was not explained.
         reference: what the rules measure the texts from; None for rules from zero.
+        pinned_by: the functions by which a text chose otherwise than the reference would have, by name.
     """
 
     name: str
     met: tuple[tuple[str, str, int], ...]
     ledgers: tuple[Ledger | None, ...]
     reference: str | None = None
+    pinned_by: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the preset as JSON-ready values."""
@@ -81,6 +85,7 @@ class Preset:
             "name": self.name,
             "operations": [{"operation": name, "rule": rule, "count": count} for name, rule, count in self.met],
             "reference": self.reference,
+            "pinned_by": list(self.pinned_by),
             "ledgers": [None if ledger is None else _ledger(ledger) for ledger in self.ledgers],
         }
 
@@ -98,6 +103,9 @@ class Audit:
     Attributes:
         model: the model's name.
         architecture: its class.
+        task: what it is asked about a text.
+        beside: what it reads beside the text: hypotheses, or a prompt and the words for the labels.
+        runs: the number of runs in which it reads a text.
         model_type: the type in its config, or None.
         attention: the implementation of attention in its config, or None.
         parameters: the number of its parameters.
@@ -114,6 +122,9 @@ class Audit:
 
     model: str
     architecture: str
+    task: str
+    beside: tuple[str, ...]
+    runs: int
     model_type: str | None
     attention: str | None
     parameters: int
@@ -139,6 +150,9 @@ class Audit:
             "passed": self.passed,
             "model": self.model,
             "architecture": self.architecture,
+            "task": self.task,
+            "beside": list(self.beside),
+            "runs": self.runs,
             "model_type": self.model_type,
             "attention": self.attention,
             "parameters": self.parameters,
@@ -174,7 +188,8 @@ def audit(
 
     Args:
         explainer: the model and its tokenizer.
-        texts: the texts to explain; default: :data:`TEXTS`. The first few are explained as one batch, too.
+        texts: the texts to explain; default: :data:`TEXTS`. The first few are explained as one batch, too. A model that
+            takes two texts gets each with the one after it.
         rules: presets' names or :class:`textlrp.Rules`.
         repeats: how often to time each candidate for the cost.
 
@@ -190,13 +205,18 @@ def audit(
         check_text(text)
     model, config = explainer.model, explainer.config
     before = _state(model)
-    trial = Trial.of(explainer, texts, chosen)
+    task = explainer.classifier.task
+    documents = [(text, texts[(i + 1) % len(texts)] if task.pairs else None) for i, text in enumerate(texts)]
+    trial = Trial.of(explainer, documents, chosen)
     checks = tuple(trial.checks())
     measured = trial.cost(repeats)
     checks += (_unchanged(before, _state(model)),)
     return Audit(
         model=explainer.name,
         architecture=type(model).__name__,
+        task=task.name,
+        beside=task.beside,
+        runs=explainer.classifier.reader.runs,
         model_type=getattr(config, "model_type", None),
         attention=getattr(config, "_attn_implementation", None),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -205,29 +225,33 @@ def audit(
         device=_device(model),
         dtype=", ".join(sorted({str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()})),
         versions=_versions(),
-        documents=tuple(_document(text, read) for text, read in zip(texts, trial.encodings, strict=True)),
+        documents=tuple(_document(*document, read) for document, read in zip(documents, trial.encodings, strict=True)),
         presets=tuple(_preset(trial, chosen_rules) for chosen_rules in chosen),
         checks=checks,
         cost=measured,
     )
 
 
-def _document(text: str, read: Encoding | TrialFailure) -> AuditedText:
+def _document(text: str, text_pair: str | None, read: Encoding | TrialFailure) -> AuditedText:
     if isinstance(read, TrialFailure):
-        return AuditedText(text, None, None)
-    return AuditedText(text, len(read.input_ids), read.truncated[0])
+        return AuditedText(text, text_pair, None, None)
+    return AuditedText(text, text_pair, len(read.input_ids), next(filter(None, read.truncated), None))
 
 
 def _preset(trial: Trial, rules: Rules) -> Preset:
     met: dict[tuple[str, str], int] = {}
     ledgers: list[Ledger | None] = []
+    pinned_by: dict[str, None] = {}
     for result in trial.propagations[rules.name]:
         ledgers.append(None if isinstance(result, TrialFailure) else result.ledgers[0])
-        for key, count in {} if isinstance(result, TrialFailure) else result.met.items():
-            met[key] = max(count, met.get(key, 0))
+        if not isinstance(result, TrialFailure):
+            pinned_by |= dict.fromkeys(result.pinned_by)
+            for key, count in result.met.items():
+                met[key] = max(count, met.get(key, 0))
     references = References.read(None, rules, trial.explainer.classifier)
     operations = tuple((*key, count) for key, count in sorted(met.items()))
-    return Preset(rules.name, operations, tuple(ledgers), None if references is None else references.name)
+    measured_from = None if references is None else references.name
+    return Preset(rules.name, operations, tuple(ledgers), measured_from, tuple(pinned_by))
 
 
 def _versions() -> dict[str, str]:

@@ -99,9 +99,9 @@ class Trial:
     propagations: dict[str, tuple[Propagation | TrialFailure, ...]]
 
     @classmethod
-    def of(cls, explainer: Explainer, texts: Sequence[str], rules: Sequence[Rules]) -> Trial:
-        """Read, classify and explain each text by each set of rules."""
-        encodings = tuple(attempt(_read, explainer, text) for text in texts)
+    def of(cls, explainer: Explainer, documents: Sequence[tuple[str, str | None]], rules: Sequence[Rules]) -> Trial:
+        """Read, classify and explain each text, or pair of texts, by each set of rules."""
+        encodings = tuple(attempt(_read, explainer, *document) for document in documents)
         batches = [attempt(lambda encoding: explainer.classifier.pad([encoding]), read) for read in encodings]
         logits = tuple(attempt(_classify, explainer, batch) for batch in batches)
         propagations = {
@@ -306,9 +306,9 @@ class Trial:
         }
 
 
-def _read(explainer: Explainer, text: str) -> Encoding:
+def _read(explainer: Explainer, text: str, text_pair: str | None) -> Encoding:
     """Return a text as the model reads it; raise if the model lacks an embedding row for an id."""
-    encoding = explainer.encode(text)
+    encoding = explainer.encode(text, text_pair)
     explainer.classifier.inputs(explainer.classifier.pad([encoding]))
     return encoding
 

@@ -18,6 +18,7 @@ from textlrp.results.ledger import HEADINGS, REFERENCE, REFERENCE_PINNED, RESIDU
 _TITLE = 10  # columns of "versions" and the space behind it
 _GAP = "  "
 _HOLD = "words hold"
+_SHOWN = 5  # hypotheses, or words for labels
 _ALWAYS = (REFERENCE, REFERENCE_PINNED, TOKENS)  # rows that are shown even where they are 0
 _RESULTS = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("skipped", "yellow")}
 
@@ -64,12 +65,21 @@ def _description(audit: Audit, width: int | None, console: Console) -> Iterator[
     versions = ", ".join(f"{name} {version}" for name, version in audit.versions.items() if name != "platform")
     parts = {
         "model": f"{named(audit.model)}: {audit.architecture}{kind}{attention}, {size}",
+        "task": _task(audit),
         "tokenizer": audit.tokenizer,
         "computed": f"in {audit.dtype or 'no dtype'} on {audit.device}, {audit.versions.get('platform', '')}",
         "versions": versions,
     }
     for title, value in parts.items():
         yield from _hanging(Text.assemble((title.ljust(_TITLE), "dim"), printable(value)), _TITLE, width, console)
+
+
+def _task(audit: Audit) -> str:
+    """Return what the model is asked, in how many runs, and beside which words."""
+    runs = f", in {audit.runs} runs a text" if audit.runs > 1 else ""
+    beside = "; ".join(repr(words) for words in audit.beside[:_SHOWN])
+    more = f"; ... ({len(audit.beside)} in all)" if len(audit.beside) > _SHOWN else ""
+    return f"{audit.task}{runs}{f', beside {beside}{more}' if beside else ''}"
 
 
 def _texts(audit: Audit, width: int | None) -> Iterator[Text]:
@@ -82,7 +92,8 @@ def _texts(audit: Audit, width: int | None) -> Iterator[Text]:
     ]
     wide = max(map(len, counts))
     for i, (document, count) in enumerate(zip(audit.documents, counts, strict=True), 1):
-        text = printable(document.text, "\n\t").replace("\n", " ").replace("\t", " ")
+        both = " | ".join(filter(None, (document.text, document.text_pair)))
+        text = printable(both, "\n\t").replace("\n", " ").replace("\t", " ")
         line = Text.assemble((f"text {i}".ljust(_TITLE), "dim"), count.ljust(wide), _GAP, text)
         if width is not None and line.cell_len > width:
             line.truncate(width - 3)
@@ -130,6 +141,13 @@ def _ledgers(audit: Audit, width: int | None, console: Console) -> Iterator[Text
         )
     sentence = f"The last row is what the words hold: a share of {_explained(audit)}."
     yield from _hanging(Text(sentence, style="dim"), 0, width, console)
+    pinned_by = dict.fromkeys(name for preset in audit.presets for name in preset.pinned_by)
+    if pinned_by:
+        sentence = (
+            f"The reference is pinned: it keeps what the text chose by {', '.join(map(printable, pinned_by))} "
+            f"(the experts of a token, say), so it is not what the model alone says of it."
+        )
+        yield from _hanging(Text(sentence, style="dim"), 0, width, console)
 
 
 def _explained(audit: Audit) -> str:

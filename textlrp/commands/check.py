@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from textlrp.commands.outputs import Output, check_outputs
-from textlrp.commands.shared import echo_json, load, loading_options, read_texts, rules_file, show, writes
+from textlrp.commands.shared import Loading, echo_json, loading_options, read_texts, rules_file, show, writes
 
 # As in textlrp.check.audit, which needs torch.
 _RULES = ("attnlrp", "cp-lrp", "difference")
@@ -33,10 +33,7 @@ def check(
     model: str | None,
     texts: tuple[str, ...],
     file: Path | None,
-    revision: str | None,
-    device: str | None,
-    dtype: str | None,
-    trusted: bool,
+    loading: Loading,
     rules: tuple[str, ...],
     as_json: bool,
     output: Path | None,
@@ -57,7 +54,7 @@ def check(
         check_text(document)
     written = [Output("-o", output)] if output is not None else []
     check_outputs(written, [file, *map(rules_file, rules), model], force=force)
-    explainer = load(model, "MODEL", revision, device, dtype, trusted)
+    explainer = loading.explainer(model, "MODEL")
     from textlrp.check.audit import audit
     from textlrp.check.table import AuditView
 

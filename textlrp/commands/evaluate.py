@@ -16,9 +16,9 @@ from textlrp.commands import interrupts
 from textlrp.commands.outputs import Output, check_outputs
 from textlrp.commands.shared import (
     LEFT_OUT,
+    Loading,
     device_option,
     echo_json,
-    load,
     rules_file,
     say_left_out,
     show,
@@ -178,12 +178,13 @@ def evaluate(
     for each in document_sets:
         if each.note:
             say(printable(f"{each.name}: {each.note}"))
+    loading = Loading(device=device, trusted=trusted)
     named = zip(short_names(models, "model"), models, strict=True)
-    loaders = {name: partial(load, model, "--model", None, device, None, trusted) for name, model in named}
+    loaders = {name: partial(loading.explainer, model, "--model") for name, model in named}
     with interrupts.patient(), watched(lambda done, total: interrupts.check()):
         try:
             evaluation = run.evaluate(
-                loaders or {DEMO_NAME: partial(load, None, "--model", None, device, None, trusted)},
+                loaders or {DEMO_NAME: partial(loading.explainer, None, "--model")},
                 document_sets,
                 methods or run.METHODS,
                 perturb=perturb or run.PERTURB,

@@ -8,10 +8,10 @@ import click
 
 from textlrp.commands.outputs import Output, check_outputs
 from textlrp.commands.shared import (
+    Loading,
     chosen_rules,
     contrast_option,
     echo_json,
-    load,
     loading_options,
     long_text_options,
     model_option,
@@ -48,10 +48,7 @@ def explain(
     text: str | None,
     file: Path | None,
     model: str | None,
-    revision: str | None,
-    device: str | None,
-    dtype: str | None,
-    trusted: bool,
+    loading: Loading,
     pair: str | None,
     target: str | None,
     contrast: str | None,
@@ -74,7 +71,7 @@ def explain(
     written = [Output("-o", output)] if output is not None else []
     read = file if file is not None else "-" if text in (None, "-") else None
     check_outputs(written, [read, rules_file(rules), model], force=force)
-    explainer = load(model, "--model", revision, device, dtype, trusted)
+    explainer = loading.explainer(model, "--model")
     explanation = explainer.explain(
         document,
         pair,

@@ -15,10 +15,10 @@ from textlrp.basics.characters import printable
 from textlrp.commands.outputs import Output, check_outputs, check_pages
 from textlrp.commands.shared import (
     LEFT_OUT,
+    Loading,
     chosen_rules,
     contrast_option,
     echo,
-    load,
     loading_options,
     long_text_options,
     model_option,
@@ -46,7 +46,6 @@ _OPTIONS = {
     "identity": "id",
     "targets": "target",
     "references": "reference",
-    "trusted": "trust-remote-code",
     "label_map": "label-map",
 }
 
@@ -111,10 +110,10 @@ def report(
     counter = _Counter()
     with ExitStack() as stack:
         if is_run:
-            used = [name for name, value in options.items() if value not in (None, False, ())]
+            given = [name for name, value in options.items() if name != "loading" and value not in (None, False, ())]
+            used = [*(f"--{_OPTIONS.get(name, name)}" for name in given), *options["loading"].given]
             if used:
-                name = _OPTIONS.get(used[0], used[0])
-                raise InputError(f"{source!r} holds explanations, and --{name} says how to make them: leave it out")
+                raise InputError(f"{source!r} holds explanations, and {used[0]} says how to make them: leave it out")
             if save is not None:
                 write_run(save, _first(iterate_run(source), limit))
             documents = _first(iterate_run(source), limit)
@@ -193,10 +192,7 @@ def _explained(
     strict: bool,
     split: str | None,
     model: str | None,
-    revision: str | None,
-    device: str | None,
-    dtype: str | None,
-    trusted: bool,
+    loading: Loading,
     targets: Sequence[str],
     references: Sequence[str],
     **how: Any,
@@ -222,7 +218,7 @@ def _explained(
     )
     if strict:
         table.check()
-    explainer = load(model, "--model", revision, device, dtype, trusted)
+    explainer = loading.explainer(model, "--model")
     how = {**how, "long": how["long"] or "truncate", "rules": chosen, **measured_from}
     for sentence in (*labels_said(explainer, table, means), *([table.note] if table.note else [])):
         say(printable(sentence))

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from textlrp.commands.shared import echo, load, loading_options
+from textlrp.commands.shared import Loading, echo, loading_options
 
 
 @click.command()
@@ -24,10 +24,7 @@ from textlrp.commands.shared import echo, load, loading_options
 def serve(
     models: tuple[str, ...],
     port: int,
-    revision: str | None,
-    device: str | None,
-    dtype: str | None,
-    trusted: bool,
+    loading: Loading,
     opened: bool | None,
 ) -> None:
     """Explain texts as you type them, on a page of this machine.
@@ -39,7 +36,7 @@ def serve(
     server.check()
     listening = server.bind(port)
     try:
-        loaded = [load(model, "--model", revision, device, dtype, trusted) for model in models or (None,)]
+        loaded = [loading.explainer(model, "--model") for model in models or (None,)]
         server.run([server.Model.of(explainer) for explainer in loaded], listening, lambda url: _say(url, opened))
     finally:
         listening.close()

@@ -6,9 +6,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
+from functools import wraps
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
 import click
 
@@ -59,13 +61,87 @@ model_option = click.option(
     "--model", help="A model folder or a hub name. Default: the built-in classifier of English reviews."
 )
 
-#: How a model is loaded, for :func:`load`.
-loading_options = _options(
-    click.option("--revision", help="Branch, tag or commit of a hub model."),
-    device_option,
-    click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]"),
-    trust_option,
-)
+
+@dataclass(frozen=True)
+class Loading:
+    """How a model is loaded: the options of the command line, and those that were given by name."""
+
+    revision: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    trusted: bool = False
+    labels: str | None = None
+    template: str | None = None
+    multi_label: bool = False
+
+    @property
+    def given(self) -> list[str]:
+        """The options that were given."""
+        names = {"trusted": "trust-remote-code", "multi_label": "multi-label"}
+        return [f"--{names.get(each.name, each.name)}" for each in fields(self) if getattr(self, each.name)]
+
+    def explainer(self, model: str | None, option: str) -> Explainer:
+        """Return the explainer of a model, or of the built-in classifier; ``option`` names the option of the model."""
+        from textlrp.explain.explainer import Explainer
+
+        if model is not None:
+            return Explainer.from_pretrained(
+                model,
+                revision=self.revision,
+                device=self.device,
+                dtype=self.dtype,
+                trust_remote_code=self.trusted,
+                labels=None if self.labels is None else _labels(self.labels),
+                template=None if self.template is None else self.template.replace("\\n", "\n"),
+                multi_label=self.multi_label,
+            )
+        other = [name for name in self.given if name != "--device"]
+        if other:
+            raise InputError(f"{other[0]} goes with {option}: the built-in classifier has one form")
+        return Explainer.demo(device=self.device)
+
+
+def _labels(written: str) -> Any:
+    """Return names of labels, or the words for each: ``'POS= positive,NEG= negative'``, or a JSON file of either."""
+    from textlrp.basics.files import read_json
+
+    if written.lower().endswith(".json"):
+        return read_json(written)
+    pairs = [part.partition("=") for part in written.split(",")]
+    if all(sign for _, sign, _ in pairs):
+        return {name.strip(): words for name, _, words in pairs}
+    return written.split(",")
+
+
+def loading_options(command: Command) -> Command:
+    """Add the options of how a model is loaded; the command gets them as ``loading``, a :class:`Loading`."""
+
+    @wraps(command)
+    def with_loading(*args: Any, **options: Any) -> Any:
+        loading = Loading(**{each.name: options.pop(each.name) for each in fields(Loading)})
+        return command(*args, loading=loading, **options)
+
+    add = _options(
+        click.option("--revision", help="Branch, tag or commit of a hub model."),
+        device_option,
+        click.option("--dtype", help="Precision of the weights: float32, bfloat16, ...  [default: as stored]"),
+        trust_option,
+        click.option(
+            "--labels",
+            metavar="LABELS",
+            help="Labels for a model that has none of its own: 'sport,politics' for one of natural-language inference, "
+            "'POS= positive,NEG= negative' (the words for each) for a language model; or a JSON file.",
+        ),
+        click.option(
+            "--template",
+            metavar="TEXT",
+            help="The hypothesis, 'This example is {}.', or the prompt of a language model, "
+            "'Review: {text}\\nSentiment:'.",
+        ),
+        click.option("--multi-label", is_flag=True, help="Several of --labels can be true of a text."),
+    )
+    return cast("Command", add(with_loading))
+
 
 contrast_option = click.option("--contrast", help="Explain the difference to this label, or to the runner-up.")
 rules_option = click.option(
@@ -146,23 +222,6 @@ def chosen_rules(rules: str | None, references: Sequence[str] = ()) -> tuple[Rul
     if references and not chosen.difference:
         raise InputError("--reference goes with --rules difference: the other rules measure from zero")
     return chosen, ({"reference": references[0] if len(references) == 1 else list(references)} if references else {})
-
-
-def load(
-    model: str | None, option: str, revision: str | None, device: str | None, dtype: str | None, trusted: bool
-) -> Explainer:
-    """Return the explainer of a model, or of the built-in classifier; ``option`` is the name of the model's option."""
-    from textlrp.explain.explainer import Explainer
-
-    if model is not None:
-        return Explainer.from_pretrained(
-            model, revision=revision, device=device, dtype=dtype, trust_remote_code=trusted
-        )
-    if revision is not None or dtype is not None:
-        raise InputError(f"--revision and --dtype go with {option}: the built-in classifier has one form")
-    if trusted:
-        raise InputError(f"--trust-remote-code goes with {option}: the built-in classifier has no code of its own")
-    return Explainer.demo(device=device)
 
 
 def read_texts(texts: tuple[str, ...], file: Path | None) -> list[str] | None:

@@ -235,7 +235,8 @@ def _answer(values: Values) -> Values:
 
 
 def _is_doccano(values: Values) -> bool:
-    return any(_are_spans(values.get(key)) for key in ("label", "labels", "entities"))
+    classified = "Comments" in values and any(isinstance(values.get(key), list) for key in ("label", "labels"))
+    return classified or any(_are_spans(values.get(key)) for key in ("label", "labels", "entities"))
 
 
 def _doccano(rows: Sequence[Row]) -> list[Row]:

@@ -54,6 +54,8 @@ def model_fingerprint(explainer: Explainer) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().data)
+    if explainer.classifier.task.beside:
+        digest.update(_canonical([explainer.classifier.task.name, *explainer.classifier.task.beside]))
     digest.update(type(explainer.tokenizer).__name__.encode())
     vocabulary: dict[str, int] = getattr(explainer.tokenizer, "get_vocab", dict)()
     digest.update(_canonical(vocabulary))

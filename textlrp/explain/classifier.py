@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -38,6 +39,22 @@ _PROBES = (32, 1024)
 FORWARD_LIMITS = {"float64": 1e-5, "float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
 
 
+@dataclass(frozen=True)
+class Task:
+    """What a model is asked about a text.
+
+    Attributes:
+        name: the name of the task.
+        beside: what the model reads beside the text: the hypothesis of each label, or the prompt and the words for each
+            label.
+        pairs: whether it takes two texts, and not one.
+    """
+
+    name: str = "text classification"
+    beside: tuple[str, ...] = ()
+    pairs: bool = False
+
+
 class Classifier:
     """A text classifier with its tokenizer, used where it is and left as it is.
 
@@ -45,10 +62,13 @@ class Classifier:
         model: a sequence classifier.
         tokenizer: the tokenizer that the model was trained with, or None if a function reads texts.
         reader: turns texts into what the model reads.
+        task: what the model is asked about them.
         limit: the number of ids that the model reads at once, special tokens included, or None for no limit.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Any, reader: Reader | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, tokenizer: Any, reader: Reader | None = None, task: Task | None = None
+    ) -> None:
         if not isinstance(model, nn.Module):
             raise ModelError(
                 f"the model must be a torch module, such as AutoModelForSequenceClassification gives, not "
@@ -70,6 +90,7 @@ class Classifier:
         self.model = model
         self.tokenizer = tokenizer
         self.reader = TokenizerReader(tokenizer) if reader is None else reader
+        self.task = Task() if task is None else task
         parameters = inspect.signature(model.forward).parameters
         self._accepted = None if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) else frozenset(parameters)
         self.limit = _length_limit(model, tokenizer)
@@ -81,14 +102,15 @@ class Classifier:
         if tokenizer is not None:
             tokenizer_fit.check_tokenizer(model, tokenizer)
 
-    def reading(self, model: nn.Module, reader: Reader) -> Classifier:
+    def reading(self, model: nn.Module, reader: Reader, task: Task) -> Classifier:
         """Return a classifier that reads texts in another way, by a model that runs this one.
 
         Args:
             model: computes the logits of labels from the outputs of this classifier's model.
             reader: turns texts into its inputs.
+            task: what it is asked about them.
         """
-        classifier = Classifier(model, self.tokenizer, reader)
+        classifier = Classifier(model, self.tokenizer, reader, task)
         classifier.limit = self.limit
         return classifier
 

@@ -73,6 +73,9 @@ class Explainer(TextExplainer):
         revision: str | None = None,
         problem_type: str | None = None,
         trust_remote_code: bool = False,
+        labels: Any = None,
+        template: str | Sequence[Mapping[str, str]] | None = None,
+        multi_label: bool = False,
         **more: Any,
     ) -> Explainer:
         """Load a classifier and its tokenizer from a folder or from the hub.
@@ -85,17 +88,35 @@ class Explainer(TextExplainer):
             problem_type: the kind of the outputs; see :class:`Explainer`.
             trust_remote_code: whether to run code in the model's files (``auto_map`` of its configs, kernels). Without
                 it none runs: a model that transformers knows, too, is loaded with the code of transformers.
+            labels, template, multi_label: for a model that has no labels of its own: names of labels, as
+                :meth:`zero_shot` takes them, or a dict with the words for each, as :meth:`prompted` takes them with its
+                template; then a language model is loaded.
             **more: options of ``AutoModelForSequenceClassification.from_pretrained``.
 
         Raises:
-            InputError: there is no folder of that name, or the device, dtype or problem_type is invalid.
+            InputError: there is no folder of that name, or the device, dtype, problem_type or template is invalid.
             ModelError: the model cannot be loaded, needs code that is not trusted, or is not a text classifier.
         """
         named = loading.name_of(name)
+        _check_task(labels, template, multi_label, problem_type)
+        is_prompted = isinstance(labels, Mapping)
         model, tokenizer = loading.load(
-            named, device=device, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code, **more
+            named,
+            device=device,
+            dtype=dtype,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            generates=is_prompted,
+            **more,
         )
-        explainer = cls(model, tokenizer, named, problem_type=problem_type)
+        if is_prompted:
+            explainer = cls.prompted(model, tokenizer, template=template or "", labels=labels, name=named)
+        elif labels is not None:
+            hypothesis: Any = template or zero_shot.TEMPLATE
+            more_labels = {"labels": labels, "template": hypothesis, "multi_label": multi_label}
+            explainer = cls.zero_shot(model, tokenizer, **more_labels, name=named)
+        else:
+            explainer = cls(model, tokenizer, named, problem_type=problem_type)
         explainer.revision = explainer.revision or revision or ""
         return explainer
 
@@ -261,6 +282,24 @@ class Explainer(TextExplainer):
         explainer = cls.from_pretrained(DEMO_FOLDER, device=device, dtype=torch.float32)
         explainer.name = DEMO_NAME
         return explainer
+
+
+def _check_task(labels: Any, template: Any, multi_label: Any, problem_type: str | None) -> None:
+    """Check that the options on labels fit together, before a model is loaded.
+
+    Raises:
+        InputError: one lacks another, or excludes it.
+    """
+    if labels is None and (template is not None or multi_label):
+        raise InputError(f"{'template' if template is not None else 'multi_label'} goes with labels: name them, too")
+    if labels is not None and problem_type is not None:
+        raise InputError("problem_type is that of a model with labels of its own: leave it out, or the labels")
+    if isinstance(labels, Mapping) and template is None:
+        raise InputError(
+            "labels with words for each ask a language model, which needs a template: 'Review: {text}\nSentiment:'"
+        )
+    if isinstance(labels, Mapping) and multi_label:
+        raise InputError("multi_label goes with zero-shot classification: a language model is asked for one label")
 
 
 def unwrapped(model: Any) -> Any:

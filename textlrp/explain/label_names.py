@@ -19,8 +19,8 @@ _NUMBERED = re.compile(r"label_(\d{1,6})", re.IGNORECASE)
 _WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")
 _BETWEEN = re.compile("[,;|#]")
 
-#: What pandas makes of a gap where it turns a column into texts.
-_GAPS = ("nan", "<na>")
+#: What programs write for a gap where they turn a column into texts.
+_GAPS = ("nan", "<na>", "null", "n/a", "#n/a")
 
 #: Many data sets write this for a label that they withhold.
 _WITHHELD = -1
@@ -221,6 +221,8 @@ def _numbered(
     if None not in spelled:
         readings["as numbers in the names"] = [i for i in spelled if i is not None]
     count = len(known)
+    if withheld and count == 2 and set(numbers) == {1}:
+        readings["as -1 and 1"] = [*numbers, *[0] * len(withheld)]
     if all(0 <= number < count for number in numbers):
         readings["counted from 0"] = list(numbers)
     own = any(map(_numbers, known)) and not counts_otherwise(known)  # LABEL_0, LABEL_1
@@ -233,7 +235,8 @@ def _numbered(
         return dict(withheld)
     sure = "as numbers in the names" if counts_otherwise(known) else "counted from 0"
     if sure not in readings or len({tuple(indices) for indices in readings.values()}) > 1:
-        raise _unclear([*column, *(withheld if "counted from -1" in readings else ())], readings, known)
+        of_withheld = any(len(indices) > len(column) for indices in readings.values())
+        raise _unclear([*column, *(withheld if of_withheld else ())], readings, known)
     found = dict(zip(column, readings[sure], strict=True))
     return {**withheld, **{label: (known[found[label]],) for label in values}}
 

@@ -19,6 +19,13 @@ from textlrp.errors import InputError, ModelError, fails, first_line
 from textlrp.explain import adapters
 from textlrp.explain.own_code import CONSENT, kernels, listed, own_code, refusal, without_questions
 
+#: What is loaded: a classifier, or if it generates text a language model, and what to name where it is none.
+_KINDS = {False: "text classifier", True: "language model"}
+_ADVICE = {
+    False: "name a model that was fine-tuned to classify texts",
+    True: "name a language model with its head",
+}
+
 # Options on the hub that the tokenizer gets, too.
 _HUB = ("token", "cache_dir", "local_files_only")
 
@@ -30,9 +37,12 @@ def load(
     dtype: str | torch.dtype | None,
     revision: str | None,
     trust_remote_code: bool,
+    generates: bool = False,
     **options: Any,
 ) -> tuple[nn.Module, Any]:
     """Return a classifier in evaluation mode and its tokenizer; ``Explainer.from_pretrained`` describes the arguments.
+
+    With ``generates`` it is a language model, causal or with an encoder and a decoder.
 
     Raises:
         InputError: there is no folder of that name, or the device, the dtype or the consent is invalid.
@@ -47,7 +57,7 @@ def load(
     whole, words = (name, name) if base is None else (base, adapters.tokenizer_of(name, base))
     hub = {"revision": revision, **{key: options[key] for key in _HUB if key in options}}
     with _quiet_transformers(), without_questions():
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
+        from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
         code_from_hub = () if trust_remote_code else kernels(whole, hub)
         if code_from_hub:
@@ -57,7 +67,7 @@ def load(
         try:
             tokenizer = AutoTokenizer.from_pretrained(words, **hub, **code)
             head = {} if base is None else adapters.head_of(name)
-            model, report = AutoModelForSequenceClassification.from_pretrained(
+            model, report = _class(whole, generates, hub, code).from_pretrained(
                 whole, revision=revision, output_loading_info=True, **code, **chosen, **head, **options
             )
         except BaseException as error:  # readers of weights and vocabularies raise exceptions of their own
@@ -66,16 +76,15 @@ def load(
             files = () if trust_remote_code else own_code(name, hub)
             if "trust_remote_code" in str(error) and not trust_remote_code:
                 raise ModelError(refusal(name, files)) from error
-            raise ModelError(_why_not_loaded(whole, error) + _not_run(files)) from error
+            raise ModelError(_why_not_loaded(whole, error, _KINDS[generates]) + _not_run(files)) from error
         files = own_code(name, hub) if report["missing_keys"] and not trust_remote_code else ()
     if base is not None:
         model = adapters.adapted(model, name, report)
     elif report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise ModelError(
-            f"{name!r} is not a trained text classifier: its weights lack {', '.join(missing[:3])}"
-            f"{', ...' if len(missing) > 3 else ''}, which would be random; name a model that was fine-tuned to "
-            f"classify texts{_not_run(files)}"
+            f"{name!r} is not a trained {_KINDS[generates]}: its weights lack {', '.join(missing[:3])}"
+            f"{', ...' if len(missing) > 3 else ''}, which would be random; {_ADVICE[generates]}{_not_run(files)}"
         )
     if not isinstance(tokenizer, PreTrainedTokenizerBase) and not hasattr(tokenizer, "convert_ids_to_tokens"):
         raise ModelError(
@@ -93,6 +102,21 @@ def load(
         except (RuntimeError, AssertionError) as error:
             raise ModelError(f"cannot put the model on {str(device)!r}: {first_line(error)}") from error
     return model.eval(), tokenizer
+
+
+def _class(name: str, generates: bool, hub: dict[str, Any], code: dict[str, Any]) -> Any:
+    """Return the class of transformers that loads a classifier, or a language model."""
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoModelForSeq2SeqLM,
+        AutoModelForSequenceClassification,
+    )
+
+    if not generates:
+        return AutoModelForSequenceClassification
+    config = AutoConfig.from_pretrained(name, **hub, **code)
+    return AutoModelForSeq2SeqLM if getattr(config, "is_encoder_decoder", False) else AutoModelForCausalLM
 
 
 def _checked_device(device: str | torch.device | None) -> torch.device | None:
@@ -146,7 +170,7 @@ def _not_run(code: tuple[str, ...]) -> str:
     return f"; it holds its own code ({listed(code)}), which runs with {CONSENT} alone" if code else ""
 
 
-def _why_not_loaded(name: str, error: BaseException) -> str:
+def _why_not_loaded(name: str, error: BaseException, kind: str) -> str:
     """Return one sentence on why a model could not be loaded."""
     folder = Path(name)
     if folder.is_dir() and not (folder / "config.json").is_file():
@@ -169,9 +193,7 @@ def _why_not_loaded(name: str, error: BaseException) -> str:
     if " " not in reason:
         reason = f"{type(error).__name__} {reason}".strip()
     where = "the folder" if folder.is_dir() else "there is no folder of that name, and the hub model"
-    return (
-        f"cannot load {name!r}: {where} cannot be read as a text classifier with its tokenizer ({reason.rstrip('.')})"
-    )
+    return f"cannot load {name!r}: {where} cannot be read as a {kind} with its tokenizer ({reason.rstrip('.')})"
 
 
 def _named_labels(folder: Path) -> int | str | None:

@@ -10,9 +10,10 @@ from torch import nn
 
 from textlrp.basics import options
 from textlrp.errors import InputError, ModelError, error_summary
-from textlrp.explain.classifier import Classifier
+from textlrp.explain.classifier import Classifier, Task
 from textlrp.explain.labels import SINGLE, Head, named_labels
 from textlrp.explain.runs import Answer, NextToken, filler_of
+from textlrp.results.prompt import FIELDS
 from textlrp.text.prompt_readers import FIRST, MEAN, ContinuedPrompts, EncodedPrompts, check_answers
 from textlrp.text.readers import Reader
 from textlrp.text.templates import Template
@@ -44,7 +45,8 @@ def classifier(
     else:
         continued = ContinuedPrompts(tokenizer, made, filler, continuations, score)
         answers, reader = [Answer(ids) for ids in continued.answers], continued
-    return plain.reading(NextToken(model, filler, answers), reader), Head(tuple(continuations), SINGLE)
+    task = Task("prompted classification", (made.prompt, *continuations.values()), FIELDS[1] in made.fields)
+    return plain.reading(NextToken(model, filler, answers), reader, task), Head(tuple(continuations), SINGLE)
 
 
 def _continuations(labels: Any) -> dict[str, str]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from textlrp.basics import options
 from textlrp.errors import InputError, ModelError
-from textlrp.explain.classifier import Classifier
+from textlrp.explain.classifier import Classifier, Task
 from textlrp.explain.embedding_tables import word_table
 from textlrp.explain.labels import MULTI, REGRESSION, SINGLE, Head, named_labels
 from textlrp.explain.runs import Runs, filler_of
@@ -90,7 +90,8 @@ def on_embeddings(encoder: Any, head: Any, labels: Any = None, *, normalized: bo
     names = own if names is None else names
     if names is not None and own is not None and len(names) != len(own):
         raise InputError(f"labels names {len(names)}, and the head has {len(own)}: name each of them")
-    classifier = base.reading(OnEmbeddings(encoder, module, normalized), TokenizerReader(base.tokenizer))
+    task = Task("classification of sentence embeddings")
+    classifier = base.reading(OnEmbeddings(encoder, module, normalized), TokenizerReader(base.tokenizer), task)
     return Unpacked(transformer, classifier, Head(names, kind))
 
 
@@ -107,7 +108,8 @@ def similarity(encoder: Any) -> Unpacked:
     filler = filler_of(base.tokenizer)
     module = Similarity(encoder, filler, measure == "cosine")
     reader = ApartReader(base.tokenizer, filler)
-    return Unpacked(transformer, base.reading(module, reader), Head(("similarity",), REGRESSION))
+    classifier = base.reading(module, reader, Task("similarity of two sentence embeddings", pairs=True))
+    return Unpacked(transformer, classifier, Head(("similarity",), REGRESSION))
 
 
 class OnEmbeddings(nn.Module):

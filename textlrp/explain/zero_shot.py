@@ -9,7 +9,7 @@ from torch import nn
 
 from textlrp.basics import options
 from textlrp.errors import InputError, ModelError
-from textlrp.explain.classifier import Classifier
+from textlrp.explain.classifier import Classifier, Task
 from textlrp.explain.labels import MULTI, SINGLE, Head, named_labels
 from textlrp.explain.runs import Entailment, filler_of
 from textlrp.text.encoding import Batch, Encoding, pad
@@ -67,7 +67,9 @@ def classifier(
     entailment, contradiction = _outputs(model)
     filler = filler_of(tokenizer)
     runs = Entailment(model, filler, entailment, contradiction if multi else None)
-    return plain.reading(runs, HypothesisReader(tokenizer, hypotheses, filler)), Head(names, MULTI if multi else SINGLE)
+    task = Task("zero-shot classification", tuple(hypotheses))
+    made = plain.reading(runs, HypothesisReader(tokenizer, hypotheses, filler), task)
+    return made, Head(names, MULTI if multi else SINGLE)
 
 
 def hypothesis(template: Any, label: str) -> str:

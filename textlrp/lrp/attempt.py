@@ -12,7 +12,7 @@ from torch import Tensor
 
 from textlrp.errors import LRPError, NonFiniteError, UnbalancedLedgerError, UnsupportedOperationError
 from textlrp.guard import torch_internals
-from textlrp.lrp import coverage, diagnosis, reference
+from textlrp.lrp import coverage, diagnosis, pinning, reference
 from textlrp.lrp.attention_scores import ScoreSizes
 from textlrp.lrp.checkpointing import Checkpoints
 from textlrp.lrp.context import Context, Observer
@@ -20,13 +20,10 @@ from textlrp.lrp.dispatch import Interception
 from textlrp.lrp.hidden.capture import Capture
 from textlrp.lrp.hidden.states import HiddenState, HiddenStates
 from textlrp.lrp.module_rules import ModuleRules
-from textlrp.lrp.reference import ReferenceRun
 from textlrp.lrp.request import Request, logits_of
 from textlrp.lrp.result import Propagation
 from textlrp.results.ledger import (
     OTHER_IDS,
-    REFERENCE,
-    REFERENCE_PINNED,
     ROUNDOFF,
     SPECIAL_TOKENS,
     TOKENS,
@@ -156,6 +153,8 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
                     f"{type(model).__name__} never looked its input ids up in an embedding table of its own, so no "
                     f"relevance can reach a token"
                 )
+            if not logits.requires_grad and context.reference is None:
+                raise UnsupportedOperationError(diagnosis.no_gradient(type(model).__name__, context.met))
             weights = request.weights(logits, context.postings.dtype)
             context.logits_of_reference = logits_r
             ruleless = logits.requires_grad and coverage.ruleless(logits.grad_fn, context.products)
@@ -189,40 +188,11 @@ def _attempt(request: Request, plan: Plan) -> tuple[Propagation, ...] | None:
     for propagation in propagations:
         _check(request, plan, propagation)
     if context.reference is not None and logits_r is not None:
-        pinned = _pinned(request, context.reference, logits_r)
+        pinned = pinning.pinned(request, context, logits, logits_r)
         if any(pinned):
-            propagations = [_with_pinned(propagation, pinned) for propagation in propagations]
+            propagations = [pinning.renamed(propagation, pinned, context.beside.pinned) for propagation in propagations]
     more: dict[str, Any] = {} if capture is None else {"captured": capture.captured()}
     return tuple(replace(propagation, **more, reference_logits=logits_r) for propagation in propagations)
-
-
-def _pinned(request: Request, run: ReferenceRun, logits: Tensor) -> list[bool]:
-    """Return for each document whether the text's choices changed the logits of the reference."""
-    if not run.pinned:
-        return [False] * len(logits)
-    try:
-        output = run.alone(request.parts.model, request.model_inputs)
-    except Exception:  # without the text's choices it may fail: there is no end of the text among the reference's ids
-        return [True] * len(logits)
-    own = logits_of(output, logits.shape[0])
-    alike: list[bool] = torch.isclose(own, logits, rtol=1e-4, atol=1e-5).all(-1).tolist()
-    return [not same for same in alike]
-
-
-def _with_pinned(propagation: Propagation, pinned: list[bool]) -> Propagation:
-    """Return a propagation whose ledgers say of which documents choices of the text changed the reference's logit."""
-
-    def renamed(ledger: Ledger, is_pinned: bool) -> Ledger:
-        if not is_pinned:
-            return ledger
-        rows = {REFERENCE_PINNED if heading == REFERENCE else heading: row for heading, row in ledger.rows.items()}
-        return replace(ledger, rows=rows)
-
-    def all_of(ledgers: tuple[Ledger, ...]) -> tuple[Ledger, ...]:
-        return tuple(map(renamed, ledgers, pinned))
-
-    layers = tuple(replace(layer, ledgers=all_of(layer.ledgers)) for layer in propagation.layers)
-    return replace(propagation, ledgers=all_of(propagation.ledgers), layers=layers)
 
 
 def _ledgers(propagation: Propagation) -> list[Ledger]:

@@ -35,7 +35,7 @@ _DIFFERENCES = ("sub", "subtract", "__sub__")
 _POWERS = ("exp", "exp2", "pow", "__pow__", "__rpow__")
 _OTHERS = """
     masked_fill where sum einsum add __add__ __radd__ clamp clamp_min maximum matmul __matmul__ bmm mm reciprocal
-    log logsumexp softmax log_softmax
+    log logsumexp softmax log_softmax norm vector_norm
 """.split()
 #: The functions that may be steps of a composite.
 STEPS = _LAYOUTS | frozenset((*_PRODUCTS, *_QUOTIENTS, *_POWERS, *_OTHERS))
@@ -88,13 +88,17 @@ class _Inverse:
 
 @dataclass(frozen=True)
 class _Logarithm:
-    """The logarithm of a sum of exponentials, of a softmax (``weights``), or a softmax itself (``is_log=False``)."""
+    """The logarithm of a sum of exponentials, of a softmax (``weights``), or a softmax itself (``is_log=False``).
+
+    ``shift`` was added to the logarithm, most often the maximum of a row that the scores are less.
+    """
 
     scores: Tensor
     dim: int
     version: int
     weights: bool = True
     is_log: bool = True
+    shift: Tensor | None = None
 
 
 _Mark = _Exponentials | _Sum | _Weighted | _Inverse | _Logarithm
@@ -159,9 +163,9 @@ def _ended(context: Context, stem: str, func: Any, args: Any, kwargs: Any) -> Te
             if isinstance(mark, _Inverse):
                 return _softmax(context, top, mark.total)
     elif stem in _DIFFERENCES and len(args) == 2 and not kwargs and isinstance(second, _Logarithm):
-        of_sum = second.is_log and not second.weights and _same(args[0], second.scores)
+        of_sum = second.is_log and not second.weights and _same(args[0], second.scores, second.shift)
         if of_sum and list(args[1].shape) == _kept(args[0], second.dim):
-            return _given(context, torch.log_softmax, second)
+            return _given(context, torch.log_softmax, replace(second, scores=args[0]))
     elif stem == "exp" and isinstance(first, _Logarithm) and first.is_log and first.weights:
         return _given(context, torch.softmax, first)
     elif stem == "log" and isinstance(first, _Logarithm) and not first.is_log:
@@ -178,13 +182,16 @@ def _given(context: Context, func: Any, mark: _Logarithm) -> Tensor:
     return out
 
 
-def _same(x: Any, y: Tensor) -> bool:
-    """Return whether two tensors are one, or hold the same numbers in both runs."""
+def _same(x: Any, y: Tensor, shift: Tensor | None = None) -> bool:
+    """Return whether two tensors are one, or hold the same numbers in both runs, the first one less a shift."""
     if x is y:
-        return True
-    if not isinstance(x, Tensor) or x.shape != y.shape or not torch.equal(x, y):
+        return shift is None
+    if not isinstance(x, Tensor) or x.shape != y.shape:
         return False
-    return torch.equal(reference.value(x), reference.value(y))
+    if shift is not None:
+        x_r, shift_r = reference.value(x).detach(), reference.value(shift).detach()
+        return torch.equal(x.detach() - shift.detach(), y) and torch.equal(x_r - shift_r, reference.value(y))
+    return torch.equal(x, y) and torch.equal(reference.value(x), reference.value(y))
 
 
 def _alike(found: Tensor, value: Tensor) -> bool:
@@ -223,6 +230,10 @@ def follow(context: Context, func: Any, args: Any, kwargs: Any, out: Any) -> Non
         _follow_sum(stem, args, kwargs, out, known, marks)
     elif stem in _MOVES and isinstance(known, _Inverse | _Logarithm) and out.numel() == args[0].numel():
         setattr(out, _MARK, replace(known, version=out._version))
+    elif stem in ("add", "__add__", "__radd__") and isinstance(known, _Logarithm) and known.shift is None:
+        shift = args[1] if marks[0] is known else args[0]
+        if known.is_log and not known.weights and not kwargs and isinstance(shift, Tensor) and shift.shape == out.shape:
+            setattr(out, _MARK, replace(known, version=out._version, shift=shift))
 
 
 def _follow_power(context: Context, stem: str, func: Any, args: Any, kwargs: Any, out: Tensor) -> None:
@@ -278,7 +289,7 @@ def _follow_exponentials(
     context: Context, stem: str, func: Any, args: Any, kwargs: Any, out: Tensor, known: _Exponentials
 ) -> None:
     scores = known.scores
-    if stem == "sum":
+    if stem == "sum" or (stem in ("norm", "vector_norm") and kwargs.get("p", kwargs.get("ord")) == 1):
         dim = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None))
         dim = dim[0] if isinstance(dim, (list, tuple)) and len(dim) == 1 else dim
         if isinstance(dim, int):

@@ -146,6 +146,20 @@ def _bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | Non
     return y if bias is None else y + bias
 
 
+def _logaddexp(input: Tensor, other: Tensor) -> Tensor:
+    apart = input - other
+    return (input + other) * 0.5 + (F.softplus(apart) - apart * 0.5)  # alike for both
+
+
+def _hypot(input: Tensor, other: Tensor) -> Tensor:
+    return torch.sqrt(input * input + other * other)
+
+
+def _float_power(input: Tensor, exponent: Any) -> Tensor:
+    power: Tensor = input.double() ** exponent
+    return power
+
+
 def _softmin(input: Tensor, dim: int, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     return torch.softmax(-input, dim, dtype=dtype)
 
@@ -320,6 +334,9 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "pairwise_distance": _pairwise_distance,
     "addcdiv": _addcdiv,
     "bilinear": _bilinear,
+    "logaddexp": _logaddexp,
+    "hypot": _hypot,
+    "float_power": _float_power,
     "softmin": _softmin,
     "scatter_reduce": _scatter_reduce,
     "embedding_bag": _embedding_bag,

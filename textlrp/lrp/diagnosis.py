@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ from textlrp.guard.trees import tensors
 from textlrp.lrp import coverage
 from textlrp.lrp.dispatch import Interception
 from textlrp.results.ledger import TOLERANCES
+
+#: What rules do that keeps relevance from the tokens where nothing else leads to them.
+_CONSTANT = frozenset(("constant", "frozen", "statistics constant"))
 
 
 def hidden_operations(
@@ -91,3 +95,14 @@ def non_finite(model: nn.Module, inputs: dict[str, Any]) -> str:
     where = f"first in the output of {first[0]}" if first else "in the logits"
     cause = f"; the parameter {bad[0]} holds one itself" if bad else ""
     return f"the forward pass gives a NaN or an infinity, {where}{cause}; no explanation is shown"
+
+
+def no_gradient(name: str, met: Iterable[tuple[str, str]]) -> str:
+    """Return a message that says why logits have no gradient back to the embeddings."""
+    held = sorted({operation for operation, rule in met if rule in _CONSTANT})
+    cause = (
+        f"these rules hold {', '.join(held)} constant; difference rules (rules='difference') do not"
+        if held
+        else "the model detaches its activations, or copies them into a parameter, a nested tensor or an array"
+    )
+    return f"the logits of {name} have no gradient back to its embeddings, so no relevance can reach a token: {cause}"

@@ -193,7 +193,7 @@ class Interception(TorchFunctionMode):
                 raise context.unsupported(f"{operations.name(func)} of input ids with out=")
             if relevant or detached:
                 if ids:
-                    context.reference.note_ids(args, kwargs)
+                    context.reference.note_ids(func, args, kwargs)
                 return lockstep.in_lockstep(context, func, kind, args, kwargs, detached)
             if ids:
                 out = self._on_constants(func, kind, args, kwargs)

@@ -73,7 +73,7 @@ _KINDS: dict[str, list[str]] = {
         gelu silu mish tanh sigmoid hardsigmoid hardswish hardtanh relu6 elu selu celu softplus logsigmoid softsign
         tanhshrink hardshrink softshrink threshold clamp clip clamp_min clamp_max pow square __pow__ __rpow__ exp exp2
         expm1 log1p cos sin tan sinh cosh asinh atan asin acos arcsin arccos arctan erf erfc sinc round floor ceil trunc
-        fix sign expit prelu log log2 log10 lgamma digamma logit erfinv atanh acosh
+        fix sign expit prelu log log2 log10 lgamma digamma logit erfinv atanh acosh ndtr log_ndtr entr i0 i0e erfcx
     """.split(),
     "softmax": ["softmax", "_softmax", "log_softmax"],
     "layer_norm": ["layer_norm"],
@@ -85,7 +85,8 @@ _KINDS: dict[str, list[str]] = {
     "multi_head": ["multi_head_attention_forward"],
     "decomposed": """
         cosine_similarity group_norm instance_norm var_mean std_mean cdist pairwise_distance addcdiv bilinear softmin
-        scatter_reduce lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell
+        logaddexp hypot float_power scatter_reduce lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell
+        rnn_relu_cell
     """.split(),
     LOOKUP: ["embedding", "embedding_bag"],
     SAMPLE: SAMPLING_NAMES,

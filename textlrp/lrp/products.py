@@ -107,7 +107,7 @@ def product(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
 def _one_factor_constant(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """Hold the gate constant, the one factor that an activation function made, or else the first factor."""
     factors = carriers(args, kwargs)
-    gates = [x for x in factors if chains.is_activation(x)] if operations.stem(func) in _ELEMENTWISE else []
+    gates = [x for x in factors if chains.is_activation(x)] if _is_elementwise(func, args) else []
     held = gates[0] if len(gates) == 1 else factors[0]
     context.count(func, "gate constant" if gates else "first factor constant")
 
@@ -117,6 +117,14 @@ def _one_factor_constant(context: Context, func: Any, args: Any, kwargs: Any) ->
         return x.detach() if x is held and next(free, None) is held else x
 
     return product(context, func, replace(args, hold), replace(kwargs, hold))
+
+
+def _is_elementwise(func: Any, args: Any) -> bool:
+    """Return whether a product is of each element: ``a * b``, ``torch.einsum("bti,bti->bti", a, b)``."""
+    if operations.stem(func) != "einsum":
+        return operations.stem(func) in _ELEMENTWISE
+    operands, _, result = args[0].replace(" ", "").partition("->") if isinstance(args[0], str) else ("", "", "")
+    return bool(result) and set(operands.split(",")) == {result}
 
 
 def _gated_unit(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor | None:

@@ -181,6 +181,8 @@ def _joined(alone: tuple[Propagation, ...]) -> Propagation:
         captures.join([part.captured for part in alone]),
         states.join([part.layers for part in alone]),
         None if alone[0].reference_logits is None else torch.cat([_reference_logits(part) for part in alone]),
+        {name: torch.cat([part.other_ids[name] for part in alone]) for name in alone[0].other_ids},
+        tuple(dict.fromkeys(name for part in alone for name in part.pinned_by)),
     )
 
 
@@ -199,6 +201,7 @@ def averaged(runs: tuple[Propagation, ...]) -> Propagation:
         captured=captures.averaged([run.captured for run in runs]),
         layers=states.averaged([run.layers for run in runs]),
         reference_logits=torch.stack([_reference_logits(run) for run in runs]).mean(0),
+        pinned_by=tuple(dict.fromkeys(name for run in runs for name in run.pinned_by)),
     )
 
 

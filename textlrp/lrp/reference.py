@@ -173,18 +173,20 @@ class ReferenceRun:
     Attributes:
         ids: as given.
         looked_up: the table and the rows of each lookup of ids so far, in order.
-        pinned: whether a choice of the text was not the reference's own.
+        cut: whether the model has detached activations. What it makes of them may lose its partner.
     """
 
     def __init__(self, ids: Tensor, rows: str | None = None, replaced: Tensor | None = None) -> None:
         self.ids = ids
         self._rows, self._replaced = rows, None if replaced is None else replaced.reshape(-1)
         self.looked_up: list[tuple[Tensor, Tensor]] = []
-        self._pinned: list[bool | Tensor] = []
+        self.cut = False
+        self._pinned: list[tuple[str, bool | Tensor]] = []
 
     def start(self, input_ids: Tensor) -> None:
         """Begin a forward pass on these ids, which get their partner."""
         self.looked_up.clear()
+        self.cut = False
         self._pinned.clear()
         attach(input_ids, self.ids.clone())
 
@@ -219,24 +221,24 @@ class ReferenceRun:
         """
         stem = operations.stem(func)
         if operations.is_in_place(func) or stem in ("numpy", "__array__"):  # it cannot run twice, or leaves torch
-            self.note_ids(args, kwargs)
+            self.note_ids(func, args, kwargs)
             return
         with torch.no_grad():
             own = func(*trees.replace(args, value), **trees.replace(kwargs, value))
         for x, y in zip(trees.tensors(out), trees.tensors(own), strict=False):
             if x.shape != y.shape or not _is_float(x):
-                self.note((x != y).any() if x.shape == y.shape else True)
+                self._note(func, (x != y).any() if x.shape == y.shape else True)
             elif partner(x) is None:  # a number that was made of ids or of a choice
-                self.note(~torch.isclose(x, y, equal_nan=True).all())
+                self._note(func, ~torch.isclose(x, y, equal_nan=True).all())
         if stem in _READS_VALUES and out != own:
-            self.note(True)
+            self._note(func, True)
 
-    def note_ids(self, args: Any, kwargs: Any) -> None:
+    def note_ids(self, func: Any, args: Any, kwargs: Any) -> None:
         """Note whether ids that are used as numbers or as indices are other ones in the reference run."""
         for x in trees.tensors((args, kwargs)):
             known = partner(x)
             if known is not None and not _is_float(x):
-                self.note((x != known).any())
+                self._note(func, (x != known).any())
 
     def compare_values(self, func: Any, args: Any, kwargs: Any, partners: Any) -> None:
         """Note whether the values that a choice moves would be other ones in the reference run.
@@ -248,7 +250,7 @@ class ReferenceRun:
         with torch.no_grad():
             own = func(*trees.replace(args, value), **trees.replace(kwargs, value))
         for x, y in zip(trees.tensors(partners), (y for y in trees.tensors(own) if _is_float(y)), strict=True):
-            self.note(~torch.isclose(x, y).all())
+            self._note(func, ~torch.isclose(x, y).all())
 
     def alone(self, model: Any, inputs: dict[str, Any]) -> Any:
         """Return the output of the model on the reference alone, without the text's choices."""
@@ -256,14 +258,14 @@ class ReferenceRun:
         with torch.no_grad(), _Lookups([] if self._rows is None else self.looked_up):
             return model(**{**inputs, "input_ids": self.ids})
 
-    def note(self, pinned: bool | Tensor) -> None:
+    def _note(self, func: Any, pinned: bool | Tensor) -> None:
         """Note whether a choice was pinned."""
-        self._pinned.append(pinned)
+        self._pinned.append((operations.name(func), pinned))
 
     @property
-    def pinned(self) -> bool:
-        """Whether a choice of the text was not the reference's own."""
-        return any(bool(pinned) for pinned in self._pinned)
+    def pinned(self) -> tuple[str, ...]:
+        """The functions by which the text chose otherwise than the reference would have, by name."""
+        return tuple(dict.fromkeys(name for name, pinned in self._pinned if bool(pinned)))
 
 
 class _Lookups(TorchFunctionMode):

@@ -28,6 +28,7 @@ class Propagation:
             measure from zero.
         other_ids: by the name of any other input of ids (``title_ids``), its relevance, of the shape of these ids.
             Their sum is the ledger's row ``other ids``. Difference rules keep these ids in both runs: they get none.
+        pinned_by: the functions by which the texts chose otherwise than their references would have, by name.
     """
 
     relevance: Tensor
@@ -39,3 +40,4 @@ class Propagation:
     layers: tuple[HiddenState, ...] = field(default=(), repr=False)
     reference_logits: Tensor | None = field(default=None, repr=False)
     other_ids: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    pinned_by: tuple[str, ...] = field(default=(), repr=False)

@@ -10,7 +10,7 @@ from textlrp.render import html, palette
 from textlrp.render import page_parts as parts
 from textlrp.render.format import exactness, number
 from textlrp.render.page_layers import layers
-from textlrp.render.reference import PINNED, sentences
+from textlrp.render.verdict import PINNED, color_end, sentences
 from textlrp.results.graphemes import direction, whole_units
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
     shown_by = {
         source: whole_units(text, tuple(span for span in units if span.source == source)) for source, text, _ in e.texts
     }
-    strongest = max((abs(span.relevance) for spans in shown_by.values() for span in spans), default=0.0)
+    strongest = color_end(e, (span for spans in shown_by.values() for span in spans))
     titles = ("",) if e.text_pair is None else ("First text", "Second text")
     return (
         html.environment()
@@ -89,7 +89,7 @@ def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
             listed=parts.listed(shown_by, strongest),
             ledger=parts.ledger_rows(e.ledger),
             around=parts.around(e, strongest),
-            reference=sentences(e, number),
+            said=sentences(e, number),
             pinned=PINNED if e.ledger.pinned else "",
             rounded=exactness(e.ledger),
             labels=parts.label_rows(e),

@@ -38,7 +38,7 @@ _FOR = {False: Color(240, 130, 20), True: Color(245, 150, 50)}
 _AGAINST = {False: Color(70, 130, 220), True: Color(80, 145, 240)}
 
 #: Smaller weights get no color, so that noise does not catch the eye.
-THRESHOLD = 0.05
+THRESHOLD = 0.1
 
 #: From this size on, weights are marked as strong if there are few colors or none.
 STRONG = 0.5

@@ -18,9 +18,9 @@ from rich.text import Text
 from textlrp.basics.characters import Printable
 from textlrp.render import palette
 from textlrp.render.format import exactness, named, percent, signed
-from textlrp.render.reference import PINNED, sentences
 from textlrp.render.terminal_colors import has_colors, style
 from textlrp.render.terminal_layers import layer_lines
+from textlrp.render.verdict import PINNED, color_end, sentences
 from textlrp.results.graphemes import whole_units
 from textlrp.results.ledger import REFERENCE, REFERENCE_PINNED, RESIDUE, TOKENS, Ledger
 from textlrp.results.spans import Span, read_range
@@ -60,7 +60,7 @@ def _lines(e: Explanation, units: tuple[Span, ...], console: Console, width: int
     shown_by = {
         source: whole_units(text, tuple(span for span in units if span.source == source)) for source, text, _ in e.texts
     }
-    strongest = max((abs(span.relevance) for spans in shown_by.values() for span in spans), default=0.0)
+    strongest = color_end(e, (span for spans in shown_by.values() for span in spans))
     yield verdict(e)
     yield from reference_lines(e)
     for number, (source, text, truncated) in enumerate(e.texts, 1):
@@ -101,12 +101,11 @@ def verdict(e: Explanation) -> Text:
 
 
 def reference_lines(e: Explanation) -> Iterator[Text]:
-    """Yield what the model says of the reference, what the words add, and the name of the reference."""
-    if e.reference is None:
-        return
+    """Yield how much of the score the words hold, or what the model says of the reference and what they add to it."""
     said = "".join(named(part.text) if part.is_name else part.text for part in sentences(e, signed))
-    is_named = e.ledger.pinned or not e.reference.wordless
-    yield Text.assemble(said, "" if is_named else (f"   reference: {named(e.reference.name)}", "dim"))
+    is_unnamed = e.reference is not None and e.reference.wordless and not e.ledger.pinned
+    name = f"   reference: {named(e.reference.name)}" if e.reference is not None and is_unnamed else ""
+    yield Text.assemble(said, (name, "dim"))
     if e.ledger.pinned:
         yield Text(PINNED)
 

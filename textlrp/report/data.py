@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 from textlrp.basics.characters import encodable
 from textlrp.errors import InputError
 from textlrp.render.format import number
-from textlrp.render.reference import PINNED, sentences
+from textlrp.render.verdict import PINNED, color_end, sentences
 from textlrp.report.validation import STEPS
 
 if TYPE_CHECKING:
     from textlrp.data.records import Record
     from textlrp.results.explanation import Explanation
 
-FORMAT = 1
+FORMAT = 2
 
 #: The columns of the documents: a key for each column, not for each value.
 #: ``words`` and ``sentences`` have a list for the text, and one for the second text of a pair: the start of the first
 #: word and the length of every word; the number of words of every sentence.
-#: ``explained`` has a row for each explanation: view, logit, probability, unit, relevances in units, and the words
-#: and sentences again if they differ from those of the document; last, if there is a reference, what is said of it:
-#: texts, and names as lists of one.
+#: ``explained`` has a row for each explanation: view, logit, probability, unit, relevances in units, the strongest
+#: word's share of the full color, what is said of it (texts, and names as lists of one), and the words and sentences
+#: again if they differ from those of the document.
 #: ``label`` is the number of the right label, a list of numbers if there are several, or null.
 COLUMNS = (
     "id",
@@ -44,6 +44,9 @@ COLUMNS = (
 
 _LABEL, _PREDICTED, _EXPLAINED = (COLUMNS.index(name) for name in ("label", "predicted", "explained"))
 
+_UNIT, _SHARE = 3, 5  # among the values of an explanation
+_PALE = 0.9
+
 _ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 Row = list[Any]
@@ -59,6 +62,7 @@ class ReportData:
         rules: the names of the rules.
         labels: the model's labels, followed by labels in the data that it does not know.
         views: the explained targets, with their contrasts or None, as indices of labels.
+        color_end: the relevance at the end of the color scale that all documents share.
         rows: one for each document, in the order of :data:`COLUMNS`.
     """
 
@@ -67,6 +71,7 @@ class ReportData:
     rules: str
     labels: tuple[str, ...]
     views: tuple[tuple[int, int | None], ...]
+    color_end: float
     rows: tuple[Row, ...]
 
     def page(self, rows: Sequence[Row], **more: Any) -> dict[str, Any]:
@@ -84,6 +89,7 @@ class ReportData:
             "labels": list(self.labels),
             "views": [list(view) for view in self.views],
             "steps": STEPS,
+            "color_end": self.color_end,
         }
 
 
@@ -147,7 +153,10 @@ class Builder:
                 explained[0] = moved[explained[0]]
         rows, model, rules = tuple(self._rows), ", ".join(self._models), ", ".join(self._rules)
         identity = digest(model, rules, list(ordered), list(sorted_views), rows)
-        return ReportData(identity, model, rules, tuple(ordered), tuple(sorted_views), rows)
+        # Documents with stronger words than nine tenths of the others would leave these pale.
+        ends = sorted(row[_UNIT] * STEPS / row[_SHARE] for document in rows for row in document[_EXPLAINED])
+        shared = _rounded(ends[math.ceil(_PALE * (len(ends) - 1))], 6) or 0.0
+        return ReportData(identity, model, rules, tuple(ordered), tuple(sorted_views), shared, rows)
 
 
 def build(records: Iterable[Record]) -> ReportData:
@@ -188,7 +197,7 @@ def _row(record: Record, labels: Mapping[str, int], views: Mapping[tuple[int, in
     for e in record.explanations:
         row = _explained(e, views[_view(e, labels)])
         layout = _layout(e)
-        explained.append([*row, *(() if layout == (words, sentences) else layout), *_reference(e)])
+        explained.append([*row, _said(e), *(() if layout == (words, sentences) else layout)])
     confidence = first.probabilities.get(first.predicted)
     return [
         encodable(record.id),
@@ -206,18 +215,18 @@ def _row(record: Record, labels: Mapping[str, int], views: Mapping[tuple[int, in
 
 def _explained(e: Explanation, view: int) -> list[Any]:
     relevances = [word.relevance for word in e.words]
-    unit = _rounded(max(map(abs, relevances), default=0.0) / STEPS, 6)
+    strongest = max(map(abs, relevances), default=0.0)
+    unit = _rounded(strongest / STEPS, 6)
+    share = _rounded(strongest / color_end(e, e.words), 4) if strongest else 1.0
     # A tiny unit has lost digits, so steps are clamped.
     steps = [max(-STEPS, min(STEPS, round(value / unit))) if unit else 0 for value in relevances]
-    return [view, _rounded(e.logit), _rounded(e.probabilities.get(e.target)), unit, steps]
+    return [view, _rounded(e.logit), _rounded(e.probabilities.get(e.target)), unit, steps, share]
 
 
-def _reference(e: Explanation) -> list[list[Any]]:
-    """Return what is said of the reference, if there is one."""
-    if e.reference is None:
-        return []
+def _said(e: Explanation) -> list[Any]:
+    """Return what is said of the words, and of the reference if there is one."""
     said: list[Any] = [[encodable(part.text)] if part.is_name else part.text for part in sentences(e, number)]
-    return [[*said, *([f" {PINNED}"] if e.ledger.pinned else [])]]
+    return [*said, *([f" {PINNED}"] if e.ledger.pinned else [])]
 
 
 def _layout(e: Explanation) -> tuple[list[list[int]], list[list[int]]]:

@@ -36,6 +36,8 @@ def check(data: Mapping[str, Any], pages: Sequence[Mapping[str, Any]], rows: Seq
         _number_of(view[1], labels, "a view's contrast", or_none=True)
     if type(data["steps"]) is not int or data["steps"] != STEPS:
         raise InputError(f"its relevances are in steps of {shown(data['steps'])}, and textlrp writes {STEPS}")
+    if not _is_finite(data["color_end"]) or data["color_end"] < 0:
+        raise InputError(f"its colors end at the relevance {shown(data['color_end'])}")
     _check_pages(data, pages)
     ids = [row["id"] for row in rows]
     if not _are(ids, str) or len(set(ids)) < len(ids):
@@ -56,7 +58,7 @@ def _check_pages(data: Mapping[str, Any], pages: Sequence[Mapping[str, Any]]) ->
                 f"page {shown(place['number'])} of {shown(place['count'])} stands where page {number} of {len(pages)} "
                 f"was expected, with the documents that the index lists"
             )
-        for key in ("title", "blind", "labels", "views", "steps"):
+        for key in ("title", "blind", "labels", "views", "steps", "color_end"):
             if page[key] != data[key]:
                 raise InputError(f"page {number} has {shown(page[key])} for {key}, and the index {shown(data[key])}")
 
@@ -73,12 +75,13 @@ def _check_row(row: Mapping[str, Any], labels: Sequence[str], views: Sequence[An
     counted = _check_layout(row["words"], row["sentences"], texts)
     if not isinstance(row["explained"], list) or not row["explained"]:
         raise InputError("has no explanation")
-    for view, logit, probability, unit, steps, *more in row["explained"]:
-        layout = more[:2] if len(more) > 1 else []
-        if len(more) in (1, 3):
-            _check_said(more[-1])
-        elif len(more) not in (0, 2):
-            raise InputError(f"has an explanation of {5 + len(more)} values")
+    for explained in row["explained"]:
+        if len(explained) not in (7, 9):
+            raise InputError(f"has an explanation of {len(explained)} values")
+        view, logit, probability, unit, steps, color, said, *layout = explained
+        _check_said(said)
+        if not _is_finite(color) or not 0 < color <= 1:
+            raise InputError(f"has the share {shown(color)} of the full color")
         _number_of(view, views, "the view of an explanation")
         if logit is not None and not _is_finite(logit):
             raise InputError(f"has the logit {shown(logit)}")
@@ -91,12 +94,12 @@ def _check_row(row: Mapping[str, Any], labels: Sequence[str], views: Sequence[An
 
 
 def _check_said(said: Any) -> None:
-    """Check the sentences on a reference: texts, and names as lists of one."""
+    """Check the sentences below the verdict: texts, and names as lists of one."""
     if not isinstance(said, list) or not said:
-        raise InputError(f"says {shown(said)} of its reference")
+        raise InputError(f"says {shown(said)} of its words")
     for part in said:
         if not (isinstance(part, str) or (isinstance(part, list) and len(part) == 1 and isinstance(part[0], str))):
-            raise InputError(f"says {shown(part)} of its reference")
+            raise InputError(f"says {shown(part)} of its words")
 
 
 def _check_layout(words: Any, sentences: Any, texts: Mapping[str, str]) -> int:

@@ -12,7 +12,7 @@ from textlrp.render import html as pages
 from textlrp.render import palette
 from textlrp.render.format import named, number, percent
 from textlrp.render.page_parts import BUILT_IN
-from textlrp.render.reference import sentences
+from textlrp.render.verdict import sentences
 from textlrp.results.explanation import Explanation
 from textlrp.results.reference import WORDLESS
 from textlrp.rules import PRESETS

@@ -121,8 +121,15 @@ def in_lockstep(context: Context, func: Any, kind: str | None, args: Any, kwargs
         composites.follow(context, func, args, kwargs, out)
         chains.follow(func, args, kwargs, out)
     if func is Tensor.detach:
-        token_tracking.mark_cut(out)
+        _mark_cut(context, out)
     return out
+
+
+def _mark_cut(context: Context, out: Any) -> None:
+    """Mark activations that the model has detached."""
+    token_tracking.mark_cut(out)
+    if any(x.is_floating_point() for x in trees.tensors(out)):
+        context.beside.cut = True
 
 
 @cache
@@ -150,6 +157,9 @@ def _write(context: Context, handler: Handler, func: Any, args: Any, kwargs: Any
         base = target._base if target._is_view() else target
         base.copy_(_detached(context, base.clone(), base))
         _ = target.grad_fn  # reading it makes autograd renew a view's node
+    filled = _filled(context, func, args, kwargs)
+    if filled is not None:
+        return filled
     out_of_place = operations.OUT_OF_PLACE.get(func)
     if handler is plain or out_of_place is None:
         context.count(func, "plain gradient")
@@ -165,6 +175,32 @@ def _write(context: Context, handler: Handler, func: Any, args: Any, kwargs: Any
     composites.follow(context, out_of_place, (before, *args[1:]), kwargs, result)
     out = reference.overwrite(target, result)
     composites.carry(result, target)
+    return out
+
+
+def _filled(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor | None:
+    """Write numbers where a condition on the target holds, as activations do in place, by the secant of the whole.
+
+    Returns:
+        The target, or None if the function does something else, or jumps between text and reference.
+    """
+    target, out_of_place = args[0], operations.OUT_OF_PLACE.get(func)
+    if func is Tensor.__setitem__ and isinstance(args[1], Tensor) and args[1].shape == target.shape:
+        if args[1].dtype is not torch.bool or (isinstance(args[2], Tensor) and args[2].numel() != 1):
+            return None
+        out_of_place = torch.masked_fill
+    if out_of_place is None or operations.stem(out_of_place) not in chains.BRANCHES:
+        return None
+    known = chains.branch(out_of_place, args, kwargs)
+    if known is None or known[0].shape != target.shape:
+        return None
+    source, function = known
+    result = along_chain(context, func, reference.like(source, Tensor.clone) if source is target else source, function)
+    if result is None:
+        return None
+    out = reference.overwrite(target, result)
+    if source is not target:
+        chains.mark(target, known, linear=False)
     return out
 
 
@@ -212,7 +248,7 @@ def _without_grad(context: Context, func: Any, kind: str | None, args: Any, kwar
         partners = func(*reference.of_floats(args), **reference.of_floats(kwargs))
         if not operations.is_in_place(func):
             reference.attach_all(out, partners)
-    token_tracking.mark_cut(out)
+    _mark_cut(context, out)
     return out
 
 
@@ -238,7 +274,7 @@ def _unknown(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         reference.attach(out, reference.value(args[0]).detach())
     elif operations.stem(func) not in _FRESH:
         context.beside.compare(func, args, kwargs, out)
-    token_tracking.mark_cut(out)
+    _mark_cut(context, out)
     return out
 
 

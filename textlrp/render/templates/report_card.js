@@ -1,12 +1,16 @@
 // One document: the model's answer, the text in its colors, and the annotator's marks.
-const View = { by: "word", view: "first", threshold: 0.05, needles: [] };
+const View = { by: "word", view: "first", threshold: 0.1, scale: "one", needles: [] };
 
 const Paint = (() => {
+  /** The weight of a document's strongest word: on a scale of its own, or on that of all documents. */
+  const strongest = ({ unit, share }) => (View.scale === "own" ? share : (unit * Data.steps) / (Data.color_end || 1));
+
   /** Each word's weight from -1 to 1, the unit that it is colored with, and that unit's relevance. */
   const weigh = explained => {
     const { steps, unit } = explained;
+    const most = strongest(explained) / Data.steps;
     if (View.by === "word") {
-      return steps.map((step, word) => ({ weight: step / Data.steps, unit: word, relevance: step * unit }));
+      return steps.map((step, word) => ({ weight: step * most, unit: word, relevance: step * unit }));
     }
     const sums = [];
     const of = [];
@@ -15,9 +19,9 @@ const Paint = (() => {
       for (let i = 0; i < count; i++) of.push(sums.length - 1);
     }
     steps.forEach((step, word) => (sums[of[word]] += step));
-    const strongest = Math.max(1e-9, ...sums.map(Math.abs));
+    const end = strongest(explained) / Math.max(1e-9, ...sums.map(Math.abs));
     return of.map(sentence => ({
-      weight: sums[sentence] / strongest, unit: sentence, relevance: sums[sentence] * unit,
+      weight: sums[sentence] * end, unit: sentence, relevance: sums[sentence] * unit,
     }));
   };
 
@@ -78,11 +82,12 @@ const Paint = (() => {
   /** The strongest words in one sentence, for readers who do not see colors. */
   const words = (doc, explained) => {
     const shown = [];
+    const most = strongest(explained) / Data.steps;
     let number = 0;
     doc.texts.forEach((text, source) => {
       for (const piece of Text.pieces(text, explained.words[source], number)) {
         const step = piece.word < 0 ? 0 : explained.steps[piece.word];
-        if (Math.abs(step) >= Data.steps * View.threshold && !piece.blank) shown.push([step, text.slice(piece.start, piece.end)]);
+        if (Math.abs(step) * most >= View.threshold && !piece.blank) shown.push([step, text.slice(piece.start, piece.end)]);
       }
       number += explained.words[source].length - 1;
     });
@@ -220,9 +225,9 @@ const Card = (() => {
         }
       }
       said.replaceChildren(...parts);
-      const reference = explained ? explained.reference : [];
-      measured.hidden = !reference.length;
-      measured.replaceChildren(...reference.map(part => (Array.isArray(part) ? make("bdi", {}, Text.visible(part[0])) : part)));
+      const sentences = explained ? explained.said : [];
+      measured.hidden = !sentences.length;
+      measured.replaceChildren(...sentences.map(part => (Array.isArray(part) ? make("bdi", {}, Text.visible(part[0])) : part)));
     };
 
     const update = () => {

@@ -51,7 +51,7 @@ const Filter = (() => {
   // The default of each field; the address holds only the fields that differ.
   const DEFAULTS = {
     find: "", predicted: "", given: "", outcome: "", from: "0", to: "100", marks: "", sort: "order",
-    by: "word", view: "first", threshold: "5",
+    by: "word", view: "first", scale: "one", threshold: "10",
   };
   const MODEL = ["predicted", "given", "outcome", "from", "to"]; // hidden while the model's view is hidden
   const values = { ...DEFAULTS };
@@ -154,6 +154,7 @@ const Filter = (() => {
   const look = () => {
     View.by = values.by;
     View.view = values.view === "first" ? "first" : Number(values.view);
+    View.scale = values.scale;
     View.threshold = Number(values.threshold) / 100;
     View.needles = Search.needles(values.find);
   };
@@ -175,7 +176,7 @@ const Filter = (() => {
     count();
   };
 
-  const COLORS = ["by", "view", "threshold"];
+  const COLORS = ["by", "view", "scale", "threshold"];
   let waiting = 0;
 
   const changed = name => {

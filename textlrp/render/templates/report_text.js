@@ -109,7 +109,7 @@ const Data = (() => {
         : rows.find(row => row[0] === view);
     if (!row) return null;
     const [target, contrast] = data.views[row[0]];
-    const own = row.length > 6; // words and sentences of its own
+    const own = row.length > 7; // words and sentences of its own
     return {
       target,
       contrast,
@@ -117,9 +117,10 @@ const Data = (() => {
       probability: row[2],
       unit: row[3],
       steps: row[4],
-      words: own ? row[5] : columns.words[i],
-      sentences: own ? row[6] : columns.sentences[i],
-      reference: row.length % 2 ? [] : row.at(-1),
+      share: row[5],
+      said: row[6],
+      words: own ? row[7] : columns.words[i],
+      sentences: own ? row[8] : columns.sentences[i],
     };
   };
 

@@ -20,7 +20,8 @@ from textlrp.lrp.request import Target, precision_of
 from textlrp.lrp.result import Propagation
 from textlrp.results.ledger import TOLERANCES
 from textlrp.rules import Frozen, Rules
-from textlrp.text.encoding import Batch, Encoding
+from textlrp.text.batch import Batch
+from textlrp.text.encoding import Encoding
 
 T = TypeVar("T")
 

@@ -17,7 +17,8 @@ from textlrp.evaluate.background import Background, read_background
 from textlrp.explain.batching import IDS, PADDING, buckets
 from textlrp.explain.embedding_tables import word_tables
 from textlrp.explain.labels import Choice, Pick
-from textlrp.text.encoding import Batch, Encoding
+from textlrp.text.batch import Batch
+from textlrp.text.encoding import Encoding
 
 if TYPE_CHECKING:
     from textlrp.explain.explainer import Explainer

@@ -86,7 +86,7 @@ def explanations(document: PendingDocument, provenance: Provenance) -> list[tupl
             rules=provenance.rules,
             model=provenance.model,
             revision=provenance.revision,
-            reading=provenance.reading,
+            reading={**provenance.reading, "spans": "words"} if encoding.rewritten else provenance.reading,
             versions=dict(_versions()),
             layers=tuple(_layers(hidden, encoding, logit, start)),
             reference=reference,

@@ -19,7 +19,8 @@ from textlrp.explain.references import Fitted, batched
 from textlrp.lrp.hidden.states import HiddenState
 from textlrp.results.ledger import Ledger, mean
 from textlrp.rules import Rules
-from textlrp.text.encoding import Batch, Encoding
+from textlrp.text.batch import Batch
+from textlrp.text.encoding import Encoding
 
 #: The largest share of a batch that may be padding.
 PADDING = 0.1

@@ -20,7 +20,8 @@ from textlrp.lrp.propagation import run
 from textlrp.lrp.request import Options, Targets, logits_of, precision_of
 from textlrp.lrp.result import Propagation
 from textlrp.rules import Rules, as_rules
-from textlrp.text.encoding import Batch, Encoding
+from textlrp.text.batch import Batch
+from textlrp.text.encoding import Encoding
 from textlrp.text.readers import Reader, TokenizerReader
 
 #: transformers writes a huge number for a tokenizer without a limit.

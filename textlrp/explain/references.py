@@ -18,7 +18,8 @@ from textlrp.render.format import named
 from textlrp.results.reference import IN_PYTHON, WORDLESS
 from textlrp.rules import Rules
 from textlrp.text.alignment import plain_ids
-from textlrp.text.encoding import Batch, Encoding, check_text
+from textlrp.text.batch import Batch
+from textlrp.text.encoding import Encoding, check_text
 
 _TAKES = f"{', '.join(WORDLESS)}, a token, a text or ids of the same length as the text, or a list of several of these"
 

@@ -18,7 +18,8 @@ from textlrp.explain.classifier import Classifier, Task
 from textlrp.explain.embedding_tables import word_table
 from textlrp.explain.labels import MULTI, REGRESSION, SINGLE, Head, named_labels
 from textlrp.explain.runs import Runs, filler_of
-from textlrp.text.encoding import Batch, Encoding, encode, pad
+from textlrp.text.batch import Batch, pad
+from textlrp.text.encoding import Encoding, encode
 from textlrp.text.prompts import apart
 from textlrp.text.readers import TokenizerReader
 

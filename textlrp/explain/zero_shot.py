@@ -12,7 +12,8 @@ from textlrp.errors import InputError, ModelError
 from textlrp.explain.classifier import Classifier, Task
 from textlrp.explain.labels import MULTI, SINGLE, Head, named_labels
 from textlrp.explain.runs import Entailment, filler_of
-from textlrp.text.encoding import Batch, Encoding, pad
+from textlrp.text.batch import Batch, pad
+from textlrp.text.encoding import Encoding
 from textlrp.text.prompts import encode_against
 
 #: The hypothesis that the pipeline of transformers tests by default.

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 from textlrp.basics.characters import printable
 
 if TYPE_CHECKING:
+    from textlrp.results.explanation import Explanation
     from textlrp.results.ledger import Ledger
 
 #: The smallest inexactness of the words that is reported.
 _WORTH_SAYING = 0.01
+#: Said where the tokenizer rewrites words.
+_REWRITTEN = "The tokenizer rewrites some words: each token of such a word stands for the whole word."
 _FINER = {"float16": "float32", "bfloat16": "float32", "float32": "float64"}
 
 
@@ -58,6 +61,11 @@ def number(value: float, scale: float | None = None) -> str:
             return "≈ 0"
         written = f"{value:+.{-math.floor(math.log10(abs(value)))}f}"
     return written.replace("-", "\u2212")
+
+
+def rewriting(e: Explanation) -> str:
+    """Return a sentence that says so if the tokenizer rewrites words of the text; empty if not."""
+    return _REWRITTEN if e.reading.get("spans") == "words" else ""
 
 
 def exactness(books: Ledger) -> str:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from textlrp.render import html, palette
 from textlrp.render import page_parts as parts
-from textlrp.render.format import exactness, number
+from textlrp.render.format import exactness, number, rewriting
 from textlrp.render.page_layers import layers
 from textlrp.render.verdict import PINNED, color_end, sentences
 from textlrp.results.graphemes import direction, whole_units
@@ -91,7 +91,7 @@ def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
             around=parts.around(e, strongest),
             said=sentences(e, number),
             pinned=PINNED if e.ledger.pinned else "",
-            rounded=exactness(e.ledger),
+            notes=" ".join(filter(None, (exactness(e.ledger), rewriting(e)))),
             labels=parts.label_rows(e),
             openly=_LABELS,
             facts=parts.facts(e, by),

@@ -236,7 +236,7 @@ def facts(e: Explanation, by: str) -> list[tuple[str, str]]:
         ("Rules", e.rules),
         ("Reference", e.reference.name if e.reference is not None else ""),
         ("Windows", f"{e.windows:,}, overlapping; the scores are their means" if e.windows > 1 else ""),
-        ("Reading options", ", ".join(f"{name} {value}" for name, value in e.reading.items())),
+        ("Reading options", ", ".join(f"{name} {value}" for name, value in e.reading.items() if name != "spans")),
         ("Shown by", by),
         ("Versions", ", ".join(f"{name} {version}" for name, version in e.versions.items())),
     ]

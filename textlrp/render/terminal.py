@@ -17,7 +17,7 @@ from rich.text import Text
 
 from textlrp.basics.characters import Printable
 from textlrp.render import palette
-from textlrp.render.format import exactness, named, percent, signed
+from textlrp.render.format import exactness, named, percent, rewriting, signed
 from textlrp.render.terminal_colors import has_colors, style
 from textlrp.render.terminal_layers import layer_lines
 from textlrp.render.verdict import PINNED, color_end, sentences
@@ -78,9 +78,9 @@ def _lines(e: Explanation, units: tuple[Span, ...], console: Console, width: int
     yield Text()
     yield legend(e, strongest, console, width)
     yield ledger_line(e.ledger, width)
-    rounded = exactness(e.ledger)
-    if rounded:
-        yield Text.assemble(("rounding".ljust(_TITLE), "dim"), rounded)
+    for title, note in (("rounding", exactness(e.ledger)), ("tokens", rewriting(e))):
+        if note:
+            yield Text.assemble((title.ljust(_TITLE), "dim"), note)
 
 
 def verdict(e: Explanation) -> Text:

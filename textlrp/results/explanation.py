@@ -46,7 +46,9 @@ class Explanation(Contents):
         truncated_pair: the same for the second text.
         windows: the number of overlapping windows that the text was read in; the logits are their mean.
         revision: the branch, tag or commit of the model, or empty.
-        reading: the options ``long``, ``window`` and ``overlap`` that were not the defaults.
+        reading: the options ``long``, ``window`` and ``overlap`` that were not the defaults; and ``spans``, which is
+            ``words`` if the tokenizer rewrites words (a link, a user's name, ``&``): each token of such a word then has
+            the characters of the whole word.
         rules: the name of the rules.
         model: the name of the model.
         versions: the versions of the libraries that computed it.
@@ -201,11 +203,11 @@ def _versions(fields: Fields) -> dict[str, str]:
 
 
 def _reading(fields: Fields) -> dict[str, str | int]:
-    """Return the options for long texts."""
+    """Return how the text was read."""
     options = Fields(fields.mapping("reading", {}), "reading")
     reading: dict[str, str | int] = {}
     for key in fields.mapping("reading", {}):
-        if key == "long":
+        if key in ("long", "spans"):
             reading[key] = options.text(key)
         elif key == "window":
             reading[key] = options.whole(key, 1)

@@ -12,6 +12,8 @@ Range = tuple[int, int]
 
 #: Signs in vocabularies for a space, or for the start or end of a word.
 MARKERS = "▁Ġ"
+#: The most words that are taken together where a tokenizer rewrites words by their neighbors.
+_NEIGHBORS = 3
 
 
 def plain_ids(tokenizer: Any, text: str) -> list[int]:
@@ -34,19 +36,91 @@ def trim(text: str, start: int, end: int) -> Range:
     return end - len(inside.lstrip()), start + len(inside.rstrip())
 
 
+def elsewhere(tokenizer: Any, text: str, pieces: Sequence[str], offsets: Sequence[Range]) -> float:
+    """Return the share of pieces whose letters do not stand at their offsets.
+
+    A few may be spelled otherwise than the text, because the tokenizer rewrites it. Where most are, the offsets are
+    shifted, missing, or those of another text.
+
+    Args:
+        tokenizer, text: the tokenizer and the text.
+        pieces, offsets: the pieces of the text, and their characters.
+    """
+    unknown = getattr(tokenizer, "unk_token", None)
+    checked = wrong = 0
+    for piece, (start, end) in zip(pieces, offsets, strict=True):
+        written = piece.removeprefix("##").removesuffix("</w>").strip(MARKERS)
+        plain = _letters(written)
+        # Bytes of other letters are signs of their own in many vocabularies, and some are written <0xE2>.
+        if piece != unknown and written.isascii() and plain and not piece.startswith("<0x"):
+            checked += 1
+            wrong += plain not in _letters(text[start:end])
+    return wrong / checked if wrong else 0.0
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text.casefold() if text.isascii() else _fold(text)))
+
+
 def align(tokenizer: Any, text: str, ids: list[int]) -> list[Range] | None:
     """Return the characters of each id of a tokenizer without offsets, or None if they would be a guess.
 
     First the words, then the characters are tokenized one by one: if that gives the ids of the whole text, each piece
     lies within its word or character. Otherwise the pieces are matched with the text as a whole.
     """
-    added = sorted(filter(None, tokenizer.get_added_vocab()), key=len, reverse=True)
-    literal = "|".join(map(re.escape, added)) or r"(?!)"
-    for unit in (rf"{literal}|(?:(?!{literal})\S)+", f"{literal}|."):
-        offsets = _align_units(tokenizer, text, ids, re.compile(unit, re.DOTALL))
+    words, characters = _units(tokenizer)
+    for unit in (words, characters):
+        offsets = _align_units(tokenizer, text, ids, unit)
         if offsets is not None:
             return offsets
     return _match(tokenizer, text, pieces_of(tokenizer, ids))
+
+
+def align_words(tokenizer: Any, text: str, ids: list[int]) -> list[Range] | None:
+    """Return the characters of each id where some words are rewritten: their ids have the characters of the word.
+
+    A word whose ids depend on its neighbors is taken with up to two of them. None if the ids cannot be found again so.
+    """
+    words = [match.span() for match in _units(tokenizer)[0].finditer(text)]
+    known: dict[tuple[int, int], list[int]] = {}
+    # From each word on: the stretch of words that was tried last, and how many ids all before it have.
+    tried: list[tuple[int, int, int]] = [(0, 0, 0)]
+    dead: set[tuple[int, int]] = set()
+    while tried:
+        first, count, done = tried.pop()
+        if first == len(words):
+            if done == len(ids):
+                break
+            continue
+        count += 1
+        if count > min(_NEIGHBORS, len(words) - first) or (count == len(words) > 1):
+            dead.add((first, done))
+            continue
+        tried.append((first, count, done))
+        start, end = words[first][0], words[first + count - 1][1]
+        if (start, end) not in known:
+            known[start, end] = plain_ids(tokenizer, text[start:end])
+        of_stretch = known[start, end]
+        following = first + count, done + len(of_stretch)
+        if ids[done : done + len(of_stretch)] == of_stretch and following not in dead:
+            tried.append((following[0], 0, following[1]))
+    if not tried and words:
+        return None
+    aligned: list[Range] = []
+    for first, count, _ in tried:
+        start, end = words[first][0], words[first + count - 1][1]
+        pieces = pieces_of(tokenizer, known[start, end])
+        spans = _match(tokenizer, text[start:end], pieces) or [(0, end - start)] * len(pieces)
+        aligned += [(start + begin, start + stop) for begin, stop in spans]
+    return aligned
+
+
+def _units(tokenizer: Any) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return patterns of the words and of the characters of a text; a token that was added is one of either."""
+    added = sorted(filter(None, tokenizer.get_added_vocab()), key=len, reverse=True)
+    literal = "|".join(map(re.escape, added)) or r"(?!)"
+    words = rf"{literal}|(?:(?!{literal})\S)+"
+    return re.compile(words, re.DOTALL), re.compile(f"{literal}|.", re.DOTALL)
 
 
 def _align_units(tokenizer: Any, text: str, ids: list[int], unit: re.Pattern[str]) -> list[Range] | None:

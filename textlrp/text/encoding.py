@@ -12,13 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from textlrp.errors import AlignmentError, InputError, ModelError
-from textlrp.text.alignment import MARKERS, Range, align, pieces_of, plain_ids, trim
+from textlrp.text.alignment import MARKERS, Range, align, align_words, elsewhere, pieces_of, plain_ids, trim
 
 #: The names of the two texts of a pair in messages.
 TEXT_NAMES = ("the text", "the second text")
 
 #: What :attr:`Encoding.parts` has for a word around the text: of a prompt, or of a hypothesis that it is tested for.
 PROMPT = 2
+
+#: From this share of tokens on that stand elsewhere, a tokenizer's offsets are not believed.
+_MOST = 0.5
 
 #: The input that holds the number of each id's run, if a model reads a text in several runs.
 RUN = "run"
@@ -40,6 +43,8 @@ class Encoding:
         prompts: for each run, what stands around the texts; empty if nothing does.
         places: for each id, the place among the tokens of the explanation: a token that is read in several runs has one
             place; empty if each id is a token of its own.
+        rewritten: whether the tokenizer rewrites words of the text (a link, a user's name, ``&``), so that each id of
+            such a word has the characters of the whole word.
     """
 
     inputs: dict[str, list[int]]
@@ -50,6 +55,7 @@ class Encoding:
     truncated: tuple[Range | None, ...] = (None,)
     prompts: tuple[str, ...] = ()
     places: tuple[int, ...] = ()
+    rewritten: bool = False
 
     @property
     def input_ids(self) -> list[int]:
@@ -169,59 +175,6 @@ def cut(tokenizer: Any, texts: Sequence[str], encoding: Encoding, limit: int | N
     return replace(encoding, offsets=_place_special(encoding))
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Several texts as a model reads them at once, padded to one length.
-
-    Attributes:
-        inputs: the inputs of the model, ``[batch][sequence]`` lists of integers; with an attention mask if padded.
-        special: for each id, 0 if it stands for a part of the text, else 1.
-        places: for each text, its columns; the others are padding.
-    """
-
-    inputs: dict[str, list[list[int]]]
-    special: list[list[int]]
-    places: tuple[slice, ...]
-
-
-def pad(tokenizer: Any, encodings: Sequence[Encoding], *, filler: int | None = None, side: str | None = None) -> Batch:
-    """Put texts into one batch, padded on the side and with the token that the tokenizer names.
-
-    Args:
-        tokenizer: the tokenizer.
-        encodings: the texts.
-        filler: the id to pad with; default: the tokenizer's padding token.
-        side: ``"left"`` or ``"right"``; default: the tokenizer's.
-
-    Raises:
-        ModelError: the texts have different lengths, and there is no id to pad with.
-    """
-    longest = max(len(encoding.input_ids) for encoding in encodings)
-    padded = any(len(encoding.input_ids) < longest for encoding in encodings)
-    filler = getattr(tokenizer, "pad_token_id", None) if filler is None else filler
-    fillers = {"input_ids": filler, "special": 1}
-    fillers["token_type_ids"] = getattr(tokenizer, "pad_token_type_id", 0)
-    if padded and fillers["input_ids"] is None:
-        raise ModelError(
-            f"{type(tokenizer).__name__} has no padding token, so texts of different lengths cannot be read as one "
-            f"batch; set tokenizer.pad_token, or give one text at a time"
-        )
-    left = (side or getattr(tokenizer, "padding_side", "right")) == "left"
-    inputs: dict[str, list[list[int]]] = {}
-    places = []
-    for encoding in encodings:
-        length = len(encoding.input_ids)
-        rows = {**encoding.inputs, "special": [int(flag) for flag in encoding.special]}
-        if padded:
-            rows.setdefault("attention_mask", [1] * length)
-        for key, row in rows.items():
-            padding = [fillers.get(key) or 0] * (longest - length)
-            inputs.setdefault(key, []).append(padding + row if left else row + padding)
-        places.append(slice(longest - length, longest) if left else slice(0, length))
-    special = inputs.pop("special")
-    return Batch(inputs, special, tuple(places))
-
-
 def check_text(text: str, name: str = TEXT_NAMES[0]) -> None:
     """Check that a text can be explained.
 
@@ -261,7 +214,42 @@ def _encode_fast(tokenizer: Any, texts: Sequence[str], options: dict[str, Any]) 
         (0, 0) if flag else _own_characters(texts[part], int(start), int(end), piece)
         for (start, end), flag, part, piece in zip(encoded["offset_mapping"], special, parts, pieces, strict=True)
     )
-    return Encoding(inputs, pieces, offsets, special, parts, (None,) * len(texts))
+    encoding = Encoding(inputs, pieces, offsets, special, parts, (None,) * len(texts))
+    for part, text in enumerate(texts):
+        encoding = _with_true_offsets(tokenizer, text, encoding, encoding.own(part))
+    return encoding
+
+
+def _with_true_offsets(tokenizer: Any, text: str, encoding: Encoding, own: list[int]) -> Encoding:
+    """Return an encoding whose ids have the characters that they stand for, if the tokenizer's offsets are others.
+
+    Args:
+        tokenizer, text: the tokenizer and one of the texts.
+        encoding: both texts.
+        own: the indices of the text's ids.
+
+    Raises:
+        AlignmentError: the ids cannot be found in the text either.
+    """
+    offsets = [encoding.offsets[i] for i in own]
+    wrong = elsewhere(tokenizer, text, [encoding.pieces[i] for i in own], offsets)
+    if not wrong:
+        return encoding
+    ids = [encoding.input_ids[i] for i in own]
+    found = align(tokenizer, text, ids)
+    rewritten = found is None
+    if found is None and wrong < _MOST:
+        return encoding  # the tokenizer rewrites some words
+    found = align_words(tokenizer, text, ids) if found is None else found
+    if found is None:
+        raise AlignmentError(
+            f"{type(tokenizer).__name__} gives character offsets at which other words stand than its tokens, and the "
+            f"tokens cannot be found in the text; check its normalizer and its offsets"
+        )
+    placed = list(encoding.offsets)
+    for i, characters in zip(own, found, strict=True):
+        placed[i] = characters
+    return replace(encoding, offsets=tuple(placed), rewritten=encoding.rewritten or rewritten)
 
 
 def _parts(tokenizer: Any, numbers: Iterable[int | None]) -> tuple[int, ...]:
@@ -368,14 +356,17 @@ def _place_special(encoding: Encoding) -> tuple[Range, ...]:
 def _encode_slow(tokenizer: Any, texts: Sequence[str], options: dict[str, Any]) -> Encoding:
     """Encode with a tokenizer without offsets: locate its tokens in the text, or raise an error."""
     name = type(tokenizer).__name__
-    ids, ranges = [], []
+    ids, ranges, rewritten = [], [], False
     for text in texts:
         ids.append(plain_ids(tokenizer, text))
         aligned = align(tokenizer, text, ids[-1])
         if aligned is None:
+            aligned, rewritten = align_words(tokenizer, text, ids[-1]), True
+        if aligned is None:
             raise AlignmentError(
                 f"{name} gives no character offsets, and its {len(ids[-1])} tokens cannot be found again in the text "
-                f"without guessing; use a fast tokenizer for this model (one with a tokenizer.json)"
+                f"without guessing, not even word by word; use a fast tokenizer for this model (one with a "
+                f"tokenizer.json), or give a function as encode="
             )
         ranges.append(aligned)
     plain = options.get("add_special_tokens") is False
@@ -407,4 +398,4 @@ def _encode_slow(tokenizer: Any, texts: Sequence[str], options: dict[str, Any]) 
     inputs = {key: list(value) for key, value in whole.items() if isinstance(value, list)}
     pieces = pieces_of(tokenizer, inputs["input_ids"])
     parts = _parts(tokenizer, numbers)
-    return Encoding(inputs, pieces, tuple(offsets), special, parts, (None,) * len(texts))
+    return Encoding(inputs, pieces, tuple(offsets), special, parts, (None,) * len(texts), rewritten=rewritten)

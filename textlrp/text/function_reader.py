@@ -10,7 +10,8 @@ import numpy
 from textlrp.basics import options
 from textlrp.errors import InputError
 from textlrp.text.alignment import trim
-from textlrp.text.encoding import Batch, Encoding, check_text, check_words, cut, pad
+from textlrp.text.batch import Batch, pad
+from textlrp.text.encoding import Encoding, check_text, check_words, cut
 
 _RETURNS = (
     "encode returns a dict with input_ids, offset_mapping (the characters [start, end) of each id) and other inputs of "

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textlrp.errors import InputError
-from textlrp.text.encoding import Batch, Encoding, cut, pad
+from textlrp.text.batch import Batch, pad
+from textlrp.text.encoding import Encoding, cut
 from textlrp.text.prompts import joined
 from textlrp.text.templates import Template
 

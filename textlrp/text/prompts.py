@@ -58,6 +58,7 @@ def joined(runs: Sequence[Encoding]) -> Encoding:
         truncated=tuple(None if None in ranges else min(filter(None, ranges), key=_length) for ranges in unread),
         prompts=tuple(prompt for run in runs for prompt in run.prompts),
         places=tuple(place for run in runs for place in run.places),
+        rewritten=any(run.rewritten for run in runs),
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from textlrp.text.encoding import Batch, Encoding, encode, pad
+from textlrp.text.batch import Batch, pad
+from textlrp.text.encoding import Encoding, encode
 
 
 class Reader(Protocol):

@@ -246,7 +246,22 @@ def test_a_comparison_shows_nothing_unseen(tmp_path: Path) -> None:
 def test_an_audit_shows_nothing_unseen() -> None:
     books = Ledger({"tokens": 1.0}, 1.0)
     audit = Audit(
-        *(EVIL, EVIL, EVIL, (EVIL,), 2, EVIL, EVIL, 12, 2, EVIL, "cpu", EVIL, {"textlrp": EVIL, "platform": EVIL}),
+        *(
+            EVIL,
+            EVIL,
+            EVIL,
+            (EVIL,),
+            2,
+            EVIL,
+            EVIL,
+            12,
+            2,
+            EVIL,
+            "cpu",
+            EVIL,
+            EVIL,
+            {"textlrp": EVIL, "platform": EVIL},
+        ),
         (AuditedText(EVIL, EVIL, 3, None),),
         (Preset(EVIL, ((EVIL, EVIL, 3),), (books,), pinned_by=(EVIL,)),),
         (Check("ledger balance", False, 1.0, 0.5, EVIL),),

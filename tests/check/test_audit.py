@@ -510,7 +510,8 @@ def test_json_has_every_part(folder: Path, tmp_path: Path) -> None:
     found = json.loads(written.read_text(encoding="utf-8"))
     assert list(found) == [
         "passed", "model", "architecture", "task", "beside", "runs", "model_type", "attention", "parameters", "labels",
-        "tokenizer", "device", "dtype", "versions", "texts", "checks", "rules", "cost", "cost_not_measured",
+        "tokenizer", "device", "dtype", "quantized", "versions", "texts", "checks", "rules", "cost",
+        "cost_not_measured",
     ]  # fmt: skip
     assert found["model"] == str(folder)
     assert found["texts"] == [

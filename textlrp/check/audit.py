@@ -21,6 +21,7 @@ from textlrp.check.cost import Cost
 from textlrp.errors import InputError
 from textlrp.explain.explainer import Explainer
 from textlrp.explain.references import References
+from textlrp.guard import quantized
 from textlrp.results.ledger import RESIDUE, Ledger
 from textlrp.rules import Rules, as_rules
 from textlrp.text.encoding import Encoding, check_text
@@ -113,6 +114,7 @@ class Audit:
         tokenizer: the tokenizer's class.
         device: where the model computes.
         dtype: the dtypes of its weights.
+        quantized: how many layers hold their weights in 4 or 8 bits, and by what; empty if none does.
         versions: of textlrp and the libraries that it uses.
         documents: the texts, as the model reads them.
         presets: one entry for each set of rules.
@@ -132,6 +134,7 @@ class Audit:
     tokenizer: str
     device: str
     dtype: str
+    quantized: str
     versions: Mapping[str, str]
     documents: tuple[AuditedText, ...]
     presets: tuple[Preset, ...]
@@ -160,6 +163,7 @@ class Audit:
             "tokenizer": self.tokenizer,
             "device": self.device,
             "dtype": self.dtype,
+            "quantized": self.quantized,
             "versions": dict(self.versions),
             "texts": [document.to_dict() for document in self.documents],
             "checks": [check.to_dict() for check in self.checks],
@@ -224,6 +228,7 @@ def audit(
         tokenizer=type(explainer.tokenizer).__name__,
         device=_device(model),
         dtype=", ".join(sorted({str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()})),
+        quantized=quantized.described(model),
         versions=_versions(),
         documents=tuple(_document(*document, read) for document, read in zip(documents, trial.encodings, strict=True)),
         presets=tuple(_preset(trial, chosen_rules) for chosen_rules in chosen),
@@ -269,7 +274,8 @@ def _state(model: nn.Module) -> dict[str, Any]:
     """Return everything about a model that an explanation must not change."""
     digest = hashlib.sha256()
     for tensor in (*model.parameters(), *model.buffers()):
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        plain = tensor.detach() if type(tensor.detach()) is Tensor else tensor.detach().dequantize()
+        digest.update(plain.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     modules = list(model.modules())
     settings: dict[str, Any] = getattr(getattr(model, "config", None), "to_dict", dict)()
     return {

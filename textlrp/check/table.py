@@ -68,6 +68,7 @@ def _description(audit: Audit, width: int | None, console: Console) -> Iterator[
         "task": _task(audit),
         "tokenizer": audit.tokenizer,
         "computed": f"in {audit.dtype or 'no dtype'} on {audit.device}, {audit.versions.get('platform', '')}",
+        **({"quantized": audit.quantized} if audit.quantized else {}),
         "versions": versions,
     }
     for title, value in parts.items():

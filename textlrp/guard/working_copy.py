@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from textlrp.errors import ModelError
+from textlrp.guard import quantized
 
 #: Copies share values of these types; most attributes of modules are of one.
 _PLAIN = (type(None), bool, int, float, str, bytes, type, torch.dtype, torch.device, torch.Size)
@@ -173,6 +174,9 @@ class _Copier:
         if "_compiled_call_impl" in attributes:  # the compiled call would run the original module
             attributes["_compiled_call_impl"] = None
         vars(own).update(attributes)
+        dequantized = quantized.forward_of(own)
+        if dequantized is not None:
+            vars(own)["forward"] = dequantized
         self._note(vars(module), vars(own))
         return own
 

@@ -16,6 +16,7 @@ from torch.nn import Parameter
 
 from textlrp.errors import InputError
 from textlrp.guard import torch_internals
+from textlrp.guard.quantized import Dequantized
 from textlrp.guard.trees import bind
 from textlrp.lrp import operations, token_tracking
 from textlrp.lrp.context import Context
@@ -28,6 +29,10 @@ from textlrp.rules import LRP0, Epsilon, Pass
 #: The largest share of nonzero rows or columns at which picking them out pays, how many rows are checked first, and the
 #: fewest elements of a multiplier at which the check pays.
 _SPARSE, _LOOKS, _WORTH = 0.75, 8, 1 << 13
+
+
+#: The types of a model's own weights.
+OWN = (Parameter, Dequantized)
 
 
 class PlainLinear(Surrogate):
@@ -81,7 +86,7 @@ def linear(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor:
     """``F.linear``."""
     named = bind(("input", "weight", "bias"), args, kwargs)
     x, weight = named["input"], named["weight"]
-    if isinstance(context.rules.linear, LRP0) and torch.is_grad_enabled() and x.dim() > 1 and type(weight) is Parameter:
+    if isinstance(context.rules.linear, LRP0) and torch.is_grad_enabled() and x.dim() > 1 and type(weight) in OWN:
         context.count(func, "LRP-0")
         out: Tensor = PlainLinear.apply(x, weight, named.get("bias"), context.postings)
         return out

@@ -7,12 +7,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import Parameter
 
 from textlrp.guard.trees import bind
 from textlrp.lrp import operations, reference
 from textlrp.lrp.context import Context
-from textlrp.lrp.linear import PlainLinear
+from textlrp.lrp.linear import OWN, PlainLinear
 
 #: Functions whose nodes keep their input, though they are linear in it.
 _KEEPS = ("conv", "avg_pool", "adaptive_avg_pool", "batch_norm")
@@ -39,7 +38,7 @@ def linear(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """``F.linear`` with constant weights: for few rows, one product on both runs reads the weights once."""
     named = bind(("input", "weight", "bias"), args, kwargs)
     x, weight, bias = named["input"], named["weight"], named.get("bias")
-    if x.dim() < 2 or type(weight) is not Parameter:
+    if x.dim() < 2 or type(weight) not in OWN:
         return plain(context, func, args, kwargs)
     context.count(func, "plain gradient")
     r = reference.value(x)

@@ -144,6 +144,11 @@ def of_words(relevances: dict[str, float], biases: float = 0.0, **changes: Any) 
         ),
         (of_words({",": 3.0, "!": 0.5}), "The words add +3.50 to the score."),
         (
+            of_words({"good": 2.0, "fine": 0.5, "bad": -2.45}, 1.0),
+            'The words add little to the score: +0.05. "good" and "fine" speak for it, "bad" speaks against it. Other '
+            "parts add +1.00.",
+        ),
+        (
             of_words({"good": 0.02, "bad": -0.01}, -2.0),
             "The words add little to the score: +0.01. Other parts add -2.00.",
         ),

@@ -50,7 +50,7 @@ def sentences(e: Explanation, write: Callable[[float, float], str]) -> list[Part
     else:
         to = f" to the {'score' if e.contrast is None else 'difference'}"
     if abs(words) < LITTLE * abs(books.explained):
-        parts.append(Part(f"The words add little{to}: {write(words, scale)}."))
+        parts += [Part(f"The words add little{to}: {write(words, scale)}"), *_balance(e), Part(".")]
     else:
         parts += [Part(f"The words add {write(words, scale)}{to}"), *evidence(e), Part(".")]
     return parts if abs(others) < _WORTH_SAYING * scale else [*parts, Part(f" Other parts add {write(others, scale)}.")]
@@ -72,21 +72,40 @@ def color_end(e: Explanation, units: Iterable[Span]) -> float:
 
 def evidence(e: Explanation) -> list[Part]:
     """Return the words that hold most of what all words hold, and those that hold the opposite; none without any."""
-    ranked = sorted((word for word in e.words if _is_word(word.text)), key=lambda word: -abs(word.relevance))
-    least = THRESHOLD * max((abs(word.relevance) for word in e.words), default=0.0)
     sign = 1 if e.ledger[TOKENS] >= 0 else -1
-    most, against = (
-        [word.text for word in ranked if s * word.relevance > 0 and abs(word.relevance) >= least][:_NAMED]
-        for s in (sign, -sign)
-    )
+    most, against = _strongest(e, sign), _strongest(e, -sign)
     if not most:
         return []
-    verb = "speaks" if len(against) < 2 else "speak"
-    whom: list[Part] = [Part("for it" if sign < 0 else "against it")]
-    if e.contrast is not None:
-        whom = [Part("for "), Part(e.target if sign < 0 else e.contrast, True)]
     listed = _listed(against) if against else [Part("nothing")]
-    return [Part(", above all "), *_listed(most), Part("; "), *listed, Part(f" {verb} "), *whom]
+    speak = " speak " if len(against) > 1 else " speaks "
+    return [Part(", above all "), *_listed(most), Part("; "), *listed, Part(speak), *_side(e, -sign)]
+
+
+def _balance(e: Explanation) -> list[Part]:
+    """Return the words on both sides, if they are strong and cancel each other; else nothing."""
+    both = [_strongest(e, sign) for sign in (1, -1)]
+    if not all(both) or math.fsum(abs(word.relevance) for word in e.words) < abs(e.ledger.explained):
+        return []
+    parts = [Part(". ")]
+    for sign, words in zip((1, -1), both, strict=True):
+        speak = " speak " if len(words) > 1 else " speaks "
+        parts += [Part(", ")] * (sign < 0) + [*_listed(words), Part(speak), *_side(e, sign)]
+    return parts
+
+
+def _strongest(e: Explanation, sign: int) -> list[str]:
+    """Return the strongest words on one side, if they are strong enough to have a color."""
+    least = THRESHOLD * max((abs(word.relevance) for word in e.words), default=0.0)
+    ranked = sorted((word for word in e.words if _is_word(word.text)), key=lambda word: -abs(word.relevance))
+    strong = (word.text for word in ranked if sign * word.relevance > 0 and abs(word.relevance) >= least)
+    return list(strong)[:_NAMED]
+
+
+def _side(e: Explanation, sign: int) -> list[Part]:
+    """Return what words speak for: the label, or against it; or one label and the other."""
+    if e.contrast is not None:
+        return [Part("for "), Part(e.target if sign > 0 else e.contrast, True)]
+    return [Part("for it" if sign > 0 else "against it")]
 
 
 def _is_word(text: str) -> bool:

@@ -82,6 +82,16 @@ def test_a_file_given_twice_counts_once_and_a_contradiction_is_named(tmp_path: P
     )
 
 
+def test_of_two_downloads_of_one_person_the_later_marks_count(tmp_path: Path) -> None:
+    monday = written(tmp_path / "1.jsonl", line(verdict="agree"), line(document="b", verdict="agree"))
+    friday = written(tmp_path / "2.jsonl", line(verdict="disagree", changed="2026-03-01T00:00:00Z"))
+    for files in ([monday, friday], [friday, monday]):
+        said: list[str] = []
+        found = read_annotations(files, REPORT, said.append)
+        assert {each.document: each.verdict for each in found} == {"a": "disagree", "b": "agree"}
+        assert said == ["1 document is marked otherwise in two files of 'Ada': the later marks count"]
+
+
 BAD = {
     "{": ", line 2 is not an annotation: a line of the report's download was expected",
     "[]": ", line 2 is not an annotation",

@@ -30,7 +30,7 @@ def test_a_reload_and_a_second_tab_lose_nothing(browser: Browser, path: Path) ->
         call_me(page)
         press(page, "a", "Agree")
         page.reload()
-        assert page.locator("#progress").inner_text() == "1 of 4 marked"
+        assert page.locator("#progress").inner_text() == "1 of 4 marked, 1 not downloaded"
         assert page.locator("#name").inner_text() == "Ada"
         second = page.context.new_page()
         seen_too = watch(second, path.absolute().as_uri())
@@ -64,14 +64,19 @@ def test_another_name_takes_the_marks_along_or_starts_anew(browser: Browser, pat
         call_me(page, "Adda")
         press(page, "a", "Agree")
         page.locator("#name").click()
-        assert page.locator("#name-keep").inner_text() == "Take along the 1 marked so far as Adda"
+        assert page.locator("#name-keep legend").inner_text() == "1 document is marked as Adda"
+        page.locator("#name-field").fill("a dda")
+        assert "There are marks of Adda here" in page.locator("#name-alike").inner_text()
         page.locator("#name-field").fill("Ada")
+        assert page.locator("#name-alike").is_hidden()
+        page.locator("#name-keep [value=same]").check()
         page.keyboard.press("Enter")
-        assert page.locator("#progress").inner_text() == "1 of 4 marked"
+        assert page.locator("#progress").inner_text() == "1 of 4 marked, 1 not downloaded"
         assert [mark["annotator"] for mark in download(page)] == ["Ada"]
+        assert page.locator("#progress").inner_text() == "1 of 4 marked"
         page.locator("#name").click()
         page.locator("#name-field").fill("Bo")
-        page.locator("#name-keep input").uncheck()
+        assert page.locator("#name-keep [value=other]").is_checked()
         page.get_by_role("button", name="Continue").click()
         page.locator("#progress", has_text="0 of 4 marked").wait_for()
         page.locator("#name").click()
@@ -179,5 +184,9 @@ def test_where_the_browser_cannot_keep_marks_it_says_so(browser: Browser, path: 
         call_me(page)
         press(page, "a", "Agree")
         page.locator("#trouble", has_text=said).wait_for()
+        page.mouse.wheel(0, 2500)
+        box = page.locator("#trouble").bounding_box()
+        assert box is not None
+        assert 0 <= box["y"] < 200
         assert [mark["verdict"] for mark in download(page)] == ["agree"]
         assert complaints(page) == []

@@ -176,6 +176,11 @@ def test_a_blind_report_shows_the_model_after_the_mark(browser: Browser, blind: 
         assert first.locator(".reveal").is_disabled()
         page.keyboard.press("j")
         page.keyboard.press("a")  # there is nothing to agree with yet
+        assert "answer is hidden: choose the right label" in page.locator("#toast").inner_text()
+        page.keyboard.press("s")
+        assert "Mark this document first" in page.locator("#toast").inner_text()
+        page.keyboard.press("9")
+        assert page.locator("#toast").inner_text() == "There are 2 labels."
         press(page, "a", "NEG")
         select(page, "a", 2, 11)
         page.locator("#float").get_by_role("button", name="Mark", exact=True).click()
@@ -195,6 +200,16 @@ def test_a_blind_report_shows_the_model_after_the_mark(browser: Browser, blind: 
         ]
         assert page.locator("#model-summary").is_hidden()
         page.locator("#peek").click()
+        page.get_by_role("button", name="Cancel").click()
+        assert page.locator("#model-summary").is_hidden()
+        page.locator("#peek").click()
+        page.get_by_role("button", name="Show it all", exact=True).click()
+        page.locator("#model-summary").wait_for()
+        page.locator("#hide").click()
+        page.locator("#blind-note").wait_for()
+        assert page.locator("#model-summary").is_hidden()
+        page.locator("#peek").click()
+        page.get_by_role("button", name="Show it all", exact=True).click()
         page.locator("#model-summary").wait_for()
         press(page, "c", "Agree")
         assert download(page)[2]["blind"] is False

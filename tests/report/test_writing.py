@@ -88,7 +88,7 @@ def test_identities_in_a_page_are_unique_and_names_refer_to_them(tmp_path: Path)
             assert attributes.get("aria-labelledby") in (*ids, None)
         used = set(re.findall(r'byId\("([\w-]+)"\)', seen.blocks["script"][-1]))
         # Only in blind reports, reports with a summary, and those of several pages.
-        assert used - set(ids) <= {"blind-note", "peek", "model-summary"}
+        assert used - set(ids) <= {"blind-note", "peeked-note", "peek", "peek-dialog", "hide", "model-summary"}
 
 
 def test_the_summary_can_be_read_without_a_script(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -90,37 +90,49 @@ class Annotation:
         return others[0] if self.verdict == DISAGREE and len(others) == 1 else None
 
 
-def read_annotations(files: Iterable[str | Path], report: SentReport) -> tuple[Annotation, ...]:
+def read_annotations(
+    files: Iterable[str | Path], report: SentReport, say: Callable[[str], object] = str
+) -> tuple[Annotation, ...]:
     """Read downloads or files of annotation tools, and check that they belong to a report.
 
-    If a file has several lines of one annotator and document, the last change counts; empty annotations are left out.
-    An annotator without a name gets the file's name.
+    If there are several annotations of a document by one annotator, in a file or in several, the last change counts;
+    empty annotations are left out. An annotator without a name gets the file's name.
 
     Args:
         files: one or more downloads, JSON lines; or what Label Studio, doccano, Prodigy, brat or spaCy saved
             (:func:`textlrp.annotate.tool_files.read_tool_file`).
         report: their report (:func:`textlrp.report.reading.read_report`).
+        say: is given a sentence for each annotator whose files differ.
 
     Returns:
         The annotations, at least one: by annotator, in the order of the files, and by document in the report's order.
 
     Raises:
         InputError: a file cannot be read; a line is not an annotation, belongs to another report, or does not fit its
-            document; or two files contradict each other under one annotator's name. The message names file and line.
+            document; or two files contradict each other under one annotator's name and do not say which is later. The
+            message names file and line.
     """
     kept: dict[tuple[str, str], Annotation] = {}
     names: dict[str, None] = {}
+    changed: dict[str, int] = {}
     paths = [Path(file) for file in files]
     for file in paths:
         for key, annotation in _read(file, report).items():
             names[annotation.annotator] = None
             first = kept.setdefault(key, annotation)
-            if _content(first) != _content(annotation):
+            if _content(first) == _content(annotation):
+                continue
+            if first.changed == annotation.changed:
                 raise InputError(
                     f"{annotation.annotator!r} says one thing of document {annotation.document!r} in {first.place}, "
                     f"and another in {annotation.place}: if both are of one person, give the later file only; if not, "
                     f"change the name in one of them"
                 )
+            changed[annotation.annotator] = changed.get(annotation.annotator, 0) + 1
+            kept[key] = max(first, annotation, key=lambda each: each.changed)
+    for annotator, count in changed.items():
+        of = "1 document is marked" if count == 1 else f"{count:,} documents are marked"
+        say(f"{of} otherwise in two files of {annotator!r}: the later marks count")
     order = {document: i for i, document in enumerate(report.documents)}
     people = list(names)
     annotations = [annotation for annotation in kept.values() if not annotation.empty]

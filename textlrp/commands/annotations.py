@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from textlrp.basics.characters import printable
 from textlrp.commands.outputs import Output, check_outputs, report_files
 from textlrp.commands.shared import echo_json, show, writes
 
@@ -37,7 +38,7 @@ def compare(files: tuple[Path, ...], report: Path, form: str, output: Path | Non
     outputs = [Output("-o", output)] if output is not None else []
     check_outputs(outputs, [*files, *report_files(report)], force=force)
     contents = read_report(report)
-    annotations = read_annotations(files, contents)
+    annotations = read_annotations(files, contents, lambda sentence: click.echo(printable(sentence), err=True))
     result = comparison.compare(annotations, contents)
     if form == "json":
         echo_json(result.to_json(output), output)

@@ -24,11 +24,23 @@ const Name = (() => {
     const count = Marks.count();
     keep.hidden = !Marks.name || !count;
     byId("name-intro").hidden = Boolean(Marks.name);
-    keep.querySelector("span").textContent = `Take along the ${Numbers.count(count)} marked so far as ${Text.named(Marks.name)}`;
-    keep.querySelector("input").checked = true;
+    keep.querySelector("legend").textContent = `${Numbers.count(count)} ${count === 1 ? "document is" : "documents are"} marked as ${Text.named(Marks.name)}`;
+    keep.querySelector("[value=other]").checked = true;
+    alike();
     dialog.showModal();
     field.select();
   };
+
+  /** Point out a name that differs in case or spaces alone from one that has marks here. */
+  const alike = () => {
+    const written = field.value.trim().normalize("NFC");
+    const plain = name => name.toLowerCase().replace(/\s+/g, "");
+    const other = Marks.people().find(name => name !== written && plain(name) === plain(written));
+    const note = byId("name-alike");
+    note.hidden = !other;
+    note.textContent = other ? `There are marks of ${Text.named(other)} here: write the name like that if it is yours.` : "";
+  };
+  field.addEventListener("input", alike);
 
   byId("name-form").addEventListener("submit", event => {
     event.preventDefault();
@@ -39,7 +51,7 @@ const Name = (() => {
     }
     dialog.close();
     if (name !== Marks.name) {
-      if (!keep.hidden && keep.querySelector("input").checked) Marks.rename(name);
+      if (!keep.hidden && keep.querySelector("[value=same]").checked) Marks.rename(name);
       else Marks.enter(name);
     }
     then?.();
@@ -58,7 +70,9 @@ const Progress = (() => {
     const ids = Data.pages ? Data.ids.flat() : Data.columns.id;
     const here = ids.filter(id => Marks.marked(Marks.of(id))).length;
     const all = Marks.count();
-    byId("progress").textContent = `${Numbers.count(here)} of ${Numbers.count(ids.length)} marked`;
+    const waiting = Marks.waiting();
+    const rest = waiting ? `, ${Numbers.count(waiting)} not downloaded` : "";
+    byId("progress").textContent = `${Numbers.count(here)} of ${Numbers.count(ids.length)} marked${rest}`;
     const bar = byId("progress-bar");
     bar.max = ids.length;
     bar.value = here;
@@ -76,6 +90,7 @@ const Progress = (() => {
     const secret = Data.blind && ids.some(id => Marks.hidden(id));
     if (byId("model-summary")) byId("model-summary").hidden = secret;
     if (byId("blind-note")) byId("blind-note").hidden = !secret;
+    if (byId("peeked-note")) byId("peeked-note").hidden = !Marks.peeked;
   };
   let waiting = 0;
   /** Tell listeners once for many changes in a row. */
@@ -90,7 +105,10 @@ const Progress = (() => {
 const connect = () => {
   byId("app").hidden = false;
   byId("download").addEventListener("click", Transfer.download);
-  byId("peek")?.addEventListener("click", () => named(Marks.peek));
+  const ask = byId("peek-dialog");
+  byId("peek")?.addEventListener("click", () => named(() => ask.showModal()));
+  ask?.addEventListener("close", () => ask.returnValue === "show" && Marks.peek(true));
+  byId("hide")?.addEventListener("click", () => Marks.peek(false));
   const file = byId("import-file");
   byId("import").addEventListener("click", () => file.click());
   file.addEventListener("change", async () => {

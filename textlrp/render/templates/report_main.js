@@ -3,7 +3,10 @@ const Actions = (() => {
   const change = (index, patch, group = null) => named(() => Marks.change(Data.columns.id[index], patch, group));
 
   const verdict = (index, value) => {
-    if (Marks.hidden(Data.columns.id[index]) && value !== "unsure") return;
+    if (Marks.hidden(Data.columns.id[index]) && value !== "unsure") {
+      Say.aloud("The model\u2019s answer is hidden: choose the right label or mark words, then look at it (s).");
+      return;
+    }
     const now = Marks.of(Data.columns.id[index]).verdict;
     change(index, { verdict: now === value ? null : value });
   };
@@ -15,7 +18,11 @@ const Actions = (() => {
 
   const reveal = index => {
     const id = Data.columns.id[index];
-    if (!Marks.hidden(id) || !Marks.marked(Marks.of(id))) return;
+    if (!Marks.hidden(id)) return;
+    if (!Marks.marked(Marks.of(id))) {
+      Say.aloud("Mark this document first: then the model\u2019s view is shown.");
+      return;
+    }
     Mode.leave();
     Marks.reveal(id);
     List.card(index)?.element.focus({ preventScroll: true });
@@ -86,8 +93,9 @@ const Keys = (() => {
     if (reading && Mode.press(event)) return;
     if (event.key === "Escape") Selected.hide();
     if (!single.checked) return;
-    if (/^[1-9]$/.test(event.key) && Number(event.key) <= Data.labels.length) {
-      on(index => Actions.label(index, Number(event.key) - 1))();
+    if (/^[1-9]$/.test(event.key)) {
+      if (Number(event.key) <= Data.labels.length) on(index => Actions.label(index, Number(event.key) - 1))();
+      else Say.aloud(`There are ${Data.labels.length} labels.`);
       event.preventDefault();
     } else if (back || keys[event.key]) {
       (back || keys[event.key])();

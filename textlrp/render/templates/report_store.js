@@ -100,6 +100,29 @@ const Marks = (() => {
     peeked = Storage.read(peekKey(annotator)) === "1";
   };
 
+  const downloadKey = annotator => JSON.stringify(["textlrp", Data.id, "downloaded", annotator]);
+
+  /** Remember what is downloaded, so that later changes can be counted. */
+  const downloaded = () => {
+    const saved = [...states].filter(([, value]) => marked(value)).map(([id, value]) => [id, value.changed]);
+    Storage.write(downloadKey(name), JSON.stringify(saved));
+    tell(null);
+  };
+
+  /** How many documents have been marked or changed since the last download. */
+  const waiting = () => {
+    const saved = new Map(parsed(Storage.read(downloadKey(name)), []));
+    const now = [...states].filter(([id, value]) => (marked(value) || saved.has(id)) && saved.get(id) !== value.changed);
+    return now.length;
+  };
+
+  /** All who have marks of this report in this browser. */
+  const people = () => {
+    const start = JSON.stringify(["textlrp", Data.id, "marks"]).slice(0, -1) + ",";
+    const found = Storage.keys().filter(stored => stored.startsWith(start)).map(stored => JSON.parse(stored)[3]);
+    return [...new Set(found)];
+  };
+
   const of = id => states.get(id) || BLANK;
   const fresh = id => (name && state(Storage.read(key(name, id)))) || of(id);
   const put = (id, value) => {
@@ -141,9 +164,10 @@ const Marks = (() => {
 
   const reveal = id => put(id, { ...fresh(id), revealed: true });
 
-  const peek = () => {
-    peeked = true;
-    Storage.write(peekKey(name), "1");
+  /** Show the model's view of all documents, or hide it again. */
+  const peek = shown => {
+    peeked = shown;
+    Storage.write(peekKey(name), shown ? "1" : null);
     tell(null);
   };
 
@@ -205,7 +229,7 @@ const Marks = (() => {
   load(stored && typeof stored.name === "string" ? stored.name : "");
 
   return {
-    of, marked, hidden, change, reveal, peek, enter, rename, kept, receive,
+    of, marked, hidden, change, reveal, peek, enter, rename, kept, receive, downloaded, waiting, people,
     undo: () => step(done, undone, "before", "after"),
     redo: () => step(undone, done, "after", "before"),
     listen: call => listeners.push(call),

@@ -32,6 +32,7 @@ const Transfer = (() => {
     link.click();
     link.remove();
     setTimeout(() => URL.revokeObjectURL(address), 10000);
+    Marks.downloaded();
   };
 
   /** Say why a line cannot be used, or nothing. */

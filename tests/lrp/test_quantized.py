@@ -12,9 +12,13 @@ from typing import Any
 import pytest
 import tiny_models
 import torch
+from tiny_bert import fast_tokenizer
 from torch import nn
 
 import textlrp
+from textlrp import Explainer
+from textlrp.check.audit import audit
+from textlrp.data.fingerprints import model_fingerprint
 from textlrp.guard import quantized
 from textlrp.guard.working_copy import take
 from textlrp.rules import Epsilon, Gamma, Rules
@@ -132,6 +136,31 @@ def test_every_rule_for_linear_maps_takes_them(linear: Any, plain: Any) -> None:
     rules = Rules(linear=linear)
     found, expected = (textlrp.propagate(each, 0, rules, **inputs) for each in (small, dequantized(small, model)))
     torch.testing.assert_close(found.relevance, expected.relevance, rtol=1e-3, atol=1e-5)
+
+
+def test_a_coarser_dtype_of_the_engine_does_not_unbalance_the_ledger(plain: Any) -> None:
+    model, inputs = plain
+    small = four_bits("nf4")(copy.deepcopy(model))
+    twin = dequantized(small, model)
+    for module in small.modules():
+        if hasattr(module, "compute_dtype"):
+            module.compute_dtype = torch.bfloat16
+    found, expected = (textlrp.propagate(each, 0, **inputs) for each in (small, twin))
+    torch.testing.assert_close(found.relevance, expected.relevance, rtol=1e-4, atol=1e-5)
+
+
+def test_an_audit_names_them_and_measures_their_cost(plain: Any) -> None:
+    model, _ = plain
+    tokenizer = fast_tokenizer("wordpiece")
+    if model.config.vocab_size < len(tokenizer):
+        pytest.skip("the vocabulary is too large for this model")
+    for quantize in (four_bits("nf4"), by_quanto("qint8")):
+        explainer = Explainer(quantize(copy.deepcopy(model)), tokenizer)
+        found = audit(explainer, ["the film is dull", "wonderful"], ["attnlrp"], repeats=1)
+        assert found.passed, [check for check in found.checks if check.passed is False]
+        assert "linear layers of " in found.quantized
+        assert not isinstance(found.cost, str), found.cost
+        assert model_fingerprint(explainer) == model_fingerprint(explainer)
 
 
 def test_no_dequantized_weight_is_kept(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:

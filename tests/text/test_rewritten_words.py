@@ -170,10 +170,23 @@ def of_a_shorter_text(offsets: list[Any]) -> list[Any]:
     return [*offsets[:cut], *((max(0, start - 2), max(0, end - 2)) for start, end in offsets[cut:])]
 
 
-@pytest.mark.parametrize("change", [missing, shifted, of_a_shorter_text])
+def from_the_start(offsets: list[Any]) -> list[Any]:
+    return [(0, end) for _, end in offsets]
+
+
+@pytest.mark.parametrize("change", [missing, shifted, of_a_shorter_text, from_the_start])
 def test_offsets_at_which_other_letters_stand_are_mended(tokenizer: Any, change: Any) -> None:
     changed, true = (read(encode(each, TEXT, None), TEXT) for each in (Offsets(tokenizer, change), tokenizer))
     assert [pair for pair in changed if pair[0] != "▁"] == [pair for pair in true if pair[0] != "▁"]
+
+
+@pytest.mark.parametrize("text", ["素晴らしい映画", "فيلم رائع جدا", "Очень хороший фильм"])
+def test_offsets_of_other_scripts_are_not_believed_either(tokenizer: Any, text: str) -> None:
+    try:
+        changed = read(encode(Offsets(tokenizer, missing), text, None), text)
+    except AlignmentError:
+        return
+    assert all(word for piece, word in changed if piece != "▁")
 
 
 def test_offsets_that_cannot_be_mended_are_an_error(tokenizer: Any) -> None:

@@ -274,8 +274,7 @@ def _state(model: nn.Module) -> dict[str, Any]:
     """Return everything about a model that an explanation must not change."""
     digest = hashlib.sha256()
     for tensor in (*model.parameters(), *model.buffers()):
-        plain = tensor.detach() if type(tensor.detach()) is Tensor else tensor.detach().dequantize()
-        digest.update(plain.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(quantized.plain_tensor(tensor).cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     modules = list(model.modules())
     settings: dict[str, Any] = getattr(getattr(model, "config", None), "to_dict", dict)()
     return {

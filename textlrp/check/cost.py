@@ -225,8 +225,9 @@ class _Saved:
     def pack(self, tensor: Tensor) -> _Kept:
         # An active TorchFunctionMode must not take this for an operation of the model.
         with torch._C.DisableTorchFunction():
-            address, size = _address(tensor), tensor.untyped_storage().nbytes()
-        if address in self._weights:
+            address = _address(tensor)
+            size = tensor.untyped_storage().nbytes() if address else 0
+        if not address or address in self._weights:
             return _Kept(tensor, lambda: None)
         if address not in self._holders:
             self.held += size
@@ -253,4 +254,5 @@ class _Kept:
 
 
 def _address(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+    """Return where a tensor's numbers are; 0 for a quantized one, which is made of others."""
+    return tensor.untyped_storage().data_ptr() if type(tensor) in (Tensor, nn.Parameter) else 0

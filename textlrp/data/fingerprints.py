@@ -48,11 +48,13 @@ def model_fingerprint(explainer: Explainer) -> str:
     """Return the SHA-256 over a model's config, its weights with their dtypes, and its tokenizer's vocabulary."""
     import torch
 
+    from textlrp.guard import quantized
+
     config = explainer.config.to_dict() if explainer.config is not None else {}
     digest = hashlib.sha256(_canonical({key: value for key, value in config.items() if key not in _PLACES}))
     for name, tensor in sorted(explainer.model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        flat = quantized.plain_tensor(tensor).cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().data)
     if explainer.classifier.task.beside:
         digest.update(_canonical([explainer.classifier.task.name, *explainer.classifier.task.beside]))

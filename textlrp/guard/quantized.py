@@ -52,15 +52,11 @@ def forward_of(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
     if found is None:
         return None
     shape, make = found
-    dtype = getattr(module, "compute_dtype", None)
     layer: Any = module
 
     def forward(x: Tensor) -> Tensor:
-        wide = x.dtype if dtype is None else dtype
-        weight = Dequantized(shape, wide, x.device, make)
-        bias = None if layer.bias is None else layer.bias.to(wide)
-        y: Tensor = F.linear(x.to(wide), weight, bias)
-        return y.to(x.dtype)
+        weight = Dequantized(shape, x.dtype, x.device, make)
+        return F.linear(x, weight, None if layer.bias is None else layer.bias.to(x.dtype))
 
     return forward
 
@@ -69,6 +65,12 @@ def weight_of(module: nn.Module) -> tuple[torch.Size, Make] | None:
     """Return the shape of a quantized layer's weight and what dequantizes it, or None for any other module."""
     engine = _engine(module)
     return None if engine is None else _ENGINES[engine](module)
+
+
+def plain_tensor(tensor: Tensor) -> Tensor:
+    """Return a tensor without gradients, a quantized one with its dequantized values."""
+    held = tensor.detach()
+    return held if type(held) in (Tensor, nn.Parameter) else held.dequantize()
 
 
 def described(model: nn.Module) -> str:
@@ -109,7 +111,13 @@ def _eight_bit(module: Any) -> tuple[torch.Size, Make]:
 
 def _own_method(module: Any) -> tuple[torch.Size, Make]:
     weight = module.weight
-    return weight.shape, lambda: weight.detach().dequantize()
+    scale = getattr(weight, "act_pre_scale", None)  # torchao multiplies the inputs by it
+
+    def make() -> Tensor:
+        plain: Tensor = weight.detach().dequantize()
+        return plain if scale is None else plain * scale
+
+    return weight.shape, make
 
 
 _ENGINES: dict[str, Callable[[Any], tuple[torch.Size, Make]]] = {

@@ -12,6 +12,10 @@ Range = tuple[int, int]
 
 #: Signs in vocabularies for a space, or for the start or end of a word.
 MARKERS = "▁Ġ"
+#: From this share of pieces on that stand elsewhere, a tokenizer's offsets are not believed.
+_MOST = 0.5
+#: The most characters of one sign.
+_SIGN = 2
 #: The most words that are taken together where a tokenizer rewrites words by their neighbors.
 _NEIGHBORS = 3
 
@@ -36,25 +40,54 @@ def trim(text: str, start: int, end: int) -> Range:
     return end - len(inside.lstrip()), start + len(inside.rstrip())
 
 
-def elsewhere(tokenizer: Any, text: str, pieces: Sequence[str], offsets: Sequence[Range]) -> float:
+def true_offsets(
+    tokenizer: Any, text: str, ids: list[int], pieces: Sequence[str], offsets: Sequence[Range]
+) -> tuple[Sequence[Range] | None, bool]:
+    """Return the characters of each id: a tokenizer's offsets, unless other letters stand there than its pieces have.
+
+    Args:
+        tokenizer, text: the tokenizer and the text.
+        ids, pieces, offsets: the ids of the text, their symbols, and the characters that the tokenizer gives them.
+
+    Returns:
+        The characters, None if they cannot be found; and whether ids of some words have the whole word, because the
+        tokenizer rewrites it.
+    """
+    wrong = _elsewhere(tokenizer, text, pieces, offsets)
+    if not wrong:
+        return offsets, False
+    found = align(tokenizer, text, ids)
+    if found is not None:
+        return found, False
+    return (offsets, False) if wrong < _MOST else (align_words(tokenizer, text, ids), True)
+
+
+def _elsewhere(tokenizer: Any, text: str, pieces: Sequence[str], offsets: Sequence[Range]) -> float:
     """Return the share of pieces whose letters do not stand at their offsets.
 
     A few may be spelled otherwise than the text, because the tokenizer rewrites it. Where most are, the offsets are
     shifted, missing, or those of another text.
-
-    Args:
-        tokenizer, text: the tokenizer and the text.
-        pieces, offsets: the pieces of the text, and their characters.
     """
     unknown = getattr(tokenizer, "unk_token", None)
+    known: dict[str, str] = {}
     checked = wrong = 0
     for piece, (start, end) in zip(pieces, offsets, strict=True):
-        written = piece.removeprefix("##").removesuffix("</w>").strip(MARKERS)
-        plain = _letters(written)
-        # Bytes of other letters are signs of their own in many vocabularies, and some are written <0xE2>.
-        if piece != unknown and written.isascii() and plain and not piece.startswith("<0x"):
+        if piece == unknown:  # it stands for some letters, whatever they are
             checked += 1
-            wrong += plain not in _letters(text[start:end])
+            wrong += start == end
+        if piece == unknown or piece.startswith("<0x"):
+            continue
+        if piece not in known:
+            written = piece.removeprefix("##").removesuffix("</w>").strip(MARKERS)
+            if not written.isascii():  # many vocabularies spell the bytes of other letters with signs of their own
+                written = tokenizer.convert_tokens_to_string([piece]).removeprefix("##")
+            known[piece] = "" if "\ufffd" in written else _letters(written)
+        plain = known[piece]
+        if plain:
+            checked += 1
+            there = _letters(text[start:end])
+            # A sign such as a ligature may be several pieces.
+            wrong += plain != there and (end - start > _SIGN or plain not in there)
     return wrong / checked if wrong else 0.0
 
 

@@ -12,16 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from textlrp.errors import AlignmentError, InputError, ModelError
-from textlrp.text.alignment import MARKERS, Range, align, align_words, elsewhere, pieces_of, plain_ids, trim
+from textlrp.text.alignment import MARKERS, Range, align, align_words, pieces_of, plain_ids, trim, true_offsets
 
 #: The names of the two texts of a pair in messages.
 TEXT_NAMES = ("the text", "the second text")
 
 #: What :attr:`Encoding.parts` has for a word around the text: of a prompt, or of a hypothesis that it is tested for.
 PROMPT = 2
-
-#: From this share of tokens on that stand elsewhere, a tokenizer's offsets are not believed.
-_MOST = 0.5
 
 #: The input that holds the number of each id's run, if a model reads a text in several runs.
 RUN = "run"
@@ -231,16 +228,8 @@ def _with_true_offsets(tokenizer: Any, text: str, encoding: Encoding, own: list[
     Raises:
         AlignmentError: the ids cannot be found in the text either.
     """
-    offsets = [encoding.offsets[i] for i in own]
-    wrong = elsewhere(tokenizer, text, [encoding.pieces[i] for i in own], offsets)
-    if not wrong:
-        return encoding
-    ids = [encoding.input_ids[i] for i in own]
-    found = align(tokenizer, text, ids)
-    rewritten = found is None
-    if found is None and wrong < _MOST:
-        return encoding  # the tokenizer rewrites some words
-    found = align_words(tokenizer, text, ids) if found is None else found
+    ids, pieces = [encoding.input_ids[i] for i in own], [encoding.pieces[i] for i in own]
+    found, rewritten = true_offsets(tokenizer, text, ids, pieces, [encoding.offsets[i] for i in own])
     if found is None:
         raise AlignmentError(
             f"{type(tokenizer).__name__} gives character offsets at which other words stand than its tokens, and the "

@@ -154,10 +154,10 @@ def ended(context: Context, func: Any, args: Any, kwargs: Any) -> Tensor | None:
 
 
 def _ended(context: Context, stem: str, func: Any, args: Any, kwargs: Any) -> Tensor | None:
-    first, second = _mark(args[0]), _mark(args[1]) if len(args) > 1 else _mark(kwargs.get("other"))
+    first, second = _mark(args[0]), _mark(args[1]) if len(args) > 1 else None
     if stem in _QUOTIENTS and kwargs.get("rounding_mode") is None:
         if isinstance(second, _Sum) and stem != "__rtruediv__":
-            return _softmax(context, args[0], args[1] if len(args) > 1 else kwargs["other"])
+            return _softmax(context, args[0], args[1])
     elif stem in _PRODUCTS and len(args) == 2:
         for top, mark in ((args[0], second), (args[1], first)):
             if isinstance(mark, _Inverse):

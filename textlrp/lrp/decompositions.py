@@ -38,17 +38,21 @@ class _Steps(TorchFunctionMode):
         return self._give(func, args, kwargs or {})
 
 
+def steps(func: Any, args: Any, kwargs: Any) -> Any:
+    """Return the results of a function that runs step by step."""
+    return _FUNCTIONS[operations.stem(func)](*args, **kwargs)
+
+
 def decomposed(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """Run a function step by step; its values are those of the function itself."""
-    function = _FUNCTIONS[operations.stem(func)]
     with _Steps(context.give):
         try:
-            steps = function(*args, **kwargs)
+            given = steps(func, args, kwargs)
         except _NotDecomposed as error:
             raise context.unsupported(f"{operations.name(func)} {error}") from None
     with torch.no_grad():
         values = func(*detached(args), **detached(kwargs))
-    made = tuple(tensors(steps))
+    made = tuple(tensors(given))
     own = [stand_in(step, value) for step, value in zip(made, tensors(values), strict=True)]
     if context.reference is not None:
         if operations.KINDS[func] == operations.LOOKUP:  # ids have no floats: the steps looked the reference's rows up

@@ -153,6 +153,8 @@ class Interception(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in operations.READ:
             return func(*args, **kwargs)
+        if kwargs:
+            args, kwargs = operations.positional(args, kwargs)
         if self.widen:
             func, args, kwargs = _widened(func, args, kwargs)
         if self.visible is None or not carries(args, kwargs):
@@ -276,7 +278,7 @@ class Interception(TorchFunctionMode):
             raise context.unsupported(f"{operations.name(func)} of activations")
         target = None
         if operations.is_in_place(func):
-            target = args[0] if args else kwargs.get("tensor", kwargs.get("input"))
+            target = args[0] if args else kwargs.get("tensor")
         draw = context.draw if kind in _DRAWING and draws(func, args, kwargs) else None
         out = func(*args, **kwargs) if draw is None else draw(func, args, kwargs)
         written = out if target is None else target

@@ -19,7 +19,7 @@ def division(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """A quotient of two tensors, or of a tensor and a number."""
     operands = list(args)
     top, bottom = (1, 0) if func is Tensor.__rtruediv__ else (0, 1)
-    denominator = operands[bottom] if len(operands) == 2 else kwargs.get("other")
+    denominator = operands[bottom]
     if isinstance(context.rules.norm, Plain) and norms.is_statistic(denominator):
         if not carries((operands[top],)):
             return norms.plain_statistic(context, func, args, kwargs, is_final=False)
@@ -29,10 +29,8 @@ def division(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
         return stand_in(
             context.give(torch.mul, (operands[top], inverse), {}), func(*detached(args), **detached(kwargs))
         )
-    if len(operands) == 2 and isinstance(denominator, Tensor):
+    if isinstance(denominator, Tensor):
         operands[bottom] = denominator.detach()
-    elif isinstance(denominator, Tensor):
-        kwargs = kwargs | {"other": denominator.detach()}
     context.count(func, "denominator constant")
     if kwargs.get("rounding_mode") is not None and carries(operands):
         x = operands[top]

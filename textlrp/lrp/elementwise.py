@@ -156,13 +156,12 @@ def nonlinearity(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     if writes:
         result = nonlinearity(context, func, (args[0].clone(), *args[1:]), kwargs)
         return overwrite(context, args[0], result, ledger.CONSTANTS)
-    x = args[0] if args else kwargs["input"]
-    rest, options = args[1:], {key: value for key, value in kwargs.items() if key != "input"}
+    x, rest = args[0], args[1:]
     name, stem = operations.name(func), operations.stem(func)
     is_power = stem in ("pow", "__pow__", "__ipow__", "square")
     if is_power and len(args) == 2 and not carries(args[:1]):
         return nonlinearity(context, Tensor.__rpow__, args[::-1], {})
-    if not isinstance(x, Tensor) or not x.requires_grad or carries(rest, options):
+    if not isinstance(x, Tensor) or not x.requires_grad or carries(rest, kwargs):
         raise context.unsupported(f"{name} of several activations")
     if is_power:
         exponent = _exponent(args, kwargs)
@@ -172,10 +171,10 @@ def nonlinearity(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
             return norms.plain_statistic(context, func, args, kwargs, is_final=False)
         if exponent == 2:
             context.count(func, "identity")
-            return Square.apply(x, func(x.detach(), *rest, **options))
+            return Square.apply(x, func(x.detach(), *rest, **kwargs))
 
     def function(x: Tensor) -> Tensor:
-        y: Tensor = func(x, *rest, **options)
+        y: Tensor = func(x, *rest, **kwargs)
         return y
 
     if isinstance(context.rules.nonlinearity, Gradient):
@@ -183,10 +182,10 @@ def nonlinearity(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     y = function(x.detach())
     if stem == "prelu":  # its slopes are by channel, and its value at zero is zero
         return identity(context, x, y, 0.0, 1.0, name)
-    if stem in ("clamp", "clip", "clamp_min", "clamp_max") and any(b.numel() > 1 for b in tensors((rest, options))):
-        return _clamp(context, func, x, y, rest, options)
+    if stem in ("clamp", "clip", "clamp_min", "clamp_max") and any(b.numel() > 1 for b in tensors((rest, kwargs))):
+        return _clamp(context, func, x, y, rest, kwargs)
     # A tensor among the arguments can change, so what is found with it is not remembered.
-    key = None if any(True for _ in tensors((rest, options))) else (func, rest, *options.items())
+    key = None if any(True for _ in tensors((rest, kwargs))) else (func, rest, *kwargs.items())
     at_zero, slope = anchor(function, x, key)
     if at_zero is None:  # a logarithm: nothing can be measured from zero
         return plain_gradient(context, function, x, name)

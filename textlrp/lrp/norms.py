@@ -213,7 +213,7 @@ def _role(func: Any) -> str:
 
 def _reduces_rows(args: Any, kwargs: Any) -> bool:
     """Return whether a reduction keeps the dimension, includes the last one, or is of all numbers."""
-    x = args[0] if args else kwargs.get("input")
+    x = args[0]
     if kwargs.get("keepdim") or any(value is True for value in args[1:]):
         return True
     dim = kwargs.get("dim", next((d for d in args[1:] if isinstance(d, (int, list, tuple))), None))

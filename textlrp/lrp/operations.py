@@ -98,6 +98,10 @@ OUT_OF_PLACE: dict[Any, Any] = {}
 _NAMES: dict[Any, str] = {}
 
 
+#: Arguments of ``torch.where``, ``polygamma`` and ``searchsorted`` that stand before ``input`` or ``other``.
+_BEFORE_INPUT = frozenset(("condition", "n", "sorted_sequence"))
+
+
 def _register(names: list[str], kind: str, kinds: dict[Any, str]) -> None:
     for name in names:
         for owner_name, owner in _OWNERS:
@@ -222,6 +226,15 @@ def is_in_place(function: Any) -> bool:
 def is_matmul(function: Any) -> bool:
     """Return whether a function is a matrix product of its two arguments."""
     return stem(function) in ("matmul", "__matmul__", "bmm", "mm")
+
+
+def positional(args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """Return arguments with ``input`` and ``other``, the first and the second one of most functions, by position."""
+    if not args and "input" in kwargs and _BEFORE_INPUT.isdisjoint(kwargs):
+        args, kwargs = (kwargs["input"],), {key: value for key, value in kwargs.items() if key != "input"}
+    if len(args) == 1 and "other" in kwargs and _BEFORE_INPUT.isdisjoint(kwargs) and "input" not in kwargs:
+        args, kwargs = (*args, kwargs["other"]), {key: value for key, value in kwargs.items() if key != "other"}
+    return args, kwargs
 
 
 def without_inplace(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from textlrp.errors import UnsupportedOperationError
+from textlrp.guard import trees
+from textlrp.lrp import decompositions, operations
 from textlrp.lrp.context import Context
 from textlrp.lrp.reference import ReferenceRun
 from textlrp.lrp.request import Request, logits_of
@@ -28,7 +32,7 @@ def pinned(request: Request, context: Context, logits: Tensor, logits_r: Tensor)
     if not run.pinned and not run.cut and not _without_effect(request, run, logits, logits_r):
         return nowhere
     try:
-        output = run.alone(request.parts.model, request.model_inputs)
+        output = _alone(request, run)
     except Exception:  # without the text's choices it may fail: there is no end of the text among the reference's ids
         return [True] * len(logits) if run.pinned else nowhere
     own = logits_of(output, logits.shape[0])
@@ -44,6 +48,46 @@ def pinned(request: Request, context: Context, logits: Tensor, logits_r: Tensor)
             "themselves"
         )
     return [not same for same in alike]
+
+
+def _alone(request: Request, run: ReferenceRun) -> Any:
+    """Return the output of the model on the reference alone, without the text's choices.
+
+    Raises:
+        RuntimeError: the model looks its ids up in a way that cannot be given other rows than those of the ids.
+    """
+    # Ids that are the text's have other rows in the reference.
+    lookups = _Lookups([] if run.rows is None else run.looked_up)
+    with torch.no_grad(), lookups:
+        output = request.parts.model(**{**request.model_inputs, "input_ids": run.ids})
+    if lookups.left:
+        raise RuntimeError("not every row of the reference was looked up")
+    return output
+
+
+class _Lookups(TorchFunctionMode):
+    """Gives lookups in embedding tables the rows that they gave before, in the same order.
+
+    Attributes:
+        left: the table and the rows of each lookup that has not been met so far.
+    """
+
+    def __init__(self, looked_up: list[tuple[Tensor, Tensor]]) -> None:
+        super().__init__()
+        self.left = list(looked_up)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        is_lookup = operations.KINDS.get(func) == operations.LOOKUP
+        if self.left and is_lookup and "embedding_bag" in operations.stem(func):
+            with self:
+                return decompositions.steps(func, args, kwargs)
+        out = func(*args, **kwargs)
+        if self.left and (is_lookup or operations.stem(func) in ("__getitem__", "index_select")):
+            table, rows = self.left[0]
+            if out.shape == rows.shape and any(x is table for x in trees.tensors((args, kwargs))):
+                return self.left.pop(0)[1].clone()
+        return out
 
 
 def _without_effect(request: Request, run: ReferenceRun, logits: Tensor, logits_r: Tensor) -> bool:

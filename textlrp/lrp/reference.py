@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from textlrp.guard import trees
@@ -173,12 +172,13 @@ class ReferenceRun:
     Attributes:
         ids: as given.
         looked_up: the table and the rows of each lookup of ids so far, in order.
+        rows: ``"mean"``, ``"zero"`` or None, as given.
         cut: whether the model has detached activations. What it makes of them may lose its partner.
     """
 
     def __init__(self, ids: Tensor, rows: str | None = None, replaced: Tensor | None = None) -> None:
         self.ids = ids
-        self._rows, self._replaced = rows, None if replaced is None else replaced.reshape(-1)
+        self.rows, self._replaced = rows, None if replaced is None else replaced.reshape(-1)
         self.looked_up: list[tuple[Tensor, Tensor]] = []
         self.cut = False
         self._pinned: list[tuple[str, bool | Tensor]] = []
@@ -201,13 +201,13 @@ class ReferenceRun:
 
         def rows() -> Tensor:
             found = torch.nn.functional.embedding(index, table)
-            if self._rows is None or self._replaced is None:
+            if self.rows is None or self._replaced is None:
                 return found
             # Ids of other inputs come after those of the text, and are the same in both runs.
             last = len(self._replaced) - 1
             replaced = (self._replaced[origin.clamp(0, last)] & (origin >= 0) & (origin <= last) for origin in origins)
             places = torch.stack([*replaced]).any(0)
-            row = _mean(table) if self._rows == "mean" else table.new_zeros(table.shape[1])
+            row = _mean(table) if self.rows == "mean" else table.new_zeros(table.shape[1])
             return torch.where(places[..., None], row.to(found.dtype), found)
 
         return rows
@@ -252,12 +252,6 @@ class ReferenceRun:
         for x, y in zip(trees.tensors(partners), (y for y in trees.tensors(own) if _is_float(y)), strict=True):
             self._note(func, ~torch.isclose(x, y).all())
 
-    def alone(self, model: Any, inputs: dict[str, Any]) -> Any:
-        """Return the output of the model on the reference alone, without the text's choices."""
-        # Ids that are the text's have other rows in the reference.
-        with torch.no_grad(), _Lookups([] if self._rows is None else self.looked_up):
-            return model(**{**inputs, "input_ids": self.ids})
-
     def _note(self, func: Any, pinned: bool | Tensor) -> None:
         """Note whether a choice was pinned."""
         self._pinned.append((operations.name(func), pinned))
@@ -266,22 +260,6 @@ class ReferenceRun:
     def pinned(self) -> tuple[str, ...]:
         """The functions by which the text chose otherwise than the reference would have, by name."""
         return tuple(dict.fromkeys(name for name, pinned in self._pinned if bool(pinned)))
-
-
-class _Lookups(TorchFunctionMode):
-    """Gives lookups in embedding tables the rows that they gave before, in the same order."""
-
-    def __init__(self, looked_up: list[tuple[Tensor, Tensor]]) -> None:
-        super().__init__()
-        self._looked_up = list(looked_up)
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if operations.KINDS.get(func) == operations.LOOKUP and self._looked_up:
-            table, rows = self._looked_up[0]
-            if out.shape == rows.shape and any(x is table for x in trees.tensors((args, kwargs))):
-                return self._looked_up.pop(0)[1].clone()
-        return out
 
 
 def _mean(table: Tensor) -> Tensor:

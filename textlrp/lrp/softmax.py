@@ -82,7 +82,7 @@ def _times(p: Tensor, c: Tensor, masked: bool) -> tuple[Tensor, Tensor]:
 
 def softmax(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """Give a softmax its rule."""
-    scores = args[0] if args else kwargs["input"]
+    scores = args[0]
     dim = kwargs["dim"] if "dim" in kwargs else args[1]
     if context.scores is not None and "log" not in operations.stem(func):
         context.scores.record(scores, dim)

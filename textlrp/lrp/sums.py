@@ -27,7 +27,7 @@ def additive(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """A sum or a difference: an operand that carries relevance gets the plain gradient, a constant is posted."""
     y = func(*args, **kwargs)
     context.count(func, "plain gradient")
-    operands = [*args, *(kwargs[key] for key in ("input", "other") if key in kwargs)][:2]
+    operands = args[:2]
     constants = [i for i, value in enumerate(operands) if not carries((value,))]
     if constants:
         (i,) = constants

@@ -152,7 +152,7 @@ def _follow_ids(func: Any, kind: Any, args: Any, kwargs: Any, out: Tensor, ids: 
         func(*args, **kwargs)
         return [sources]
     if kind is operations.PLAIN or kind == "affine":
-        if kind is operations.PLAIN and origin(args[0] if args else kwargs.get("input")) is None:
+        if kind is operations.PLAIN and origin(args[0]) is None:
             return None  # the ids only selected the values
         calls = [_values_to_sources(func, args, kwargs, number) for number in range(most + 1)]
         moved = [func(*args, **kwargs) for args, kwargs in calls]

@@ -173,16 +173,15 @@ class AtMidpoint(Surrogate):
 def statistic(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """A variance, or a root of a quadratic function: a standard deviation, a length."""
     stem = operations.stem(func)
-    x = args[0] if args else kwargs["input"]
-    rest, options = args[1:], {key: value for key, value in kwargs.items() if key != "input"}
-    if not isinstance(x, Tensor) or not carries((x,)) or carries(rest, options):
+    x, rest = args[0], args[1:]
+    if not isinstance(x, Tensor) or not carries((x,)) or carries(rest, kwargs):
         raise context.unsupported(f"{operations.name(func)} of several activations")
     if stem in ("norm", "vector_norm", "matrix_norm", "frobenius_norm"):
         if stem == "norm" and len(rest) > 3:
             raise context.unsupported(f"{operations.name(func)} of such arguments")
-        order = rest[0] if rest else options.get("p", options.get("ord", 2))
+        order = rest[0] if rest else kwargs.get("p", kwargs.get("ord", 2))
         if stem in ("norm", "vector_norm") and order in (1, 1.0):
-            named = bind(("order", "dim", "keepdim", "dtype"), rest, options)
+            named = bind(("order", "dim", "keepdim", "dtype"), rest, kwargs)
             absolute, dim = elementwise(context, torch.abs, (x,), {}), named.get("dim")
             dims = tuple(range(x.dim())) if dim is None else dim
             chosen = {"keepdim": named.get("keepdim", False), "dtype": named.get("dtype")}
@@ -191,7 +190,7 @@ def statistic(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
             raise context.unsupported(f"{operations.name(func)} of another order than 1 or 2")
 
     def root(x: Tensor) -> Tensor:
-        y: Tensor = func(x, *rest, **options)
+        y: Tensor = func(x, *rest, **kwargs)
         return y
 
     is_root = stem != "var"

@@ -232,7 +232,7 @@ class Quotient(Surrogate):
 
 def division(context: Context, func: Any, args: Any, kwargs: Any) -> Any:
     """A quotient of two tensors, or of a number and a tensor."""
-    operands = [*args, *(kwargs[key] for key in ("input", "other") if key in kwargs)][:2]
+    operands = args[:2]
     a, b = operands[::-1] if func is Tensor.__rtruediv__ else operands
     if kwargs.get("rounding_mode") is not None or operations.stem(func) in ("floor_divide", "__floordiv__"):
         raise context.unsupported(f"{operations.name(func)}, which rounds,")

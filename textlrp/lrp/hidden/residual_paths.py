@@ -59,7 +59,7 @@ class ResidualSums:
 
     def meet(self, meet: Meet, func: Any, args: Any, kwargs: Any) -> Any:
         """Give a sum its rule, and record it if it adds to the stream."""
-        operands = [*args, *(kwargs[key] for key in ("input", "other") if key in kwargs)][:2]
+        operands = args[:2]
         plain = sign(func, 1) == sign(func, 0) == 1.0 and kwargs.get("alpha", 1) == 1
         if not plain or not all(
             isinstance(x, Tensor) and x.grad_fn is not None and x.numel() == self._value.numel() for x in operands

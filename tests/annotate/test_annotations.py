@@ -38,7 +38,7 @@ def test_a_download_is_read(tmp_path: Path) -> None:
             "Ada",
             "b",
             "agree",
-            "POS",
+            ("POS",),
             "",
             (Rationale("text", 0, 3, "yes"), Rationale("text_pair", 0, 2, "no")),
             False,
@@ -97,7 +97,7 @@ BAD = {
     "[]": ", line 2 is not an annotation",
     '{"id": 1}': ", line 2 is not an annotation",
     "[" * 100_000: ", line 2 is not an annotation",
-    line(format=2): ", line 2 has format 2, and this version of textlrp reads annotations of format 1",
+    line(format=3): ", line 2 has format 3, and this version of textlrp reads annotations of the formats 1 and 2",
     line(format=...): ", line 2 has format null",
     line(report="abcdef" * 9): ", line 2 was made in another report, 'abcdefabcdef', and this one is '5e5e5e5e5e5e'",
     line(document="z"): ", line 2 is about document 'z', which is not in the report",
@@ -105,6 +105,10 @@ BAD = {
     line(verdict="yes"): ", line 2, document 'a' has the verdict 'yes': it can be agree, disagree, unsure, or null",
     line(verdict=[]): ", line 2, document 'a' has the verdict []",
     line(label="MEH"): ", line 2, document 'a' has the label 'MEH': the report has NEG, POS",
+    line(format=2, label=..., labels="POS"): ", line 2, document 'a' has 'POS' for 'labels': it can be a list",
+    line(format=2, labels=["POS", 1]): ", line 2, document 'a' has the label 1: the report has NEG, POS",
+    line(rationales=[{**mark(0, 3, "Not"), "label": "x"}]): ", line 2, document 'a' has the label 'x'",
+    line(rationales=[{**mark(0, 3, "Not"), "against": True}]): ", line 2, document 'a' has True for 'against': it can",
     line(blind=1): ", line 2, document 'a' has 1 for 'blind'",
     line(annotator=None): ", line 2, document 'a' has null for 'annotator'",
     line(comment=...): ", line 2, document 'a' has null for 'comment'",
@@ -170,6 +174,8 @@ def test_files_without_marks_are_refused(tmp_path: Path) -> None:
         ("unsure", "POS", ("NEG", "POS"), "POS"),
         (None, None, ("NEG", "POS"), None),
         (None, "NEG", ("NEG", "POS"), "NEG"),
+        ("agree", "POS", ("NEG", "POS"), None),  # a contradiction
+        ("disagree", "NEG", ("NEG", "POS"), None),
     ],
 )
 def test_the_right_label_is_said_or_follows(
@@ -179,6 +185,18 @@ def test_the_right_label_is_said_or_follows(
     path = written(tmp_path / "ada.jsonl", line(verdict=verdict, label=label, comment="said"))
     (found,) = read_annotations([path], report)
     assert found.right_label(report.documents["a"], labels) == right
+
+
+def test_marks_say_for_which_label_they_speak(tmp_path: Path) -> None:
+    for_pos = {**mark(0, 8, "Not good"), "label": "pos"}
+    against = {**mark(0, 3, "Not"), "label": "POS", "against": True}
+    path = written(tmp_path / "ada.jsonl", line(format=2, label=..., labels=["NEG"], rationales=[against, for_pos]))
+    (found,) = read_annotations([path], REPORT)
+    assert found.labels == ("NEG",)
+    assert found.rationales == (
+        Rationale("text", 0, 3, "Not", "POS", True),
+        Rationale("text", 0, 8, "Not good", "POS"),
+    )
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

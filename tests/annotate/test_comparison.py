@@ -75,8 +75,12 @@ def test_all_numbers_by_hand(tmp_path: Path) -> None:
         "d": (1, None, None, None),
         "e": (1, None, None, None),
     }
+    # Ben's "good" in b speaks for POS, so against NEG: by the model, it is the strongest word against NEG.
+    (against,) = found.against
+    assert (against.against, against.documents, against.model) == ("Ben", 1, Plausibility(1.0, 1.0, 1.0))
     assert found.notes == (
-        "Words marked for another label than the explained one are left out of the model's numbers.",
+        "Where words are marked for other labels alone, they are left out of the numbers of the model's words for the "
+        "label.",
     )
 
 
@@ -148,13 +152,42 @@ def test_what_cannot_be_computed_is_said(tmp_path: Path) -> None:
 
 def test_words_for_another_label_are_no_measure(tmp_path: Path) -> None:
     report = sent(reviewed("a"), reviewed("b", target="POS"), labels=("NEG", "POS", "MEH"))
+    for_pos = [{**each, "label": "POS"} for each in marks("bad")]
     lines = [
         line(verdict="disagree", rationales=marks("bad")),
-        line(document="b", verdict="disagree", rationales=marks("bad")),
+        line(document="b", verdict="disagree", rationales=for_pos),
+        line(document="a", annotator="Ben", rationales=for_pos),
     ]
-    # Who disagrees with NEG, without a word on the right label, marks no reasons for it; for POS they may be.
-    (row,) = compared(tmp_path, lines, report=report).rows
-    assert (row.documents, row.left_out) == (1, 1)
+    found = compared(tmp_path, lines, report=report)
+    ada, ben, _ = found.rows
+    # Who disagrees with NEG, without a word on the right label, may mark reasons for POS or for MEH.
+    assert (ada.documents, ada.left_out, ada.unlabeled) == (1, 0, 1)
+    assert (ben.documents, ben.left_out, ben.unlabeled) == (0, 1, 0)  # of three labels, POS is not the contrary of NEG
+    assert found.against == ()
+    assert found.notes[-1] == (
+        "Ada did not say for which label the words in 1 document speak: they are left out of the model's numbers."
+    )
+
+
+def test_the_same_words_for_different_labels_are_no_agreement(tmp_path: Path) -> None:
+    both = marks("bad", "Not")
+    ada = [line(rationales=[{**both[0], "label": "NEG"}, {**both[1], "label": "POS"}])]
+    ben = [line(annotator="Ben", rationales=[{**each, "label": "NEG"} for each in both])]
+    (words,) = compared(tmp_path, ada, ben).rationales
+    assert words.token_f1 == 0.5  # two sides of two marks each, and one in common
+
+
+def test_contradictions_are_named_and_count_for_nothing(tmp_path: Path) -> None:
+    lines = [line(label="POS"), line(document="b", verdict="disagree", label="NEG"), line(document="c")]
+    found = compared(tmp_path, lines, [line(annotator="Ben", document=each) for each in "abc"])
+    assert [(each.annotator, each.document) for each in found.contradictions] == [("Ada", "a"), ("Ada", "b")]
+    assert found.alpha_documents == 1
+    assert found.annotators[0].labeled == 1
+    assert found.notes[-3:] == (
+        "Ada contradicts themselves in a: agrees with NEG, and gives POS as the right label. Ask them.",
+        "Ada contradicts themselves in b: disagrees with NEG, and gives NEG as the right label. Ask them.",
+        "Labels that are contradicted count as not known.",
+    )
 
 
 @pytest.fixture

@@ -19,5 +19,5 @@ def test_words_that_the_model_did_not_read_count_against_it(tmp_path: Path) -> N
     (annotation,) = read_annotations(files, report)
     found = MarkedDocument(report.documents["a"], [annotation], report.labels)
     assert [word.text for word in found.words] == ["Not", "good", "truly", "bad", "acting", "Bad", "indeed"]
-    assert found.votes == {"Ada": (False, False, False, True, False, True, False)}
+    assert found.votes == {"Ada": {("NEG", False): (False, False, False, True, False, True, False)}}
     assert found.scores["Ada"].model.token_f1 == 0.0

@@ -77,7 +77,7 @@ def test_everyone_has_the_text_and_the_marks_of_their_own(browser: Browser, tmp_
         assert second.locator(".person").nth(0).locator(".small").inner_text() == "No words marked."
         shown_page.get_by_role("link", name="b").click()
         assert shown_page.url.endswith("#document-2")
-        assert shown_page.locator("tbody tr").count() == 4 + 2 + 1 + 5
+        assert shown_page.locator("tbody tr").count() == 4 + 2 + 1 + 5 + 1
         assert seen.nothing
 
 

@@ -25,7 +25,7 @@ def marks(annotation: Annotation) -> list[str]:
 
 
 def told(annotations: tuple[Annotation, ...]) -> list[tuple[str, str, str | None, list[str]]]:
-    return [(each.annotator, each.document, each.label, marks(each)) for each in annotations]
+    return [(each.annotator, each.document, each.labels, marks(each)) for each in annotations]
 
 
 def test_label_studio_names_its_annotators(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_label_studio_names_its_annotators(tmp_path: Path) -> None:
         {"id": 91, "data": {"text": "meh", "label": "POS"}, "annotations": []},
     ]
     found = read_annotations([saved(tmp_path / "project.json", tasks)], REPORT)
-    assert told(found) == [("1", "a", "NEG", ["bad"]), ("2", "a", None, ["bad"])]
+    assert told(found) == [("1", "a", ("NEG",), ["bad"]), ("2", "a", None, ["bad"])]
     assert {(each.verdict, each.blind) for each in found} == {(None, False)}
 
 
@@ -52,7 +52,7 @@ def test_other_tools_give_the_name_of_the_file(tmp_path: Path) -> None:
     )
     own = written(tmp_path / "own.jsonl", line(annotator="Cem"))
     assert told(read_annotations([ada, ben, own], REPORT)) == [
-        ("ada", "a", "NEG", ["good"]),
+        ("ada", "a", ("NEG",), ["good"]),
         ("ben", "a", None, ["😀", "bad"]),
         ("Cem", "a", None, []),
     ]
@@ -61,7 +61,7 @@ def test_other_tools_give_the_name_of_the_file(tmp_path: Path) -> None:
 def test_doccano_may_give_labels_alone(tmp_path: Path) -> None:
     classified = {"id": 7, "text": TEXT, "label": ["NEG"], "Comments": []}
     found = read_annotations([written(tmp_path / "ada.jsonl", json.dumps(classified))], REPORT)
-    assert told(found) == [("ada", "a", "NEG", [])]
+    assert told(found) == [("ada", "a", ("NEG",), [])]
 
 
 def test_a_text_that_is_there_twice_is_told_by_its_id(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ SELECT = """([number, wanted]) => {
 
 def mark(page: Page, number: int, words: str) -> None:
     page.evaluate(SELECT, [number, words])
-    page.locator("#float button", has_text="Mark").first.click()
+    page.locator("#float button:visible", has_text="Mark for").first.click()
 
 
 def judge(page: Page, number: int, verdict: str) -> None:
@@ -79,7 +79,15 @@ def test_from_the_report_to_the_numbers(browser: Browser, tmp_path: Path) -> Non
         ),
     ]
     last = json.loads(files[0].read_text(encoding="utf-8").splitlines()[-1])
-    assert last["rationales"] == [{"start": 4, "end": 24, "text": "loved the 👩‍👩‍👧 film", "source": "text"}]
+    (rationale,) = last["rationales"]
+    assert rationale == {
+        "start": 4,
+        "end": 24,
+        "text": "loved the 👩‍👩‍👧 film",
+        "source": "text",
+        "label": "POS",
+        "against": False,
+    }
     arguments = ["annotations", *map(str, files), "--report", str(report), "--format", "json"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output

@@ -46,7 +46,7 @@ def test_a_reload_and_a_second_tab_lose_nothing(browser: Browser, path: Path) ->
         second.bring_to_front()
         second.locator("#progress", has_text="3 of 4 marked").wait_for()
         found = {mark["document"]: mark for mark in download(second)}
-        assert (found["b"]["verdict"], found["b"]["label"], found["b"]["comment"]) == ("unsure", "NEG", "two")
+        assert (found["b"]["verdict"], found["b"]["labels"], found["b"]["comment"]) == ("unsure", ["NEG"], "two")
         second.keyboard.press("Escape")
         second.locator("#undo").click()  # what this tab did was changed since: it is left
         assert "was changed in another tab" in second.locator("#toast").inner_text()
@@ -99,7 +99,7 @@ def test_a_download_is_taken_up_on_another_machine(browser: Browser, path: Path,
         call_me(page)
         press(page, "a", "Agree")
         select(page, "d", 5, 10)
-        page.locator("#float").get_by_role("button", name="Mark", exact=True).click()
+        page.locator("#float").get_by_role("button", name="Mark for POS", exact=True).click()
         marks = download(page)
     wrong = [
         {**marks[0], "report": "another"},
@@ -107,7 +107,7 @@ def test_a_download_is_taken_up_on_another_machine(browser: Browser, path: Path,
         {**marks[1], "rationales": [{"start": 3, "end": 8, "text": "loved", "source": "text"}]},
         {**marks[1], "verdict": "maybe"},
         {**marks[1], "rationales": [{"start": 0, "end": 99, "text": "x", "source": "text"}]},
-        {**marks[1], "label": "<script>"},
+        {**marks[1], "labels": ["<script>"]},
         {**marks[1], "changed": "soon"},
         [],
         None,
@@ -168,7 +168,7 @@ def test_hostile_names_comments_and_marks_are_text(browser: Browser, tmp_path: P
     assert [mark["document"] for mark in found] == list(sent.documents)
     for mark in found:
         document = sent.documents[mark["document"]]
-        assert mark["label"] == document.label
+        assert mark["labels"] == [document.label]
         assert mark["annotator"] == rude[3].strip()
         for span in mark["rationales"]:
             assert document.text[span["start"] : span["end"]] == span["text"] != ""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from browser import complaints, opened, scrolls_sideways
-from example_reports import reviews
+from example_reports import explanation, reviews
 from report_marking import article, call_me, download, expect_marks, press, select
 
+from textlrp.data.records import Record
 from textlrp.report.reading import read_report
 from textlrp.report.writing import write_report
 
@@ -31,12 +32,12 @@ def blind(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_mouse_marks_whole_words_and_the_file_has_them_by_code_points(browser: Browser, path: Path) -> None:
     with opened(browser, path) as (page, seen):
         select(page, "d", 6, 8)  # "ov" of "loved", behind an emoji of two units
-        page.locator("#float").get_by_role("button", name="Mark", exact=True).click()
+        page.locator("#float").get_by_role("button", name="Mark for POS", exact=True).click()
         page.locator("#name-field").fill("Ada")  # the name is asked for once
         page.keyboard.press("Enter")
         expect_marks(page, "d", ["loved"])
         select(page, "d", 15, 36)
-        page.locator("#float").get_by_role("button", name="Mark", exact=True).click()
+        page.locator("#float").get_by_role("button", name="Mark for NEG", exact=True).click()
         expect_marks(page, "d", ["loved", "👩‍👩‍👧 film, really"])
         press(page, "d", "Disagree")
         press(page, "d", "NEG")
@@ -50,23 +51,24 @@ def test_the_mouse_marks_whole_words_and_the_file_has_them_by_code_points(browse
         text = reviews()[3].text
         common = {
             "textlrp": "annotation",
-            "format": 1,
+            "format": 2,
             "report": read_report(path).id,
             "annotator": "Ada",
             "blind": False,
         }
         start = text.index("👩")
+        for_neg = {"label": "NEG", "against": False}
         assert found == [
-            {**common, "document": "a", "verdict": "agree", "label": None, "comment": "", "rationales": []},
+            {**common, "document": "a", "verdict": "agree", "labels": None, "comment": "", "rationales": []},
             {
                 **common,
                 "document": "d",
                 "verdict": "disagree",
-                "label": "NEG",
+                "labels": ["NEG"],
                 "comment": "Why  “so”?\n<b>",
                 "rationales": [
-                    {"start": 4, "end": 9, "text": "loved", "source": "text"},
-                    {"start": start, "end": len(text), "text": text[start:], "source": "text"},
+                    {"start": 4, "end": 9, "text": "loved", "source": "text", "label": "POS", "against": False},
+                    {"start": start, "end": len(text), "text": text[start:], "source": "text", **for_neg},
                 ],
             },
         ]
@@ -77,7 +79,7 @@ def test_a_mark_is_removed_undone_and_redone(browser: Browser, path: Path) -> No
     with opened(browser, path) as (page, seen):
         call_me(page)
         select(page, "b", 0, 13)
-        page.locator("#float").get_by_role("button", name="Mark", exact=True).click()
+        page.locator("#float").get_by_role("button", name="Mark for POS", exact=True).click()
         expect_marks(page, "b", ["Dull at times"])
         select(page, "b", 5, 7)
         page.locator("#float").get_by_role("button", name="Remove mark", exact=True).click()
@@ -111,7 +113,7 @@ def test_everything_can_be_done_by_keys(browser: Browser, path: Path) -> None:
         page.keyboard.press("m")
         for key in ("ArrowRight", "Shift+ArrowRight", "Enter"):
             page.keyboard.press(key)
-        assert page.locator("#whisper").inner_text() == "film, marked"
+        assert page.locator("#whisper").inner_text() == "film, marked for POS"
         page.keyboard.press("Escape")
         expect_marks(page, "a", ["wonderful film"])
         page.keyboard.press("n")
@@ -128,8 +130,8 @@ def test_everything_can_be_done_by_keys(browser: Browser, path: Path) -> None:
         expect_marks(page, "b", ["."])
         page.keyboard.press("m")  # a letter is no key for words: the mode ends
         found = download(page)
-        assert [(m["document"], m["verdict"], m["label"], m["comment"]) for m in found] == [
-            ("a", "agree", "POS", ""),
+        assert [(m["document"], m["verdict"], m["labels"], m["comment"]) for m in found] == [
+            ("a", "agree", ["POS"], ""),
             ("b", None, None, "a d u"),
         ]
     assert seen.nothing
@@ -151,7 +153,7 @@ def test_fingers_mark_by_tapping_on_words(browser: Browser, path: Path) -> None:
         article(page, "a").locator(".text").evaluate(
             "b => getSelection().setBaseAndExtent(b.firstChild, 0, b.childNodes[1].firstChild, 4)"
         )
-        page.locator("#float").get_by_role("button", name="Mark", exact=True).tap()
+        page.locator("#float").get_by_role("button", name="Mark for POS", exact=True).tap()
         expect_marks(page, "a", ["A wonderful"])
         assert not scrolls_sideways(page)
         assert complaints(page) == []
@@ -183,7 +185,7 @@ def test_a_blind_report_shows_the_model_after_the_mark(browser: Browser, blind: 
         assert page.locator("#toast").inner_text() == "There are 2 labels."
         press(page, "a", "NEG")
         select(page, "a", 2, 11)
-        page.locator("#float").get_by_role("button", name="Mark", exact=True).click()
+        page.locator("#float").get_by_role("button", name="Mark for NEG", exact=True).click()
         assert first.locator(".predicted").count() == 0
         first.locator(".reveal").click()
         assert first.locator(".predicted").inner_text() == "POS 95.0\u00a0%"
@@ -194,9 +196,9 @@ def test_a_blind_report_shows_the_model_after_the_mark(browser: Browser, blind: 
         press(page, "b", "POS")  # a change after the model was seen
         page.reload()
         assert first.locator(".predicted").count() == 1
-        assert [(m["document"], m["verdict"], m["label"], m["blind"]) for m in download(page)] == [
-            ("a", "disagree", "NEG", True),
-            ("b", None, "POS", False),
+        assert [(m["document"], m["verdict"], m["labels"], m["blind"]) for m in download(page)] == [
+            ("a", "disagree", ["NEG"], True),
+            ("b", None, ["POS"], False),
         ]
         assert page.locator("#model-summary").is_hidden()
         page.locator("#peek").click()
@@ -226,4 +228,57 @@ def test_the_summary_of_a_blind_report_appears_at_the_end(browser: Browser, blin
             article(page, record.id).locator(".reveal").click()
         page.locator("#model-summary").wait_for()
         assert all(mark["blind"] for mark in download(page))
+    assert seen.nothing
+
+
+def test_what_the_answers_leave_open_is_asked_at_once(browser: Browser, path: Path) -> None:
+    with opened(browser, path) as (page, seen):
+        call_me(page)
+        question = article(page, "a").locator(".question")
+        press(page, "a", "Agree")
+        press(page, "a", "NEG")
+        assert question.inner_text().startswith("You agree with POS, and give NEG as the right label.")
+        page.locator("#more").evaluate("e => e.open = true")
+        page.locator("[name=marks]").select_option("question")
+        page.locator("#count", has_text="1 of 4 documents").wait_for()
+        assert complaints(page) == []
+        question.get_by_role("button", name="NEG is right: disagree").click()
+        assert question.is_hidden()
+        page.locator("[name=marks]").select_option("")
+        # Words that are marked by keys, with no answer given.
+        article(page, "b").get_by_role("heading").click()
+        page.keyboard.press("m")
+        page.keyboard.press("Enter")
+        page.keyboard.press("Escape")
+        asked = article(page, "b").locator(".question")
+        assert asked.inner_text().startswith("What do the marked words speak for?")
+        asked.get_by_role("button", name="for NEG").click()
+        assert asked.is_hidden()
+        # An answer that is given afterwards settles marks without a side; the others stay.
+        select(page, "b", 5, 7)
+        page.locator("#float").get_by_role("button", name="Mark for POS", exact=True).click()
+        expect_marks(page, "b", ["Dull", "at"])
+        article(page, "b").locator(".marks select").nth(1).select_option(label="for NEG")
+        article(page, "c").get_by_role("heading").click()
+        page.keyboard.press("m")
+        page.keyboard.press("Enter")
+        page.keyboard.press("Escape")
+        press(page, "c", "POS")
+        found = {mark["document"]: mark for mark in download(page)}
+        assert (found["a"]["verdict"], found["a"]["labels"]) == ("disagree", ["NEG"])
+        assert [(each["text"], each["label"]) for each in found["b"]["rationales"]] == [("Dull", "NEG"), ("at", "NEG")]
+        assert [(each["text"], each["label"]) for each in found["c"]["rationales"]] == [("Not", "POS")]
+    assert seen.nothing
+
+
+def test_words_may_speak_against_a_label_of_three(browser: Browser, tmp_path: Path) -> None:
+    records = [Record("a", (explanation("so so", [1.0, 1.0], logits={"NEG": 0.0, "POS": 1.0, "MIXED": 0.5}),))]
+    with opened(browser, write_report(records, tmp_path / "report.html")[0]) as (page, seen):
+        call_me(page)
+        press(page, "a", "Mark words")
+        article(page, "a").locator(".marking .side").select_option(label="against POS")
+        page.locator("article .text").focus()
+        page.keyboard.press("Enter")
+        assert page.locator("#whisper").inner_text() == "so, marked against POS"
+        assert [(m["text"], m["label"], m["against"]) for m in download(page)[0]["rationales"]] == [("so", "POS", True)]
     assert seen.nothing

@@ -164,7 +164,7 @@ def test_scripts_put_in_text_as_text() -> None:
     scripts = [
         path for path in (files("textlrp.render") / "templates").iterdir() if re.match(r"report.*\.js$", path.name)
     ]
-    assert len(scripts) == 10
+    assert len(scripts) == 11
     for path in scripts:
         source = path.read_text("utf-8")
         assert not re.search(

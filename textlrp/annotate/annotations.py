@@ -20,7 +20,8 @@ from textlrp.results.spans import TEXT, TEXT_PAIR
 if TYPE_CHECKING:
     from textlrp.report.reading import SentDocument, SentReport
 
-_KIND, _FORMAT = "annotation", 1
+#: Format 1 had one label, and marks without labels.
+_KIND, _FORMATS = "annotation", (1, 2)
 _START = b'{"textlrp"'
 
 AGREE, DISAGREE, UNSURE = "agree", "disagree", "unsure"
@@ -29,7 +30,7 @@ AGREE, DISAGREE, UNSURE = "agree", "disagree", "unsure"
 VERDICTS = (AGREE, DISAGREE, UNSURE)
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Rationale:
     """Words that an annotator marked as a reason.
 
@@ -37,12 +38,16 @@ class Rationale:
         source: their text: ``"text"``, or ``"text_pair"`` for the second text of a pair.
         start, end: half-open character range in that text.
         text: exactly those characters.
+        label: the label that the words speak for, or against; None if the annotator did not say.
+        against: whether they speak against it.
     """
 
     source: str
     start: int
     end: int
     text: str
+    label: str | None = None
+    against: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,9 @@ class Annotation:
         annotator: the annotator's name.
         document: the document's id.
         verdict: ``"agree"``, ``"disagree"`` or ``"unsure"``, or None.
-        label: the right label, or None if the annotator did not choose it.
+        labels: the right labels, or None if the annotator did not choose.
         comment: a comment, often empty.
-        rationales: the marked words, in reading order, never overlapping.
+        rationales: the marked words, in reading order; those for one label never overlap.
         blind: whether the model's relevance was hidden when they were marked.
         changed: the time of the last change.
         place: the file and the line, for messages.
@@ -64,7 +69,7 @@ class Annotation:
     annotator: str
     document: str
     verdict: str | None
-    label: str | None
+    labels: tuple[str, ...] | None
     comment: str
     rationales: tuple[Rationale, ...]
     blind: bool
@@ -74,16 +79,27 @@ class Annotation:
     @property
     def empty(self) -> bool:
         """Whether the annotator took everything back."""
-        return self.verdict is None and self.label is None and not self.comment.strip() and not self.rationales
+        return self.verdict is None and self.labels is None and not self.comment.strip() and not self.rationales
+
+    def contradiction(self, document: SentDocument) -> str | None:
+        """Return how the verdict and the chosen label contradict each other, or None if they do not."""
+        if self.labels is None or self.verdict not in (AGREE, DISAGREE):
+            return None
+        if (self.verdict == AGREE) == (self.labels == (document.predicted,)):
+            return None
+        chosen = ", ".join(self.labels) or "none"
+        return f"{self.verdict}s with {document.predicted}, and gives {chosen} as the right label"
 
     def right_label(self, document: SentDocument, labels: tuple[str, ...]) -> str | None:
         """Return the label that the annotator considers right, or None if that is not known.
 
         It is the label that the annotator chose; or the predicted one, if the annotator agrees; or the other one of two
-        labels, if the annotator disagrees.
+        labels, if the annotator disagrees. Of a verdict and a label that contradict each other, neither counts.
         """
-        if self.label is not None:
-            return self.label
+        if self.contradiction(document):
+            return None
+        if self.labels is not None:
+            return self.labels[0] if self.labels else None
         if self.verdict == AGREE:
             return document.predicted
         others = [label for label in labels if label != document.predicted]
@@ -156,7 +172,8 @@ def _of_tool(made: ToolAnnotation, text: str) -> Annotation:
     """Return an annotation of a tool. Nobody knows whether it showed the model's relevance, so it is not blind."""
     marks = tuple(Rationale(TEXT, start, end, text[start:end]) for start, end in made.marked)
     changed = datetime.min.replace(tzinfo=UTC)
-    return Annotation(made.annotator, made.document, None, made.label, "", marks, False, changed, made.place)
+    labels = None if made.label is None else (made.label,)
+    return Annotation(made.annotator, made.document, None, labels, "", marks, False, changed, made.place)
 
 
 def _is_download(path: Path) -> bool:
@@ -199,10 +216,11 @@ def _read_file(path: Path, report: SentReport) -> dict[tuple[str, str], Annotati
 def _annotation(values: Any, report: SentReport, stem: str, place: str) -> Annotation:
     if not isinstance(values, dict) or values.get("textlrp") != _KIND:
         raise InputError(f"{place} is not an annotation: a line of the report's download was expected")
-    if not is_format(values.get("format"), _FORMAT):
+    form = values.get("format")
+    if not any(is_format(form, known) for known in _FORMATS):
         raise InputError(
-            f"{place} has format {_shown(values.get('format'))}, and this version of textlrp reads annotations of "
-            f"format {_FORMAT}"
+            f"{place} has format {_shown(form)}, and this version of textlrp reads annotations of the formats "
+            f"{' and '.join(map(str, _FORMATS))}"
         )
     if values.get("report") != report.id:
         made = _shown(str(values.get("report"))[:12])
@@ -216,33 +234,45 @@ def _annotation(values: Any, report: SentReport, stem: str, place: str) -> Annot
         raise InputError(f"{place} is about document {_shown(identity)}, which is not in the report")
     line, place = place, f"{place}, document {document.id!r}"
     annotator, comment = _string(values, "annotator", place), _string(values, "comment", place)
-    verdict, label, blind = values.get("verdict"), values.get("label"), values.get("blind")
+    verdict, blind = values.get("verdict"), values.get("blind")
     if verdict is not None and verdict not in VERDICTS:
         raise InputError(f"{place} has the verdict {_shown(verdict)}: it can be {', '.join(VERDICTS)}, or null")
-    index = find_name(label, report.labels) if isinstance(label, str) else None
-    if label is not None and index is None:
-        raise InputError(f"{place} has the label {_shown(label)}: the report has {', '.join(report.labels)}")
+    if form == 1:
+        label = values.get("label")
+        chosen = None if label is None else [label]
+    else:
+        chosen = values.get("labels")
+    if chosen is not None and not isinstance(chosen, list):
+        raise InputError(f"{place} has {_shown(chosen)} for 'labels': it can be a list of labels, or null")
     if not isinstance(blind, bool):
         raise InputError(f"{place} has {_shown(blind)} for 'blind': it can be true or false")
     return Annotation(
         annotator.strip() or stem,
         document.id,
         verdict,
-        None if index is None else report.labels[index],
+        None if chosen is None else tuple(_label(label, report, place) for label in chosen),
         comment,
-        _marks(values.get("rationales"), document, place),
+        _marks(values.get("rationales"), document, report, place),
         blind,
         _time(values.get("changed"), place),
         line,
     )
 
 
-def _marks(values: Any, document: SentDocument, place: str) -> tuple[Rationale, ...]:
+def _label(label: Any, report: SentReport, place: str) -> str:
+    index = find_name(label, report.labels) if isinstance(label, str) else None
+    if index is None:
+        raise InputError(f"{place} has the label {_shown(label)}: the report has {', '.join(report.labels)}")
+    return report.labels[index]
+
+
+def _marks(values: Any, document: SentDocument, report: SentReport, place: str) -> tuple[Rationale, ...]:
     if not isinstance(values, list) or not all(isinstance(mark, dict) for mark in values):
         raise InputError(f"{place} has {_shown(values)} for 'rationales': it can be a list of objects")
-    marks = sorted(_mark(mark, document, place) for mark in values)
-    for before, after in pairwise(marks):
-        if before.source == after.source and after.start < before.end:
+    marks = sorted((_mark(mark, document, report, place) for mark in values), key=lambda m: (m.source, m.start, m.end))
+    for before, after in pairwise(sorted(marks, key=lambda m: (m.source, m.label or "", m.against, m.start))):
+        alike = (before.source, before.label, before.against) == (after.source, after.label, after.against)
+        if alike and after.start < before.end:
             raise InputError(
                 f"{place} has marks that overlap: characters {before.start} to {before.end} and {after.start} to "
                 f"{after.end}"
@@ -250,7 +280,7 @@ def _marks(values: Any, document: SentDocument, place: str) -> tuple[Rationale, 
     return tuple(marks)
 
 
-def _mark(values: Mapping[str, Any], document: SentDocument, place: str) -> Rationale:
+def _mark(values: Mapping[str, Any], document: SentDocument, report: SentReport, place: str) -> Rationale:
     source, start, end, written = (values.get(key) for key in ("source", "start", "end", "text"))
     texts = {TEXT: document.text, TEXT_PAIR: document.text_pair}
     text = texts.get(source) if isinstance(source, str) else None
@@ -266,7 +296,11 @@ def _mark(values: Mapping[str, Any], document: SentDocument, place: str) -> Rati
             f"{place} has a mark on {_shown(written)}, and the report has {_shown(text[start:end])} at characters "
             f"{start} to {end}: it was made in another version of the text"
         )
-    return Rationale(str(source), start, end, text[start:end])
+    label, against = values.get("label"), values.get("against", False)
+    if not isinstance(against, bool) or (against and label is None):
+        raise InputError(f"{place} has {_shown(against)} for 'against': it can be true, beside a label, or false")
+    of = None if label is None else _label(label, report, place)
+    return Rationale(str(source), start, end, text[start:end], of, against)
 
 
 def _string(values: Mapping[str, Any], key: str, place: str) -> str:

@@ -16,11 +16,13 @@ from textlrp.annotate.document import MarkedDocument, ModelScores, Plausibility,
 from textlrp.basics import extras
 from textlrp.basics.files import write_whole
 from textlrp.evaluate import agreement
+from textlrp.render.format import named
 
 if TYPE_CHECKING:
     from textlrp.report.reading import SentReport
 
-_FORMAT = 1
+_FORMAT = 2
+_CONTRADICTIONS = 10  # in the notes; all are in the JSON
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ class ModelRow:
         against: the annotator's name, None for the majority, empty for all annotators in turn.
         documents: the number of documents.
         blind: in how many of them the model's relevance was hidden when the words were marked.
-        left_out: how many others have words marked for another label than the explained one (or an empty majority).
+        left_out: how many others have words marked for other labels than the explained one (or an empty majority).
+        unlabeled: how many others have words marked without a label.
         model: for the words of the highest relevance; None without documents.
         chance: for as many words chosen at random.
     """
@@ -94,8 +97,18 @@ class ModelRow:
     documents: int
     blind: int
     left_out: int
+    unlabeled: int
     model: Plausibility | None
     chance: Plausibility | None
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """An annotator's verdict and label that contradict each other, in words that follow the annotator's name."""
+
+    annotator: str
+    document: str
+    said: str
 
 
 @dataclass(frozen=True)
@@ -126,10 +139,13 @@ class Comparison:
         rationales: one for each pair of annotators.
         rationales_mean: the means over all pairs and documents, without names; None with a single pair.
         rows: one for each annotator, and one for the majority if there are two or more.
+        against: the words that speak against the explained label by the model, against those marked so; one for each
+            annotator who marked any.
         everyone: the model against all annotators in turn, on the documents in which two or more marked words for the
             explained label; None without any.
         people: the annotators against each other on the same documents: the most to expect of a model.
         documents: one for each annotated document, in the report's order.
+        contradictions: by annotator, in the report's order. Their labels count as not known.
         notes: caveats, and the reasons for missing numbers.
     """
 
@@ -144,9 +160,11 @@ class Comparison:
     rationales: tuple[RationalePair, ...]
     rationales_mean: RationalePair | None
     rows: tuple[ModelRow, ...]
+    against: tuple[ModelRow, ...]
     everyone: ModelRow | None
     people: Plausibility | None
     documents: tuple[DocumentRow, ...]
+    contradictions: tuple[Contradiction, ...]
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -166,9 +184,10 @@ class Comparison:
 def compare(annotations: Iterable[Annotation], report: SentReport) -> Comparison:
     """Compare annotators with each other, and the model with them.
 
-    Words are marked if any of their characters is; an annotator's words are compared with as many words of the highest
-    positive relevance (:func:`textlrp.evaluate.plausibility.chosen_words`). Words marked for another label than the
-    explained one are left out.
+    Words are marked if any of their characters is; an annotator's words for the explained label are compared with as
+    many words of the highest positive relevance (:func:`textlrp.evaluate.plausibility.chosen_words`), and those against
+    it with as many of the most negative one. Marks without a label speak for the label that the annotator considers
+    right, and are left out if that is not known.
 
     Args:
         annotations: from :func:`textlrp.annotate.annotations.read_annotations`.
@@ -199,7 +218,16 @@ def compare(annotations: Iterable[Annotation], report: SentReport) -> Comparison
     }
     pairs = list(combinations(names, 2))
     rationales = tuple(_rationale_pair(pair, marked) for pair in pairs)
-    rows = [_row(name, [m.scores.get(name) for m in marked], sum(name in m.unfit for m in marked)) for name in names]
+    rows = [
+        _row(
+            name,
+            [m.scores.get(name) for m in marked],
+            sum(name in m.unfit for m in marked),
+            sum(name in m.unlabeled for m in marked),
+        )
+        for name in names
+    ]
+    against = [_row(name, [m.against.get(name) for m in marked]) for name in names]
     if len(names) > 1:
         rows.append(_row(None, [m.majority for m in marked], sum(m.divided for m in marked)))
     shared = [m for m in marked if len(m.fitting) > 1]
@@ -216,9 +244,15 @@ def compare(annotations: Iterable[Annotation], report: SentReport) -> Comparison
         rationales,
         _mean_pair(marked) if len(pairs) > 1 else None,
         tuple(rows),
-        _row("", [m.everyone for m in shared], 0) if shared else None,
+        tuple(row for row in against if row.documents),
+        _row("", [m.everyone for m in shared]) if shared else None,
         _people(shared),
         tuple(_document_row(m, right) for m in marked),
+        tuple(
+            Contradiction(a.annotator, a.document, said)
+            for a in listed
+            if (said := a.contradiction(report.documents[a.document])) is not None
+        ),
         (),
     )
     return dataclasses.replace(comparison, notes=tuple(_notes(comparison)))
@@ -268,13 +302,14 @@ def _people(marked: Iterable[MarkedDocument]) -> Plausibility | None:
     return Plausibility(sum(token) / len(token), sum(iou) / len(iou), None) if scores else None
 
 
-def _row(against: str | None, scored: Iterable[ModelScores | None], left_out: int) -> ModelRow:
+def _row(against: str | None, scored: Iterable[ModelScores | None], left_out: int = 0, unlabeled: int = 0) -> ModelRow:
     scores = [score for score in scored if score is not None]
     return ModelRow(
         against,
         len(scores),
         sum(score.blind for score in scores),
         left_out,
+        unlabeled,
         mean([score.model for score in scores]) if scores else None,
         mean([score.chance for score in scores]) if scores else None,
     )
@@ -303,7 +338,7 @@ def _notes(comparison: Comparison) -> Iterable[str]:
     if people > 1 and not any(pair.documents for pair in comparison.rationales):
         yield "No document has words marked by two annotators: there is no agreement on words to compute."
     rows = [row for row in comparison.rows if row.against is not None]
-    if not any(row.documents or row.left_out for row in rows):
+    if not any(row.documents or row.left_out or row.unlabeled for row in rows):
         yield "No words are marked: there is nothing to compare the model's words with."
     elif any(row.documents > row.blind for row in rows):
         yield (
@@ -311,4 +346,24 @@ def _notes(comparison: Comparison) -> Iterable[str]:
             "numbers flatter the model."
         )
     if any(row.left_out for row in rows):
-        yield "Words marked for another label than the explained one are left out of the model's numbers."
+        yield (
+            "Where words are marked for other labels alone, they are left out of the numbers of the model's words for "
+            "the label."
+        )
+    for row in rows:
+        if row.unlabeled:
+            yield (
+                f"{named(row.against or '')} did not say for which label the words in {_counted(row.unlabeled)} speak: "
+                f"they are left out of the model's numbers."
+            )
+    shown = comparison.contradictions[:_CONTRADICTIONS]
+    for each in shown:
+        yield f"{named(each.annotator)} contradicts themselves in {named(each.document)}: {each.said}. Ask them."
+    if len(comparison.contradictions) > len(shown):
+        yield f"There are {len(comparison.contradictions) - len(shown):,} contradictions more."
+    if shown:
+        yield "Labels that are contradicted count as not known."
+
+
+def _counted(count: int) -> str:
+    return f"{count:,} document{'' if count == 1 else 's'}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
-from textlrp.annotate.annotations import DISAGREE, Annotation
+from textlrp.annotate.annotations import Annotation
 from textlrp.evaluate import agreement, plausibility
 from textlrp.results import segmentation
 from textlrp.results.spans import TEXT, TEXT_PAIR, Span
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from textlrp.report.reading import SentDocument
 
 Votes = tuple[bool, ...]
+#: A label, None if it is not known, and whether words speak against it.
+Side = tuple[str | None, bool]
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,13 @@ class MarkedDocument:
         document: the document in the report.
         annotations: one for each annotator, at least one.
         words: the words that count, of both texts of a pair; words that the model did not read have no relevance.
-        votes: by annotator, which words are marked; annotators who marked none are left out.
+        votes: by annotator, which words are marked as reasons for or against which label; annotators who marked none
+            are left out.
         fitting: the votes for the explained label.
-        unfit: the annotators who voted for another label.
+        unfit: the annotators who voted for other labels alone, or against the explained one.
+        unlabeled: the annotators who marked words and did not say for which label.
         scores: the model against each annotator in :attr:`fitting`.
+        against: the words that speak against the explained label by the model, against those of each annotator.
         majority: the model against the words that more than half of :attr:`fitting` marked; None if there are none, or
             fewer than two annotators.
         divided: whether two or more annotators marked words, but no word has a majority.
@@ -74,20 +79,24 @@ class MarkedDocument:
         self.annotations = tuple(annotations)
         self.words = tuple(span for span in _all_words(document) if segmentation.is_word(span.text))
         self._breaks = (sum(span.source == TEXT for span in self.words),)
-        self.votes: dict[str, Votes] = {}
+        self.votes: dict[str, dict[Side, Votes]] = {}
         self.fitting: dict[str, Votes] = {}
         self.scores: dict[str, ModelScores] = {}
+        self.against: dict[str, ModelScores] = {}
         blind = True
         for annotation in annotations:
-            vote = plausibility.marked_words(self.words, [(m.start, m.end, m.source) for m in annotation.rationales])
-            if not any(vote):
+            votes = self._votes(annotation, labels)
+            if not votes:
                 continue
-            self.votes[annotation.annotator] = vote
-            if _fits(annotation, document, labels):
-                self.fitting[annotation.annotator] = vote
+            self.votes[annotation.annotator] = votes
+            if (document.target, False) in votes:
+                self.fitting[annotation.annotator] = vote = votes[document.target, False]
                 self.scores[annotation.annotator] = self._scored(vote, annotation.blind)
                 blind = blind and annotation.blind
-        self.unfit = frozenset(self.votes) - frozenset(self.fitting)
+            if (document.target, True) in votes:
+                self.against[annotation.annotator] = self._scored(votes[document.target, True], annotation.blind, -1)
+        self.unlabeled = frozenset(name for name, votes in self.votes.items() if (None, False) in votes)
+        self.unfit = frozenset(self.votes) - frozenset(self.fitting) - self.unlabeled
         common = agreement.majority(list(self.fitting.values())) if len(self.fitting) > 1 else ()
         self.majority = self._scored(common, blind) if any(common) else None
         self.divided = len(self.fitting) > 1 and self.majority is None
@@ -108,16 +117,33 @@ class MarkedDocument:
         """Return span, IOU and token F1 of two annotators, or None unless both marked words."""
         if one not in self.votes or other not in self.votes:
             return None
-        votes = self.votes[one], self.votes[other]
-        first, second = (plausibility.runs(vote, self._breaks) for vote in votes)
+        sides = dict.fromkeys([*self.votes[one], *self.votes[other]])
+        nothing = (False,) * len(self.words)
+        votes = tuple(
+            tuple(word for side in sides for word in self.votes[name].get(side, nothing)) for name in (one, other)
+        )
+        breaks = [n * len(self.words) + at for n in range(len(sides)) for at in (*self._breaks, len(self.words))]
+        first, second = (plausibility.runs(vote, breaks) for vote in votes)
         return plausibility.span_f1(first, second), plausibility.iou_f1(first, second), plausibility.token_f1(*votes)
 
     def pairs(self, names: Iterable[str]) -> list[tuple[float, float, float]]:
         """Return :meth:`pair` for all pairs of some annotators who both marked words."""
         return [score for pair in combinations(names, 2) if (score := self.pair(*pair)) is not None]
 
-    def _scored(self, vote: Votes, blind: bool) -> ModelScores:
-        relevances = [span.relevance for span in self.words]
+    def _votes(self, annotation: Annotation, labels: tuple[str, ...]) -> dict[Side, Votes]:
+        """Return which words are marked on each side; of two labels, what speaks for one speaks against the other."""
+        marks: dict[Side, list[tuple[int, int, str]]] = {}
+        right = annotation.right_label(self.document, labels)
+        for mark in annotation.rationales:
+            label, against = (right, False) if mark.label is None else (mark.label, mark.against)
+            if len(labels) == 2 and label is not None and label != self.document.target:
+                label, against = self.document.target, not against
+            marks.setdefault((label, against), []).append((mark.start, mark.end, mark.source))
+        votes = {side: plausibility.marked_words(self.words, ranges) for side, ranges in marks.items()}
+        return {side: vote for side, vote in votes.items() if any(vote)}
+
+    def _scored(self, vote: Votes, blind: bool, sign: int = 1) -> ModelScores:
+        relevances = [sign * span.relevance for span in self.words]
         chosen = plausibility.chosen_words(relevances, sum(vote))
         marked = plausibility.runs(vote, self._breaks)
         return ModelScores(
@@ -133,13 +159,6 @@ class MarkedDocument:
             ),
             blind,
         )
-
-
-def _fits(annotation: Annotation, document: SentDocument, labels: tuple[str, ...]) -> bool:
-    right = annotation.right_label(document, labels)
-    if right is None:
-        return not (annotation.verdict == DISAGREE and document.target == document.predicted)
-    return right == document.target
 
 
 def _all_words(document: SentDocument) -> list[Span]:

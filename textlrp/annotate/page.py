@@ -9,7 +9,7 @@ from functools import cache
 from markupsafe import Markup
 
 from textlrp.annotate import table
-from textlrp.annotate.annotations import AGREE, DISAGREE, UNSURE, Annotation
+from textlrp.annotate.annotations import AGREE, DISAGREE, UNSURE, Annotation, Rationale
 from textlrp.annotate.comparison import Comparison, DocumentRow
 from textlrp.basics.version import __version__
 from textlrp.render import html, palette
@@ -23,10 +23,11 @@ _LISTED = 100  # documents in the list of differences
 
 @dataclass(frozen=True)
 class StyledText:
-    """A part of a text with its CSS class, which can be empty."""
+    """A part of a text with its CSS class, which can be empty, and what is said of it."""
 
     text: str
     css: str = ""
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class ReaderView:
     Attributes:
         name: the annotator's name; empty for the model.
         verdict: the reader's verdict in words.
-        label: the right label by the annotator, or None.
+        label: the right label by the annotator, or several, or None.
         comment: the annotator's comment.
         blind: whether the model's relevance was hidden; None for the model.
         passages: the parts of each text.
@@ -126,12 +127,12 @@ def _columns(document: SentDocument, annotations: Sequence[Annotation]) -> tuple
     colored = tuple(_colored(document, source, text, strongest) for source, text in texts)
     columns = [ReaderView("", verdict, None, "", None, colored, True)]
     for annotation in annotations:
-        underlined = tuple(_underlined(annotation, source, text) for source, text in texts)
+        underlined = tuple(_underlined(annotation, document, source, text) for source, text in texts)
         columns.append(
             ReaderView(
                 annotation.annotator,
                 _VERDICTS[annotation.verdict],
-                annotation.label,
+                None if annotation.labels is None else ", ".join(annotation.labels) or "none",
                 annotation.comment.strip(),
                 annotation.blind,
                 underlined,
@@ -144,29 +145,37 @@ def _columns(document: SentDocument, annotations: Sequence[Annotation]) -> tuple
 def _colored(document: SentDocument, source: str, text: str, strongest: float) -> tuple[StyledText, ...]:
     words = tuple(word for word in document.words if word.source == source)
     ranges = [
-        (span.start, span.end, palette.css_class(span.relevance / strongest) if strongest else "")
+        (span.start, span.end, palette.css_class(span.relevance / strongest) if strongest else "", "")
         for span in whole_units(text, words)
     ]
     start, end = (words[0].start, words[-1].end) if words else (0, 0)
-    unread = [(0, start, "unread")] if start else []
-    return _pieces(text, [*unread, *ranges, *([(end, len(text), "unread")] if end < len(text) else [])])
+    unread = [(0, start, "unread", "")] if start else []
+    return _pieces(text, [*unread, *ranges, *([(end, len(text), "unread", "")] if end < len(text) else [])])
 
 
-def _underlined(annotation: Annotation, source: str, text: str) -> tuple[StyledText, ...]:
-    return _pieces(text, [(m.start, m.end, "marked") for m in annotation.rationales if m.source == source])
+def _underlined(annotation: Annotation, document: SentDocument, source: str, text: str) -> tuple[StyledText, ...]:
+    marks = [mark for mark in annotation.rationales if mark.source == source]
+    return _pieces(text, [(mark.start, mark.end, "marked", _side(mark, document)) for mark in marks])
 
 
-def _pieces(text: str, ranges: Iterable[tuple[int, int, str]]) -> tuple[StyledText, ...]:
+def _side(mark: Rationale, document: SentDocument) -> str:
+    """Return what marked words speak for or against, unless that is the explained label."""
+    if mark.label is None or (mark.label == document.target and not mark.against):
+        return ""
+    return f"{'against' if mark.against else 'for'} {mark.label}"
+
+
+def _pieces(text: str, ranges: Iterable[tuple[int, int, str, str]]) -> tuple[StyledText, ...]:
     """Cut a text at ranges in reading order; the text between them has no class."""
     parts: list[StyledText] = []
     at = plain = 0
-    for start, end, css in ranges:
+    for start, end, css, said in ranges:
         start = max(start, at)
         if not css or start >= end:
             continue
         if start > plain:
             parts.append(StyledText(text[plain:start]))
-        parts.append(StyledText(text[start:end], css))
+        parts.append(StyledText(text[start:end], css, said))
         at = plain = end
     if plain < len(text):
         parts.append(StyledText(text[plain:]))

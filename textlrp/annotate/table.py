@@ -40,6 +40,9 @@ def render(comparison: Comparison) -> RenderableType:
     if comparison.rationales:
         parts.append(rich_table(("annotators", *WORDS), word_rows(comparison), "agreement on words"))
     parts.append(rich_table(("against", *MODEL), model_rows(comparison), "the model's words"))
+    if comparison.against:
+        rows = model_rows(comparison, against=True)
+        parts.append(rich_table(("against", *MODEL), rows, "the model's words against the label"))
     parts += [Text(note) for note in explained(comparison)]
     parts += [Text(printable(note), style="bold") for note in comparison.notes]
     return spaced(parts)
@@ -104,8 +107,15 @@ def word_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     ]
 
 
-def model_rows(comparison: Comparison) -> list[tuple[str, ...]]:
-    """Return a row for each annotator, one for the majority, and one for pairs of people."""
+def model_rows(comparison: Comparison, against: bool = False) -> list[tuple[str, ...]]:
+    """Return a row for each annotator, one for the majority, and one for pairs of people.
+
+    Args:
+        comparison: the comparison.
+        against: of words against the label, which have rows of annotators alone.
+    """
+    if against:
+        return [_model_row(named(row.against or ""), row) for row in comparison.against]
     rows = [_model_row("majority" if row.against is None else named(row.against), row) for row in comparison.rows]
     if comparison.everyone is not None:
         rows.append(_model_row("a person", comparison.everyone))

@@ -29,7 +29,7 @@ PAGE_DOCUMENTS = 10_000
 PAGE_SIZE = 20_000_000
 
 _SHEETS = ("report.css", "report_documents.css")
-_SCRIPTS = ("text", "store", "transfer", "common", "card", "mark", "list", "filter", "main")
+_SCRIPTS = ("text", "sides", "store", "transfer", "common", "card", "mark", "list", "filter", "main")
 _INDEX_SCRIPTS = ("text", "store", "transfer", "common", "index")
 
 

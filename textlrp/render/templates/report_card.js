@@ -40,8 +40,8 @@ const Paint = (() => {
 
   /** Fill a block with a text in its colors; `separate` is whether each word gets an element of its own. */
   const draw = (block, text, pieces, options) => {
-    const { weights, mine, given, separate } = options;
-    const cuts = [...new Set([...mine, ...given].flat())];
+    const { weights, mine, aside, given, separate } = options;
+    const cuts = [...new Set([...mine, ...aside, ...given].flat())];
     const runs = [];
     pieces.forEach((piece, number) => {
       const own = weights && piece.word >= 0 ? weights[piece.word] : null;
@@ -54,6 +54,7 @@ const Paint = (() => {
         const classes = [
           color,
           inside(mine, edges[i]) ? "mine" : "",
+          inside(aside, edges[i]) ? "aside" : "",
           inside(given, edges[i]) ? "given" : "",
           weights && piece.word < 0 ? "unread" : "",
         ].filter(Boolean).join(" ");
@@ -100,11 +101,29 @@ const Paint = (() => {
 })();
 
 const Card = (() => {
+  const RIGHT = Data.multi ? "Right labels" : "Right label";
   const BUTTONS = 6; // up to so many labels are buttons; more are a list
   const VERDICTS = [["agree", "Agree"], ["disagree", "Disagree"], ["unsure", "Unsure"]];
 
   const toggle = (text, press, extra = {}) =>
     make("button", { type: "button", class: "choice", "aria-pressed": "false", on: { click: press }, ...extra }, text);
+
+  /** A list of sides to choose from. */
+  const chooserOfSides = (name, choose) => {
+    const sides = Sides.all();
+    const options = sides.map((side, i) => make("option", { value: i }, Sides.said(side)));
+    const element = make(
+      "select", { class: "side", "aria-label": name, on: { change: () => choose(element.value === "" ? null : sides[Number(element.value)]) } },
+      make("option", { value: "" }, "for \u2026"), ...options,
+    );
+    return {
+      element,
+      show: side => {
+        const at = sides.findIndex(other => Sides.same(other, side));
+        element.value = at < 0 ? "" : String(at);
+      },
+    };
+  };
 
   const create = (index, place, count) => {
     const doc = Data.of(index);
@@ -139,12 +158,16 @@ const Card = (() => {
       labels = Data.labels.map((label, i) => [label, toggle(make("bdi", {}, label), () => Actions.label(index, i), { data: { label: i } })]);
     } else {
       const options = Data.labels.map((label, i) => make("option", { value: i }, label));
-      const choose = () => act({ label: chooser.value === "" ? null : Data.labels[Number(chooser.value)] });
-      chooser = make("select", { "aria-label": "Right label", on: { change: choose } }, make("option", { value: "" }, "\u2013"), ...options);
+      const choose = () => {
+        const picked = [...chooser.selectedOptions].filter(option => option.value !== "").map(option => Data.labels[Number(option.value)]);
+        act({ labels: picked.length ? picked : null });
+      };
+      const blank = Data.multi ? null : make("option", { value: "" }, "\u2013");
+      chooser = make("select", { "aria-label": RIGHT, multiple: Data.multi, size: Data.multi ? 5 : null, on: { change: choose } }, blank, ...options);
     }
     const right = make(
-      "div", { class: "choices", role: "group", "aria-label": "Right label" },
-      make("span", { class: "name" }, "Right label"), chooser, ...labels.map(([, button]) => button),
+      "div", { class: "choices", role: "group", "aria-label": RIGHT },
+      make("span", { class: "name" }, RIGHT), chooser, ...labels.map(([, button]) => button),
     );
     const mode = toggle("Mark words", () => Mode.toggle(index), { class: "choice mode" });
     const comment = make("textarea", {
@@ -161,13 +184,18 @@ const Card = (() => {
     }, { class: "choice", "aria-expanded": "false" });
     remark.removeAttribute("aria-pressed");
     const reveal = make("button", { type: "button", class: "reveal", on: { click: () => Actions.reveal(index) } }, "Show the model\u2019s view");
-    const tools = make("div", { class: "choices" }, mode, remark);
+    const side = chooserOfSides("What the next marks speak for", picked => {
+      Sides.choose(index, picked);
+      update();
+    });
+    const tools = make("div", { class: "choices" }, mode, side.element, remark);
+    const question = make("p", { class: "question", role: "status", hidden: true });
     const marking = make("div", { class: "marking", role: "group", "aria-label": "Your mark" }, verdict, right, tools, reveal);
     const pairs = blocks.map((block, i) => (blocks.length > 1 ? make("div", { class: "one" }, make("p", { class: "which" }, `Text ${i + 1}`), block) : block));
     const element = make(
       "article",
       { class: "document", tabindex: -1, "aria-labelledby": name, "aria-posinset": place, "aria-setsize": count, data: { index } },
-      make("header", {}, heading, said, measured), ...pairs, aloud, cut, spans, printed, marking, comment,
+      make("header", {}, heading, said, measured), ...pairs, aloud, cut, spans, printed, question, marking, comment,
     );
 
     const pieces = blocks.map((block, source) => {
@@ -191,6 +219,7 @@ const Card = (() => {
         Paint.draw(block, text, own, {
           weights,
           mine: Paint.ranges(state.rationales, key, text),
+          aside: Paint.ranges(state.rationales.filter(span => Sides.aside(span, state, doc)), key, text),
           given: Paint.ranges(given, key, text),
           separate: Mode.active === index,
         });
@@ -230,6 +259,29 @@ const Card = (() => {
       measured.replaceChildren(...sentences.map(part => (Array.isArray(part) ? make("bdi", {}, Text.visible(part[0])) : part)));
     };
 
+    /** Ask what the answers leave open. */
+    const ask = state => {
+      const kind = Sides.question(state, doc);
+      question.hidden = !kind;
+      const answer = (text, patch) => make("button", { type: "button", on: { click: () => act(patch) } }, text);
+      if (kind === "contradiction") {
+        const [own, right] = [Data.chosen(index).map(i => Data.labels[i]), state.labels].map(names => names.map(Text.named).join(", "));
+        const agreed = state.verdict === "agree";
+        question.replaceChildren(
+          `You ${agreed ? "agree" : "disagree"} with ${own}, and give ${right} as the right label. `,
+          agreed ? answer(`${right} is right: disagree`, { verdict: "disagree" }) : answer(`${right} is right: agree`, { verdict: "agree" }),
+          answer(agreed ? "Agree, and take the label back" : "Disagree, and take the label back", { labels: null }),
+        );
+      } else if (kind === "side") {
+        const marks = side => state.rationales.map(span => (span.label === null ? { ...span, ...side } : span));
+        const sides = Sides.all().filter(side => !side.against);
+        const several = chooserOfSides("For which label?", side => act({ rationales: marks(side) }));
+        several.show(Sides.NONE);
+        const buttons = sides.map(side => answer(Sides.said(side), { rationales: marks(side) }));
+        question.replaceChildren("What do the marked words speak for? ", ...(sides.length <= BUTTONS ? buttons : [several.element]));
+      } else question.replaceChildren();
+    };
+
     const update = () => {
       const state = Marks.of(doc.id);
       const hidden = Marks.hidden(doc.id);
@@ -237,8 +289,16 @@ const Card = (() => {
         button.setAttribute("aria-pressed", String(state.verdict === choice));
         button.hidden = hidden && choice !== "unsure";
       });
-      labels.forEach(([choice, button]) => button.setAttribute("aria-pressed", String(state.label === choice)));
-      if (chooser) chooser.value = state.label === null ? "" : String(Data.labels.indexOf(state.label));
+      const right = state.labels || [];
+      labels.forEach(([choice, button]) => button.setAttribute("aria-pressed", String(right.includes(choice))));
+      if (chooser) {
+        for (const option of chooser.options) {
+          option.selected = option.value === "" ? !right.length : right.includes(Data.labels[Number(option.value)]);
+        }
+      }
+      side.show(Sides.current(index));
+      side.element.hidden = Mode.active !== index;
+      ask(state);
       if (document.activeElement !== comment) {
         comment.value = state.comment;
         if (state.comment) comment.hidden = false;
@@ -253,7 +313,7 @@ const Card = (() => {
       spans.replaceChildren(...state.rationales.map(span => chip(index, span)));
       spans.hidden = !state.rationales.length;
       const verdictText = VERDICTS.find(([choice]) => choice === state.verdict)?.[1];
-      const labelText = state.label === null ? null : `right label: ${state.label}`;
+      const labelText = state.labels === null ? null : `right label: ${state.labels.join(", ")}`;
       printed.textContent = [verdictText, labelText].filter(Boolean).join(", ");
       paint();
     };
@@ -280,7 +340,9 @@ const Card = (() => {
       { type: "button", "aria-label": `Remove the mark of ${words}`, title: "Remove the mark", on: { click: () => Spans.remove(index, span) } },
       "\u00d7",
     );
-    return make("li", {}, make("bdi", {}, Text.visible(words)), remove);
+    const side = chooserOfSides(`What ${words} speaks for`, picked => Spans.turn(index, span, picked || Sides.NONE));
+    side.show(span);
+    return make("li", {}, make("bdi", {}, Text.visible(words)), side.element, remove);
   };
 
   return { create };

@@ -103,6 +103,7 @@ const Filter = (() => {
       agree: state => state.verdict === "agree",
       disagree: state => state.verdict === "disagree",
       unsure: state => state.verdict === "unsure",
+      question: (state, i) => Boolean(Sides.question(state, Data.of(i))),
     }[values.marks];
     const indices = [];
     for (let i = 0; i < Data.count; i++) {
@@ -112,7 +113,7 @@ const Filter = (() => {
       if (values.outcome === "wrong" && !Data.wrong(i)) continue;
       const sure = columns.confidence[i];
       if (bounded && (sure === null || sure < from || sure > to)) continue;
-      if (marks && !marks(Marks.of(columns.id[i]))) continue;
+      if (marks && !marks(Marks.of(columns.id[i]), i)) continue;
       if (sought.length && !Search.matches(i, sought)) continue;
       indices.push(i);
     }

@@ -1,6 +1,11 @@
 // Buttons and keys, and the start of the page.
 const Actions = (() => {
-  const change = (index, patch, group = null) => named(() => Marks.change(Data.columns.id[index], patch, group));
+  const change = (index, patch, group = null) =>
+    named(() => {
+      const doc = Data.of(index);
+      const rationales = Sides.settled({ ...Marks.of(doc.id), ...patch }, doc);
+      Marks.change(doc.id, { ...patch, rationales }, group);
+    });
 
   const verdict = (index, value) => {
     if (Marks.hidden(Data.columns.id[index]) && value !== "unsure") {
@@ -12,8 +17,11 @@ const Actions = (() => {
   };
 
   const label = (index, i) => {
-    const now = Marks.of(Data.columns.id[index]).label;
-    change(index, { label: now === Data.labels[i] ? null : Data.labels[i] });
+    const now = Marks.of(Data.columns.id[index]).labels;
+    const label = Data.labels[i];
+    if (!Data.multi) return change(index, { labels: now !== null && now[0] === label ? null : [label] });
+    const labels = (now || []).includes(label) ? now.filter(other => other !== label) : [...(now || []), label];
+    return change(index, { labels: labels.length ? Data.labels.filter(other => labels.includes(other)) : null });
   };
 
   const reveal = index => {

@@ -2,7 +2,11 @@
 const Spans = (() => {
   const key = source => (source ? "text_pair" : "text");
 
-  const rangesOf = (doc, source) => Paint.ranges(Marks.of(doc.id).rationales, key(source), doc.texts[source]);
+  /** The marked ranges of a text in UTF-16 units: all of them, or those of one side. */
+  const rangesOf = (doc, source, side = null) => {
+    const marks = Marks.of(doc.id).rationales;
+    return Paint.ranges(side === null ? marks : marks.filter(span => Sides.same(span, side)), key(source), doc.texts[source]);
+  };
 
   /** Sort ranges of UTF-16 units, and join those that touch or have only white space between them. */
   const joined = (text, ranges) => {
@@ -27,14 +31,28 @@ const Spans = (() => {
       .map(range => trimmed(text, range))
       .filter(([start, end]) => end > start);
 
-  const save = (index, source, ranges) => {
+  /** Save the ranges of each side of a text, as pairs. */
+  const save = (index, source, sides) => {
     const doc = Data.of(index);
     const text = doc.texts[source];
-    const own = ranges.map(([start, end]) => ({
-      start: Text.points(text, start), end: Text.points(text, end), text: text.slice(start, end), source: key(source),
-    }));
+    const own = sides.flatMap(([side, ranges]) =>
+      ranges.map(([start, end]) => ({
+        start: Text.points(text, start), end: Text.points(text, end), text: text.slice(start, end), source: key(source), ...side,
+      })),
+    );
     const others = Marks.of(doc.id).rationales.filter(span => span.source !== key(source));
-    Actions.change(index, { rationales: source ? [...others, ...own] : [...own, ...others] });
+    const order = (a, b) => (a.source === b.source ? a.start - b.start : a.source < b.source ? -1 : 1);
+    Actions.change(index, { rationales: [...others, ...own].sort(order) });
+  };
+
+  /** The sides that a text's marks speak for, with the ranges of each. */
+  const bySide = (doc, source) => {
+    const sides = [];
+    for (const { source: where, label = null, against = false } of Marks.of(doc.id).rationales) {
+      const side = { label, against };
+      if (where === key(source) && !sides.some(other => Sides.same(other, side))) sides.push(side);
+    }
+    return sides.map(side => [side, rangesOf(doc, source, side)]);
   };
 
   /** Widen a range of UTF-16 units to whole words; null if there is no word in it. */
@@ -43,24 +61,40 @@ const Spans = (() => {
     return pieces.length ? [pieces[0].start, pieces.at(-1).end] : null;
   };
 
-  const add = (index, source, range) => {
+  /** Mark the words of a range for a side. Of one right label, they speak for no other side. */
+  const add = (index, source, range, side = Sides.current(index)) => {
     const whole = snap(index, source, range);
+    if (!whole) return;
     const doc = Data.of(index);
-    if (whole) save(index, source, joined(doc.texts[source], [...rangesOf(doc, source), whole]));
+    const text = doc.texts[source];
+    const others = bySide(doc, source).filter(([other]) => !Sides.same(other, side));
+    const rest = Data.multi ? others : others.map(([other, ranges]) => [other, without(text, ranges, whole)]);
+    save(index, source, [...rest, [side, joined(text, [...rangesOf(doc, source, side), whole])]]);
   };
 
   const drop = (index, source, range) => {
     const doc = Data.of(index);
     const whole = snap(index, source, range) || range;
-    save(index, source, without(doc.texts[source], rangesOf(doc, source), whole));
+    save(index, source, bySide(doc, source).map(([side, ranges]) => [side, without(doc.texts[source], ranges, whole)]));
+  };
+
+  /** Let a mark speak for another side. */
+  const turn = (index, span, side) => {
+    const rationales = Marks.of(Data.of(index).id).rationales.map(other =>
+      other.start === span.start && other.source === span.source && Sides.same(other, span) ? { ...other, ...side } : other,
+    );
+    Actions.change(index, { rationales });
   };
 
   const touches = (index, source, [start, end]) => rangesOf(Data.of(index), source).some(([a, b]) => a < end && start < b);
-  const covers = (index, source, [start, end]) => rangesOf(Data.of(index), source).some(([a, b]) => a <= start && end <= b);
+  const covers = (index, source, [start, end], side = Sides.current(index)) =>
+    rangesOf(Data.of(index), source, side).some(([a, b]) => a <= start && end <= b);
   const at = (index, source, unit) => rangesOf(Data.of(index), source).find(([a, b]) => a <= unit && unit < b) || null;
 
   const remove = (index, span) => {
-    const rest = Marks.of(Data.of(index).id).rationales.filter(other => other.start !== span.start || other.source !== span.source);
+    const rest = Marks.of(Data.of(index).id).rationales.filter(
+      other => other.start !== span.start || other.source !== span.source || !Sides.same(other, span),
+    );
     Actions.change(index, { rationales: rest });
     List.card(index).element.focus({ preventScroll: true });
   };
@@ -73,15 +107,17 @@ const Spans = (() => {
     else add(index, source, whole);
   };
 
-  return { add, drop, remove, flip, touches, covers, snap, at };
+  return { add, drop, remove, flip, turn, touches, covers, snap, at };
 })();
 
 const Selected = (() => {
   const float = byId("float");
+  const OTHERS = 4; // up to so many labels have a button of their own
   const mark = make("button", { type: "button", on: { click: () => finish(Spans.add) } }, "Mark");
+  const others = make("span", { class: "others" });
   const unmark = make("button", { type: "button", on: { click: () => finish(Spans.drop) } }, "Remove mark");
   let chosen = null;
-  float.append(mark, unmark);
+  float.append(mark, others, unmark);
   // Pressing the button must not clear the selection before the click.
   float.addEventListener("pointerdown", event => event.preventDefault());
   float.addEventListener("mousedown", event => event.preventDefault());
@@ -98,7 +134,17 @@ const Selected = (() => {
 
   const place = (block, range, rectangle) => {
     chosen = { index: Number(block.dataset.document), source: Number(block.dataset.source), range };
-    mark.hidden = Spans.covers(chosen.index, chosen.source, Spans.snap(chosen.index, chosen.source, range) || range);
+    const { index, source } = chosen;
+    const whole = Spans.snap(index, source, range) || range;
+    const side = Sides.current(index);
+    mark.textContent = `Mark ${Sides.said(side)}`.trim();
+    const sides = Data.labels.length <= OTHERS ? Sides.all().filter(other => !Sides.same(other, side) && !other.against) : [];
+    mark.hidden = Spans.covers(index, source, whole, side) || (side.label === null && sides.length > 0);
+    others.replaceChildren(
+      ...sides
+        .filter(other => !Spans.covers(index, source, whole, other))
+        .map(other => make("button", { type: "button", on: { click: () => finish((...place) => Spans.add(...place, other)) } }, `Mark ${Sides.said(other)}`)),
+    );
     unmark.hidden = !Spans.touches(chosen.index, chosen.source, range);
     float.hidden = false;
     const width = float.offsetWidth;
@@ -223,7 +269,7 @@ const Mode = (() => {
     const [from, to] = span();
     const text = Data.of(active).texts[source].slice(own[from].start, own[to].end);
     const on = Spans.covers(active, source, [own[from].start, own[to].end]);
-    Say.quietly(`${text}${on ? ", marked" : ""}`);
+    Say.quietly(`${text}${on ? `, marked ${Sides.said(Sides.current(active))}`.trimEnd() : ""}`);
   };
 
   const enter = index => {

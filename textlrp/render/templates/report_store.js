@@ -52,7 +52,7 @@ const Storage = (() => {
 
 const Marks = (() => {
   const BLANK = Object.freeze({
-    verdict: null, label: null, comment: "", rationales: [], blind: false, revealed: false, changed: null,
+    verdict: null, labels: null, comment: "", rationales: [], blind: false, revealed: false, changed: null,
   });
   const NAME = JSON.stringify(["textlrp", "annotator"]);
   const listeners = [];
@@ -130,9 +130,10 @@ const Marks = (() => {
     Storage.write(key(name, id), JSON.stringify(value));
     tell(id);
   };
-  const content = value => JSON.stringify([value.verdict, value.label, value.comment, value.rationales]);
+  const content = value => JSON.stringify([value.verdict, value.labels, value.comment, value.rationales]);
+  const places = value => JSON.stringify(value.rationales.map(({ start, end, source }) => [start, end, source]));
   const marked = value =>
-    Boolean(value.verdict || value.label !== null || value.comment.trim() || value.rationales.length);
+    Boolean(value.verdict || value.labels !== null || value.comment.trim() || value.rationales.length);
 
   /** Whether the model's view of a document is still hidden. */
   const hidden = id => Boolean(Data.blind) && !peeked && !of(id).revealed;
@@ -142,7 +143,7 @@ const Marks = (() => {
     const before = fresh(id);
     const after = { ...before, ...patch, changed: new Date().toISOString() };
     if (content(before) === content(after)) return;
-    if ("label" in patch || "rationales" in patch || !marked(before)) after.blind = hidden(id);
+    if ("labels" in patch || places(before) !== places(after) || !marked(before)) after.blind = hidden(id);
     const last = done.at(-1);
     if (group && last && last.group === group && last.id === id && content(last.after) === content(before)) {
       last.after = after;

@@ -130,6 +130,9 @@ const Data = (() => {
     return explanation ? explanation.unit * data.steps : -1;
   };
 
+  /** The labels that the model gives a document, by number. */
+  const chosen = i => [columns.predicted[i]];
+
   const wrong = i => given(i).length > 0 && !given(i).includes(columns.predicted[i]);
 
   /** Everything of a document that can be searched, in lower case. */
@@ -144,7 +147,7 @@ const Data = (() => {
   const length = i => columns.text[i].length + (columns.text_pair[i] || "").length;
   const several = (columns.explained || []).some(rows => rows.length > 1);
 
-  return { ...data, columns, count: ids.length, places, of, explained, strongest, wrong, searchable, length, several };
+  return { ...data, columns, count: ids.length, places, of, chosen, explained, strongest, wrong, searchable, length, several };
 })();
 
 const Numbers = (() => {

@@ -9,12 +9,12 @@ const Transfer = (() => {
     return sorted.map(([id, value]) =>
       JSON.stringify({
         textlrp: "annotation",
-        format: 1,
+        format: 2,
         report: Data.id,
         annotator: Marks.name,
         document: id,
         verdict: value.verdict,
-        label: value.label,
+        labels: value.labels,
         comment: value.comment,
         rationales: value.rationales,
         blind: value.blind,
@@ -35,27 +35,34 @@ const Transfer = (() => {
     Marks.downloaded();
   };
 
+  const known = label => Data.labels.includes(label);
+
+  /** The right labels of a line; format 1 had one. */
+  const labelsOf = mark => (mark.format === 1 ? (mark.label === null ? null : [mark.label]) : mark.labels);
+
   /** Say why a line cannot be used, or nothing. */
   const complaint = mark => {
     if (typeof mark !== "object" || mark === null || mark.textlrp !== "annotation") return "is not a mark";
-    if (mark.format !== 1) return "has a format that this page does not read";
+    if (mark.format !== 1 && mark.format !== 2) return "has a format that this page does not read";
     if (mark.report !== Data.id) return "belongs to another report";
     if (typeof mark.annotator !== "string" || !mark.annotator.trim()) return "has no annotator";
     if (typeof mark.document !== "string") return "names no document";
     const index = Data.places.get(mark.document);
     if (index === undefined && !Data.page && !Data.pages) return "names a document that is not in this report";
     if (mark.verdict !== null && !VERDICTS.includes(mark.verdict)) return "has an unknown verdict";
-    if (mark.label !== null && !Data.labels.includes(mark.label)) return "has an unknown label";
+    const labels = labelsOf(mark);
+    if (labels !== null && !(Array.isArray(labels) && labels.every(known))) return "has an unknown label";
     if (typeof mark.comment !== "string" || typeof mark.blind !== "boolean") return "is incomplete";
     if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(mark.changed)) return "has no time";
     if (!Array.isArray(mark.rationales)) return "is incomplete";
     const texts = index === undefined ? null : Data.of(index).texts;
-    let before = { source: "text", end: 0 };
+    let before = { source: "text", start: 0 };
     for (const span of mark.rationales) {
-      const { start, end, text, source } = span || {};
+      const { start, end, text, source, label = null } = span || {};
+      if (label !== null && !known(label)) return "has an unknown label";
       if (source !== "text" && source !== "text_pair") return "marks words of no text";
       if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || end <= start) return "marks words of no text";
-      if (source === before.source ? start < before.end : source < before.source) return "marks words out of order";
+      if (source === before.source ? start < before.start : source < before.source) return "marks words out of order";
       before = span;
       if (!texts) continue;
       const whole = texts[source === "text" ? 0 : 1];
@@ -84,9 +91,13 @@ const Transfer = (() => {
         bad.push(`line ${i + 1} ${wrong}`);
         return;
       }
-      const { annotator, document: id, verdict, label, comment, rationales, blind, changed } = mark;
-      const spans = rationales.map(({ start, end, text, source }) => ({ start, end, text, source }));
-      const taken = Marks.receive(annotator, id, { verdict, label, comment, rationales: spans, blind, changed });
+      const { annotator, document: id, verdict, comment, rationales, blind, changed } = mark;
+      const spans = rationales.map(({ start, end, text, source, label = null, against = false }) => ({
+        start, end, text, source, label, against,
+      }));
+      const taken = Marks.receive(annotator, id, {
+        verdict, labels: labelsOf(mark), comment, rationales: spans, blind, changed,
+      });
       const [all, used] = counts.get(annotator) || [0, 0];
       counts.set(annotator, [all + 1, used + taken]);
     });

@@ -99,7 +99,9 @@ BAD = {
     "[" * 100_000: ", line 2 is not an annotation",
     line(format=3): ", line 2 has format 3, and this version of textlrp reads annotations of the formats 1 and 2",
     line(format=...): ", line 2 has format null",
-    line(report="abcdef" * 9): ", line 2 was made in another report, 'abcdefabcdef', and this one is '5e5e5e5e5e5e'",
+    line(
+        report="abcdef" * 9
+    ): ", line 2 was made in another report, 'abcdefabcdef', and this one is '5e5e5e5e5e5e'; it",
     line(document="z"): ", line 2 is about document 'z', which is not in the report",
     line(document=["a"]): ", line 2 is about document ['a'], which is not in the report",
     line(verdict="yes"): ", line 2, document 'a' has the verdict 'yes': it can be agree, disagree, unsure, or null",
@@ -185,6 +187,32 @@ def test_the_right_label_is_said_or_follows(
     path = written(tmp_path / "ada.jsonl", line(verdict=verdict, label=label, comment="said"))
     (found,) = read_annotations([path], report)
     assert found.right_label(report.documents["a"], labels) == right
+
+
+def test_marks_of_an_older_report_are_taken_where_the_text_is_the_same(tmp_path: Path) -> None:
+    old = {"report": "0" * 64, "format": 2, "label": ..., "labels": None, "text": "meh", "text_pair": None}
+    texts = {each.id: {"text": each.text, "text_pair": each.text_pair} for each in REPORT.documents.values()}
+    path = written(
+        tmp_path / "ada.jsonl",
+        line(
+            **{**old, **texts["a"]}, document="9", predicted=["NEG"], rationales=[mark(0, 3, "Not")], reasons=["irony"]
+        ),
+        line(**{**old, **texts["b"]}, document="b", predicted=["POS"]),  # the older model said POS, and Ada agreed
+        line(**{**old, "text": "MEH"}, document="c", predicted=["NEG"]),
+    )
+    said: list[str] = []
+    found = read_annotations([path], REPORT, said.append)
+    assert [(each.document, each.verdict, each.labels, each.reasons) for each in found] == [
+        ("a", "agree", None, ("irony",)),
+        ("b", None, ("POS",), ()),
+    ]
+    assert said == [
+        f"'{path}' was made in another report: the marks of 2 documents are taken, whose text is unchanged; the text "
+        f"of another is not in this report"
+    ]
+    strange = written(tmp_path / "ben.jsonl", line(**{**old, "text": "never seen"}))
+    with pytest.raises(InputError, match="none of its texts is in this report"):
+        read_annotations([strange], REPORT)
 
 
 def test_marks_say_for_which_label_they_speak(tmp_path: Path) -> None:

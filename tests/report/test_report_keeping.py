@@ -66,7 +66,7 @@ def test_another_name_takes_the_marks_along_or_starts_anew(browser: Browser, pat
         page.locator("#name").click()
         assert page.locator("#name-keep legend").inner_text() == "1 document is marked as Adda"
         page.locator("#name-field").fill("a dda")
-        assert "There are marks of Adda here" in page.locator("#name-alike").inner_text()
+        assert "Adda is known here" in page.locator("#name-alike").inner_text()
         page.locator("#name-field").fill("Ada")
         assert page.locator("#name-alike").is_hidden()
         page.locator("#name-keep [value=same]").check()
@@ -102,7 +102,7 @@ def test_a_download_is_taken_up_on_another_machine(browser: Browser, path: Path,
         page.locator("#float").get_by_role("button", name="Mark for POS", exact=True).click()
         marks = download(page)
     wrong = [
-        {**marks[0], "report": "another"},
+        {**marks[0], "report": "another", "text": "elsewhere"},
         {**marks[0], "document": "none"},
         {**marks[1], "rationales": [{"start": 3, "end": 8, "text": "loved", "source": "text"}]},
         {**marks[1], "verdict": "maybe"},
@@ -118,7 +118,7 @@ def test_a_download_is_taken_up_on_another_machine(browser: Browser, path: Path,
         page.locator("#import-file").set_input_files(tmp_path / "marks.jsonl")
         page.locator("#progress", has_text="2 of 4 marked").wait_for()
         assert page.locator("#toast").inner_text() == (
-            "2 marks of Ada taken. Not usable: line 3 belongs to another report, line 4 names a document that is not "
+            "2 marks of Ada taken. Not usable: line 3 belongs to another report, and its text is not here, line 4 names a document that is not "
             "in this report, line 5 marks words that are not there and 7 more."
         )
         assert page.locator("#name").inner_text() == "Ada"

@@ -54,15 +54,27 @@ def test_the_mouse_marks_whole_words_and_the_file_has_them_by_code_points(browse
             "format": 2,
             "report": read_report(path).id,
             "annotator": "Ada",
+            "text_pair": None,
+            "predicted": ["POS"],
+            "reasons": [],
             "blind": False,
         }
         start = text.index("👩")
         for_neg = {"label": "NEG", "against": False}
         assert found == [
-            {**common, "document": "a", "verdict": "agree", "labels": None, "comment": "", "rationales": []},
+            {
+                **common,
+                "document": "a",
+                "text": reviews()[0].text,
+                "verdict": "agree",
+                "labels": None,
+                "comment": "",
+                "rationales": [],
+            },
             {
                 **common,
                 "document": "d",
+                "text": text,
                 "verdict": "disagree",
                 "labels": ["NEG"],
                 "comment": "Why  “so”?\n<b>",

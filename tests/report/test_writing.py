@@ -87,8 +87,9 @@ def test_identities_in_a_page_are_unique_and_names_refer_to_them(tmp_path: Path)
         for _, attributes in seen.tags:
             assert attributes.get("aria-labelledby") in (*ids, None)
         used = set(re.findall(r'byId\("([\w-]+)"\)', seen.blocks["script"][-1]))
-        # Only in blind reports, reports with a summary, and those of several pages.
-        assert used - set(ids) <= {"blind-note", "peeked-note", "peek", "peek-dialog", "hide", "model-summary"}
+        # Only in blind reports, reports with a summary, those of several pages, and those with guidelines.
+        blind = {"blind-note", "peeked-note", "peek", "peek-dialog", "hide"}
+        assert used - set(ids) <= {*blind, "model-summary", "guide", "guide-close", "guidelines"}
 
 
 def test_the_summary_can_be_read_without_a_script(tmp_path: Path) -> None:
@@ -164,7 +165,7 @@ def test_scripts_put_in_text_as_text() -> None:
     scripts = [
         path for path in (files("textlrp.render") / "templates").iterdir() if re.match(r"report.*\.js$", path.name)
     ]
-    assert len(scripts) == 11
+    assert len(scripts) == 12
     for path in scripts:
         source = path.read_text("utf-8")
         assert not re.search(

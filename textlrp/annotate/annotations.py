@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textlrp.annotate.older_reports import OlderReports
 from textlrp.annotate.tool_files import ToolAnnotation, read_tool_file
 from textlrp.basics import readable
 from textlrp.errors import InputError
@@ -64,6 +65,7 @@ class Annotation:
         blind: whether the model's relevance was hidden when they were marked.
         changed: the time of the last change.
         place: the file and the line, for messages.
+        reasons: the reason codes that the annotator chose, of those that the report offers.
     """
 
     annotator: str
@@ -75,11 +77,13 @@ class Annotation:
     blind: bool
     changed: datetime
     place: str
+    reasons: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
         """Whether the annotator took everything back."""
-        return self.verdict is None and self.labels is None and not self.comment.strip() and not self.rationales
+        chosen = self.verdict is not None or self.labels is not None
+        return not (chosen or self.comment.strip() or self.rationales or self.reasons)
 
     def contradiction(self, document: SentDocument) -> str | None:
         """Return how the verdict and the chosen label contradict each other, or None if they do not."""
@@ -111,6 +115,8 @@ def read_annotations(
 ) -> tuple[Annotation, ...]:
     """Read downloads or files of annotation tools, and check that they belong to a report.
 
+    Of downloads that were made in another report, the marks of documents whose text is unchanged are taken.
+
     If there are several annotations of a document by one annotator, in a file or in several, the last change counts;
     empty annotations are left out. An annotator without a name gets the file's name.
 
@@ -118,22 +124,22 @@ def read_annotations(
         files: one or more downloads, JSON lines; or what Label Studio, doccano, Prodigy, brat or spaCy saved
             (:func:`textlrp.annotate.tool_files.read_tool_file`).
         report: their report (:func:`textlrp.report.reading.read_report`).
-        say: is given a sentence for each annotator whose files differ.
+        say: is given a sentence for each annotator whose files differ, and for each file of another report.
 
     Returns:
         The annotations, at least one: by annotator, in the order of the files, and by document in the report's order.
 
     Raises:
-        InputError: a file cannot be read; a line is not an annotation, belongs to another report, or does not fit its
-            document; or two files contradict each other under one annotator's name and do not say which is later. The
-            message names file and line.
+        InputError: a file cannot be read; a line is not an annotation, or does not fit its document; no line of
+            another report has a text of this one; or two files contradict each other under one annotator's name and do
+            not say which is later. The message names file and line.
     """
     kept: dict[tuple[str, str], Annotation] = {}
     names: dict[str, None] = {}
     changed: dict[str, int] = {}
     paths = [Path(file) for file in files]
     for file in paths:
-        for key, annotation in _read(file, report).items():
+        for key, annotation in _read(file, report, say).items():
             names[annotation.annotator] = None
             first = kept.setdefault(key, annotation)
             if _content(first) == _content(annotation):
@@ -161,10 +167,10 @@ def _content(annotation: Annotation) -> Annotation:
     return replace(annotation, changed=datetime.min, place="")
 
 
-def _read(path: Path, report: SentReport) -> dict[tuple[str, str], Annotation]:
+def _read(path: Path, report: SentReport, say: Callable[[str], object]) -> dict[tuple[str, str], Annotation]:
     made = None if _is_download(path) else read_tool_file(path, report)
     if made is None:
-        return _read_file(path, report)
+        return _read_file(path, report, say)
     return {(each.annotator, each.document): _of_tool(each, report.documents[each.document].text) for each in made}
 
 
@@ -185,7 +191,7 @@ def _is_download(path: Path) -> bool:
         return False
 
 
-def _read_file(path: Path, report: SentReport) -> dict[tuple[str, str], Annotation]:
+def _read_file(path: Path, report: SentReport, say: Callable[[str], object]) -> dict[tuple[str, str], Annotation]:
     name = repr(str(path))
     try:
         readable.check(path)
@@ -193,6 +199,8 @@ def _read_file(path: Path, report: SentReport) -> dict[tuple[str, str], Annotati
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise InputError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from None
     latest: dict[tuple[str, str], Annotation] = {}
+    another: Any = None
+    older = OlderReports(report)
     for number, line in enumerate(raw, 1):
         if not line.strip():
             continue
@@ -205,29 +213,46 @@ def _read_file(path: Path, report: SentReport) -> dict[tuple[str, str], Annotati
                     f"{name} broke off: its last line, {number}, is not whole; download it again, or delete that line"
                 ) from None
             raise InputError(f"{place} is not an annotation: a line of the report's download was expected") from None
+        _check_line(values, place)
+        if values.get("report") != report.id:
+            another = values.get("report")
+            if not isinstance(values.get("text"), str):
+                raise InputError(
+                    f"{place} was made in another report, {_shown(str(another)[:12])}, and this one is "
+                    f"{report.id[:12]!r}; it has no text to match, so give the report that it was made in"
+                )
+            values = older.fit(values)
+            if values is None:
+                continue
         annotation = _annotation(values, report, path.stem, place)
         key = (annotation.annotator, annotation.document)
         earlier = latest.get(key)
         if earlier is None or earlier.changed <= annotation.changed:
             latest[key] = annotation
+    if older.left and not older.taken:
+        raise InputError(
+            f"{name} was made in another report, {_shown(str(another)[:12])}, and this one is {report.id[:12]!r}: none "
+            f"of its texts is in this report, so give the report that it was made in"
+        )
+    if older.taken:
+        marks = "the marks of 1 document are" if older.taken == 1 else f"the marks of {older.taken:,} documents are"
+        others = "the text of another is" if older.left == 1 else f"the texts of {older.left:,} others are"
+        rest = f"; {others} not in this report" if older.left else ""
+        say(f"{name} was made in another report: {marks} taken, whose text is unchanged{rest}")
     return latest
 
 
-def _annotation(values: Any, report: SentReport, stem: str, place: str) -> Annotation:
+def _check_line(values: Any, place: str) -> None:
     if not isinstance(values, dict) or values.get("textlrp") != _KIND:
         raise InputError(f"{place} is not an annotation: a line of the report's download was expected")
-    form = values.get("format")
-    if not any(is_format(form, known) for known in _FORMATS):
+    if not any(is_format(values.get("format"), known) for known in _FORMATS):
         raise InputError(
-            f"{place} has format {_shown(form)}, and this version of textlrp reads annotations of the formats "
-            f"{' and '.join(map(str, _FORMATS))}"
+            f"{place} has format {_shown(values.get('format'))}, and this version of textlrp reads annotations of the "
+            f"formats {' and '.join(map(str, _FORMATS))}"
         )
-    if values.get("report") != report.id:
-        made = _shown(str(values.get("report"))[:12])
-        raise InputError(
-            f"{place} was made in another report, {made}, and this one is {report.id[:12]!r}: give the report that it "
-            f"was made in"
-        )
+
+
+def _annotation(values: Mapping[str, Any], report: SentReport, stem: str, place: str) -> Annotation:
     identity = values.get("document")
     document = report.documents.get(identity) if isinstance(identity, str) else None
     if document is None:
@@ -237,7 +262,7 @@ def _annotation(values: Any, report: SentReport, stem: str, place: str) -> Annot
     verdict, blind = values.get("verdict"), values.get("blind")
     if verdict is not None and verdict not in VERDICTS:
         raise InputError(f"{place} has the verdict {_shown(verdict)}: it can be {', '.join(VERDICTS)}, or null")
-    if form == 1:
+    if values.get("format") == 1:
         label = values.get("label")
         chosen = None if label is None else [label]
     else:
@@ -256,7 +281,14 @@ def _annotation(values: Any, report: SentReport, stem: str, place: str) -> Annot
         blind,
         _time(values.get("changed"), place),
         line,
+        _codes(values.get("reasons", []), place),
     )
+
+
+def _codes(values: Any, place: str) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(code, str) for code in values):
+        raise InputError(f"{place} has {_shown(values)} for 'reasons': it can be a list of strings")
+    return tuple(values)
 
 
 def _label(label: Any, report: SentReport, place: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from textlrp.basics.characters import printable
+from textlrp.commands.annotating import annotating_options
 from textlrp.commands.outputs import Output, check_outputs, check_pages
 from textlrp.commands.shared import (
     LEFT_OUT,
@@ -35,6 +36,7 @@ from textlrp.explain.progress import say
 if TYPE_CHECKING:
     from textlrp.data.records import Failure, Record
     from textlrp.explain.label_names import LabelReading
+    from textlrp.report.setup import Setup
 
 _EPILOG = """INPUT is a CSV, TSV, JSON, JSON Lines, Parquet or text file, what Label Studio, doccano, Prodigy, brat or
 spaCy saved, a folder saved by datasets, a bundled corpus, or a data set on the hub; or saved explanations: a file of
@@ -73,6 +75,7 @@ _DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
 @reference_option
 @long_text_options
 @click.option("--title", help="The title of the report.  [default: the name of INPUT]")
+@annotating_options
 @click.option("--blind", is_flag=True, help="Hide the model's decision on a document until its reader has marked it.")
 @click.option(
     "--save",
@@ -87,6 +90,8 @@ def report(
     title: str | None,
     blind: bool,
     save: Path | None,
+    setup: Setup,
+    setup_files: list[Path],
     **options: Any,
 ) -> None:
     """Explain the documents of INPUT, and write one HTML file to read, search and mark.
@@ -100,7 +105,7 @@ def report(
     outputs = [Output("-o", output, pages=True)]
     outputs += [Output("--save", save, run=True)] if save is not None else []
     is_run = _is_run(source)
-    read = [source, rules_file(options["rules"]), options["model"]]
+    read = [source, rules_file(options["rules"]), options["model"], *setup_files]
     check_outputs(outputs, read, force=force, runs=is_run)
 
     def check(files: Sequence[Path]) -> None:
@@ -120,7 +125,7 @@ def report(
         else:
             documents = _explained(source, limit, save, force, stack, **options)
         documents = counter.count(documents)
-        written = write_report(documents, output, title=title or _title(source), blind=blind, check=check)
+        written = write_report(documents, output, title=title or _title(source), blind=blind, setup=setup, check=check)
     if is_run:
         for sentence in counter.reading.sentences:
             say(printable(sentence))

@@ -20,6 +20,7 @@ from textlrp.render import palette
 from textlrp.render.format import number, percent
 from textlrp.render.html import environment, policy, source, themes
 from textlrp.report.data import Builder, ReportData, Row, dump, pages_of
+from textlrp.report.setup import Setup
 from textlrp.report.summary import LABELS, ReportSummary, Summarizer
 from textlrp.results.explanation import Explanation
 from textlrp.results.saved import sealed_page
@@ -29,8 +30,8 @@ PAGE_DOCUMENTS = 10_000
 PAGE_SIZE = 20_000_000
 
 _SHEETS = ("report.css", "report_documents.css")
-_SCRIPTS = ("text", "sides", "store", "transfer", "common", "card", "mark", "list", "filter", "main")
-_INDEX_SCRIPTS = ("text", "store", "transfer", "common", "index")
+_SCRIPTS = ("text", "sides", "store", "transfer", "queue", "common", "card", "mark", "list", "filter", "main")
+_INDEX_SCRIPTS = ("text", "sides", "store", "transfer", "queue", "common", "index")
 
 
 def write_report(
@@ -39,6 +40,7 @@ def write_report(
     *,
     title: str | None = None,
     blind: bool = False,
+    setup: Setup | None = None,
     failures: Sequence[Failure] = (),
     page_documents: int = PAGE_DOCUMENTS,
     page_size: int = PAGE_SIZE,
@@ -51,6 +53,7 @@ def write_report(
         path: the file; the pages of ``report.html`` are ``report-001.html``, ``report-002.html``, ...
         title: the heading; default: "Report".
         blind: whether the model's view of a document is hidden until the reader has marked it.
+        setup: what annotators are asked, and who gets which documents.
         failures: more documents that could not be explained, to list.
         page_documents: the most documents in a file.
         page_size: the most bytes of data in a file.
@@ -60,7 +63,8 @@ def write_report(
         The files written, the one to open first.
 
     Raises:
-        InputError: there are no records, two have the same id, a limit is less than 1, or a file cannot be written.
+        InputError: there are no records, two have the same id, a limit is less than 1, more documents are
+            shared than there are, or a file cannot be written.
     """
     page_documents = options.whole(page_documents, "page_documents is a number of documents, 1 or more", 1)
     page_size = options.whole(page_size, "page_size is a number of bytes, 1 or more", 1)
@@ -75,9 +79,10 @@ def write_report(
         made_with.update(dict.fromkeys(map(_made_with, record.explanations)))
     data, failures = builder.finish(), [*failed, *failures]
     parts = pages_of(data, page_documents, page_size)
-    head = {"title": encodable(title or "Report"), "blind": blind}
+    setup = setup or Setup()
+    head = {"title": encodable(title or "Report"), "blind": blind, **setup.head([row[0] for row in data.rows])}
     made = "; ".join(filter(None, made_with))
-    common: dict[str, Any] = {"made": made, "title": title or "Report", "blind": blind, "data": data}
+    common: dict[str, Any] = {"made": made, "title": title or "Report", "blind": blind, "data": data, "setup": setup}
     summary = summarizer.finish()
     names = [_name(path, number_, len(parts)) for number_ in range(1, len(parts) + 1)] if len(parts) > 1 else []
     written = [path, *(path.with_name(name) for name in names)]
@@ -115,6 +120,7 @@ def _html(
     title: str,
     blind: bool,
     data: ReportData,
+    setup: Setup,
     summary: ReportSummary | None = None,
     failures: Sequence[Failure] = (),
     page: Mapping[str, Any] | None = None,
@@ -132,6 +138,7 @@ def _html(
             title=title,
             blind=blind,
             data=data,
+            setup=setup,
             summary=summary,
             failures=failures,
             page=page,

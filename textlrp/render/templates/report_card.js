@@ -190,7 +190,17 @@ const Card = (() => {
     });
     const tools = make("div", { class: "choices" }, mode, side.element, remark);
     const question = make("p", { class: "question", role: "status", hidden: true });
-    const marking = make("div", { class: "marking", role: "group", "aria-label": "Your mark" }, verdict, right, tools, reveal);
+    const codes = Data.reasons.map(code => {
+      const press = () => {
+        const now = Marks.of(doc.id).reasons;
+        act({ reasons: Data.reasons.filter(other => (other === code) !== now.includes(other)) });
+      };
+      return [code, toggle(make("bdi", {}, code), press)];
+    });
+    const reasons = codes.length
+      ? make("div", { class: "choices", role: "group", "aria-label": "Reasons" }, make("span", { class: "name" }, "Reasons"), ...codes.map(([, button]) => button))
+      : null;
+    const marking = make("div", { class: "marking", role: "group", "aria-label": "Your mark" }, verdict, right, reasons, tools, reveal);
     const pairs = blocks.map((block, i) => (blocks.length > 1 ? make("div", { class: "one" }, make("p", { class: "which" }, `Text ${i + 1}`), block) : block));
     const element = make(
       "article",
@@ -296,6 +306,7 @@ const Card = (() => {
           option.selected = option.value === "" ? !right.length : right.includes(Data.labels[Number(option.value)]);
         }
       }
+      codes.forEach(([code, button]) => button.setAttribute("aria-pressed", String(state.reasons.includes(code))));
       side.show(Sides.current(index));
       side.element.hidden = Mode.active !== index;
       ask(state);
@@ -314,7 +325,7 @@ const Card = (() => {
       spans.hidden = !state.rationales.length;
       const verdictText = VERDICTS.find(([choice]) => choice === state.verdict)?.[1];
       const labelText = state.labels === null ? null : `right label: ${state.labels.join(", ")}`;
-      printed.textContent = [verdictText, labelText].filter(Boolean).join(", ");
+      printed.textContent = [verdictText, labelText, ...state.reasons].filter(Boolean).join(", ");
       paint();
     };
 

@@ -27,18 +27,31 @@ const Name = (() => {
     keep.querySelector("legend").textContent = `${Numbers.count(count)} ${count === 1 ? "document is" : "documents are"} marked as ${Text.named(Marks.name)}`;
     keep.querySelector("[value=other]").checked = true;
     alike();
+    choices.forEach(([name, button]) => button.setAttribute("aria-pressed", String(name === Marks.name)));
     dialog.showModal();
     field.select();
   };
+
+  // The names of those who were given documents.
+  const choices = Queue.names.map(name => {
+    const press = () => {
+      field.value = name;
+      alike();
+      choices.forEach(([other, button]) => button.setAttribute("aria-pressed", String(other === name)));
+    };
+    return [name, make("button", { type: "button", class: "choice", "aria-pressed": "false", on: { click: press } }, make("bdi", {}, name))];
+  });
+  byId("name-queues").hidden = !choices.length;
+  byId("name-queues").append(...choices.map(([, button]) => button));
 
   /** Point out a name that differs in case or spaces alone from one that has marks here. */
   const alike = () => {
     const written = field.value.trim().normalize("NFC");
     const plain = name => name.toLowerCase().replace(/\s+/g, "");
-    const other = Marks.people().find(name => name !== written && plain(name) === plain(written));
+    const other = [...Queue.names, ...Marks.people()].find(name => name !== written && plain(name) === plain(written));
     const note = byId("name-alike");
     note.hidden = !other;
-    note.textContent = other ? `There are marks of ${Text.named(other)} here: write the name like that if it is yours.` : "";
+    note.textContent = other ? `${Text.named(other)} is known here: write the name like that if it is yours.` : "";
   };
   field.addEventListener("input", alike);
 
@@ -67,7 +80,7 @@ const named = call => (Marks.name ? call() : Name.open(call));
 
 const Progress = (() => {
   const show = () => {
-    const ids = Data.pages ? Data.ids.flat() : Data.columns.id;
+    const ids = Queue.counted();
     const here = ids.filter(id => Marks.marked(Marks.of(id))).length;
     const all = Marks.count();
     const waiting = Marks.waiting();
@@ -87,7 +100,8 @@ const Progress = (() => {
       const done = own.filter(id => Marks.marked(Marks.of(id))).length;
       byId(`page-${i + 1}`).textContent = done ? `${Numbers.count(done)} marked` : "";
     });
-    const secret = Data.blind && ids.some(id => Marks.hidden(id));
+    const everyone = Data.pages ? Data.ids.flat() : Data.columns.id;
+    const secret = Data.blind && everyone.some(id => Marks.hidden(id));
     if (byId("model-summary")) byId("model-summary").hidden = secret;
     if (byId("blind-note")) byId("blind-note").hidden = !secret;
     if (byId("peeked-note")) byId("peeked-note").hidden = !Marks.peeked;
@@ -119,5 +133,18 @@ const connect = () => {
     if (Storage.unsaved()) event.preventDefault();
   });
   Marks.listen(Progress.soon);
+  const taken = Transfer.start();
+  if (taken) Say.aloud(taken);
+  const guidelines = byId("guidelines");
+  const guide = shown => {
+    guidelines.hidden = !shown;
+    document.documentElement.classList.toggle("guided", shown);
+    byId("guide").setAttribute("aria-expanded", String(shown));
+  };
+  byId("guide")?.addEventListener("click", () => guide(guidelines.hidden));
+  byId("guide-close")?.addEventListener("click", () => {
+    guide(false);
+    byId("guide").focus();
+  });
   Progress.show();
 };

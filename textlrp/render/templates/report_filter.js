@@ -51,7 +51,7 @@ const Filter = (() => {
   // The default of each field; the address holds only the fields that differ.
   const DEFAULTS = {
     find: "", predicted: "", given: "", outcome: "", from: "0", to: "100", marks: "", sort: "order",
-    by: "word", view: "first", scale: "one", threshold: "10",
+    queue: "own", by: "word", view: "first", scale: "one", threshold: "10",
   };
   const MODEL = ["predicted", "given", "outcome", "from", "to"]; // hidden while the model's view is hidden
   const values = { ...DEFAULTS };
@@ -75,6 +75,7 @@ const Filter = (() => {
     ]);
     fill(fields.view, views);
     fields.view.closest("label").hidden = !Data.several;
+    fields.queue.closest("label").hidden = !Queue.names.length;
     if (!sure) fields.sort.querySelector("[value=confidence]").remove();
     if (!labeled) fields.sort.querySelector("[value=wrong]").remove();
   };
@@ -91,6 +92,9 @@ const Filter = (() => {
     }
   };
 
+  /** The documents that can be listed: the annotator's own, in the order in which to mark them, or all. */
+  const pool = () => (values.queue === "own" && Queue.places()) || [...Data.columns.id.keys()];
+
   const listed = () => {
     const { columns } = Data;
     const sought = View.needles;
@@ -106,7 +110,7 @@ const Filter = (() => {
       question: (state, i) => Boolean(Sides.question(state, Data.of(i))),
     }[values.marks];
     const indices = [];
-    for (let i = 0; i < Data.count; i++) {
+    for (const i of pool()) {
       if (values.predicted !== "" && columns.predicted[i] !== Number(values.predicted)) continue;
       if (values.given !== "" && ![columns.label[i]].flat().includes(Number(values.given))) continue;
       if (values.outcome === "right" && (columns.label[i] === null || Data.wrong(i))) continue;
@@ -127,7 +131,7 @@ const Filter = (() => {
     }[values.sort];
     if (key) {
       const keys = new Map(indices.map(i => [i, key(i)]));
-      indices.sort((a, b) => keys.get(a) - keys.get(b) || a - b);
+      indices.sort((a, b) => keys.get(a) - keys.get(b));
     }
     return indices;
   };
@@ -137,7 +141,7 @@ const Filter = (() => {
       if (fields[name] instanceof RadioNodeList || fields[name].value !== value) fields[name].value = value;
     }
     byId("shown-threshold").textContent = `${values.threshold}\u00a0%`;
-    byId("clear").hidden = MODEL.concat("find", "marks").every(name => values[name] === DEFAULTS[name]);
+    byId("clear").hidden = MODEL.concat("find", "marks", "queue").every(name => values[name] === DEFAULTS[name]);
   };
 
   const address = () => {
@@ -161,8 +165,10 @@ const Filter = (() => {
   };
 
   const count = () => {
-    const all = Numbers.count(Data.count);
-    byId("count").textContent = List.count === Data.count ? `${all} documents` : `${Numbers.count(List.count)} of ${all} documents`;
+    const own = values.queue === "own" && Queue.places();
+    const size = own ? own.length : Data.count;
+    const all = `${Numbers.count(size)} documents${own ? " for you" : ""}`;
+    byId("count").textContent = List.count === size ? all : `${Numbers.count(List.count)} of ${all}`;
     byId("nothing").hidden = List.count > 0;
   };
 
@@ -207,7 +213,7 @@ const Filter = (() => {
   });
 
   const clear = () => {
-    for (const name of MODEL.concat("find", "marks")) values[name] = DEFAULTS[name];
+    for (const name of MODEL.concat("find", "marks", "queue")) values[name] = DEFAULTS[name];
     apply();
     address();
   };
@@ -240,6 +246,10 @@ const Filter = (() => {
       return;
     }
     if (!List.listed(index)) clear();
+    if (!List.listed(index)) {
+      values.queue = "all";
+      apply();
+    }
     List.go(index);
   };
 

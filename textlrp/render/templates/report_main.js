@@ -78,6 +78,7 @@ const Keys = (() => {
     d: on(index => Actions.verdict(index, "disagree")),
     u: on(index => Actions.verdict(index, "unsure")),
     c: on(index => List.card(index).write()),
+    g: () => byId("guide")?.click(),
     m: () => Selected.take() || on(index => Mode.toggle(index))(),
     s: on(index => Actions.reveal(index)),
     y: Actions.redo,
@@ -122,10 +123,13 @@ sizes.observe(byId("bar").firstElementChild);
 
 byId("undo").addEventListener("click", Actions.undo);
 byId("redo").addEventListener("click", Actions.redo);
+let reader = Marks.name;
 Marks.listen(id => {
   if (Data.blind) Filter.guard();
-  if (id === null) List.refresh();
+  if (Queue.names.length && Marks.name !== reader) Filter.apply(); // another annotator has other documents
+  else if (id === null) List.refresh();
   else List.card(Data.places.get(id))?.update();
+  reader = Marks.name;
 });
 byId("given-note").hidden = !Data.columns.rationales.some(spans => spans.length);
 byId("app").hidden = false; // before the list is filled: it estimates heights from the width

@@ -52,7 +52,7 @@ const Storage = (() => {
 
 const Marks = (() => {
   const BLANK = Object.freeze({
-    verdict: null, labels: null, comment: "", rationales: [], blind: false, revealed: false, changed: null,
+    verdict: null, labels: null, comment: "", rationales: [], reasons: [], blind: false, revealed: false, changed: null,
   });
   const NAME = JSON.stringify(["textlrp", "annotator"]);
   const listeners = [];
@@ -130,10 +130,10 @@ const Marks = (() => {
     Storage.write(key(name, id), JSON.stringify(value));
     tell(id);
   };
-  const content = value => JSON.stringify([value.verdict, value.labels, value.comment, value.rationales]);
+  const content = value => JSON.stringify([value.verdict, value.labels, value.comment, value.rationales, value.reasons]);
   const places = value => JSON.stringify(value.rationales.map(({ start, end, source }) => [start, end, source]));
   const marked = value =>
-    Boolean(value.verdict || value.labels !== null || value.comment.trim() || value.rationales.length);
+    Boolean(value.verdict || value.labels !== null || value.comment.trim() || value.rationales.length || value.reasons.length);
 
   /** Whether the model's view of a document is still hidden. */
   const hidden = id => Boolean(Data.blind) && !peeked && !of(id).revealed;

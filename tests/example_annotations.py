@@ -12,12 +12,19 @@ from textlrp.report.reading import SentDocument, SentReport
 
 
 def document(identity: str, text: str, pair: str | None = None, predicted: str = "NEG", **changes: Any) -> SentDocument:
-    values: dict[str, Any] = {"label": None, "words": (), "target": predicted, **changes}
-    return SentDocument(identity, text, pair, values["label"], predicted, values["words"], values["target"])
+    values: dict[str, Any] = {
+        "label": None,
+        "words": (),
+        "target": predicted,
+        "chosen": (predicted,),
+        "others": {},
+        **changes,
+    }
+    return SentDocument(identity, text, pair, predicted=predicted, **values)
 
 
-def sent(*documents: SentDocument, labels: tuple[str, ...] = ("NEG", "POS")) -> SentReport:
-    return SentReport("5e" * 32, "tiny", labels, {each.id: each for each in documents})
+def sent(*documents: SentDocument, labels: tuple[str, ...] = ("NEG", "POS"), multi: bool = False) -> SentReport:
+    return SentReport("5e" * 32, "tiny", labels, {each.id: each for each in documents}, multi)
 
 
 REPORT = sent(

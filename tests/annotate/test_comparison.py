@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,44 @@ def test_the_same_words_for_different_labels_are_no_agreement(tmp_path: Path) ->
     assert words.token_f1 == 0.5  # two sides of two marks each, and one in common
 
 
+def test_several_labels_are_compared_as_sets_and_one_by_one(tmp_path: Path) -> None:
+    others = {"love": tuple(replace(word, relevance=-word.relevance) for word in reviewed("a").words)}
+    names = ("joy", "love", "anger")
+    report = sent(
+        *(reviewed(each, predicted="joy", chosen=("joy", "love"), others=others) for each in "abc"),
+        labels=names,
+        multi=True,
+    )
+    bad, good = ({**each, "label": label} for each, label in zip(marks("bad", "good"), ("joy", "love"), strict=True))
+    ada = [
+        line(format=2, label=..., labels=["love", "joy"], rationales=[bad, good]),
+        line(format=2, label=..., document="b", verdict=None, labels=["joy"]),
+        line(document="c"),
+    ]
+    ben = [
+        line(format=2, annotator="Ben", label=..., verdict=None, labels=["joy"]),
+        line(format=2, annotator="Ben", document="b", label=..., verdict=None, labels=["joy"]),
+        line(format=2, annotator="Ben", document="c", label=..., verdict="disagree", labels=[]),
+    ]
+    found = compared(tmp_path, ada, ben, report=report)
+    # Sets: {joy, love} and {joy}, {joy} twice, {joy, love} and none. MASI: 1 - 1/2 * 2/3 = 2/3, 0 and 1.
+    observed = (2 / 3 + 0 + 1) / 3
+    # Of 6 values, 2 are {joy, love}, 3 are {joy}, 1 is empty: 6 pairs at 2/3, 2 at 1, 3 at 1, of 15.
+    expected = (6 * 2 / 3 + 2 + 3) / 15
+    assert found.alpha == pytest.approx(1 - observed / expected)
+    assert set(found.alpha_by_label) == set(names)
+    assert found.alpha_by_label["anger"] is None  # nobody gave it
+    # joy: 1 1, 1 1, 1 0: 1 - (1/3) / (5/15); love: 1 0, 0 0, 1 0: 1 - (2/3) / (8/15)
+    assert found.alpha_by_label["joy"] == pytest.approx(0.0)
+    assert found.alpha_by_label["love"] == pytest.approx(-0.25)
+    assert found.annotators[0].right == 2  # in a and c, the sets are equal
+    assert [pair.kappa for pair in found.labels] == [None]
+    # "bad" is the strongest word for joy, and "good", whose relevance is turned around, the strongest for love.
+    assert found.rows[0].model == Plausibility(1.0, 1.0, 1.0)
+    assert found.rows[0].documents == 2
+    printed(found)
+
+
 def test_contradictions_are_named_and_count_for_nothing(tmp_path: Path) -> None:
     lines = [line(label="POS"), line(document="b", verdict="disagree", label="NEG"), line(document="c")]
     found = compared(tmp_path, lines, [line(annotator="Ben", document=each) for each in "abc"])
@@ -184,8 +223,8 @@ def test_contradictions_are_named_and_count_for_nothing(tmp_path: Path) -> None:
     assert found.alpha_documents == 1
     assert found.annotators[0].labeled == 1
     assert found.notes[-3:] == (
-        "Ada contradicts themselves in a: agrees with NEG, and gives POS as the right label. Ask them.",
-        "Ada contradicts themselves in b: disagrees with NEG, and gives NEG as the right label. Ask them.",
+        "Ada contradicts themselves in a: agrees with NEG, and gives POS as right. Ask them.",
+        "Ada contradicts themselves in b: disagrees with NEG, and gives NEG as right. Ask them.",
         "Labels that are contradicted count as not known.",
     )
 

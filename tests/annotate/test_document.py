@@ -17,7 +17,7 @@ def test_words_that_the_model_did_not_read_count_against_it(tmp_path: Path) -> N
     lines = [line(rationales=[*marks("bad"), mark(0, 3, "Bad", "text_pair")])]
     files = [written(tmp_path / "1.jsonl", *lines)]
     (annotation,) = read_annotations(files, report)
-    found = MarkedDocument(report.documents["a"], [annotation], report.labels)
+    found = MarkedDocument(report.documents["a"], [annotation], report)
     assert [word.text for word in found.words] == ["Not", "good", "truly", "bad", "acting", "Bad", "indeed"]
     assert found.votes == {"Ada": {("NEG", False): (False, False, False, True, False, True, False)}}
     assert found.scores["Ada"].model.token_f1 == 0.0

@@ -33,6 +33,7 @@ def test_the_columns_of_a_page() -> None:
         "views": [[0, None]],
         "steps": 10_000,
         "color_end": 1.5625,
+        "multi": False,
         "title": "Two",
         "documents": {
             "id": ["b", "c"],
@@ -40,6 +41,7 @@ def test_the_columns_of_a_page() -> None:
             "text_pair": [None, None],
             "label": [0, 1],
             "predicted": [0, 0],
+            "chosen": [None, None],
             "confidence": [0.85, 0.55],
             "words": [[[0, 4, 1, 2, 1, 5, 1, 1, 5, 1, 5, 1]], [[0, 3, 1, 3, 1, 2, 1, 3]]],
             "sentences": [[[7, 4]], [[7]]],
@@ -58,7 +60,7 @@ def test_labels_that_the_model_lacks_come_last_and_views_are_sorted() -> None:
     assert data.labels == ("NEG", "POS", "GOOD", "MIXED")
     assert data.views == ((0, 1), (1, None))
     assert [row[3] for row in data.rows] == [3, 2]
-    assert [row[9][0][0] for row in data.rows] == [1, 1]
+    assert [row[10][0][0] for row in data.rows] == [1, 1]
 
 
 def test_an_explanation_with_other_words_keeps_them() -> None:
@@ -66,9 +68,9 @@ def test_an_explanation_with_other_words_keeps_them() -> None:
     less = Explanation(**{**vars(explanation("one two", [1.0], "NEG")), "tokens": (Span(0, 3, "one", 1.0),)})
     less = Explanation(**{k: v for k, v in vars(less).items() if k != "words"} | {"truncated": (3, 7)})
     row = build([Record("1", (explanation("one two", [0.0, 1.0]), less))]).rows[0]
-    assert row[6] == [[0, 3, 1, 3]]
-    assert row[9][1][4] == [10000]
-    assert row[9][1][7:] == [[[0, 3]], [[1]]]
+    assert row[7] == [[0, 3, 1, 3]]
+    assert row[10][1][4] == [10000]
+    assert row[10][1][7:] == [[[0, 3]], [[1]]]
 
 
 def test_the_id_changes_with_what_is_reported_and_only_then() -> None:
@@ -108,11 +110,11 @@ def test_what_is_said_of_the_words_comes_after_their_colors() -> None:
     e = measured()
     zero = measured(reference=None, ledger=Ledger({"tokens": 1.25}, 1.25))
     data = build([Record("1", (e,)), Record("2", (zero,))])
-    (share, first), (_, second) = (row[9][0][5:] for row in data.rows)
+    (share, first), (_, second) = (row[10][0][5:] for row in data.rows)
     assert share == 1.0
     assert first[: len(said)] == said
     assert ["wonderful"] in first
     assert second[0] == "The words add +1.25 to the score"
     pinned = build([Record("1", (measured("reference (pinned)"),))])
-    assert pinned.rows[0][9][0][6][:2] == ["From the reference (", ["[MASK]"]]
-    assert pinned.rows[0][9][0][6][-1].startswith(" Such choices are of experts")
+    assert pinned.rows[0][10][0][6][:2] == ["From the reference (", ["[MASK]"]]
+    assert pinned.rows[0][10][0][6][-1].startswith(" Such choices are of experts")

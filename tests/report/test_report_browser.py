@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ from example_explanations import measured
 from example_reports import explanation, reviews, sure
 
 from textlrp.data.records import Failure, Record
+from textlrp.report.reading import read_report
 from textlrp.report.writing import write_report
+from textlrp.results.explanation import Explanation
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -170,7 +173,11 @@ def test_several_targets_can_be_switched(browser: Browser, tmp_path: Path) -> No
         assert colors(page) == [["good", "p8", "+2.00"]]
         choose(page, "view", "0")
         assert colors(page) == [["good", "n4", "−1.00"]]
-        assert "colors: NEG" in page.locator(".said").first.inner_text()
+        one = page.locator("article").first.locator(".viewing")
+        assert one.locator("[aria-pressed=true]").all_inner_texts() == ["NEG"]
+        one.get_by_role("button", name="POS").click()  # for this document alone
+        assert colors(page) == [["good", "p8", "+2.00"]]
+        assert page.locator("[name=view]").input_value() == "0"
         assert colors(page, 1) == []
         assert "not explained for the label chosen above" in page.locator(".said").nth(1).inner_text()
         assert page.locator("[name=given]").is_hidden()
@@ -364,3 +371,49 @@ def test_what_the_words_add_to_the_reference_stands_under_the_verdict(browser: B
     (path,) = write_report(records, tmp_path / "blind.html", blind=True)
     with opened(browser, path) as (page, seen):
         assert page.locator("article header .cut:visible").count() == 0
+
+
+def test_a_document_may_have_several_labels_or_none(browser: Browser, tmp_path: Path) -> None:
+    def several(text: str, shares: dict[str, float], target: str) -> Explanation:
+        logits = {label: math.log(share / (1 - share)) for label, share in shares.items()}
+        top = max(logits, key=logits.__getitem__)
+        values = {"logits": logits, "probabilities": shares, "predicted": top, "multi_label": True}
+        return explanation(text, [1.0 if target == "joy" else -1.0], target, **values)
+
+    both, none = {"joy": 0.9, "love": 0.8, "anger": 0.1}, {"joy": 0.2, "love": 0.1, "anger": 0.3}
+    records = [
+        Record("1", tuple(several("dear me", both, label) for label in ("joy", "love")), labels=("joy", "love")),
+        Record("2", (several("meh", none, "anger"),), "joy"),
+    ]
+    (path,) = write_report(records, tmp_path / "report.html")
+    with opened(browser, path) as (page, seen):
+        said = page.locator(".said")
+        assert said.first.inner_text().replace("\n", " ") == "joy 90.0\u00a0%, love right, given joy, love"
+        assert said.nth(1).inner_text().startswith("no label")
+        assert "the highest is anger 30.0\u00a0%" in said.nth(1).inner_text()
+        assert page.locator(".figures dt").all_inner_texts()[1:3] == ["All labels right", "Labels (F1)"]
+        page.locator("article").first.locator(".viewing").get_by_role("button", name="love").click()
+        assert colors(page) == [["dear", "n4", "−1.00"]]
+        choose(page, "outcome", "wrong")
+        assert page.locator("article h3").all_inner_texts() == ["2"]
+        choose(page, "outcome", "")
+        page.locator("#name").click()
+        page.locator("#name-field").fill("Ada")
+        page.keyboard.press("Enter")
+        labels = page.locator("article").first.get_by_role("group", name="Right labels")
+        labels.get_by_role("button", name="love").click()
+        labels.get_by_role("button", name="joy").click()
+        page.locator("article").first.get_by_role("button", name="Agree", exact=True).click()
+        assert page.locator("article").first.locator(".question").is_hidden()
+        labels.get_by_role("button", name="love").click()
+        assert (
+            "You agree with joy, love, and give joy as the right label" in page.locator(".question").first.inner_text()
+        )
+        assert complaints(page) == []
+        with page.expect_download() as started:
+            page.locator("#download").click()
+        assert json.loads(started.value.path().read_text("utf-8"))["labels"] == ["joy"]
+    document = read_report(path).documents["1"]
+    assert (document.chosen, list(document.others)) == (("joy", "love"), ["love"])
+    assert read_report(path).multi
+    assert seen.nothing

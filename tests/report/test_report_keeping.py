@@ -118,8 +118,8 @@ def test_a_download_is_taken_up_on_another_machine(browser: Browser, path: Path,
         page.locator("#import-file").set_input_files(tmp_path / "marks.jsonl")
         page.locator("#progress", has_text="2 of 4 marked").wait_for()
         assert page.locator("#toast").inner_text() == (
-            "2 marks of Ada taken. Not usable: line 3 belongs to another report, and its text is not here, line 4 names a document that is not "
-            "in this report, line 5 marks words that are not there and 7 more."
+            "2 marks of Ada taken. Not usable: line 3 belongs to another report, and its text is not here, line 4 "
+            "names a document that is not in this report, line 5 marks words that are not there and 7 more."
         )
         assert page.locator("#name").inner_text() == "Ada"
         expect_marks(page, "d", ["loved"])

@@ -89,25 +89,25 @@ class Annotation:
         """Return how the verdict and the chosen label contradict each other, or None if they do not."""
         if self.labels is None or self.verdict not in (AGREE, DISAGREE):
             return None
-        if (self.verdict == AGREE) == (self.labels == (document.predicted,)):
+        if (self.verdict == AGREE) == (set(self.labels) == set(document.chosen)):
             return None
-        chosen = ", ".join(self.labels) or "none"
-        return f"{self.verdict}s with {document.predicted}, and gives {chosen} as the right label"
+        said, chosen = (", ".join(names) or "no label" for names in (document.chosen, self.labels))
+        return f"{self.verdict}s with {said}, and gives {chosen} as right"
 
-    def right_label(self, document: SentDocument, labels: tuple[str, ...]) -> str | None:
-        """Return the label that the annotator considers right, or None if that is not known.
+    def right_labels(self, document: SentDocument, report: SentReport) -> tuple[str, ...] | None:
+        """Return the labels that the annotator considers right, sorted, or None if that is not known.
 
-        It is the label that the annotator chose; or the predicted one, if the annotator agrees; or the other one of two
-        labels, if the annotator disagrees. Of a verdict and a label that contradict each other, neither counts.
+        They are those that the annotator chose; or the predicted ones, if the annotator agrees; or the other one of two
+        labels, if the annotator disagrees. Of a verdict and labels that contradict each other, neither counts.
         """
         if self.contradiction(document):
             return None
         if self.labels is not None:
-            return self.labels[0] if self.labels else None
+            return tuple(sorted(self.labels))
         if self.verdict == AGREE:
-            return document.predicted
-        others = [label for label in labels if label != document.predicted]
-        return others[0] if self.verdict == DISAGREE and len(others) == 1 else None
+            return tuple(sorted(document.chosen))
+        others = tuple(label for label in report.labels if label not in document.chosen)
+        return others if self.verdict == DISAGREE and len(others) == 1 and not report.multi else None
 
 
 def read_annotations(

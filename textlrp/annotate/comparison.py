@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textlrp.annotate.annotations import VERDICTS, Annotation
-from textlrp.annotate.document import MarkedDocument, ModelScores, Plausibility, mean
+from textlrp.annotate.document import MarkedDocument, ModelScores, Plausibility, by_label, mean
 from textlrp.basics import extras
 from textlrp.basics.files import write_whole
 from textlrp.evaluate import agreement
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from textlrp.report.reading import SentReport
 
 _FORMAT = 2
+Labels = tuple[str, ...]
 _CONTRADICTIONS = 10  # in the notes; all are in the JSON
 
 
@@ -133,7 +134,8 @@ class Comparison:
         size: how many documents the report has.
         covered: pairs of a number of annotators and the number of documents that they marked, in rising order.
         annotators: in the order in which they were read.
-        alpha: Krippendorff's alpha of the labels, or None if not defined.
+        alpha: Krippendorff's alpha of the labels, or None if not defined; of sets of labels, with the distance MASI.
+        alpha_by_label: of sets of labels, alpha of each label; else empty.
         alpha_documents: how many documents have two or more labels.
         labels: one for each pair of annotators.
         rationales: one for each pair of annotators.
@@ -155,6 +157,7 @@ class Comparison:
     covered: tuple[tuple[int, int], ...]
     annotators: tuple[Annotator, ...]
     alpha: float | None
+    alpha_by_label: Mapping[str, float | None]
     alpha_documents: int
     labels: tuple[LabelPair, ...]
     rationales: tuple[RationalePair, ...]
@@ -203,27 +206,28 @@ def compare(annotations: Iterable[Annotation], report: SentReport) -> Comparison
     by_document: dict[str, list[Annotation]] = {identity: [] for identity in report.documents}
     for annotation in listed:
         by_document[annotation.document].append(annotation)
-    marked = [
-        MarkedDocument(report.documents[identity], of_document, report.labels)
+    views = [
+        by_label(report.documents[identity], of_document, report)
         for identity, of_document in by_document.items()
         if of_document
     ]
+    marked, documents = [view for of_document in views for view in of_document], [first for first, *_ in views]
     right = {
         name: {
-            a.document: label
+            a.document: labels
             for a in listed
-            if a.annotator == name and (label := a.right_label(report.documents[a.document], report.labels)) is not None
+            if a.annotator == name and (labels := a.right_labels(report.documents[a.document], report)) is not None
         }
         for name in names
     }
     pairs = list(combinations(names, 2))
-    rationales = tuple(_rationale_pair(pair, marked) for pair in pairs)
+    rationales = tuple(_rationale_pair(pair, documents) for pair in pairs)
     rows = [
         _row(
             name,
             [m.scores.get(name) for m in marked],
-            sum(name in m.unfit for m in marked),
-            sum(name in m.unlabeled for m in marked),
+            sum(all(name in view.unfit for view in of_document) for of_document in views),
+            sum(name in m.unlabeled for m in documents),
         )
         for name in names
     ]
@@ -231,7 +235,10 @@ def compare(annotations: Iterable[Annotation], report: SentReport) -> Comparison
     if len(names) > 1:
         rows.append(_row(None, [m.majority for m in marked], sum(m.divided for m in marked)))
     shared = [m for m in marked if len(m.fitting) > 1]
-    alpha = agreement.alpha(list(right.values()))
+    given = list(right.values())
+    alpha, alpha_by_label = (
+        agreement.alpha_of_sets(given, report.labels) if report.multi else (agreement.alpha(given), {})
+    )
     comparison = Comparison(
         report.id,
         report.model,
@@ -239,15 +246,16 @@ def compare(annotations: Iterable[Annotation], report: SentReport) -> Comparison
         tuple(sorted(Counter(map(len, by_document.values())).items())),
         tuple(_annotator(name, listed, right[name], report) for name in names),
         alpha,
-        len(agreement.shared(list(right.values()))),
-        tuple(_label_pair(pair, right) for pair in pairs),
+        alpha_by_label,
+        len(agreement.shared(given)),
+        tuple(_label_pair(pair, right, report.multi) for pair in pairs),
         rationales,
-        _mean_pair(marked) if len(pairs) > 1 else None,
+        _mean_pair(documents) if len(pairs) > 1 else None,
         tuple(rows),
         tuple(row for row in against if row.documents),
         _row("", [m.everyone for m in shared]) if shared else None,
         _people(shared),
-        tuple(_document_row(m, right) for m in marked),
+        tuple(_document_row(m, right) for m in documents),
         tuple(
             Contradiction(a.annotator, a.document, said)
             for a in listed
@@ -258,7 +266,7 @@ def compare(annotations: Iterable[Annotation], report: SentReport) -> Comparison
     return dataclasses.replace(comparison, notes=tuple(_notes(comparison)))
 
 
-def _annotator(name: str, listed: Iterable[Annotation], right: Mapping[str, str], report: SentReport) -> Annotator:
+def _annotator(name: str, listed: Iterable[Annotation], right: Mapping[str, Labels], report: SentReport) -> Annotator:
     annotations = [annotation for annotation in listed if annotation.annotator == name]
 
     def counted(some: Iterable[Annotation]) -> dict[str, int]:
@@ -272,16 +280,16 @@ def _annotator(name: str, listed: Iterable[Annotation], right: Mapping[str, str]
         counted(annotation for annotation in annotations if annotation.blind),
         sum(bool(annotation.rationales) for annotation in annotations),
         len(right),
-        sum(label == report.documents[document].predicted for document, label in right.items()),
+        sum(labels == tuple(sorted(report.documents[document].chosen)) for document, labels in right.items()),
         sum(bool(annotation.comment.strip()) for annotation in annotations),
     )
 
 
-def _label_pair(pair: tuple[str, str], right: Mapping[str, Mapping[str, str]]) -> LabelPair:
+def _label_pair(pair: tuple[str, str], right: Mapping[str, Mapping[str, Labels]], multi: bool) -> LabelPair:
     one, other = right[pair[0]], right[pair[1]]
     documents = agreement.shared([one, other])
     equal = agreement.mean([float(one[document] == other[document]) for document in documents])
-    return LabelPair(pair, len(documents), agreement.kappa(one, other), equal)
+    return LabelPair(pair, len(documents), None if multi else agreement.kappa(one, other), equal)
 
 
 def _rationale_pair(pair: tuple[str, str], marked: Iterable[MarkedDocument]) -> RationalePair:
@@ -315,7 +323,7 @@ def _row(against: str | None, scored: Iterable[ModelScores | None], left_out: in
     )
 
 
-def _document_row(marked: MarkedDocument, right: Mapping[str, Mapping[str, str]]) -> DocumentRow:
+def _document_row(marked: MarkedDocument, right: Mapping[str, Mapping[str, Labels]]) -> DocumentRow:
     identity = marked.document.id
     labels = [by_document[identity] for by_document in right.values() if identity in by_document]
     return DocumentRow(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from textlrp.results import segmentation
 from textlrp.results.spans import TEXT, TEXT_PAIR, Span
 
 if TYPE_CHECKING:
-    from textlrp.report.reading import SentDocument
+    from textlrp.report.reading import SentDocument, SentReport
 
 Votes = tuple[bool, ...]
 #: A label, None if it is not known, and whether words speak against it.
@@ -74,7 +74,7 @@ class MarkedDocument:
         divided: whether two or more annotators marked words, but no word has a majority.
     """
 
-    def __init__(self, document: SentDocument, annotations: Sequence[Annotation], labels: tuple[str, ...]) -> None:
+    def __init__(self, document: SentDocument, annotations: Sequence[Annotation], report: SentReport) -> None:
         self.document = document
         self.annotations = tuple(annotations)
         self.words = tuple(span for span in _all_words(document) if segmentation.is_word(span.text))
@@ -85,7 +85,7 @@ class MarkedDocument:
         self.against: dict[str, ModelScores] = {}
         blind = True
         for annotation in annotations:
-            votes = self._votes(annotation, labels)
+            votes = self._votes(annotation, report)
             if not votes:
                 continue
             self.votes[annotation.annotator] = votes
@@ -130,13 +130,14 @@ class MarkedDocument:
         """Return :meth:`pair` for all pairs of some annotators who both marked words."""
         return [score for pair in combinations(names, 2) if (score := self.pair(*pair)) is not None]
 
-    def _votes(self, annotation: Annotation, labels: tuple[str, ...]) -> dict[Side, Votes]:
+    def _votes(self, annotation: Annotation, report: SentReport) -> dict[Side, Votes]:
         """Return which words are marked on each side; of two labels, what speaks for one speaks against the other."""
         marks: dict[Side, list[tuple[int, int, str]]] = {}
-        right = annotation.right_label(self.document, labels)
+        right = annotation.right_labels(self.document, report) or ()
+        only = right[0] if len(right) == 1 else None
         for mark in annotation.rationales:
-            label, against = (right, False) if mark.label is None else (mark.label, mark.against)
-            if len(labels) == 2 and label is not None and label != self.document.target:
+            label, against = (only, False) if mark.label is None else (mark.label, mark.against)
+            if len(report.labels) == 2 and not report.multi and label is not None and label != self.document.target:
                 label, against = self.document.target, not against
             marks.setdefault((label, against), []).append((mark.start, mark.end, mark.source))
         votes = {side: plausibility.marked_words(self.words, ranges) for side, ranges in marks.items()}
@@ -159,6 +160,15 @@ class MarkedDocument:
             ),
             blind,
         )
+
+
+def by_label(
+    document: SentDocument, annotations: Sequence[Annotation], report: SentReport
+) -> tuple[MarkedDocument, ...]:
+    """Return a document for each label whose words a report of a multi-label model has, else for its first one."""
+    others = document.others.items() if report.multi else ()
+    views = (document, *(replace(document, target=label, words=words) for label, words in others))
+    return tuple(MarkedDocument(view, annotations, report) for view in views)
 
 
 def _all_words(document: SentDocument) -> list[Span]:

@@ -38,7 +38,8 @@ class OlderReports:
             return None
         document = (same_id or found)[0]
         fitted = {**values, "report": self._report.id, "document": document.id}
-        if values.get("predicted") != [document.predicted]:
+        predicted = values.get("predicted")
+        if not isinstance(predicted, list) or sorted(map(str, predicted)) != sorted(document.chosen):
             fitted["labels"], fitted["verdict"] = self._right(values), None
         self.taken += 1
         return fitted
@@ -50,4 +51,4 @@ class OlderReports:
         others = [label for label in self._report.labels if label not in predicted]
         if verdict == "agree":
             return predicted
-        return others if verdict == "disagree" and len(others) == 1 else None
+        return others if verdict == "disagree" and len(others) == 1 and not self._report.multi else None

@@ -87,10 +87,12 @@ def annotator_rows(comparison: Comparison) -> list[tuple[str, ...]]:
 
 
 def label_rows(comparison: Comparison) -> list[tuple[str, ...]]:
-    """Return a row for all annotators, with alpha, and one for each pair, with kappa."""
+    """Return a row for all annotators, with alpha, one for each label of several, and for each pair, with kappa."""
     rows: list[tuple[str, ...]] = [
         ("all", number(comparison.alpha), NOTHING, NOTHING, f"{comparison.alpha_documents:,}")
     ]
+    for label, alpha in comparison.alpha_by_label.items():
+        rows.append((f"  {named(label)}", number(alpha), NOTHING, NOTHING, f"{comparison.alpha_documents:,}"))
     for pair in comparison.labels:
         rows.append((together(pair.annotators), NOTHING, number(pair.kappa), number(pair.equal), f"{pair.documents:,}"))
     return rows

@@ -75,7 +75,8 @@ def explain_documents(
     Args:
         explainer: the model.
         table: the documents.
-        targets: the labels to explain, or ``"all"``; empty for the predicted one.
+        targets: the labels to explain, or ``"all"``; empty for the predicted one, or all predicted ones of a model that
+            gives several (of none, the one of the highest logit).
         options: options of :meth:`textlrp.Explainer.explain` for all documents.
         run: documents that it holds, failures included, come first and are not explained again; new ones are saved in
             it before they are yielded.
@@ -151,16 +152,20 @@ def _right(explainer: Explainer, reading: LabelReading, document: InputDocument)
 def _explanations(
     explainer: Explainer, documents: Sequence[InputDocument], targets: Sequence[str], options: Mapping[str, Any]
 ) -> Iterator[Outcome]:
-    if len(targets) <= 1 and "all" not in targets:
+    several_predicted = not targets and explainer.head.gives_several
+    if len(targets) <= 1 and "all" not in targets and not several_predicted:
         texts = (d.text if d.text_pair is None else (d.text, d.text_pair) for d in documents)
         target = targets[0] if targets else None
         for outcome in explainer.explain_stream(texts, target=target, errors="return", **options):
             yield outcome if isinstance(outcome, LRPError) else (outcome,)
         return
-    labels: Any = "all" if "all" in targets else list(dict.fromkeys(targets))
+    labels: Any = "predicted" if several_predicted else "all" if "all" in targets else list(dict.fromkeys(targets))
     for document in documents:
         try:
             several = explainer.explain_targets(document.text, document.text_pair, targets=labels, **options)
+            if not several:  # no label is over the threshold: then the highest is explained
+                highest = explainer.explain(document.text, document.text_pair, **options)
+                several = {highest.target: highest}
         except LRPError as error:
             yield error
         else:

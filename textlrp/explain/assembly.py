@@ -91,6 +91,7 @@ def explanations(document: PendingDocument, provenance: Provenance) -> list[tupl
             layers=tuple(_layers(hidden, encoding, logit, start)),
             reference=reference,
             prompt=_prompt(encoding, relevance, pick),
+            multi_label=head.gives_several,
         )
         explained.append((explanation.target, explanation))
     return explained

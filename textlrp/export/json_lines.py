@@ -90,6 +90,7 @@ def _about(entry: Entry) -> dict[str, Any]:
         "contrast": explanation.contrast,
         "logit": explanation.logit,
         "predicted": explanation.predicted,
+        **({"predicted_labels": list(explanation.predicted_labels)} if explanation.multi_label else {}),
         "probability": explanation.probabilities.get(explanation.predicted),
         "given": entry.record.label or list(map(encodable, entry.record.labels)),
         "model": explanation.model,

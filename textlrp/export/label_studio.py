@@ -21,7 +21,7 @@ _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def label_studio(records: Sequence[Record], selection: Selection) -> dict[str, str]:
     """Return the files ``tasks.json``, to import, and ``config.xml``, the project's labeling configuration.
 
-    A task has one prediction for each target, with the predicted label as a choice and its probability as the score.
+    A task has one prediction for each target, with the predicted labels as choices and the highest probability as the score.
     A region's score is its share of the strongest relevance, and its note gives the relevance itself. Label Studio
     counts code points in ``<Text>``: its editor converts from UTF-16 both ways, and shows ``\\r`` and ``\\n`` as one
     line break each, so offsets stay right. A pair of texts becomes two ``<Text>``.
@@ -42,7 +42,7 @@ def _task(record: Record, selection: Selection, pairs: bool) -> dict[str, Any]:
         "document": encodable(record.id),
         TEXT: encodable(record.text),
         **({TEXT_PAIR: encodable(record.text_pair or "")} if pairs else {}),
-        "predicted": encodable(record.predicted),
+        "predicted": encodable(", ".join(record.explanation.predicted_labels)),
         **({"label": encodable(record.label)} if record.label is not None else {}),
         **({"labels": list(map(encodable, record.labels))} if record.labels else {}),
     }
@@ -57,7 +57,7 @@ def _prediction(explanation: Explanation, selection: Selection) -> dict[str, Any
             "from_name": "predicted",
             "to_name": TEXT,
             "type": "choices",
-            "value": {"choices": [_choice(predicted)]},
+            "value": {"choices": list(map(_choice, explanation.predicted_labels))},
         }
     ]
     for i, mark in enumerate(select(explanation, selection), 1):
@@ -84,7 +84,10 @@ def _prediction(explanation: Explanation, selection: Selection) -> dict[str, Any
 def _config(records: Sequence[Record], pairs: bool) -> str:
     view = ElementTree.Element("View")
     names = dict.fromkeys(_choice(name) for record in records for e in record.explanations for name in e.logits)
-    choices = ElementTree.SubElement(view, "Choices", name="predicted", toName=TEXT, choice="single")
+    several = any(e.multi_label for record in records for e in record.explanations)
+    choices = ElementTree.SubElement(
+        view, "Choices", name="predicted", toName=TEXT, choice="multiple" if several else "single"
+    )
     for name in names:
         ElementTree.SubElement(choices, "Choice", value=name)
     for source in (TEXT, TEXT_PAIR) if pairs else (TEXT,):

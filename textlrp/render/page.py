@@ -72,6 +72,7 @@ def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
             e=e,
             by=by,
             share=parts.share(e, e.predicted),
+            predicted_labels=[(label, parts.share(e, label)) for label in e.predicted_labels],
             target_share=parts.share(e, e.target),
             strongest=(number(-strongest, strongest), number(strongest, strongest)),
             threshold=number(palette.THRESHOLD * strongest, strongest).lstrip("+"),

@@ -84,12 +84,16 @@ def _lines(e: Explanation, units: tuple[Span, ...], console: Console, width: int
 
 
 def verdict(e: Explanation) -> Text:
-    """Return the predicted label with its probability, the explained logit, the rules and the model."""
-    line = Text(named(e.predicted), style="bold")
-    if e.predicted in e.probabilities:
-        line.append(f" {percent(e.probabilities[e.predicted])}")
+    """Return the predicted labels with their probabilities, the explained logit, the rules and the model."""
+    chosen = e.predicted_labels
+    line = Text("" if chosen else "no label; the highest is ")
+    for i, label in enumerate(chosen or (e.predicted,)):
+        line.append(", " if i else "")
+        line.append(named(label), style="bold")
+        if label in e.probabilities:
+            line.append(f" {percent(e.probabilities[label])}", style="bold")
     what = named(e.target)
-    if e.target != e.predicted and e.target in e.probabilities:
+    if e.target not in (chosen or (e.predicted,)) and e.target in e.probabilities:
         what += f" {percent(e.probabilities[e.target])}"
     what += f" against {named(e.contrast)}, logits differ by" if e.contrast is not None else ", logit"
     if e.windows > 1:

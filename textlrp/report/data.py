@@ -28,13 +28,15 @@ FORMAT = 2
 #: ``explained`` has a row for each explanation: view, logit, probability, unit, relevances in units, the strongest
 #: word's share of the full color, what is said of it (texts, and names as lists of one), and the words and sentences
 #: again if they differ from those of the document.
-#: ``label`` is the number of the right label, a list of numbers if there are several, or null.
+#: ``label`` is the number of the right label, a list of numbers if there are several, or null. ``chosen`` is null, or
+#: the labels that a model gives that may give several, or none; ``predicted`` is then the one of the highest logit.
 COLUMNS = (
     "id",
     "text",
     "text_pair",
     "label",
     "predicted",
+    "chosen",
     "confidence",
     "words",
     "sentences",
@@ -42,7 +44,7 @@ COLUMNS = (
     "explained",
 )
 
-_LABEL, _PREDICTED, _EXPLAINED = (COLUMNS.index(name) for name in ("label", "predicted", "explained"))
+_LABEL, _PREDICTED, _CHOSEN, _EXPLAINED = map(COLUMNS.index, ("label", "predicted", "chosen", "explained"))
 
 _UNIT, _SHARE = 3, 5  # among the values of an explanation
 _PALE = 0.9
@@ -64,6 +66,7 @@ class ReportData:
         views: the explained targets, with their contrasts or None, as indices of labels.
         color_end: the relevance at the end of the color scale that all documents share.
         rows: one for each document, in the order of :data:`COLUMNS`.
+        multi: whether the model may give several labels.
     """
 
     id: str
@@ -73,6 +76,7 @@ class ReportData:
     views: tuple[tuple[int, int | None], ...]
     color_end: float
     rows: tuple[Row, ...]
+    multi: bool
 
     def page(self, rows: Sequence[Row], **more: Any) -> dict[str, Any]:
         """Return the data of a page with some of the documents, as JSON-ready values."""
@@ -90,6 +94,7 @@ class ReportData:
             "views": [list(view) for view in self.views],
             "steps": STEPS,
             "color_end": self.color_end,
+            "multi": self.multi,
         }
 
 
@@ -149,6 +154,8 @@ class Builder:
             given = [labels[number] for number in row[_LABEL]]
             row[_LABEL] = given if len(given) > 1 else given[0] if given else None
             row[_PREDICTED] = labels[row[_PREDICTED]]
+            if row[_CHOSEN] is not None:
+                row[_CHOSEN] = [labels[number] for number in row[_CHOSEN]]
             for explained in row[_EXPLAINED]:
                 explained[0] = moved[explained[0]]
         rows, model, rules = tuple(self._rows), ", ".join(self._models), ", ".join(self._rules)
@@ -156,7 +163,8 @@ class Builder:
         # Documents with stronger words than nine tenths of the others would leave these pale.
         ends = sorted(row[_UNIT] * STEPS / row[_SHARE] for document in rows for row in document[_EXPLAINED])
         shared = _rounded(ends[math.ceil(_PALE * (len(ends) - 1))], 6) or 0.0
-        return ReportData(identity, model, rules, tuple(ordered), tuple(sorted_views), shared, rows)
+        multi = any(row[_CHOSEN] is not None for row in rows)
+        return ReportData(identity, model, rules, tuple(ordered), tuple(sorted_views), shared, rows, multi)
 
 
 def build(records: Iterable[Record]) -> ReportData:
@@ -205,6 +213,7 @@ def _row(record: Record, labels: Mapping[str, int], views: Mapping[tuple[int, in
         None if first.text_pair is None else encodable(first.text_pair),
         [labels[encodable(name)] for name in record.right],
         labels[encodable(first.predicted)],
+        [labels[encodable(name)] for name in first.predicted_labels] if first.multi_label else None,
         _rounded(confidence),
         words,
         sentences,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,11 @@ class SentDocument:
         id: unique within the report.
         text, text_pair: the text, and the second one of a pair.
         label: the label given in the data, or None where it gives none or several.
-        predicted: the label that the model gave.
+        predicted: the label of the highest logit.
         words: the words of the first explanation, with four digits of their relevance.
         target: the label that this explanation explains.
+        chosen: the labels that the model gave: one, or of a model that gives several, any number.
+        others: the words of the explanations of other labels, by label; those of contrasts are left out.
     """
 
     id: str
@@ -39,6 +41,8 @@ class SentDocument:
     predicted: str
     words: tuple[Span, ...]
     target: str
+    chosen: tuple[str, ...]
+    others: Mapping[str, tuple[Span, ...]]
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,14 @@ class SentReport:
         model: the model's name.
         labels: the labels that annotators choose from.
         documents: by id, in the report's order.
+        multi: whether a document can have several right labels, or none.
     """
 
     id: str
     model: str
     labels: tuple[str, ...]
     documents: Mapping[str, SentDocument]
+    multi: bool = False
 
 
 def read_report(path: str | Path) -> SentReport:
@@ -147,23 +153,27 @@ def _sent(data: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> SentRep
     labels, views = data["labels"], data["views"]
     documents = {}
     for row in rows:
-        view, _, _, unit, relevances = row["explained"][0][:5]
+        first, *others = row["explained"]
+        chosen = [row["predicted"]] if row["chosen"] is None else row["chosen"]
         documents[row["id"]] = SentDocument(
             row["id"],
             row["text"],
             row["text_pair"],
             labels[row["label"]] if isinstance(row["label"], int) else None,
             labels[row["predicted"]],
-            _words(row, unit, relevances),
-            labels[views[view][0]],
+            _words(row, first),
+            labels[views[first[0]][0]],
+            tuple(labels[number] for number in chosen),
+            {labels[views[e[0]][0]]: _words(row, e) for e in others if views[e[0]][1] is None},
         )
-    return SentReport(data["id"], data["model"], tuple(labels), documents)
+    return SentReport(data["id"], data["model"], tuple(labels), documents, data["multi"])
 
 
-def _words(values: Mapping[str, Any], unit: float, relevances: Iterable[int]) -> tuple[Span, ...]:
+def _words(values: Mapping[str, Any], explained: Sequence[Any]) -> tuple[Span, ...]:
+    unit, relevances = explained[3:5]
     steps = iter(relevances)
     spans = []
-    for source, words in zip((TEXT, TEXT_PAIR), values["words"], strict=False):
+    for source, words in zip((TEXT, TEXT_PAIR), explained[7] if len(explained) > 7 else values["words"], strict=False):
         start = words[0]
         for length in words[1:]:
             end = start + length

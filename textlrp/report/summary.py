@@ -80,8 +80,9 @@ class ReportSummary:
         labels: the labels that are given or predicted, in the model's order; those that it does not know last.
         given, predicted: the number of documents of each label.
         reading: how the labels in the data were read as the model's, and which it does not have.
-        accuracy: None if the data give no label that the model has. Of several right labels, the predicted one may be
-            any.
+        accuracy: None if the data give no label that the model has. Of a model that gives several labels, all of them
+            must be right, and none may lack.
+        micro_f1: of such a model, over all labels of all documents; None of others, or without labels in the data.
         confusion: how many documents have a given label (row) and a predicted one (column), by :attr:`labels`; empty
             if :attr:`accuracy` is None, or a document has several labels.
         confusions: the most frequent wrong predictions of documents with one label: given, predicted, how many.
@@ -99,6 +100,7 @@ class ReportSummary:
     predicted: tuple[int, ...]
     reading: LabelReading
     accuracy: Accuracy | None
+    micro_f1: float | None
     confusion: tuple[tuple[int, ...], ...]
     confusions: tuple[tuple[str, str, int], ...]
     bins: tuple[Bin, ...]
@@ -117,6 +119,7 @@ class Summarizer:
         self._predicted: Counter[str] = Counter()
         self._pairs: Counter[tuple[str, str]] = Counter()
         self._right, self._several = 0, False
+        self._multi, self._both, self._either = False, 0, 0
         self._read_as: dict[str, tuple[str, ...]] = {}
         self._bins = (_Bins(), _Bins())  # without a label in the data, and with one
         self._tallies: dict[tuple[str, str | None], Tallies] = {}
@@ -124,19 +127,24 @@ class Summarizer:
     def add(self, record: Record) -> None:
         """Add a record."""
         first, right = record.explanation, record.right
-        is_right = record.predicted in right
+        chosen = first.predicted_labels
+        is_right = set(chosen) == set(right) if first.multi_label else record.predicted in right
         number, self._documents = self._documents, self._documents + 1
         self._known.update(dict.fromkeys(name for e in record.explanations for name in e.logits))
         self._order.update(dict.fromkeys(first.logits))
-        self._predicted[record.predicted] += 1
+        self._predicted.update(chosen)
+        self._multi |= first.multi_label
+        if right:
+            self._both += len(set(chosen) & set(right))
+            self._either += len(chosen) + len(right)
         self._read_as.update(record.read_as)
         self._labeled += bool(right)
-        self._right += is_right
+        self._right += is_right and bool(right)
         self._several |= len(right) > 1
         self._given.update(right)
-        if len(right) == 1:
+        if len(right) == 1 and not first.multi_label:
             self._pairs[right[0], record.predicted] += 1
-        self._bins[bool(right)].add(first.probabilities.get(record.predicted), is_right)
+        self._bins[bool(right)].add(first.probabilities.get(record.predicted), record.predicted in right)
         self._words += sum(segmentation.is_word(word.text) for word in first.words)
         self._truncated += bool(first.truncated or first.truncated_pair)
         for e in record.explanations:
@@ -161,8 +169,9 @@ class Summarizer:
             predicted=tuple(predicted[label] for label in labels),
             reading=LabelReading(self._read_as, tuple(sorted(set(given) - set(known))), tuple(known)),
             accuracy=Accuracy(self._right, self._labeled) if comparable else None,
+            micro_f1=2 * self._both / self._either if comparable and self._multi and self._either else None,
             confusion=tuple(tuple(pairs[one, other] for other in labels) for one in labels)
-            if comparable and not self._several
+            if comparable and not self._several and not self._multi
             else (),
             confusions=tuple(sorted(wrong, key=lambda confusion: (-confusion[2], *confusion[:2]))[:_CONFUSIONS]),
             bins=bins,

@@ -58,7 +58,7 @@ def _check_pages(data: Mapping[str, Any], pages: Sequence[Mapping[str, Any]]) ->
                 f"page {shown(place['number'])} of {shown(place['count'])} stands where page {number} of {len(pages)} "
                 f"was expected, with the documents that the index lists"
             )
-        for key in ("title", "blind", "labels", "views", "steps", "color_end"):
+        for key in ("title", "blind", "labels", "views", "steps", "color_end", "multi"):
             if page[key] != data[key]:
                 raise InputError(f"page {number} has {shown(page[key])} for {key}, and the index {shown(data[key])}")
 
@@ -70,6 +70,10 @@ def _check_row(row: Mapping[str, Any], labels: Sequence[str], views: Sequence[An
     for label in row["label"] if isinstance(row["label"], list) else [row["label"]]:
         _number_of(label, labels, "its label", or_none=not isinstance(row["label"], list))
     _number_of(row["predicted"], labels, "its predicted label")
+    if row["chosen"] is not None and not isinstance(row["chosen"], list):
+        raise InputError(f"has {shown(row['chosen'])} for its predicted labels, and a list was expected")
+    for label in row["chosen"] or ():
+        _number_of(label, labels, "a predicted label")
     _share(row["confidence"], "confidence")
     check_rationales(row["rationales"], row["text"], "it")
     counted = _check_layout(row["words"], row["sentences"], texts)

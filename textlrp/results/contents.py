@@ -39,6 +39,15 @@ class Contents(Grouped):
     layers: tuple[Layer, ...] = ()
     reference: Reference | None = None
     prompt: Prompt | None = None
+    multi_label: bool = False
+
+    @property
+    def predicted_labels(self) -> tuple[str, ...]:
+        """The labels that the model gives: :attr:`predicted`; of a model that gives several, all whose probability
+        reaches one half, which may be none."""
+        if not self.multi_label:
+            return (self.predicted,)
+        return tuple(label for label in self.logits if self.probabilities.get(label, 0.0) >= 0.5)
 
     def layer_units(self, layer: Layer, by: str = "word") -> tuple[Span, ...]:
         """Return the spans of the text by ``"token"``, ``"word"`` or ``"sentence"`` with their relevance at a layer.

@@ -56,6 +56,7 @@ class Explanation(Contents):
         reference: what difference rules measured the text from, with its logits; None under rules from zero.
         prompt: the words that the model read around the text (:class:`textlrp.results.prompt.Prompt`): a prompt's, or a
             hypothesis's; None if it read the text alone.
+        multi_label: whether the model may give a text several labels, or none (:attr:`predicted_labels`).
     """
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,6 +92,8 @@ class Explanation(Contents):
         }
         if self.prompt is not None:
             values["prompt"] = self.prompt.to_dict()
+        if self.multi_label:
+            values["multi_label"] = True
         return sealed(values)
 
     def to_json(self, path: str | Path | None = None) -> str:
@@ -150,6 +153,7 @@ class Explanation(Contents):
             layers=tuple(Layer.from_dict(layer, f"layers[{i}]") for i, layer in enumerate(fields.list("layers", ()))),
             reference=None if fields.take("reference", None) is None else Reference.from_dict(values["reference"]),
             prompt=None if fields.take("prompt", None) is None else Prompt.from_dict(values["prompt"]),
+            multi_label=fields.flag("multi_label", False),
         )
         for key in ("format", DIGEST):
             fields.take(key, None)

@@ -183,6 +183,20 @@ const Card = (() => {
       update();
     }, { class: "choice", "aria-expanded": "false" });
     remark.removeAttribute("aria-pressed");
+    let shown = null; // the view of this document alone
+    const switches = Data.viewsOf(index).map(([view, target, contrast]) => {
+      const press = () => {
+        shown = { view, of: View.view };
+        update();
+      };
+      const against = contrast === null ? [] : [" against ", make("bdi", {}, Data.labels[contrast])];
+      return [view, toggle(make("span", {}, make("bdi", {}, Data.labels[target]), ...against), press)];
+    });
+    if (switches.length < 2) switches.length = 0;
+    const viewing = make(
+      "div", { class: "choices viewing", role: "group", "aria-label": "Colors for", hidden: !switches.length },
+      make("span", { class: "name" }, "Colors for"), ...switches.map(([, button]) => button),
+    );
     const reveal = make("button", { type: "button", class: "reveal", on: { click: () => Actions.reveal(index) } }, "Show the model\u2019s view");
     const side = chooserOfSides("What the next marks speak for", picked => {
       Sides.choose(index, picked);
@@ -205,7 +219,7 @@ const Card = (() => {
     const element = make(
       "article",
       { class: "document", tabindex: -1, "aria-labelledby": name, "aria-posinset": place, "aria-setsize": count, data: { index } },
-      make("header", {}, heading, said, measured), ...pairs, aloud, cut, spans, printed, question, marking, comment,
+      make("header", {}, heading, said, measured), viewing, ...pairs, aloud, cut, spans, printed, question, marking, comment,
     );
 
     const pieces = blocks.map((block, source) => {
@@ -216,7 +230,8 @@ const Card = (() => {
     const paint = () => {
       const state = Marks.of(doc.id);
       const hidden = Marks.hidden(doc.id);
-      const explained = hidden ? null : Data.explained(index, View.view);
+      if (shown && shown.of !== View.view) shown = null; // another view was chosen for all documents
+      const explained = hidden ? null : Data.explained(index, shown ? shown.view : View.view);
       const weights = explained && Paint.weigh(explained);
       blocks.forEach((block, source) => {
         const text = doc.texts[source];
@@ -251,13 +266,16 @@ const Card = (() => {
         // A model without probabilities gives a score.
         const score = explained && explained.target === doc.predicted && explained.contrast === null ? ` ${Numbers.signed(explained.logit)}` : "";
         const sure = doc.confidence === null ? score : ` ${Numbers.percent(doc.confidence)}`;
-        parts.push(make("span", { class: "predicted" }, label(doc.predicted), sure));
+        const chosen = Data.chosen(index);
+        if (!chosen.length) parts.push(make("span", { class: "predicted" }, "no label"), make("span", { class: "quiet" }, "the highest is ", label(doc.predicted), sure));
+        else parts.push(make("span", { class: "predicted" }, ...chosen.flatMap((i, place) => [place ? ", " : "", label(i), i === doc.predicted ? sure : ""])));
         if (doc.given.length) {
-          const wrong = !doc.given.includes(doc.predicted);
+          const wrong = Data.wrong(index);
           const names = doc.given.flatMap((i, place) => (place ? [", ", label(i)] : [label(i)]));
           parts.push(make("span", { class: wrong ? "outcome wrong" : "outcome" }, wrong ? "wrong, given " : "right, given ", ...names));
         }
         if (!explained) parts.push(make("span", { class: "quiet" }, "not explained for the label chosen above"));
+        else if (switches.length) switches.forEach(([view, button]) => button.setAttribute("aria-pressed", String(view === explained.view)));
         else if (explained.target !== doc.predicted || explained.contrast !== null) {
           const against = explained.contrast === null ? [] : [" against ", label(explained.contrast)];
           parts.push(make("span", { class: "quiet" }, "colors: ", label(explained.target), ...against));
@@ -318,6 +336,7 @@ const Card = (() => {
       mode.setAttribute("aria-pressed", String(Mode.active === index));
       mode.textContent = Mode.active === index ? "Done marking" : "Mark words";
       reveal.hidden = !hidden;
+      viewing.hidden = hidden || !switches.length;
       reveal.disabled = !Marks.marked(state);
       element.classList.toggle("marked", Marks.marked(state));
       element.classList.toggle("working", Mode.active === index);

@@ -63,8 +63,9 @@ const Filter = (() => {
 
   const prepare = () => {
     const labels = Data.labels.map((label, i) => [i, label]);
+    const chosen = new Set(Data.columns.id.flatMap((_, i) => Data.chosen(i)));
     const used = column => labels.filter(([i]) => Data.columns[column].some(value => [value].flat().includes(i)));
-    fill(fields.predicted, used("predicted"));
+    fill(fields.predicted, labels.filter(([i]) => chosen.has(i)));
     fill(fields.given, used("label"));
     const labeled = Data.columns.label.some(label => label !== null);
     for (const name of ["given", "outcome"]) fields[name].closest("label").hidden = !labeled;
@@ -111,7 +112,7 @@ const Filter = (() => {
     }[values.marks];
     const indices = [];
     for (const i of pool()) {
-      if (values.predicted !== "" && columns.predicted[i] !== Number(values.predicted)) continue;
+      if (values.predicted !== "" && !Data.chosen(i).includes(Number(values.predicted))) continue;
       if (values.given !== "" && ![columns.label[i]].flat().includes(Number(values.given))) continue;
       if (values.outcome === "right" && (columns.label[i] === null || Data.wrong(i))) continue;
       if (values.outcome === "wrong" && !Data.wrong(i)) continue;

@@ -162,7 +162,9 @@ const Selected = (() => {
 
   const finish = call => {
     if (!chosen) return;
-    const { index, source, range } = chosen;
+    const { index, source } = chosen;
+    const selected = look(); // on a slow machine, more may be selected by now
+    const range = selected && selected.block === List.card(index)?.blocks[source] ? selected.range : chosen.range;
     hide();
     window.getSelection().removeAllRanges();
     named(() => call(index, source, range));

@@ -111,6 +111,7 @@ const Data = (() => {
     const [target, contrast] = data.views[row[0]];
     const own = row.length > 7; // words and sentences of its own
     return {
+      view: row[0],
       target,
       contrast,
       logit: row[1],
@@ -131,9 +132,13 @@ const Data = (() => {
   };
 
   /** The labels that the model gives a document, by number. */
-  const chosen = i => [columns.predicted[i]];
+  const chosen = i => columns.chosen[i] ?? [columns.predicted[i]];
 
-  const wrong = i => given(i).length > 0 && !given(i).includes(columns.predicted[i]);
+  const wrong = i => {
+    const [right, own] = [given(i), chosen(i)];
+    if (!right.length) return false;
+    return columns.chosen[i] === null ? !right.includes(own[0]) : own.length !== right.length || !own.every(label => right.includes(label));
+  };
 
   /** Everything of a document that can be searched, in lower case. */
   const searchable = i => {
@@ -145,9 +150,12 @@ const Data = (() => {
   };
 
   const length = i => columns.text[i].length + (columns.text_pair[i] || "").length;
+  /** The explanations of a document: the number of each view, and its target and contrast. */
+  const views = i => columns.explained[i].map(row => [row[0], ...data.views[row[0]]]);
+
   const several = (columns.explained || []).some(rows => rows.length > 1);
 
-  return { ...data, columns, count: ids.length, places, of, chosen, explained, strongest, wrong, searchable, length, several };
+  return { ...data, columns, count: ids.length, places, of, chosen, viewsOf: views, explained, strongest, wrong, searchable, length, several };
 })();
 
 const Numbers = (() => {

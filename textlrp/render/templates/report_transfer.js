@@ -108,7 +108,7 @@ const Transfer = (() => {
   /** The right labels that follow from a verdict on what an older model said. */
   const implied = (verdict, before) => {
     const others = Data.labels.filter(label => !before.includes(label));
-    return verdict === "agree" && before.length ? before : verdict === "disagree" && others.length === 1 ? others : null;
+    return verdict === "agree" && before.length ? before : verdict === "disagree" && others.length === 1 && !Data.multi ? others : null;
   };
 
   /** Keep a line under its annotator's name, unless a later mark is there. */

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from textlrp.basics.characters import encodable
 from textlrp.errors import InputError
 from textlrp.render.format import number
-from textlrp.render.verdict import PINNED, color_end, sentences
+from textlrp.render.verdict import PINNED, Part, color_end, none_reached, sentences
 from textlrp.report.validation import STEPS
+from textlrp.results import probabilities
 
 if TYPE_CHECKING:
     from textlrp.data.records import Record
@@ -62,6 +63,7 @@ class ReportData:
         rules: the names of the rules.
         labels: the model's labels, followed by labels in the data that it does not know.
         views: the explained targets, with their contrasts or None, as indices of labels.
+        independent: whether every text may have several labels, or none.
         color_end: the relevance at the end of the color scale that all documents share.
         rows: one for each document, in the order of :data:`COLUMNS`.
     """
@@ -71,6 +73,7 @@ class ReportData:
     rules: str
     labels: tuple[str, ...]
     views: tuple[tuple[int, int | None], ...]
+    independent: bool
     color_end: float
     rows: tuple[Row, ...]
 
@@ -89,6 +92,7 @@ class ReportData:
             "labels": list(self.labels),
             "views": [list(view) for view in self.views],
             "steps": STEPS,
+            "independent": self.independent,
             "color_end": self.color_end,
         }
 
@@ -105,6 +109,7 @@ class Builder:
         # The order of labels and views is known after the last record; until then, they are numbered as they come.
         self._labels: dict[str, int] = {}
         self._views: dict[tuple[int, int | None], int] = {}
+        self._independent = True
         self._rows: list[Row] = []
 
     def add(self, record: Record) -> None:
@@ -124,6 +129,7 @@ class Builder:
         for name in names:
             self._labels.setdefault(name, len(self._labels))
         for e in record.explanations:
+            self._independent &= probabilities.independent(e)
             self._models.update({encodable(e.model): None} if e.model else {})
             self._rules.update({encodable(e.rules): None} if e.rules else {})
             self._views.setdefault(_view(e, self._labels), len(self._views))
@@ -156,7 +162,7 @@ class Builder:
         # Documents with stronger words than nine tenths of the others would leave these pale.
         ends = sorted(row[_UNIT] * STEPS / row[_SHARE] for document in rows for row in document[_EXPLAINED])
         shared = _rounded(ends[math.ceil(_PALE * (len(ends) - 1))], 6) or 0.0
-        return ReportData(identity, model, rules, tuple(ordered), tuple(sorted_views), shared, rows)
+        return ReportData(identity, model, rules, tuple(ordered), tuple(sorted_views), self._independent, shared, rows)
 
 
 def build(records: Iterable[Record]) -> ReportData:
@@ -224,8 +230,10 @@ def _explained(e: Explanation, view: int) -> list[Any]:
 
 
 def _said(e: Explanation) -> list[Any]:
-    """Return what is said of the words, and of the reference if there is one."""
-    said: list[Any] = [[encodable(part.text)] if part.is_name else part.text for part in sentences(e, number)]
+    """Return whether a label is reached, what is said of the words, and of the reference if there is one."""
+    none = none_reached(e)
+    parts = [*none, *([Part(". ")] if none else []), *sentences(e, number)]
+    said: list[Any] = [[encodable(part.text)] if part.is_name else part.text for part in parts]
     return [*said, *([f" {PINNED}"] if e.ledger.pinned else [])]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from textlrp.explain.label_names import LabelReading
 from textlrp.report.words import Tallies, Words
 from textlrp.results import segmentation
+from textlrp.results.probabilities import reaches_none
 
 if TYPE_CHECKING:
     from textlrp.data.records import Record
@@ -79,6 +80,7 @@ class ReportSummary:
         truncated: how many the model read in part.
         labels: the labels that are given or predicted, in the model's order; those that it does not know last.
         given, predicted: the number of documents of each label.
+        none_reached: how many may have several labels, and reach none; they are predicted to have the likeliest.
         reading: how the labels in the data were read as the model's, and which it does not have.
         accuracy: None if the data give no label that the model has. Of several right labels, the predicted one may be
             any.
@@ -97,6 +99,7 @@ class ReportSummary:
     labels: tuple[str, ...]
     given: tuple[int, ...]
     predicted: tuple[int, ...]
+    none_reached: int
     reading: LabelReading
     accuracy: Accuracy | None
     confusion: tuple[tuple[int, ...], ...]
@@ -116,7 +119,7 @@ class Summarizer:
         self._given: Counter[str] = Counter()
         self._predicted: Counter[str] = Counter()
         self._pairs: Counter[tuple[str, str]] = Counter()
-        self._right, self._several = 0, False
+        self._right, self._several, self._none_reached = 0, False, 0
         self._read_as: dict[str, tuple[str, ...]] = {}
         self._bins = (_Bins(), _Bins())  # without a label in the data, and with one
         self._tallies: dict[tuple[str, str | None], Tallies] = {}
@@ -129,6 +132,7 @@ class Summarizer:
         self._known.update(dict.fromkeys(name for e in record.explanations for name in e.logits))
         self._order.update(dict.fromkeys(first.logits))
         self._predicted[record.predicted] += 1
+        self._none_reached += reaches_none(first)
         self._read_as.update(record.read_as)
         self._labeled += bool(right)
         self._right += is_right
@@ -159,6 +163,7 @@ class Summarizer:
             labels=labels,
             given=tuple(given[label] for label in labels),
             predicted=tuple(predicted[label] for label in labels),
+            none_reached=self._none_reached,
             reading=LabelReading(self._read_as, tuple(sorted(set(given) - set(known))), tuple(known)),
             accuracy=Accuracy(self._right, self._labeled) if comparable else None,
             confusion=tuple(tuple(pairs[one, other] for other in labels) for one in labels)

@@ -13,6 +13,7 @@ from textlrp.errors import InputError, LRPError
 from textlrp.results.contents import Contents
 from textlrp.results.layers import Layer
 from textlrp.results.ledger import PROMPT, REFERENCE, REFERENCE_PINNED, SPECIAL_TOKENS, TOKENS, TOLERANCES, Ledger
+from textlrp.results.probabilities import sigmoids, softmax
 from textlrp.results.prompt import SOURCE
 from textlrp.results.saved import SUMMED
 from textlrp.results.spans import Span, gather, read_range
@@ -104,9 +105,9 @@ def _check_probabilities(e: Contents) -> None:
             f"it has probabilities for {', '.join(map(repr, e.probabilities))}, and logits for "
             f"{', '.join(map(repr, e.logits))}"
         )
-    kinds = {"sigmoid": {label: _sigmoid(logit) for label, logit in e.logits.items()}}
+    kinds = {"sigmoid": sigmoids(e.logits)}
     if len(e.logits) > 1:
-        kinds["softmax"] = _softmax(e.logits)
+        kinds["softmax"] = softmax(e.logits)
     wrong = {kind: _wrong_labels(e, expected) for kind, expected in kinds.items()}
     nearest = min(wrong, key=lambda kind: len(wrong[kind]))
     if wrong[nearest]:
@@ -124,18 +125,6 @@ def _wrong_labels(e: Contents, expected: Mapping[str, float]) -> list[str]:
         if not abs(e.probabilities[label] - value) <= room * value + SMALLEST:
             wrong.append(label)
     return wrong
-
-
-def _sigmoid(logit: float) -> float:
-    small = math.exp(-abs(logit))
-    return (1.0 if logit >= 0 else small) / (1.0 + small)
-
-
-def _softmax(logits: Mapping[str, float]) -> dict[str, float]:
-    highest = max(logits.values())
-    powers = {label: math.exp(logit - highest) for label, logit in logits.items()}
-    total = math.fsum(powers.values())
-    return {label: power / total for label, power in powers.items()}
 
 
 def _check_texts(e: Contents) -> None:

@@ -212,7 +212,8 @@ const Card = (() => {
         // A model without probabilities gives a score.
         const score = explained && explained.target === doc.predicted && explained.contrast === null ? ` ${Numbers.signed(explained.logit)}` : "";
         const sure = doc.confidence === null ? score : ` ${Numbers.percent(doc.confidence)}`;
-        parts.push(make("span", { class: "predicted" }, label(doc.predicted), sure));
+        const none = Data.independent && doc.confidence < 0.5;
+        parts.push(make("span", { class: "predicted" }, none ? "none reached, highest " : "", label(doc.predicted), sure));
         if (doc.given.length) {
           const wrong = !doc.given.includes(doc.predicted);
           const names = doc.given.flatMap((i, place) => (place ? [", ", label(i)] : [label(i)]));
@@ -220,8 +221,8 @@ const Card = (() => {
         }
         if (!explained) parts.push(make("span", { class: "quiet" }, "not explained for the label chosen above"));
         else if (explained.target !== doc.predicted || explained.contrast !== null) {
-          const against = explained.contrast === null ? [] : [" against ", label(explained.contrast)];
-          parts.push(make("span", { class: "quiet" }, "colors: ", label(explained.target), ...against));
+          const against = explained.contrast === null ? [] : [" and not ", label(explained.contrast)];
+          parts.push(make("span", { class: "quiet" }, against.length ? "why " : "colors: ", label(explained.target), ...against));
         }
       }
       said.replaceChildren(...parts);

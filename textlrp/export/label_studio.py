@@ -21,10 +21,10 @@ _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def label_studio(records: Sequence[Record], selection: Selection) -> dict[str, str]:
     """Return the files ``tasks.json``, to import, and ``config.xml``, the project's labeling configuration.
 
-    A task has one prediction for each target, with the predicted labels as choices and the highest probability as the
-    score. A region's score is its share of the strongest relevance, and its note gives the relevance itself. Label Studio
-    counts code points in ``<Text>``: its editor converts from UTF-16 both ways, and shows ``\\r`` and ``\\n`` as one
-    line break each, so offsets stay right. A pair of texts becomes two ``<Text>``.
+    A task has one prediction for each target, with the predicted labels as choices and the highest probability as
+    the score. A region's score is its share of the strongest relevance, and its note gives the relevance itself.
+    Label Studio counts code points in ``<Text>``: its editor converts from UTF-16 both ways, and shows ``\\r`` and
+    ``\\n`` as one line break each, so offsets stay right. A pair of texts becomes two ``<Text>``.
 
     Sources: https://labelstud.io/guide/predictions (format); ``charsToCodePoints`` and ``codePointsToChars`` in
     https://github.com/HumanSignal/label-studio/blob/develop/web/libs/editor/src/utils/selection-tools.js (units).

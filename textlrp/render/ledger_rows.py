@@ -1,10 +1,17 @@
-"""A sentence on each row of a ledger, for readers who do not know gradients."""
+"""The rows of a ledger that are worth reading, and a sentence on each, for readers who do not know gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 
 from textlrp.results import ledger
+
+#: Rows below this share of the largest number are about 0.
+_ABOUT_ZERO = 0.005
+
+#: What is never folded: where the parts begin, the words, and the check that nothing is missing.
+KEPT = frozenset({ledger.REFERENCE, ledger.REFERENCE_PINNED, ledger.TOKENS, ledger.RESIDUE})
 
 #: The sentence of each heading.
 MEANINGS: Mapping[str, str] = {
@@ -27,3 +34,21 @@ MEANINGS: Mapping[str, str] = {
     ledger.STABILIZER: "A part that was set aside to keep divisions by numbers near zero stable.",
     ledger.RESIDUE: "The score minus the rows above: rounding. Zero means that nothing is missing.",
 }
+
+
+def about_zero(books: ledger.Ledger) -> list[str]:
+    """Return the headings whose rows are about 0, so that they fold into one; none if there is only one to fold."""
+    scale = _scale(books)
+    small = [heading for heading, value in books.items() if value and abs(value) < _ABOUT_ZERO * scale]
+    folded = [heading for heading in small if heading not in KEPT]
+    return folded if len(folded) > 1 else []
+
+
+def others(values: Iterable[float], books: ledger.Ledger) -> tuple[float, bool]:
+    """Return the sum of several rows, and whether it is about 0, as it need not be where each of them is."""
+    total = math.fsum(values)
+    return total, abs(total) < _ABOUT_ZERO * _scale(books)
+
+
+def _scale(books: ledger.Ledger) -> float:
+    return max(map(abs, (books.logit, *books.values())))

@@ -10,7 +10,7 @@ from textlrp.render import html, palette
 from textlrp.render import page_parts as parts
 from textlrp.render.format import exactness, number, rewriting
 from textlrp.render.page_layers import layers
-from textlrp.render.verdict import PINNED, color_end, sentences
+from textlrp.render.verdict import PINNED, color_end, none_reached, sentences
 from textlrp.results.graphemes import direction, whole_units
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
             e=e,
             by=by,
             share=parts.share(e, e.predicted),
+            none_reached=none_reached(e),
             predicted_labels=[(label, parts.share(e, label)) for label in e.predicted_labels],
             target_share=parts.share(e, e.target),
             strongest=(number(-strongest, strongest), number(strongest, strongest)),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from textlrp.basics.characters import printable
 from textlrp.render import palette
 from textlrp.render.format import number, percent
-from textlrp.render.ledger_rows import MEANINGS
+from textlrp.render.ledger_rows import MEANINGS, about_zero, others
 from textlrp.results.graphemes import direction, whole_units
 from textlrp.results.ledger import REFERENCE, REFERENCE_PINNED, RESIDUE, Ledger
 from textlrp.results.spans import Span, read_range
@@ -46,13 +46,14 @@ class Bar(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of a table with a bar: its name, its number, a note, and the number in full."""
+    """A row of a table with a bar: its name, its number, a note, the number in full, and the rows folded into it."""
 
     name: str
     value: str
     bar: Bar
     note: str = ""
     exact: str = ""
+    folded: tuple[Row, ...] = ()
 
 
 class Passage(NamedTuple):
@@ -188,21 +189,28 @@ def bar(value: float, low: float, high: float, sign: float | None = None, start:
 def ledger_rows(books: Ledger) -> list[Row]:
     """Return the rows of a ledger that are not 0, the residue, and the score that they add up to.
 
+    Rows that are about 0 fold into one, which comes before the residue.
+
     Without a reference, every bar starts at 0. With one, its own bar does, and each other one where the bar above ends.
     """
     starts = {REFERENCE, REFERENCE_PINNED}
     rows = {heading: value for heading, value in books.items() if value != 0 or heading in (RESIDUE, *starts)}
+    small = {heading: rows.pop(heading) for heading in about_zero(books)}
+    if small:
+        total, is_small = others(small.values(), books)
+        residue = rows.pop(RESIDUE)
+        rows |= {f"{len(small)} others{', about 0' if is_small else ''}": total, RESIDUE: residue}
     reached = list(accumulate(rows.values())) if starts & rows.keys() else []
     values = (books.logit, *rows.values(), *reached)
     low, high, scale = min(0.0, *values), max(0.0, *values), max(map(abs, values))
+
+    def row(heading: str, value: float, start: float, folded: tuple[Row, ...] = ()) -> Row:
+        chart = bar(value, low, high, 0 if heading in starts else None, start)
+        return Row(heading, number(value, scale), chart, MEANINGS.get(heading, ""), f"{value:.6g}", folded)
+
+    within = tuple(row(heading, value, 0.0) for heading, value in small.items())
     listed = [
-        Row(
-            heading,
-            number(value, scale),
-            bar(value, low, high, 0 if heading in starts else None, end - value),
-            MEANINGS[heading],
-            f"{value:.6g}",
-        )
+        row(heading, value, end - value, () if heading in MEANINGS else within)
         for (heading, value), end in zip(rows.items(), reached or rows.values(), strict=True)
     ]
     return [*listed, Row("score", number(books.logit, scale), bar(books.logit, low, high, 0), "", f"{books.logit:.6g}")]
@@ -212,7 +220,7 @@ def label_rows(e: Explanation) -> list[Row]:
     """Return every label with its probability (or logit, if there are no probabilities), the highest first."""
     scale = max(map(abs, e.logits.values()), default=0.0)
     low, high = min(0.0, *e.logits.values()), max(0.0, *e.logits.values())
-    roles = {"chosen": e.predicted, "explained": e.target, "contrast": e.contrast}
+    roles = {"chosen" if e.predicted_labels else "highest": e.predicted, "explained": e.target, "contrast": e.contrast}
     rows = []
     for label in sorted(e.logits, key=lambda label: -e.logits[label]):
         logit = number(e.logits[label], scale)

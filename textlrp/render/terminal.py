@@ -5,7 +5,6 @@ Everything around the text is ASCII, so that it works in every terminal and ever
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -18,11 +17,12 @@ from rich.text import Text
 from textlrp.basics.characters import Printable
 from textlrp.render import palette
 from textlrp.render.format import exactness, named, percent, rewriting, signed
+from textlrp.render.ledger_rows import KEPT, about_zero, others
 from textlrp.render.terminal_colors import has_colors, style
 from textlrp.render.terminal_layers import layer_lines
-from textlrp.render.verdict import PINNED, color_end, sentences
+from textlrp.render.verdict import PINNED, color_end, none_reached, plain, sentences
 from textlrp.results.graphemes import whole_units
-from textlrp.results.ledger import REFERENCE, REFERENCE_PINNED, RESIDUE, TOKENS, Ledger
+from textlrp.results.ledger import RESIDUE, Ledger
 from textlrp.results.spans import Span, read_range
 
 if TYPE_CHECKING:
@@ -86,16 +86,16 @@ def _lines(e: Explanation, units: tuple[Span, ...], console: Console, width: int
 def verdict(e: Explanation) -> Text:
     """Return the predicted labels with their probabilities, the explained logit, the rules and the model."""
     chosen = e.predicted_labels
-    line = Text("" if chosen else "no label; the highest is ")
-    for i, label in enumerate(chosen or (e.predicted,)):
+    line = Text(plain(none_reached(e)), style="bold")
+    for i, label in enumerate(chosen):
         line.append(", " if i else "")
         line.append(named(label), style="bold")
         if label in e.probabilities:
             line.append(f" {percent(e.probabilities[label])}", style="bold")
-    what = named(e.target)
+    what = f"{'why ' if e.contrast is not None else ''}{named(e.target)}"
     if e.target not in (chosen or (e.predicted,)) and e.target in e.probabilities:
         what += f" {percent(e.probabilities[e.target])}"
-    what += f" against {named(e.contrast)}, logits differ by" if e.contrast is not None else ", logit"
+    what += f" and not {named(e.contrast)}, logits differ by" if e.contrast is not None else ", logit"
     if e.windows > 1:
         what += f" (mean of {e.windows:,} windows)"
     described = Text(f"   explained: {what} {signed(e.logit)}", style="not bold")
@@ -106,7 +106,7 @@ def verdict(e: Explanation) -> Text:
 
 def reference_lines(e: Explanation) -> Iterator[Text]:
     """Yield how much of the score the words hold, or what the model says of the reference and what they add to it."""
-    said = "".join(named(part.text) if part.is_name else part.text for part in sentences(e, signed))
+    said = plain(sentences(e, signed))
     is_unnamed = e.reference is not None and e.reference.wordless and not e.ledger.pinned
     name = f"   reference: {named(e.reference.name)}" if e.reference is not None and is_unnamed else ""
     yield Text.assemble(said, (name, "dim"))
@@ -184,22 +184,29 @@ def legend(e: Explanation, strongest: float, console: Console, width: int | None
 def ledger_line(books: Ledger, width: int | None = None) -> Text:
     """Return the ledger in one line: the logit and the rows that are not 0, which add up to it.
 
-    If ``width`` is too small for all rows, the smallest ones are added up as ``others``, but not reference and tokens.
+    Rows that are about 0 are added up as ``others``, and if ``width`` is too small, the smallest of the rest, too, but
+    not reference and tokens.
     """
     rows = {heading: value for heading, value in books.items() if heading != RESIDUE and value != 0}
     scale = max((abs(value) for value in (books.logit, *rows.values())), default=0.0)
     residue = f"residue {books.residue:+.0e}" if books.residue else "residue 0"
-    others: list[float] = []
-    kept = (REFERENCE, REFERENCE_PINNED, TOKENS)
+    folded = [rows.pop(heading) for heading in about_zero(books)]
     while True:
         listed = [f"{heading} {signed(value, scale)}" for heading, value in rows.items()]
-        listed += [f"others {signed(math.fsum(others), scale)}"] if others else []
+        listed += [_folded(folded, books, scale)] if folded else []
         line = f"{signed(books.logit, scale)} = {', '.join([*listed, residue])}"
-        if width is None or _TITLE + len(line) <= width or len(rows) <= 1 or all(heading in kept for heading in rows):
+        if width is None or _TITLE + len(line) <= width or len(rows) <= 1 or all(heading in KEPT for heading in rows):
             break
-        smallest = min(rows, key=lambda heading: (heading in kept, abs(rows[heading])))
-        others.append(rows.pop(smallest))
+        smallest = min(rows, key=lambda heading: (heading in KEPT, abs(rows[heading])))
+        folded.append(rows.pop(smallest))
     return Text.assemble(("ledger".ljust(_TITLE), "dim"), line)
+
+
+def _folded(values: list[float], books: Ledger, scale: float) -> str:
+    total, is_small = others(values, books)
+    return (
+        f"{len(values)} {'other' if len(values) == 1 else 'others'} {'about 0' if is_small else signed(total, scale)}"
+    )
 
 
 def cut_notice(text: str, truncated: tuple[int, int]) -> Text:

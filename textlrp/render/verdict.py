@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from textlrp.render.format import named, percent
 from textlrp.render.palette import THRESHOLD
 from textlrp.results.ledger import TOKENS
 
@@ -19,6 +20,7 @@ PINNED = (
     "Such choices are of experts, strongest entries or positions. By its own choices, the model may give the reference "
     "another score."
 )
+
 
 #: Other rows than the words are named from this share of the scale on.
 _WORTH_SAYING = 1e-3
@@ -54,6 +56,19 @@ def sentences(e: Explanation, write: Callable[[float, float], str]) -> list[Part
     else:
         parts += [Part(f"The words add {write(words, scale)}{to}"), *evidence(e), Part(".")]
     return parts if abs(others) < _WORTH_SAYING * scale else [*parts, Part(f" Other parts add {write(others, scale)}.")]
+
+
+def plain(parts: Iterable[Part]) -> str:
+    """Return sentences as a line of text; names are shown as :func:`textlrp.render.format.named` shows them."""
+    return "".join(named(part.text) if part.is_name else part.text for part in parts)
+
+
+def none_reached(e: Explanation) -> list[Part]:
+    """Return that no label is likely enough, and the likeliest, of a text that may have several; else nothing."""
+    if e.predicted_labels:
+        return []
+    share = percent(e.probabilities[e.predicted])
+    return [Part("No label reaches 50 %; the highest is "), Part(e.predicted, True), Part(f" ({share})")]
 
 
 def color_end(e: Explanation, units: Iterable[Span]) -> float:
@@ -153,7 +168,7 @@ def _start(e: Explanation, reference: Reference, score: str) -> list[Part]:
 
 
 def _both(target: str, contrast: str) -> list[Part]:
-    return [Part("the logits of "), Part(target, True), Part(" and "), Part(contrast, True)]
+    return [Part("the scores of "), Part(target, True), Part(" and "), Part(contrast, True)]
 
 
 def _windows(e: Explanation) -> list[Part]:

@@ -79,6 +79,7 @@ class ReportSummary:
         truncated: how many the model read in part.
         labels: the labels that are given or predicted, in the model's order; those that it does not know last.
         given, predicted: the number of documents of each label.
+        none_reached: how many may have several labels, and have none.
         reading: how the labels in the data were read as the model's, and which it does not have.
         accuracy: None if the data give no label that the model has. Of a model that gives several labels, all of them
             must be right, and none may lack.
@@ -98,6 +99,7 @@ class ReportSummary:
     labels: tuple[str, ...]
     given: tuple[int, ...]
     predicted: tuple[int, ...]
+    none_reached: int
     reading: LabelReading
     accuracy: Accuracy | None
     micro_f1: float | None
@@ -118,7 +120,7 @@ class Summarizer:
         self._given: Counter[str] = Counter()
         self._predicted: Counter[str] = Counter()
         self._pairs: Counter[tuple[str, str]] = Counter()
-        self._right, self._several = 0, False
+        self._right, self._several, self._none = 0, False, 0
         self._multi, self._both, self._either = False, 0, 0
         self._read_as: dict[str, tuple[str, ...]] = {}
         self._bins = (_Bins(), _Bins())  # without a label in the data, and with one
@@ -133,6 +135,7 @@ class Summarizer:
         self._known.update(dict.fromkeys(name for e in record.explanations for name in e.logits))
         self._order.update(dict.fromkeys(first.logits))
         self._predicted.update(chosen)
+        self._none += not chosen
         self._multi |= first.multi_label
         if right:
             self._both += len(set(chosen) & set(right))
@@ -167,6 +170,7 @@ class Summarizer:
             labels=labels,
             given=tuple(given[label] for label in labels),
             predicted=tuple(predicted[label] for label in labels),
+            none_reached=self._none,
             reading=LabelReading(self._read_as, tuple(sorted(set(given) - set(known))), tuple(known)),
             accuracy=Accuracy(self._right, self._labeled) if comparable else None,
             micro_f1=2 * self._both / self._either if comparable and self._multi and self._either else None,

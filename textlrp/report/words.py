@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from textlrp.results.segmentation import is_word
 from textlrp.results.spans import Span
+from textlrp.results.word_scores import CLEAR, Moments, score
 
 if TYPE_CHECKING:
     from textlrp.results.explanation import Explanation
@@ -42,6 +43,7 @@ class Word:
         total: the sum of its relevances, in logit units.
         count: how often it occurs.
         documents: in how many documents.
+        score: how clearly it pulls toward the label (:func:`textlrp.results.word_scores.score`).
         examples: the occurrences of highest relevance, or of lowest in the list against the target.
     """
 
@@ -49,6 +51,7 @@ class Word:
     total: float
     count: int
     documents: int
+    score: float
     examples: tuple[Example, ...]
 
     @property
@@ -64,6 +67,9 @@ class Words:
     Attributes:
         target, contrast: the explained labels.
         documents: the number of documents.
+        least: how rare a word of the first and the third list may be.
+        clearest: the words with the highest score, of all with a letter or a digit that stand out
+            (:data:`textlrp.results.word_scores.CLEAR`) and are in at least :attr:`least` documents.
         total: the words with the highest total relevance.
         mean: those with the highest mean relevance, of all that occur at least :attr:`least` times.
         against: those with the lowest total relevance.
@@ -73,6 +79,7 @@ class Words:
     contrast: str | None
     documents: int
     least: int
+    clearest: tuple[Word, ...]
     total: tuple[Word, ...]
     mean: tuple[Word, ...]
     against: tuple[Word, ...]
@@ -93,16 +100,13 @@ class _Tally:
 
     total: array[float] = field(default_factory=lambda: array("d"))
     written: Counter[str] = field(default_factory=Counter)
-    documents: int = 0
-    last: int = -1
+    means: Moments = field(default_factory=Moments)  # its mean relevance in each document
     highest: list[_Place] = field(default_factory=list)
     lowest: list[_Place] = field(default_factory=list)
 
     def add(self, word: Span, document: int, number: int) -> None:
         self.total.append(word.relevance)
         self.written[word.text] += 1
-        if document != self.last:  # documents come in order
-            self.documents, self.last = self.documents + 1, document
         place = _Place(word.relevance, document, number)
         if len(self.highest) < 2 or word.relevance > self.highest[-1].relevance:
             self.highest = _best([*self.highest, place], -1)
@@ -125,19 +129,25 @@ class Tallies:
     def __init__(self) -> None:
         self._documents = 0
         self._words: dict[str, _Tally] = {}
+        self._corpus = Moments()
 
     def add(self, identity: str, e: Explanation, document: int) -> None:
         """Add the explanation of a document, given its id and its number; numbers rise."""
         self._documents += 1
-        touched = {}
+        before: dict[str, int] = {}
         for number, word in enumerate(e.words):
             if is_word(word.text):
                 folded = word.text.casefold()
-                touched[folded] = self._words.setdefault(folded, _Tally())
-                touched[folded].add(word, document, number)
+                tally = self._words.setdefault(folded, _Tally())
+                before.setdefault(folded, len(tally.total))
+                tally.add(word, document, number)
+                if _is_written(folded):
+                    self._corpus.add(word.relevance)
         # The text is not kept, so the context of the best places so far is taken now.
         ranges = _ranges(e)
-        for tally in touched.values():
+        for folded, count in before.items():
+            tally = self._words[folded]
+            tally.means.add(math.fsum(tally.total[count:]) / (len(tally.total) - count))
             for places in (tally.highest, tally.lowest):
                 for i, place in enumerate(places):
                     if place.document == document:
@@ -150,11 +160,16 @@ class Tallies:
         totals = {word: math.fsum(tally.total) for word, tally in tallies.items()}
 
         def listed(words: Iterable[str], sign: int) -> tuple[Word, ...]:
-            return tuple(_word(tallies[word], totals[word], sign) for word in list(words)[:WORDS])
+            return tuple(_word(tallies[word], totals[word], scores[word], sign) for word in list(words)[:WORDS])
 
         def mean(word: str) -> float:
             return totals[word] / len(tallies[word].total)
 
+        scores = {word: score(tally.means, self._corpus) for word, tally in tallies.items()}
+        by_score = sorted(
+            (word for word, tally in tallies.items() if tally.means.count >= least and _is_written(word)),
+            key=lambda word: (-scores[word], word),
+        )
         by_total = sorted(tallies, key=lambda word: (-totals[word], word))
         by_mean = sorted(
             (word for word in tallies if len(tallies[word].total) >= least), key=lambda word: (-mean(word), word)
@@ -164,17 +179,23 @@ class Tallies:
             contrast,
             documents,
             least,
+            listed((word for word in by_score if scores[word] >= CLEAR and totals[word] > 0), -1),
             listed((word for word in by_total if totals[word] > 0), -1),
             listed((word for word in by_mean if totals[word] > 0), -1),
             listed((word for word in reversed(by_total) if totals[word] < 0), 1),
         )
 
 
-def _word(tally: _Tally, total: float, sign: int) -> Word:
+def _is_written(word: str) -> bool:
+    """Return whether a word has a letter or a digit; a symbol has none."""
+    return any(map(str.isalnum, word))
+
+
+def _word(tally: _Tally, total: float, score: float, sign: int) -> Word:
     written = min(tally.written, key=lambda form: (-tally.written[form], form))
     places = tally.highest if sign < 0 else tally.lowest
     examples = tuple(place.example for place in places if place.example is not None)
-    return Word(written, total, len(tally.total), tally.documents, examples)
+    return Word(written, total, len(tally.total), tally.means.count, score, examples)
 
 
 def _ranges(e: Explanation) -> list[tuple[int, int]]:

@@ -12,7 +12,7 @@ from textlrp.render import html as pages
 from textlrp.render import palette
 from textlrp.render.format import named, number, percent
 from textlrp.render.page_parts import BUILT_IN
-from textlrp.render.verdict import sentences
+from textlrp.render.verdict import none_reached, plain, sentences
 from textlrp.results.explanation import Explanation
 from textlrp.results.reference import WORDLESS
 from textlrp.rules import PRESETS
@@ -59,14 +59,16 @@ def page(models: Sequence[Named]) -> tuple[str, str]:
 
 def summary(explanation: Explanation) -> str:
     """Return the sentence that a screen reader says about an explanation."""
-    predicted = explanation.predicted
-    said = named(predicted)
-    if predicted in explanation.probabilities:
-        said += f", {percent(explanation.probabilities[predicted])}"
+    shares = explanation.probabilities
+    labels = [
+        f"{named(label)}, {percent(shares[label])}" if label in shares else named(label)
+        for label in explanation.predicted_labels
+    ]
+    said = "; ".join(labels) or plain(none_reached(explanation))
     what = named(explanation.target)
     if explanation.contrast is not None:
-        what += f" rather than {named(explanation.contrast)}"
-    measured = "".join(named(part.text) if part.is_name else part.text for part in sentences(explanation, number))
+        what += f" and not {named(explanation.contrast)}"
+    measured = plain(sentences(explanation, number))
     return f"{said}. Explained: {what}.{' ' if measured else ''}{measured}"
 
 

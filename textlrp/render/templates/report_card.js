@@ -277,8 +277,8 @@ const Card = (() => {
         if (!explained) parts.push(make("span", { class: "quiet" }, "not explained for the label chosen above"));
         else if (switches.length) switches.forEach(([view, button]) => button.setAttribute("aria-pressed", String(view === explained.view)));
         else if (explained.target !== doc.predicted || explained.contrast !== null) {
-          const against = explained.contrast === null ? [] : [" against ", label(explained.contrast)];
-          parts.push(make("span", { class: "quiet" }, "colors: ", label(explained.target), ...against));
+          const against = explained.contrast === null ? [] : [" and not ", label(explained.contrast)];
+          parts.push(make("span", { class: "quiet" }, against.length ? "why " : "colors: ", label(explained.target), ...against));
         }
       }
       said.replaceChildren(...parts);

@@ -72,7 +72,7 @@ const Filter = (() => {
     const sure = Data.columns.confidence.some(confidence => confidence !== null);
     byId("confidence").hidden = !sure;
     const views = Data.views.map(([target, contrast], i) => [
-      i, contrast === null ? Data.labels[target] : `${Text.named(Data.labels[target])} against ${Text.named(Data.labels[contrast])}`,
+      i, contrast === null ? Data.labels[target] : `${Text.named(Data.labels[target])} and not ${Text.named(Data.labels[contrast])}`,
     ]);
     fill(fields.view, views);
     fields.view.closest("label").hidden = !Data.several;

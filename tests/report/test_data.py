@@ -32,6 +32,7 @@ def test_the_columns_of_a_page() -> None:
         "labels": ["NEG", "POS"],
         "views": [[0, None]],
         "steps": 10_000,
+        "independent": False,
         "color_end": 1.5625,
         "title": "Two",
         "documents": {
@@ -116,3 +117,12 @@ def test_what_is_said_of_the_words_comes_after_their_colors() -> None:
     pinned = build([Record("1", (measured("reference (pinned)"),))])
     assert pinned.rows[0][9][0][6][:2] == ["From the reference (", ["[MASK]"]]
     assert pinned.rows[0][9][0][6][-1].startswith(" Such choices are of experts")
+
+
+def test_what_is_said_begins_with_that_no_label_is_reached() -> None:
+    logits, shares = {"toxic": -0.8, "rude": -2.0}, {"toxic": 0.31, "rude": 0.119}
+    e = explanation("film", [1.0], target="toxic", predicted="toxic", logits=logits, probabilities=shares)
+    data = build([Record("1", (e,))])
+    assert data.independent
+    said = data.page(data.rows)["documents"]["explained"][0][0][6]
+    assert said[:4] == ["No label reaches 50 %; the highest is ", ["toxic"], " (31.0 %)", ". "]

@@ -10,7 +10,7 @@ from textlrp.render import html, palette
 from textlrp.render import page_parts as parts
 from textlrp.render.format import exactness, number, rewriting
 from textlrp.render.page_layers import layers
-from textlrp.render.verdict import NONE_REACHED, PINNED, color_end, none_reached, sentences
+from textlrp.render.verdict import PINNED, color_end, none_reached, sentences
 from textlrp.results.graphemes import direction, whole_units
 
 if TYPE_CHECKING:
@@ -73,7 +73,6 @@ def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
             by=by,
             share=parts.share(e, e.predicted),
             none_reached=none_reached(e),
-            none_of=NONE_REACHED,
             target_share=parts.share(e, e.target),
             strongest=(number(-strongest, strongest), number(strongest, strongest)),
             threshold=number(palette.THRESHOLD * strongest, strongest).lstrip("+"),

@@ -22,9 +22,6 @@ PINNED = (
     "another score."
 )
 
-#: Said where a text may have several labels, and has none.
-NONE_REACHED = f"No label reaches {100 * REACHED:.0f} %"
-
 #: Other rows than the words are named from this share of the scale on.
 _WORTH_SAYING = 1e-3
 #: Words that add less than this share of the score are said to add little.
@@ -58,7 +55,11 @@ def sentences(e: Explanation, write: Callable[[float, float], str]) -> list[Part
         parts += [Part(f"The words add little{to}: {write(words, scale)}"), *_balance(e), Part(".")]
     else:
         parts += [Part(f"The words add {write(words, scale)}{to}"), *evidence(e), Part(".")]
-    return parts if abs(others) < _WORTH_SAYING * scale else [*parts, Part(f" Other parts add {write(others, scale)}.")]
+    return (
+        parts
+        if abs(others) < _WORTH_SAYING * scale
+        else [*parts, Part(f" Other parts of the model add {write(others, scale)}.")]
+    )
 
 
 def plain(parts: Iterable[Part]) -> str:
@@ -71,7 +72,11 @@ def none_reached(e: Explanation) -> list[Part]:
     if not reaches_none(e):
         return []
     share = percent(e.probabilities[e.predicted])
-    return [Part(f"{NONE_REACHED}; the highest is "), Part(e.predicted, True), Part(f" ({share})")]
+    return [
+        Part(f"No label reaches {100 * REACHED:.0f} %; the highest is "),
+        Part(e.predicted, True),
+        Part(f" ({share})"),
+    ]
 
 
 def color_end(e: Explanation, units: Iterable[Span]) -> float:

@@ -129,8 +129,8 @@ def of_words(relevances: dict[str, float], biases: float = 0.0, **changes: Any) 
         ),
         (
             of_words({"good": 2.0, "fine": 1.0, "warm": 0.5}, 0.5),
-            'The words add +3.50 to the score, above all "good" and "fine"; nothing speaks against it. Other parts of the model add '
-            "+0.50.",
+            'The words add +3.50 to the score, above all "good" and "fine"; nothing speaks against it. Other parts '
+            "of the model add +0.50.",
         ),
         (
             of_words({"good": 0.5, "bad": -2.0, "dull": -1.0}),

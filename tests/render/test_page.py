@@ -9,6 +9,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import hostile_strings
 import pytest
@@ -87,7 +88,7 @@ def test_a_contrast_is_named_in_the_hints_the_legend_and_the_sentences() -> None
     assert 'title="−1.00 for NEG">dull<' in written
     assert '<span class="side">for <bdi class="name">NEG</bdi></span>' in written
     assert '<span class="end">−1.00</span>' in written
-    assert 'Why <bdi class="name">POS</bdi> rather than <bdi class="name">NEG</bdi>?' in written
+    assert 'Why <bdi class="name">POS</bdi> and not <bdi class="name">NEG</bdi>?' in written
     assert "logit of POS minus logit of NEG" in written
     assert "<bdi>--target POS</bdi> <bdi>--contrast NEG</bdi>" in written
 
@@ -148,7 +149,8 @@ def test_each_label_is_given_its_part() -> None:
         ("b", "70.0\u00a0%", "chosen, contrast", "+2.00"),
         ("a", "+1.00", "explained", ""),
     ]
-    assert 'The model chose <bdi class="name">b</bdi>. This explains the difference between' in e.to_html()
+    says = 'The model chose <bdi class="name">b</bdi>. Why <bdi class="name">a</bdi> and not <bdi class="name">b</bdi>?'
+    assert says in " ".join(e.to_html().split())
 
 
 def test_the_ledger_adds_up_before_the_eyes() -> None:
@@ -165,6 +167,58 @@ def test_the_ledger_adds_up_before_the_eyes() -> None:
         (54.5, 145.5, "for", 54.5),
     ]
     assert all(row.note.endswith(".") for row in rows[:-1])
+
+
+def test_rows_about_zero_fold_into_one_and_the_sum_stays() -> None:
+    books = Ledger({"tokens": 0.001, "biases": 4.0, "norms": 0.004, "softmax": -0.01, "special tokens": 0.03}, 4.025)
+    rows = ledger_rows(books)
+    assert [(row.name, row.exact) for row in rows] == [
+        ("tokens", "0.001"),  # the words are never folded
+        ("special tokens", "0.03"),
+        ("biases", "4"),
+        ("2 others, about 0", "-0.006"),
+        ("residue", "0"),
+        ("score", "4.025"),
+    ]
+    assert [(row.name, row.value, row.note) for row in rows[3].folded] == [
+        ("norms", "≈ 0", MEANINGS["norms"]),
+        ("softmax", "\u22120.01", MEANINGS["softmax"]),
+    ]
+    written = explanation("film", [0.001], ledger=books).to_html()
+    assert "<details><summary>2 others, about 0</summary>" in written
+    many = dict.fromkeys(("norms", "softmax", "products", "constants", "positions"), 0.004)
+    assert "5 others" in [row.name for row in ledger_rows(Ledger({"tokens": 1.0, **many}, 1.02))]
+
+
+#: A text that may have several labels, and has none.
+NONE: dict[str, Any] = {
+    "multi_label": True,
+    "target": "toxic",
+    "predicted": "toxic",
+    "logits": {"toxic": -0.8, "rude": -2.0, "spam": -3.0},
+    "probabilities": {"toxic": 0.31, "rude": 0.119, "spam": 0.047},
+}
+
+
+def test_no_label_is_chosen_where_none_is_likely() -> None:
+    e = explanation("film", **NONE)
+    for written in (e.to_html(), e._repr_html_()):
+        written = " ".join(written.split())
+        assert "chose " not in written
+        assert 'No label reaches 50 %; the highest is <bdi class="name">toxic</bdi> (31.0 %). Orange words' in written
+    assert "<title>No label ·" in e.to_html()
+    assert label_rows(e)[0].note == "highest, explained"
+
+
+def test_one_label_is_chosen_where_they_exclude_each_other_or_one_is_likely() -> None:
+    logits = {"a": 0.4, "b": 0.2, "c": 0.1}
+    shares = {"a": 0.391, "b": 0.320, "c": 0.289}
+    e = explanation("film", target="a", predicted="a", logits=logits, probabilities=shares)
+    assert 'The model chose <bdi class="name">a</bdi>' in e.to_html()
+    likely = {"logits": {"toxic": 0.5, "rude": 0.1}, "probabilities": {"toxic": 0.622, "rude": 0.525}}
+    both = " ".join(explanation("film", **{**NONE, **likely}).to_html().split())
+    assert 'The model chose <bdi class="name">toxic</bdi> and <bdi class="name">rude</bdi>.' in both
+    assert 'Orange words speak for <bdi class="name">toxic</bdi>' in both
 
 
 def test_every_heading_has_a_meaning() -> None:

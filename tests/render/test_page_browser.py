@@ -83,7 +83,7 @@ def test_everyone_can_read_what_a_text_is_measured_from(
         assert said.startswith(f"From the reference ({name}), run with the choices that the model makes for this ")
         assert "this text, POS starts at \u22120.50. " in said
         assert ' The words add +2.00, above all "wonderful" and ' in said
-        assert said.endswith(" Other parts add \u22120.25.")
+        assert said.endswith(" Other parts of the model add \u22120.25.")
         assert page.locator(".pinned").inner_text().startswith("Such choices are of experts")
         assert [(name, ratio) for name, ratio in contrasts(page, "main, main *") if ratio < 4.5] == []
     assert seen.nothing

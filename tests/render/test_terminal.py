@@ -43,7 +43,7 @@ def test_the_whole_of_it_without_colors() -> None:
     assert printed(e, wrap=False, by="token") == (
         "POS 97.1 %   explained: POS, logit +2.50   attnlrp, tiny\n"
         'The words add +2.25 to the score, above all "wonderful" and "film"; "dull" and "times" speak against it. '
-        "Other parts add +0.25.\n"
+        "Other parts of the model add +0.25.\n"
         "\n"
         "A [++wonderful] [+film,] [--dull] at [-times.]\n"
         "\n"
@@ -64,7 +64,7 @@ def test_the_whole_of_it_in_color() -> None:
 def test_the_contrast_and_another_target_are_named() -> None:
     e = explanation("film", contrast="NEG", logit=3.5)
     lines = printed(e, wrap=False).splitlines()
-    assert lines[0].startswith("POS 97.1 %   explained: POS against NEG, logits differ by +3.50")
+    assert lines[0].startswith("POS 97.1 %   explained: why POS and not NEG, logits differ by +3.50")
     assert "for NEG [--]" in lines[5]
     assert "[++] for POS" in lines[5]
     other = printed(explanation("film", target="NEG", logit=-1.0), wrap=False).splitlines()
@@ -181,6 +181,28 @@ def test_the_ledger_stays_on_one_line_and_small_rows_make_room(width: int) -> No
     assert width == 70 or "softmax +2.56" in line
     assert "others" in line
     assert all(heading in terminal.ledger_line(books).plain for heading in headings)
+
+
+def test_rows_about_zero_are_one_entry_of_the_ledger() -> None:
+    books = Ledger({"tokens": 1.0, "norms": 0.004, "softmax": -0.003, "biases": 0.5}, 1.501)
+    assert (
+        terminal.ledger_line(books).plain
+        == "ledger     +1.50 = tokens +1.00, biases +0.50, 2 others about 0, residue 0"
+    )
+    many = dict.fromkeys(("norms", "softmax", "products", "constants", "positions"), 0.004)
+    line = terminal.ledger_line(Ledger({"tokens": 1.0, **many}, 1.02)).plain
+    assert line == "ledger     +1.02 = tokens +1.00, 5 others +0.02, residue 0"
+
+
+def test_no_label_is_named_as_the_verdict_where_none_is_likely() -> None:
+    logits, shares = {"toxic": -0.8, "rude": -2.0}, {"toxic": 0.31, "rude": 0.119}
+    e = explanation("film", target="toxic", predicted="toxic", logits=logits, probabilities=shares, multi_label=True)
+    verdict = printed(e, width=200).splitlines()[0]
+    assert verdict.startswith("No label reaches 50 %; the highest is toxic (31.0 %)   explained: toxic, logit +2.50")
+    alone = explanation(
+        "film", target="spam", predicted="spam", logits={"spam": -0.8}, probabilities={"spam": 0.31}, multi_label=True
+    )
+    assert printed(alone, width=200).startswith("No label reaches 50 %; the highest is spam (31.0 %)")
 
 
 @pytest.mark.parametrize("color", ["truecolor", "256"])

@@ -43,7 +43,7 @@ def said(**changes: Any) -> str:
         ),
         (
             {"contrast": "NEG"},
-            "Without its words the logits of POS and NEG would differ by -1.25. The words add +3.50" + NEG,
+            "Without its words the scores of POS and NEG would differ by -1.25. The words add +3.50" + NEG,
         ),
         ({"probabilities": {}}, "Without its words the model would return -0.50 for POS. The words add +1.75" + FOR),
         (
@@ -56,7 +56,7 @@ def said(**changes: Any) -> str:
         ),
         (
             {**MEAN4, "contrast": "NEG"},
-            "For the reference (mean of 4 references) the logits of POS and NEG differ by -1.25. The words add +3.50"
+            "For the reference (mean of 4 references) the scores of POS and NEG differ by -1.25. The words add +3.50"
             + NEG,
         ),
         (
@@ -65,7 +65,9 @@ def said(**changes: Any) -> str:
         ),
         (
             {"others": {"masked": 0.25}},
-            "Without its words the model would say POS -0.50. The words add +1.50" + FOR + " Other parts add +0.25.",
+            "Without its words the model would say POS -0.50. The words add +1.50"
+            + FOR
+            + " Other parts of the model add +0.25.",
         ),
     ],
 )
@@ -86,7 +88,7 @@ PINNED_AT = " ([MASK]), run with the choices that the model makes for this text,
         ),
         (
             {"contrast": "NEG"},
-            f"From the reference{PINNED_AT}the difference of the logits of POS and NEG starts at -1.25. "
+            f"From the reference{PINNED_AT}the difference of the scores of POS and NEG starts at -1.25. "
             f"The words add +3.50" + NEG,
         ),
         (
@@ -100,7 +102,7 @@ PINNED_AT = " ([MASK]), run with the choices that the model makes for this text,
         (
             {**MEAN4, "others": {"masked": 0.25}},
             "From the reference (mean of 4 references), run with the choices that the model makes for this text, POS "
-            "starts at -0.50. The words add +1.50" + FOR + " Other parts add +0.25.",
+            "starts at -0.50. The words add +1.50" + FOR + " Other parts of the model add +0.25.",
         ),
     ],
 )
@@ -127,8 +129,8 @@ def of_words(relevances: dict[str, float], biases: float = 0.0, **changes: Any) 
         ),
         (
             of_words({"good": 2.0, "fine": 1.0, "warm": 0.5}, 0.5),
-            'The words add +3.50 to the score, above all "good" and "fine"; nothing speaks against it. Other parts add '
-            "+0.50.",
+            'The words add +3.50 to the score, above all "good" and "fine"; nothing speaks against it. Other parts '
+            "of the model add +0.50.",
         ),
         (
             of_words({"good": 0.5, "bad": -2.0, "dull": -1.0}),
@@ -146,11 +148,11 @@ def of_words(relevances: dict[str, float], biases: float = 0.0, **changes: Any) 
         (
             of_words({"good": 2.0, "fine": 0.5, "bad": -2.45}, 1.0),
             'The words add little to the score: +0.05. "good" and "fine" speak for it, "bad" speaks against it. Other '
-            "parts add +1.00.",
+            "parts of the model add +1.00.",
         ),
         (
             of_words({"good": 0.02, "bad": -0.01}, -2.0),
-            "The words add little to the score: +0.01. Other parts add -2.00.",
+            "The words add little to the score: +0.01. Other parts of the model add -2.00.",
         ),
     ],
 )

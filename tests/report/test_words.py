@@ -65,3 +65,26 @@ def test_a_long_sentence_is_cut_between_words_and_lines_are_joined() -> None:
     assert example.after == " thing" * 9 + " …"
     (short,) = summarize([Record("1", (explanation("one\ntwo odd", [0.0, 0.0, 1.0]),))]).by_target
     assert short.total[0].examples[0].before in ("one two ", "two ")
+
+
+def test_the_clearest_words_are_neither_frequent_ones_nor_single_ones() -> None:
+    """Of twenty documents, all have "and", which pulls a little, six "superb", and one a word that is stronger."""
+    records = []
+    for i in range(20):
+        text, relevances = "the plot and the cast !", [0.0, 0.1 * (i % 3 - 1), 0.06, 0.01, -0.1 * (i % 3 - 1), 5.0]
+        if i < 6:
+            text, relevances = f"superb {text}", [0.15 + 0.01 * i, *relevances]
+        if i == 19:
+            text, relevances = f"once {text}", [0.3, *relevances]
+        records.append(Record(str(i), (explanation(text, relevances),)))
+    (words,) = summarize(records).by_target
+    assert [w.text for w in words.total[:2]] == ["and", "superb"]
+    assert [w.text for w in words.clearest] == ["superb", "and"]
+    assert [(w.count, w.documents) for w in words.clearest] == [(6, 6), (20, 20)]
+
+
+def test_signs_are_never_the_clearest() -> None:
+    records = [Record(str(i), (explanation("so it goes on 👍", [0.0, 0.1, 0.0, -0.1, 3.0]),)) for i in range(12)]
+    (words,) = summarize(records).by_target
+    assert "👍" in [w.text for w in words.total]
+    assert "👍" not in [w.text for w in words.clearest]

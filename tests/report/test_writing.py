@@ -100,7 +100,7 @@ def test_the_summary_can_be_read_without_a_script(tmp_path: Path) -> None:
     for part in (
         "Four reviews",
         "4 documents, classified by tiny",
-        "Accuracy66.7 % 2 of 3 right; 95 % interval 20.8 % to 93.9 %",
+        "Accuracy66.7 % 2 of 3 right; for more texts like these, probably 20.8 % to 93.9 %",
         "1 document without a label in the data.",
         "wonderful",
         "1 document could not be explained and is not counted here.",

@@ -144,7 +144,7 @@ def test_the_page_holds_hostile_labels_as_data(client: Any) -> None:
 def test_an_explanation_is_the_fragment_without_its_styles(client: Any) -> None:
     (answer,) = ask(client, target="NEG", contrast="POS", by="token", rules=" gamma=0.25 ")
     assert set(answer) == {"number", "html", "summary"}
-    assert answer["summary"].startswith("NEG, 75.0 %. Explained: NEG rather than POS. The words add +0.83 to the ")
+    assert answer["summary"].startswith("NEG, 75.0 %. Explained: NEG and not POS. The words add +0.83 to the ")
     assert answer["html"].lstrip().startswith('<div class="textlrp textlrp-fragment">')
     assert "<style" not in answer["html"]
     assert ">good</span>" in answer["html"]

@@ -91,7 +91,7 @@ def explanations(document: PendingDocument, provenance: Provenance) -> list[tupl
             layers=tuple(_layers(hidden, encoding, logit, start)),
             reference=reference,
             prompt=_prompt(encoding, relevance, pick),
-            multi_label=head.gives_several,
+            multi_label=head.gives_several or len(probabilities) == 1,
         )
         explained.append((explanation.target, explanation))
     return explained

@@ -204,9 +204,8 @@ def ledger_line(books: Ledger, width: int | None = None) -> Text:
 
 def _folded(values: list[float], books: Ledger, scale: float) -> str:
     total, is_small = others(values, books)
-    return (
-        f"{len(values)} {'other' if len(values) == 1 else 'others'} {'about 0' if is_small else signed(total, scale)}"
-    )
+    count = "1 other" if len(values) == 1 else f"{len(values)} others"
+    return f"{count} {'about 0' if is_small else signed(total, scale)}"
 
 
 def cut_notice(text: str, truncated: tuple[int, int]) -> Text:

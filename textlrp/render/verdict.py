@@ -55,7 +55,11 @@ def sentences(e: Explanation, write: Callable[[float, float], str]) -> list[Part
         parts += [Part(f"The words add little{to}: {write(words, scale)}"), *_balance(e), Part(".")]
     else:
         parts += [Part(f"The words add {write(words, scale)}{to}"), *evidence(e), Part(".")]
-    return parts if abs(others) < _WORTH_SAYING * scale else [*parts, Part(f" Other parts add {write(others, scale)}.")]
+    return (
+        parts
+        if abs(others) < _WORTH_SAYING * scale
+        else [*parts, Part(f" Other parts of the model add {write(others, scale)}.")]
+    )
 
 
 def plain(parts: Iterable[Part]) -> str:

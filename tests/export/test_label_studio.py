@@ -57,10 +57,10 @@ def test_label_studio_whole() -> None:
         '    <Choice value="POS" />\n'
         "  </Choices>\n"
         '  <Labels name="relevance" toName="text">\n'
-        '    <Label value="for POS" background="#f08214" />\n'
-        '    <Label value="against POS" background="#4682dc" />\n'
-        '    <Label value="for NEG" background="#f08214" />\n'
-        '    <Label value="against NEG" background="#4682dc" />\n'
+        '    <Label value="for POS" background="#e69f00" />\n'
+        '    <Label value="against POS" background="#f5d999" />\n'
+        '    <Label value="for NEG" background="#56b4e9" />\n'
+        '    <Label value="against NEG" background="#bbe1f6" />\n'
         "  </Labels>\n"
         '  <Text name="text" value="$text" valueType="text" saveTextResult="yes" />\n'
         "</View>\n"

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Sequence
 
 from textlrp.basics.characters import encodable
 from textlrp.data.records import Record
+from textlrp.export.colors import colors
 from textlrp.export.marks import Mark, Selection, labels, select
 from textlrp.render import palette
+from textlrp.render.palette import Color
 from textlrp.results.spans import TEXT
 
 # Characters that some readers of .ann files take for the end of a line (str.splitlines) or a field.
@@ -41,7 +43,7 @@ def brat(records: Sequence[Record], selection: Selection) -> dict[str, str]:
             files[f"{name}.txt"] = encodable(text)
             files[f"{name}.ann"] = "".join(_lines(encodable(text), marks, types))
     files["annotation.conf"] = "\n".join(["[entities]", *types.values(), "[relations]", "[events]", "[attributes]", ""])
-    files["visual.conf"] = _visual(labels(records), types)
+    files["visual.conf"] = _visual(colors(records), types)
     files["documents.json"] = json.dumps(index, ensure_ascii=False, indent=1) + "\n"
     return files
 
@@ -75,15 +77,14 @@ def _types(names: Iterable[str]) -> dict[str, str]:
     return types
 
 
-def _visual(signs: dict[str, int], types: dict[str, str]) -> str:
+def _visual(behind: dict[str, Color], types: dict[str, str]) -> str:
     lines = ["[labels]"]
     for name, kind in types.items():
         shown = re.sub(r"[|\s\x00-\x1f\x7f-\x9f]+", " ", name).strip()
         lines.append(f"{kind} | {shown}")
     lines.append("[drawing]")
     for name, kind in types.items():
-        color = palette.background(float(signs[name]))
-        assert color is not None
+        color = behind[name]
         lines.append(f"{kind}\tbgColor:{color.hex}, fgColor:{palette.ink(color).hex}, borderColor:darken")
     return "\n".join([*lines, ""])
 

@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 from textlrp.basics.characters import encodable
 from textlrp.data.records import Record
-from textlrp.export.marks import Selection, labels, select
-from textlrp.render import palette
+from textlrp.export.colors import colors
+from textlrp.export.marks import Selection, select
 from textlrp.results.explanation import Explanation
 from textlrp.results.spans import TEXT, TEXT_PAIR
 
@@ -92,9 +92,7 @@ def _config(records: Sequence[Record], pairs: bool) -> str:
         ElementTree.SubElement(choices, "Choice", value=name)
     for source in (TEXT, TEXT_PAIR) if pairs else (TEXT,):
         control = ElementTree.SubElement(view, "Labels", name=_control(source), toName=source)
-        for name, sign in {_shown(name): sign for name, sign in labels(records).items()}.items():
-            color = palette.background(float(sign))
-            assert color is not None
+        for name, color in {_shown(name): color for name, color in colors(records).items()}.items():
             ElementTree.SubElement(control, "Label", value=name, background=color.hex)
         ElementTree.SubElement(view, "Text", name=source, value=f"${source}", valueType="text", saveTextResult="yes")
     ElementTree.indent(view)

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
 from textlrp.basics.characters import encodable
 from textlrp.data.records import Record
 from textlrp.errors import InputError
+from textlrp.export.colors import colors
 from textlrp.export.marks import Entry, Selection, entries, tokenize
 
 #: The name of the span group that displaCy shows by default.
 GROUP = "sc"
 
 
-def displacy(records: Iterable[Record], selection: Selection) -> str:
+def displacy(records: Sequence[Record], selection: Selection) -> str:
     """Return JSON, a list that ``displacy.render(..., manual=True)`` takes in the styles ``"ent"`` and ``"span"``.
 
     displaCy does not escape labels and titles, so they are escaped for HTML here. Offsets are code points; each text of
-    a pair, and each target, is a separate entry.
+    a pair, and each target, is a separate entry. All have the same ``"colors"``, which displaCy takes as an option:
+    ``displacy.render(entries, style="ent", manual=True, options={"colors": entries[0]["colors"]})``.
 
     Source: https://spacy.io/usage/visualizers#manual-usage
     """
-    return (
-        json.dumps([_rendered(e) for e in entries(records, selection)], ensure_ascii=False, indent=1, allow_nan=False)
-        + "\n"
-    )
+    shades = {escape(name).upper(): color.hex for name, color in colors(records).items()}  # as displaCy looks them up
+    rendered = [{**_rendered(entry), "colors": shades} for entry in entries(records, selection)]
+    return json.dumps(rendered, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 def doc_bin(records: Iterable[Record], selection: Selection) -> bytes:

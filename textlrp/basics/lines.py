@@ -1,6 +1,7 @@
 """Files that grow by whole lines: a written line survives the end of the process, however it ends.
 
-A line is one write, its newline last, so a process died while it wrote a line without a newline.
+A line is one write, its newline last, so a process died while it wrote a line without a newline. In a file whose name
+ends in ``.gz``, each line is a gzip member of its own (:mod:`textlrp.basics.gzip_members`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from textlrp.basics import readable
+from textlrp.basics import gzip_members, readable
 from textlrp.errors import FileError, InputError, LRPError
 
 if sys.platform != "win32":
@@ -40,7 +41,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
         readable.check(path)
         with path.open("rb") as file:
             # Split at \n alone: str.splitlines would also cut at U+2028, which JSON allows inside a string.
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(gzip_members.lines(file) if gzip_members.is_gzip(path) else file, 1):
                 yield number, line.removesuffix(b"\n"), line.endswith(b"\n")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise InputError(f"cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}") from None
@@ -108,6 +109,8 @@ class Lines:
             LRPError: it cannot be written; earlier lines stay.
         """
         written = line.encode() + b"\n"
+        if gzip_members.is_gzip(self.path):
+            written = gzip_members.member(written)
         size = os.fstat(self._file).st_size
         try:
             done = os.write(self._file, written)
@@ -131,6 +134,8 @@ class Lines:
 
     def cut(self) -> bool:
         """Cut off a last line without a newline, and return whether there was one."""
+        if self.regular and gzip_members.is_gzip(self.path):
+            return self._cut_member()
         end = 0
         for _, line, whole in read_lines(self.path) if self.regular else ():
             if not whole:
@@ -138,6 +143,17 @@ class Lines:
                 return True
             end += len(line) + 1
         return False
+
+    def _cut_member(self) -> bool:
+        try:
+            with self.path.open("rb") as file:
+                end = gzip_members.end_of_whole(file)
+        except OSError as error:
+            raise InputError(f"cannot read {str(self.path)!r}: {error.strerror or error}") from None
+        if end == os.fstat(self._file).st_size:
+            return False
+        self._truncate(end)
+        return True
 
     def clear(self) -> None:
         """Empty the file."""

@@ -32,7 +32,7 @@ RULE = (
 _NUMBER = r"-\d{3,}"
 
 # The files that are read of a folder of explanations.
-_RUNS = (".json", ".jsonl")
+_RUNS = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 
 
 @dataclass(frozen=True)
@@ -254,5 +254,5 @@ def _is_read_in(folder: Path, path: Path, runs: bool) -> bool:
     status, target = os.stat(folder), Path(os.path.realpath(path))
     inside = [os.path.samestat(status, os.stat(parent)) for parent in target.parents if parent.exists()]
     if runs:
-        return inside[:1] == [True] and target.suffix.lower() in _RUNS
+        return inside[:1] == [True] and target.name.lower().endswith(_RUNS)
     return any(inside) and target.is_file() and kind(target) is None

@@ -235,22 +235,25 @@ def _explained(
 
 def _is_run(source: str) -> bool:
     """Return whether a file or a folder holds explanations, by its first line that is not blank."""
+    from textlrp.basics.lines import read_lines
+    from textlrp.data.records import SUFFIXES
+
     path = Path(source)
     try:
         if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix.lower() in (".json", ".jsonl"))
+            files = sorted(file for file in path.iterdir() if file.name.lower().endswith(SUFFIXES))
             if not files or any((path / name).exists() for name in _DATASET_FILES):
                 return False
             path = files[0]
-        if path.suffix.lower() not in (".json", ".jsonl") or not path.is_file():
+        if not path.name.lower().endswith(SUFFIXES) or not path.is_file():
             return False
-        with path.open("rb") as file:
-            first = next((line for line in file if line.strip()), b"").removeprefix(b"\xef\xbb\xbf")
-            try:
-                values = json.loads(first)
-            except ValueError:  # one object over several lines
-                values = json.loads(first + file.read())
-    except (OSError, ValueError, RecursionError):
+        lines = (line for _, line, _ in read_lines(path) if line.strip())
+        first = next(lines, b"").removeprefix(b"\xef\xbb\xbf")
+        try:
+            values = json.loads(first)
+        except ValueError:  # one object over several lines
+            values = json.loads(b"\n".join([first, *lines]))
+    except (OSError, ValueError, RecursionError, InputError):
         return False  # the error is raised when it is read as a table
     if not isinstance(values, dict):
         return False

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from textlrp.basics import options
+from textlrp.basics import gzip_members, options
 from textlrp.basics.files import write_whole
 from textlrp.basics.lines import read_lines
 from textlrp.errors import InputError, LRPError
@@ -22,7 +22,7 @@ FORMAT = 1
 
 #: The beginning of the first line of a run (:mod:`textlrp.data.runs`).
 HEADER = {"textlrp": "run", "format": FORMAT}
-_SUFFIXES = (".json", ".jsonl")
+SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -113,7 +113,7 @@ class Record:
             "rationales": [list(span) for span in self.rationales],
             **({"labels": list(self.labels)} if self.labels else {}),
             **({"given": list(self.given)} if self.given else {}),
-            "explanations": [explanation.to_dict() for explanation in self.explanations],
+            "explanations": [explanation.to_dict(whole=False) for explanation in self.explanations],
         }
         return {**values, DIGEST: digest(_by_digests(values))}
 
@@ -223,7 +223,9 @@ def write_run(path: str | Path, records: Iterable[Record | Failure]) -> None:
             raise InputError(f"two documents have the id {record.id!r}: give each its own")
         seen.add(record.id)
         lines.append(to_line(record) + "\n")
-    write_whole(Path(path), "".join(lines))
+    path = Path(path)
+    written = "".join(lines)
+    write_whole(path, gzip_members.member(written.encode()) if gzip_members.is_gzip(path) else written)
 
 
 def read_run(path: str | Path) -> list[Record]:
@@ -231,8 +233,8 @@ def read_run(path: str | Path) -> list[Record]:
 
     Args:
         path: JSON lines of records or of explanations; a JSON file of one (``textlrp explain --format json -o``); or a
-            folder, whose files ``*.json`` and ``*.jsonl`` are read, sorted by name. The id of a bare explanation is the
-            name of its file without suffix, followed by ``-`` and its line if the file has lines.
+            folder, whose files ``*.json`` and ``*.jsonl`` (each also ``.gz``) are read, sorted by name. The id of a
+            bare explanation is the name of its file without suffix, followed by ``-`` and its line if it has lines.
 
     Returns:
         The records, at least one, in the order of the files and lines. Documents without an explanation are left out.
@@ -276,11 +278,11 @@ def _files(path: Path) -> list[Path]:
     try:
         if not path.is_dir():
             return [path]
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES and file.is_file())
+        files = sorted(file for file in path.iterdir() if file.name.lower().endswith(SUFFIXES) and file.is_file())
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise InputError(f"cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}") from None
     if not files:
-        raise InputError(f"the folder {str(path)!r} has no file that ends in {' or '.join(_SUFFIXES)}")
+        raise InputError(f"the folder {str(path)!r} has no file that ends in {' or '.join(SUFFIXES)}")
     return files
 
 
@@ -289,7 +291,7 @@ def _read_file(path: Path) -> Iterator[tuple[str, Record | Failure]]:
     name, first, single = repr(str(path)), True, False
     for number, line, whole, last in _filled(path):
         if first and not _whole_object(line):  # one object over several lines
-            yield name, _kept(_joined(path), name, path.stem)
+            yield name, _kept(_joined(path), name, _stem(path))
             return
         single, first = first and last, False
         if last and not whole and not _whole_object(line):
@@ -297,7 +299,7 @@ def _read_file(path: Path) -> Iterator[tuple[str, Record | Failure]]:
         if _is_header(line, f"{name}, line {number}"):
             continue
         where = f"{name}, line {number}"
-        yield where, _kept(line, where, path.stem if single else f"{path.stem}-{number}")
+        yield where, _kept(line, where, _stem(path) if single else f"{_stem(path)}-{number}")
 
 
 def _filled(path: Path) -> Iterator[tuple[int, bytes, bool, bool]]:
@@ -312,6 +314,10 @@ def _filled(path: Path) -> Iterator[tuple[int, bytes, bool, bool]]:
         waiting = number, content, whole
     if waiting is not None:
         yield *waiting, True
+
+
+def _stem(path: Path) -> str:
+    return (path.with_suffix("") if gzip_members.is_gzip(path) else path).stem
 
 
 def _joined(path: Path) -> bytes:

@@ -18,7 +18,7 @@ from textlrp.results.prompt import Prompt
 from textlrp.results.reference import Reference
 from textlrp.results.rendering import renderer
 from textlrp.results.saved import DIGEST, Fields, check_digest, check_format, no_explanation, plain, sealed, shown
-from textlrp.results.spans import Span
+from textlrp.results.spans import TEXT, Span
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -59,8 +59,12 @@ class Explanation(Contents):
         multi_label: whether the model may give a text several labels, or none (:attr:`predicted_labels`).
     """
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, whole: bool = True) -> dict[str, Any]:
         """Return the explanation as JSON-ready values, with a digest of them.
+
+        Args:
+            whole: whether to write what follows from the rest, for other programs: words, sentences and the texts of
+                tokens.
 
         Raises:
             NonFiniteError: a NaN or an infinity is among its numbers, which JSON cannot hold.
@@ -75,10 +79,10 @@ class Explanation(Contents):
             "logit": plain(self.logit),
             "logits": {label: plain(value) for label, value in self.logits.items()},
             "probabilities": {label: plain(value) for label, value in self.probabilities.items()},
-            "tokens": [span.to_dict() for span in self.tokens],
+            "tokens": [span.to_dict() if whole else self._short(span) for span in self.tokens],
             "ledger": self.ledger.to_dict(),
-            "words": [_brief(span) for span in self.words],
-            "sentences": [_brief(span) for span in self.sentences],
+            "words": list(map(_brief, self.words)) if whole else None,
+            "sentences": list(map(_brief, self.sentences)) if whole else None,
             "truncated": list(map(plain, self.truncated)) if self.truncated else None,
             "truncated_pair": list(map(plain, self.truncated_pair)) if self.truncated_pair else None,
             "windows": plain(self.windows),
@@ -94,7 +98,18 @@ class Explanation(Contents):
             values["prompt"] = self.prompt.to_dict()
         if self.multi_label:
             values["multi_label"] = True
+        if not whole:
+            del values["words"], values["sentences"]
         return sealed(values)
+
+    def _short(self, span: Span) -> dict[str, Any]:
+        """Return a token without its text, where that is the text's, and without what tokens have by default."""
+        values = span.to_dict()
+        text = self.text if span.source == TEXT else self.text_pair or ""
+        if span.text != text[span.start : span.end]:
+            return values
+        default = {"text": span.text, "special": False, "piece": span.text, "source": TEXT}
+        return {key: value for key, value in values.items() if key not in default or value != default[key]}
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return the explanation as JSON, and write it to ``path`` if one is given."""
@@ -139,7 +154,7 @@ class Explanation(Contents):
             logits=fields.numbered("logits"),
             probabilities=fields.numbered("probabilities"),
             predicted=fields.text("predicted"),
-            tokens=_spans(fields, "tokens"),
+            tokens=_tokens(fields),
             ledger=Ledger.from_dict(fields.take("ledger")),
             truncated=_range(fields, "truncated"),
             rules=fields.text("rules", cls.rules),
@@ -185,6 +200,20 @@ class Explanation(Contents):
 
 def _brief(span: Span) -> dict[str, Any]:
     return {key: value for key, value in span.to_dict().items() if key not in ("special", "piece")}
+
+
+def _tokens(fields: Fields) -> tuple[Span, ...]:
+    """Return the tokens; those that were saved without their text get it from the text (:meth:`to_dict`)."""
+    tokens = []
+    for i, values in enumerate(fields.list("tokens")):
+        if isinstance(values, Mapping) and "text" not in values:
+            source, start, end = values.get("source", TEXT), values.get("start"), values.get("end")
+            text = fields.text("text" if source == TEXT else "text_pair", None) or ""
+            if type(start) is not int or type(end) is not int or not 0 <= start <= end <= len(text):
+                raise no_explanation(f"tokens[{i}] is from {shown(start)} to {shown(end)}, which its text is not")
+            values = {"piece": text[start:end], **values, "text": text[start:end]}
+        tokens.append(Span.from_dict(values, f"tokens[{i}]"))
+    return tuple(tokens)
 
 
 def _spans(fields: Fields, key: str) -> tuple[Span, ...]:

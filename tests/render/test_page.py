@@ -123,7 +123,8 @@ def test_pairs_and_windows_are_shown() -> None:
     at = [written.index(part) for part in ("First text", ">film</span>", "Second text", ">Dull</span>")]
     assert at == sorted(at)
     assert '<bdi>Dull</bdi></th><td class="number">0 of text 2</td><td class="number">−0.500</td>' in written
-    assert "--pair &#34;$(cat second-text.txt)&#34;" in written
+    assert "textlrp explain &#39;A film&#39;" in written
+    assert "--pair &#39;Dull. Unread&#39;" in written
     assert "--long windows" in written
 
 
@@ -278,10 +279,18 @@ def test_the_text_is_all_there(text: str, by: str) -> None:
 @given(st.text(), st.text())
 def test_the_command_names_a_model_and_a_label_whatever_they_are_called(model: str, label: str) -> None:
     words = shlex.split(" ".join(command(explanation("film", model=model, target=label, rules="cp-lrp"), "token")))
-    expected = ["textlrp", "explain", "--file", "text.txt"]
+    expected = ["textlrp", "explain", "film"]
     expected += ["--model", model] if model not in ("", BUILT_IN) else []  # the built-in one is the default
     expected += ["--target", label]  # of which a model may have one that is called ""
     assert words == [*expected, "--rules", "cp-lrp", "--by", "token"]
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "-x", "long " * 50, " "])
+def test_a_text_that_no_command_line_holds_is_read_from_a_file(text: str) -> None:
+    e = explanation("film", text_pair=text, tokens=(Span(0, 4, "film", 1.0),), ledger=held(1.0))
+    assert command(e, "word")[:2] == ("textlrp explain film", '--pair "$(cat second-text.txt)"')
+    assert "save it as text.txt (and the second one as second-text.txt)" in " ".join(e.to_html().split())
+    assert command(explanation(text), "word")[0] == "textlrp explain --file text.txt"
 
 
 def test_names_break_between_their_parts() -> None:
@@ -304,8 +313,7 @@ def test_the_footer_has_what_repeats_it() -> None:
         "Versions": "textlrp 0.1.0, torch 2.13.0",
     }
     assert " ".join(command(e, "word")) == (
-        "textlrp explain --file text.txt --model owner/model --revision abc123 --target POS --rules rules.json "
-        "--window 128"
+        "textlrp explain film --model owner/model --revision abc123 --target POS --rules rules.json --window 128"
     )
     saved = consistent(e)
     assert Explanation.from_json(saved.to_json()) == saved

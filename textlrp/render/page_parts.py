@@ -251,8 +251,13 @@ def facts(e: Explanation, by: str) -> list[tuple[str, str]]:
     return [(name, value) for name, value in listed if value]
 
 
+#: The file that holds the text, in the command that explains it again.
+FILE = "text.txt"
+_SHORT = 200
+
+
 def command(e: Explanation, by: str) -> tuple[str, ...]:
-    """Return the command that explains the text again, from a file; each part is an option.
+    """Return the command that explains the text again; each part is an option. Long texts come from a file.
 
     It is empty if the model read other words around the text, which no command can give.
     """
@@ -270,11 +275,17 @@ def command(e: Explanation, by: str) -> tuple[str, ...]:
         ("--by", by if by != "word" else None),
     ]
     given = [f"{name} {shlex.quote(value)}" for name, value in options if value is not None]
-    quoted = ["textlrp explain --file text.txt", *given]
+    own, second = f"--file {FILE}", '--pair "$(cat second-text.txt)"'
+    quoted = [f"textlrp explain {shlex.quote(e.text) if _is_short(e.text) else own}", *given]
     quoted += ["--layers"] if e.layers else []
     if e.text_pair is not None:
-        quoted.insert(1, '--pair "$(cat second-text.txt)"')
+        quoted.insert(1, f"--pair {shlex.quote(e.text_pair)}" if _is_short(e.text_pair) else second)
     return tuple(quoted)
+
+
+def _is_short(text: str) -> bool:
+    """Return whether a text can stand in a command: a short line that is no option."""
+    return 0 < len(text) <= _SHORT and text.isprintable() and bool(text.strip()) and not text.startswith("-")
 
 
 def share(e: Explanation, label: str) -> str:

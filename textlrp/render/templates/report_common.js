@@ -115,6 +115,13 @@ const Progress = (() => {
   return { show, soon };
 })();
 
+// On a phone, charts are folded, so that documents are near; on a wide screen, they have no summary to open them by.
+const narrow = window.matchMedia("(max-width: 40rem)");
+const fold = () => document.querySelectorAll(".fold").forEach(part => (part.open = !narrow.matches));
+narrow.addEventListener("change", fold);
+window.addEventListener("beforeprint", () => document.querySelectorAll(".fold").forEach(part => (part.open = true)));
+fold();
+
 /** Connect the buttons that every page has. */
 const connect = () => {
   byId("app").hidden = false;

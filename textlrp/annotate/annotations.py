@@ -64,6 +64,7 @@ class Annotation:
         blind: whether the model's relevance was hidden when they were marked.
         changed: the time of the last change.
         place: the file and the line, for messages.
+        adjudicated: whether it is an adjudicator's decision (:mod:`textlrp.annotate.adjudication_page`).
     """
 
     annotator: str
@@ -75,6 +76,7 @@ class Annotation:
     blind: bool
     changed: datetime
     place: str
+    adjudicated: bool = False
 
     @property
     def empty(self) -> bool:
@@ -107,7 +109,7 @@ class Annotation:
 
 
 def read_annotations(
-    files: Iterable[str | Path], report: SentReport, say: Callable[[str], object] = str
+    files: Iterable[str | Path], report: SentReport, say: Callable[[str], object] = str, *, decisions: bool = False
 ) -> tuple[Annotation, ...]:
     """Read downloads or files of annotation tools, and check that they belong to a report.
 
@@ -119,14 +121,15 @@ def read_annotations(
             (:func:`textlrp.annotate.tool_files.read_tool_file`).
         report: their report (:func:`textlrp.report.reading.read_report`).
         say: is given a sentence for each annotator whose files differ.
+        decisions: whether the files are downloads of an adjudicator, and not of annotators.
 
     Returns:
         The annotations, at least one: by annotator, in the order of the files, and by document in the report's order.
 
     Raises:
         InputError: a file cannot be read; a line is not an annotation, belongs to another report, or does not fit its
-            document; or two files contradict each other under one annotator's name and do not say which is later. The
-            message names file and line.
+            document; one is a decision, unless ``decisions``, and then one is none; or two files contradict each other
+            under one annotator's name and do not say which is later. The message names file and line.
     """
     kept: dict[tuple[str, str], Annotation] = {}
     names: dict[str, None] = {}
@@ -134,6 +137,10 @@ def read_annotations(
     paths = [Path(file) for file in files]
     for file in paths:
         for key, annotation in _read(file, report).items():
+            if annotation.adjudicated and not decisions:
+                raise InputError(f"{annotation.place} is a decision of an adjudicator: give its file with --decisions")
+            if decisions and not annotation.adjudicated:
+                raise InputError(f"{annotation.place} is no decision: --decisions takes what the page to adjudicate saved")
             names[annotation.annotator] = None
             first = kept.setdefault(key, annotation)
             if _content(first) == _content(annotation):
@@ -244,8 +251,10 @@ def _annotation(values: Any, report: SentReport, stem: str, place: str) -> Annot
         chosen = values.get("labels")
     if chosen is not None and not isinstance(chosen, list):
         raise InputError(f"{place} has {_shown(chosen)} for 'labels': it can be a list of labels, or null")
-    if not isinstance(blind, bool):
-        raise InputError(f"{place} has {_shown(blind)} for 'blind': it can be true or false")
+    adjudicated = values.get("adjudicated", False)
+    for key, value in (("blind", blind), ("adjudicated", adjudicated)):
+        if not isinstance(value, bool):
+            raise InputError(f"{place} has {_shown(value)} for {key!r}: it can be true or false")
     return Annotation(
         annotator.strip() or stem,
         document.id,
@@ -256,6 +265,7 @@ def _annotation(values: Any, report: SentReport, stem: str, place: str) -> Annot
         blind,
         _time(values.get("changed"), place),
         line,
+        adjudicated,
     )
 
 

@@ -11,6 +11,7 @@ from textlrp.annotate.annotations import UNSURE, Annotation, Rationale
 from textlrp.annotate.document import MarkedDocument, Side
 from textlrp.evaluate import agreement
 from textlrp.report.reading import SentReport
+from textlrp.results import segmentation
 from textlrp.results.spans import TEXT, TEXT_PAIR
 
 
@@ -114,9 +115,11 @@ class Case:
             for source, words in groupby(chosen, key=lambda word: word.source):
                 text, ranges = texts[source], list[tuple[int, int]]()
                 for word in words:
-                    gap = (ranges[-1][1], word.start) if ranges else (0, 0)
-                    covering = sum(any(_covers(mark, source, *gap) for mark in each.rationales) for each in marking)
-                    if ranges and (not text[slice(*gap)].strip() or covering >= needed(side)):
+                    start, end = (ranges[-1][1], word.start) if ranges else (0, 0)
+                    gap = text[start:end]
+                    covering = sum(any(_covers(mark, source, start, end) for mark in a.rationales) for a in marking)
+                    whole = covering >= needed(side) and not segmentation.is_word(gap)
+                    if ranges and (whole or not gap.strip()):
                         ranges[-1] = (ranges[-1][0], word.end)
                     else:
                         ranges.append((word.start, word.end))

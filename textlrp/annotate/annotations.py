@@ -140,7 +140,9 @@ def read_annotations(
             if annotation.adjudicated and not decisions:
                 raise InputError(f"{annotation.place} is a decision of an adjudicator: give its file with --decisions")
             if decisions and not annotation.adjudicated:
-                raise InputError(f"{annotation.place} is no decision: --decisions takes what the page to adjudicate saved")
+                raise InputError(
+                    f"{annotation.place} is no decision: --decisions takes what the page to adjudicate saved"
+                )
             names[annotation.annotator] = None
             first = kept.setdefault(key, annotation)
             if _content(first) == _content(annotation):
@@ -252,9 +254,9 @@ def _annotation(values: Any, report: SentReport, stem: str, place: str) -> Annot
     if chosen is not None and not isinstance(chosen, list):
         raise InputError(f"{place} has {_shown(chosen)} for 'labels': it can be a list of labels, or null")
     adjudicated = values.get("adjudicated", False)
-    for key, value in (("blind", blind), ("adjudicated", adjudicated)):
-        if not isinstance(value, bool):
-            raise InputError(f"{place} has {_shown(value)} for {key!r}: it can be true or false")
+    if not isinstance(blind, bool) or not isinstance(adjudicated, bool):
+        key, wrong = ("adjudicated", adjudicated) if isinstance(blind, bool) else ("blind", blind)
+        raise InputError(f"{place} has {_shown(wrong)} for {key!r}: it can be true or false")
     return Annotation(
         annotator.strip() or stem,
         document.id,

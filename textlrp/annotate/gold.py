@@ -139,7 +139,7 @@ def make_gold(annotations: Iterable[Annotation], report: SentReport, decisions: 
         rationales = case.agreed if case is not None else ()
         settled = AGREED if case is None or case.same_words else MAJORITY
         if taken is not None:
-            labels = taken.labels or labels
+            labels = labels if taken.labels is None else taken.labels
             rationales = labeled(taken.rationales, labels)
             settled = ADJUDICATED
         if not labels:

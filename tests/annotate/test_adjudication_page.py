@@ -132,8 +132,9 @@ def test_from_two_files_to_an_evaluation_on_gold(browser: Browser, tmp_path: Pat
         ("c", "POS", "adjudicated", [{"start": 0, "end": 7, "label": "POS"}]),
         ("d", "POS", "adjudicated", [{"start": 4, "end": 24, "label": "POS"}]),
     ]
-    evaluated = json.loads(command("evaluate", "--corpus", gold_path, "--format", "json").stdout)
-    assert "gold" in json.dumps(evaluated)
+    evaluated = command("evaluate", "--corpus", gold_path, "--method", "attnlrp", "--format", "json").stdout
+    (corpus,) = json.loads(evaluated)["plan"]["corpora"]
+    assert (corpus["name"], corpus["documents"], corpus["labeled"], corpus["marked"]) == ("gold", 4, 4, 4)
 
 
 def test_the_page_works_without_a_dispute_on_a_phone_and_in_the_dark(browser: Browser, tmp_path: Path) -> None:

@@ -51,6 +51,11 @@ def line(**changes: Any) -> str:
     return json.dumps({key: value for key, value in {**values, **changes}.items() if value is not ...})
 
 
+def second(**changes: Any) -> str:
+    """A line by another annotator."""
+    return line(annotator="Ben", **changes)
+
+
 def mark(start: int, end: int, text: str, source: str = "text") -> dict[str, Any]:
     return {"start": start, "end": end, "text": text, "source": source}
 

@@ -218,6 +218,28 @@ def test_several_labels_are_a_list(tmp_path: Path, value: Any) -> None:
     assert (document.label, document.labels, document.given) == (None, ("joy", "anger"), ("joy", "anger"))
 
 
+def test_objects_are_reasons_where_they_speak_for_the_right_label(tmp_path: Path) -> None:
+    spans: list[dict[str, Any]] = [
+        {"start": 8, "end": 9, "label": "joy"},
+        {"start": 0, "end": 1, "label": "joy", "against": True},
+        {"start": 2, "end": 3, "label": "fear"},
+        {"start": 4, "end": 5, "label": "joy", "source": "text_pair"},
+        {"start": 4, "end": 7},
+    ]
+    row = {"text": "a b c d e", "rationales": spans}
+    found = read_documents(saved(tmp_path, [{**row, "label": "joy"}, {**row, "label": ["joy", "fear"]}, row]))
+    assert [document.rationales for document in found] == [
+        ((4, 7), (8, 9)),
+        ((2, 3), (4, 7), (8, 9)),
+        ((4, 7),),
+    ]
+    both = [{"start": 0, "end": 3, "label": "joy"}, {"start": 2, "end": 5, "label": "fear"}]
+    found = read_documents(saved(tmp_path, [{"text": "a b c", "label": ["joy", "fear"], "rationales": both}]))
+    assert [document.rationales for document in found] == [((0, 5),)]
+    with pytest.raises(InputError, match=r"it has the rationale \[0, 6\], and its text has 5 characters"):
+        read_documents(saved(tmp_path, [{"text": "a b c", "rationales": [{"start": 0, "end": 6}]}]))
+
+
 @pytest.mark.parametrize("value", [[[4, 5], [0, 3]], "[[0, 3], [4, 5]]"])
 def test_rationales_are_read_in_order(tmp_path: Path, value: Any) -> None:
     path = saved(tmp_path, [{"text": "abc d", "rationales": value}, {"text": "x", "rationales": None}])

@@ -66,6 +66,7 @@ class Annotation:
         changed: the time of the last change.
         place: the file and the line, for messages.
         reasons: the reason codes that the annotator chose, of those that the report offers.
+        adjudicated: whether it is an adjudicator's decision (:mod:`textlrp.annotate.adjudication_page`).
     """
 
     annotator: str
@@ -78,6 +79,7 @@ class Annotation:
     changed: datetime
     place: str
     reasons: tuple[str, ...] = ()
+    adjudicated: bool = False
 
     @property
     def empty(self) -> bool:
@@ -111,7 +113,7 @@ class Annotation:
 
 
 def read_annotations(
-    files: Iterable[str | Path], report: SentReport, say: Callable[[str], object] = str
+    files: Iterable[str | Path], report: SentReport, say: Callable[[str], object] = str, *, decisions: bool = False
 ) -> tuple[Annotation, ...]:
     """Read downloads or files of annotation tools, and check that they belong to a report.
 
@@ -125,14 +127,16 @@ def read_annotations(
             (:func:`textlrp.annotate.tool_files.read_tool_file`).
         report: their report (:func:`textlrp.report.reading.read_report`).
         say: is given a sentence for each annotator whose files differ, and for each file of another report.
+        decisions: whether the files are downloads of an adjudicator, and not of annotators.
 
     Returns:
         The annotations, at least one: by annotator, in the order of the files, and by document in the report's order.
 
     Raises:
         InputError: a file cannot be read; a line is not an annotation, or does not fit its document; no line of
-            another report has a text of this one; or two files contradict each other under one annotator's name and do
-            not say which is later. The message names file and line.
+            another report has a text of this one; one is a decision, unless ``decisions``, and then one is none; or two
+            files contradict each other under one annotator's name and do not say which is later. The message names file
+            and line.
     """
     kept: dict[tuple[str, str], Annotation] = {}
     names: dict[str, None] = {}
@@ -140,6 +144,12 @@ def read_annotations(
     paths = [Path(file) for file in files]
     for file in paths:
         for key, annotation in _read(file, report, say).items():
+            if annotation.adjudicated and not decisions:
+                raise InputError(f"{annotation.place} is a decision of an adjudicator: give its file with --decisions")
+            if decisions and not annotation.adjudicated:
+                raise InputError(
+                    f"{annotation.place} is no decision: --decisions takes what the page to adjudicate saved"
+                )
             names[annotation.annotator] = None
             first = kept.setdefault(key, annotation)
             if _content(first) == _content(annotation):
@@ -269,8 +279,10 @@ def _annotation(values: Mapping[str, Any], report: SentReport, stem: str, place:
         chosen = values.get("labels")
     if chosen is not None and not isinstance(chosen, list):
         raise InputError(f"{place} has {_shown(chosen)} for 'labels': it can be a list of labels, or null")
-    if not isinstance(blind, bool):
-        raise InputError(f"{place} has {_shown(blind)} for 'blind': it can be true or false")
+    adjudicated = values.get("adjudicated", False)
+    if not isinstance(blind, bool) or not isinstance(adjudicated, bool):
+        key, wrong = ("adjudicated", adjudicated) if isinstance(blind, bool) else ("blind", blind)
+        raise InputError(f"{place} has {_shown(wrong)} for {key!r}: it can be true or false")
     return Annotation(
         annotator.strip() or stem,
         document.id,
@@ -282,6 +294,7 @@ def _annotation(values: Mapping[str, Any], report: SentReport, stem: str, place:
         _time(values.get("changed"), place),
         line,
         _codes(values.get("reasons", []), place),
+        adjudicated,
     )
 
 

@@ -75,7 +75,7 @@ def page(annotations: Iterable[Annotation], report: SentReport, comparison: Comp
     for annotation in annotations:
         by_document.setdefault(annotation.document, []).append(annotation)
     documents = tuple(
-        Shown(number, report.documents[row.id], row, _columns(report.documents[row.id], by_document[row.id]))
+        Shown(number, report.documents[row.id], row, reader_views(report.documents[row.id], by_document[row.id]))
         for number, row in enumerate(comparison.documents, 1)
     )
     differing = [shown for shown in documents if shown.row.labels_equal is False]
@@ -120,7 +120,8 @@ def _counted(count: int) -> str:
     return f"{count:,} document{'' if count == 1 else 's'}"
 
 
-def _columns(document: SentDocument, annotations: Sequence[Annotation]) -> tuple[ReaderView, ...]:
+def reader_views(document: SentDocument, annotations: Sequence[Annotation]) -> tuple[ReaderView, ...]:
+    """Return the model's view of a document, and after it that of each annotator."""
     texts = [(TEXT, document.text)] + ([(TEXT_PAIR, document.text_pair)] if document.text_pair is not None else [])
     strongest = max((abs(word.relevance) for word in document.words), default=0.0)
     verdict = f"says {document.predicted}"

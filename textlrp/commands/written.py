@@ -46,6 +46,8 @@ _ABOUT = {"source", "target", "logit", "predicted"}
 _RUN = b'{"textlrp": "run"'
 _RECORD, _FAILED = {"format", "id", "explanations"}, {"format", "id", "failure"}
 _RESULT = {"model", "corpus", "method", "document", "faithfulness", "plausibility", "failures"}
+_GOLD = {"id", "text", "label", "rationales", "annotators", "settled"}
+_GOLD_TABLE = re.compile(rb"id,text,(?:text_pair,)?label,rationales,annotators,settled\n")
 # The keys that Prodigy adds to an answered task.
 _ANSWERED = {"answer", "_input_hash"}
 
@@ -71,6 +73,7 @@ def _kind(content: mmap.mmap, path: Path) -> Kind | None:
         _PAGE.match(content)
         or any(pattern.match(content) for pattern in _SHOWN)
         or (_EVALUATED.match(content) and content.find(_COST) >= 0)
+        or _GOLD_TABLE.fullmatch(first)
         or first == _header()
         or _is_parquet(content, path)
         or _is_doc_bin(content)
@@ -99,7 +102,7 @@ def _line(first: bytes) -> Kind | None:
         return Kind.RUN
     if keys >= _RESULT:
         return Kind.EVALUATION
-    return Kind.OUTPUT if _is_task(values) else None
+    return Kind.OUTPUT if keys >= _GOLD or _is_task(values) else None
 
 
 def _is_task(values: dict[str, Any]) -> bool:

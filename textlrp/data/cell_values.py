@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from textlrp.data.records import check_rationales
 from textlrp.data.row_values import brief_value
 from textlrp.errors import InputError
+from textlrp.results.spans import TEXT
 
 
 class RowError(Exception):
@@ -121,13 +122,27 @@ def id_in(value: Any, column: str) -> str:
     return str(value)
 
 
-def rationales_in(value: Any, text: str, column: str) -> tuple[tuple[int, int], ...]:
-    """Return the character ranges of a text that a cell of a column marks, in reading order.
+def rationales_in(
+    value: Any, text: str, column: str, right: Sequence[str] = (), names: Sequence[str] | None = None
+) -> tuple[tuple[int, int], ...]:
+    """Return the character ranges of a text that a cell of a column marks as reasons, in reading order.
+
+    Args:
+        value: the value of the cell: a list of ``[start, end]``, or of objects with ``start``, ``end`` and, where they
+            say so, ``label`` (which their words speak for), ``against`` and ``source`` (``"text_pair"`` is the second
+            text). An object for a label that is not right, against one, or in the second text, is no reason.
+        text: the text.
+        column: the name of the column.
+        right: the right labels of the document.
+        names: the names of class numbers, if the data has them.
 
     Raises:
         RowError: they are no ranges of it.
     """
     listed = spans_in(value)
+    if isinstance(listed, (list, tuple)) and listed and all(isinstance(span, Mapping) for span in listed):
+        reasons = [span for span in listed if _is_reason(span, right, names)]
+        return _joined([rationales_in([[s.get("start"), s.get("end")]], text, column) for s in reasons])
     if not isinstance(listed, (list, tuple)) or not all(isinstance(span, (list, tuple)) for span in listed):
         raise RowError(
             f"{column!r} is {brief_value(value)}, and a list of [start, end] was expected, in characters of the text"
@@ -142,6 +157,24 @@ def rationales_in(value: Any, text: str, column: str) -> tuple[tuple[int, int], 
     except InputError as error:
         raise RowError(str(error)) from None
     return within
+
+
+def _is_reason(span: Mapping[str, Any], right: Sequence[str], names: Sequence[str] | None) -> bool:
+    if span.get("against") or span.get("source", TEXT) != TEXT:
+        return False
+    labels = labels_in(span.get("label"), names)
+    return not labels or any(label in right for label in labels)
+
+
+def _joined(ranges: Iterable[tuple[tuple[int, int], ...]]) -> tuple[tuple[int, int], ...]:
+    """Return ranges in reading order, those that overlap as one: words may be a reason for two right labels."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(span for spans in ranges for span in spans):
+        if joined and start < joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((start, end))
+    return tuple(joined)
 
 
 def spans_in(value: Any) -> Any:

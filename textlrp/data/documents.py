@@ -128,10 +128,10 @@ def read_documents(
             data has names; null and blank mean that there is none.
         id: the column of the id; an empty name takes the number of the row, from 1. Default: ``id`` if it exists, or
             else that number.
-        rationales: the column of marked words, lists of ``[start, end]`` characters of the text; an empty name reads
-            none. Default: ``rationales``, or the marks of an annotation tool
-            (:func:`textlrp.data.annotation_tools.understood`). A range whose end is not behind its start marks
-            nothing (ERASER's movie reviews have some).
+        rationales: the column of marked words, lists of ``[start, end]`` characters of the text, or of objects
+            (:func:`textlrp.data.cell_values.rationales_in`); an empty name reads none. Default: ``rationales``, or the
+            marks of an annotation tool (:func:`textlrp.data.annotation_tools.understood`). A range whose end is not
+            behind its start marks nothing (ERASER's movie reviews have some).
         limit: the most documents to read.
         split: the split of a data set, or the value of the column ``split``.
         encoding: the encoding of a text file. Default: UTF-8, or what a byte order mark says.
@@ -211,7 +211,8 @@ def documents_of(rows: Rows, chosen: _Columns | None = None, limit: int | None =
             name = str(number) if identity is None else id_in(value_at(values, identity), identity)
             if name in places:
                 raise RowError(f"the id {name!r} is that of {places[name]} too")
-            spans = () if marked is None else rationales_in(value_at(values, marked), written, marked)
+            reasons = None if marked is None else value_at(values, marked)
+            spans = rationales_in(reasons, written, marked or "", right, rows.classes.get(label or ""))
         except RowError as error:
             skipped.append(SkippedRow(where, str(error)))
             continue

@@ -52,6 +52,7 @@ const Transfer = (() => {
   /** Say why a line cannot be used, or nothing. */
   const complaint = mark => {
     if (typeof mark !== "object" || mark === null || mark.textlrp !== "annotation") return "is not a mark";
+    if (mark.adjudicated) return "is a decision of an adjudicator";
     if (mark.format !== 1 && mark.format !== 2) return "has a format that this page does not read";
     if (mark.report !== Data.id) return "belongs to another report, and its text is not here";
     if (typeof mark.annotator !== "string" || !mark.annotator.trim()) return "has no annotator";

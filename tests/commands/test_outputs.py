@@ -88,7 +88,7 @@ annotations marks.jsonl --report marked.html -o marks.jsonl: -o 'marks.jsonl' is
 annotations marks.jsonl --report marked.html -o marked.html: -o 'marked.html' is read, too
 annotations marks.jsonl --report marked.html -o marked-002.html: -o 'marked-002.html' is read, too
 annotations marks.jsonl --report marked.html --gold marks.jsonl: --gold 'marks.jsonl' is read, too
-annotations marks.jsonl --report marked.html --gold new --decisions new: --gold 'new' is read, too
+annotations marks.jsonl --report marked.html --gold texts.txt --decisions texts.txt: --gold 'texts.txt' is read, too
 annotations marks.jsonl --report marked.html --gold new --adjudicate -o new: -o and --gold are one file, 'new'
 evaluate --corpus table.csv -o table.csv: -o 'table.csv' is read, too
 evaluate --corpus table.csv:POS -o table.csv: -o 'table.csv' is read, too

@@ -241,9 +241,10 @@ const Selected = (() => {
     if (own.some(({ start, end }) => start < whole[1] && whole[0] < end)) float.append(button("Remove mark", () => finish(Words.drop)));
     float.hidden = false;
     const left = Math.max(8, Math.min(box.left + (box.width - float.offsetWidth) / 2, window.innerWidth - float.offsetWidth - 8));
-    const below = box.bottom + 8;
+    const lowest = window.innerHeight - float.offsetHeight - 8;
+    const top = box.bottom + 8 > lowest ? box.top - float.offsetHeight - 8 : box.bottom + 8;
     float.style.left = `${left}px`;
-    float.style.top = `${Math.max(8, below + float.offsetHeight > window.innerHeight ? box.top - float.offsetHeight - 8 : below)}px`;
+    float.style.top = `${Math.max(8, Math.min(top, lowest))}px`;
   };
 
   let waiting = 0;

@@ -22,6 +22,7 @@ from textlrp.commands.shared import (
     loading_options,
     long_text_options,
     model_option,
+    redact_options,
     reference_option,
     rules_file,
     rules_option,
@@ -73,6 +74,7 @@ _DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
 @reference_option
 @long_text_options
 @click.option("--title", help="The title of the report.  [default: the name of INPUT]")
+@redact_options
 @click.option("--blind", is_flag=True, help="Hide the model's decision on a document until its reader has marked it.")
 @click.option(
     "--save",
@@ -85,6 +87,8 @@ def report(
     force: bool,
     limit: int | None,
     title: str | None,
+    redacted: tuple[str, ...],
+    redacted_names: Path | None,
     blind: bool,
     save: Path | None,
     **options: Any,
@@ -95,13 +99,17 @@ def report(
     and mark the words that decide for them; "textlrp annotations" reads the files that they send back.
     """
     from textlrp.data.records import iterate_run, write_run
+    from textlrp.report.redaction import Redaction
     from textlrp.report.writing import write_report
 
     outputs = [Output("-o", output, pages=True)]
     outputs += [Output("--save", save, run=True)] if save is not None else []
     is_run = _is_run(source)
-    read = [source, rules_file(options["rules"]), options["model"]]
+    read = [source, rules_file(options["rules"]), options["model"], redacted_names]
     check_outputs(outputs, read, force=force, runs=is_run)
+    redaction = Redaction.parse(redacted, redacted_names)
+    if redaction is not None:
+        redaction.check_file(output)
 
     def check(files: Sequence[Path]) -> None:
         if not force:
@@ -120,7 +128,9 @@ def report(
         else:
             documents = _explained(source, limit, save, force, stack, **options)
         documents = counter.count(documents)
-        written = write_report(documents, output, title=title or _title(source), blind=blind, check=check)
+        written = write_report(
+            documents, output, title=title or _title(source), blind=blind, redaction=redaction, check=check
+        )
     if is_run:
         for sentence in counter.reading.sentences:
             say(printable(sentence))

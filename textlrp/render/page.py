@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from textlrp.basics.characters import HIDDEN
 from textlrp.render import html, palette
 from textlrp.render import page_parts as parts
 from textlrp.render.format import exactness, number, rewriting
@@ -71,6 +72,7 @@ def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
         .render(
             e=e,
             by=by,
+            hidden=HIDDEN,
             share=parts.share(e, e.predicted),
             target_share=parts.share(e, e.target),
             strongest=(number(-strongest, strongest), number(strongest, strongest)),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from textlrp.basics.characters import HIDDEN
 from textlrp.results.segmentation import is_word
 from textlrp.results.spans import Span
 
@@ -131,7 +132,7 @@ class Tallies:
         self._documents += 1
         touched = {}
         for number, word in enumerate(e.words):
-            if is_word(word.text):
+            if is_word(word.text) and not (e.redacted and HIDDEN in word.text):
                 folded = word.text.casefold()
                 touched[folded] = self._words.setdefault(folded, _Tally())
                 touched[folded].add(word, document, number)

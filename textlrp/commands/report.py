@@ -48,6 +48,7 @@ _OPTIONS = {
     "targets": "target",
     "references": "reference",
     "label_map": "label-map",
+    "no_why_not": "no-why-not",
 }
 
 #: Files of a saved data set, which a folder of explanations does not have.
@@ -73,6 +74,12 @@ _DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
 @rules_option
 @reference_option
 @long_text_options
+@click.option(
+    "--no-why-not",
+    "no_why_not",
+    is_flag=True,
+    help="Do not explain mistakes once more, against the right label.  [default: explain each, if labels are given]",
+)
 @click.option("--title", help="The title of the report.  [default: the name of INPUT]")
 @redact_options
 @click.option("--blind", is_flag=True, help="Hide the model's decision on a document until its reader has marked it.")
@@ -205,11 +212,17 @@ def _explained(
     loading: Loading,
     targets: Sequence[str],
     references: Sequence[str],
+    no_why_not: bool,
     **how: Any,
 ) -> Iterator[Record | Failure]:
     """Return an iterator of a table's documents with their explanations, first those of a saved run."""
     from textlrp.data.documents import read_documents
-    from textlrp.data.explained_documents import explain_documents, labels_said, origin
+    from textlrp.data.explained_documents import (
+        can_ask_why_not,
+        explain_documents,
+        labels_said,
+        origin,
+    )
     from textlrp.data.runs import Run
     from textlrp.explain.label_names import parse_label_map
 
@@ -232,10 +245,12 @@ def _explained(
     how = {**how, "long": how["long"] or "truncate", "rules": chosen, **measured_from}
     for sentence in (*labels_said(explainer, table, means), *([table.note] if table.note else [])):
         say(printable(sentence))
+    why_not = not no_why_not and can_ask_why_not(explainer, table)
     run = None
     if save is not None:
-        run = stack.enter_context(Run(save, origin(explainer, table.documents, targets, how, means), anew))
-    return explain_documents(explainer, table, targets, how, run, means)
+        made = origin(explainer, table.documents, targets, how, means, why_not)
+        run = stack.enter_context(Run(save, made, anew))
+    return explain_documents(explainer, table, targets, how, run, means, why_not)
 
 
 def _is_run(source: str) -> bool:

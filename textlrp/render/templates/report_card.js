@@ -125,6 +125,8 @@ const Card = (() => {
     };
   };
 
+  const contrasted = new Set(); // documents whose colors say why not the right label
+
   const create = (index, place, count) => {
     const doc = Data.of(index);
     const name = `d${index}`;
@@ -138,6 +140,13 @@ const Card = (() => {
     };
     const address = { href: `#${new URLSearchParams({ doc: doc.id })}`, class: "permalink", on: { click: follow } };
     const link = make("a", address, make("bdi", {}, doc.id));
+    const whyNot = Data.whyNot(index);
+    const turn = () => {
+      if (!contrasted.delete(index)) contrasted.add(index);
+      paint();
+    };
+    const why = whyNot === null ? null : toggle("Why not ", turn, { class: "choice why" });
+    why?.append(make("bdi", {}, Data.labels[doc.given[0]]), "?");
     const heading = make("h3", { id: name }, link);
     const blocks = doc.texts.map((text, source) => {
       const options = { class: "text", dir: "auto", data: { document: index, source } };
@@ -195,7 +204,7 @@ const Card = (() => {
     const element = make(
       "article",
       { class: "document", tabindex: -1, "aria-labelledby": name, "aria-posinset": place, "aria-setsize": count, data: { index } },
-      make("header", {}, heading, said, measured), ...pairs, aloud, cut, spans, printed, question, marking, comment,
+      make("header", {}, heading, said, why, measured), ...pairs, aloud, cut, spans, printed, question, marking, comment,
     );
 
     const pieces = blocks.map((block, source) => {
@@ -206,7 +215,12 @@ const Card = (() => {
     const paint = () => {
       const state = Marks.of(doc.id);
       const hidden = Marks.hidden(doc.id);
-      const explained = hidden ? null : Data.explained(index, View.view);
+      const turned = contrasted.has(index);
+      const explained = hidden ? null : Data.explained(index, turned ? whyNot : View.view);
+      if (why) {
+        why.hidden = hidden;
+        why.setAttribute("aria-pressed", String(turned));
+      }
       const weights = explained && Paint.weigh(explained);
       blocks.forEach((block, source) => {
         const text = doc.texts[source];

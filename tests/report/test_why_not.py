@@ -6,13 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from browser import complaints, opened
 from click.testing import CliRunner, Result
 from example_reports import explanation, reviews, sure
 
 from textlrp.cli import main
+from textlrp.data.documents import read_documents
+from textlrp.data.explained_documents import explain_documents
 from textlrp.data.records import Record, read_run
+from textlrp.errors import LRPError
+from textlrp.explain.explainer import Explainer
 from textlrp.report.writing import write_report
+from textlrp.rules import Rules
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -71,6 +77,52 @@ def test_a_run_goes_on_only_with_the_same_answer(tmp_path: Path) -> None:
     other = run(tmp_path, "--no-why-not")
     assert other.exit_code == 2
     assert "why-not: each mistake then, the default now" in other.output
+
+
+class OneOutput(torch.nn.Module):
+    """Log-odds of the second of two labels."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model, self.config = model, model.config
+
+    def get_input_embeddings(self) -> Any:
+        return self.model.get_input_embeddings()
+
+    def forward(self, input_ids: Any, attention_mask: Any = None) -> Any:
+        logits = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        return logits[:, 1:] - logits[:, :1]
+
+
+class Unwilling(Explainer):
+    """Explains no contrast of one text."""
+
+    def explain(self, *texts: Any, **options: Any) -> Any:
+        raise LRPError("there is no rule for it")
+
+
+def records_of(explainer: Explainer, folder: Path) -> list[Record]:
+    (folder / "table.csv").write_text(TABLE, "utf-8")
+    table = read_documents(str(folder / "table.csv"))
+    options = {"rules": Rules.parse("attnlrp")}
+    done = explain_documents(explainer, table, [], options, None, why_not=True)
+    return [each for each in done if isinstance(each, Record)]
+
+
+def test_one_output_sets_its_two_labels_against_each_other_already(tmp_path: Path) -> None:
+    demo = Explainer.demo()
+    records = records_of(Explainer(OneOutput(demo.model), demo.tokenizer), tmp_path)
+    assert [record.predicted for record in records] == ["POS", "POS", "NEG"]
+    assert [len(record.explanations) for record in records] == [1, 1, 1]
+
+
+def test_a_contrast_that_cannot_be_explained_costs_no_document(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo = Explainer.demo()
+    records = records_of(Unwilling(demo.model, demo.tokenizer), tmp_path)
+    assert [len(record.explanations) for record in records] == [1, 1, 1]
+    assert "not explained: why 2 is not NEG: there is no rule for it" in capsys.readouterr().err
 
 
 def mistakes() -> list[Record]:

@@ -164,8 +164,8 @@ class Redaction:
         secret = self._hidden.cover(identity) != identity
         if e is not None and texts is not None:
             stretches = [stretch for source, text, _ in e.texts for stretch in _hidden_in(text, texts[source])]
-            # Of whole texts, letters that stand alone are in every id.
-            least = 2 if self._hidden.whole else 1
+            # The shortest words of whole texts are somewhere in every id.
+            least = 3 if self._hidden.whole else 1
             secret |= any(len(stretch) >= least and stretch in identity.casefold() for stretch in stretches)
         if not secret and identity not in self._numbered:
             self._ids.add(identity)

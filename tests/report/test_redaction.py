@@ -173,7 +173,7 @@ def test_what_is_hidden_is_in_no_byte_of_any_file(tmp_path: Path, pages: int, bl
         for secret in (*SECRETS, "Ostrava"):
             for form in spellings(secret):
                 assert form.lower() not in lower, (secret, form)
-        assert "Words are hidden in this report: each \u2588 stands for one character." in path.read_text("utf-8")
+        assert "Words are hidden in this report: each \u2584 stands for one character." in path.read_text("utf-8")
     assert "Words are hidden" not in write_report(reviews(), tmp_path / "open.html")[0].read_text("utf-8")
 
 
@@ -266,7 +266,7 @@ def test_the_page_of_one_explanation_can_be_redacted(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     page = out.read_text("utf-8")
     assert "zuse" not in page.lower()
-    assert "Words are hidden on this page: each \u2588 stands for one character." in page
+    assert "Words are hidden on this page: each \u2584 stands for one character." in page
     done = CliRunner().invoke(main, arguments)
     assert (done.exit_code, done.output) == (2, "Error: --redact goes with --format html: it hides words on a page\n")
 

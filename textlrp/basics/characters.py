@@ -45,8 +45,8 @@ _NEEDED = {
 
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
-#: What stands for each hidden character of a redacted text.
-HIDDEN = "\u2588"
+#: What stands for each hidden character of a redacted text: a block that leaves the color of a word in sight.
+HIDDEN = "\u2584"
 
 
 def encodable(text: str) -> str:

@@ -281,7 +281,9 @@ def test_another_option_or_table_is_refused_before_a_text_is_explained(
     assert refused("--window", "41") == "window: 40 then, 41 now"
     assert refused("--label-map", "0=NEG,1=POS") == "label map: the default then, {'0': 'NEG', '1': 'POS'} now"
     assert refused("--limit", "5") == "the documents are not what they were: 9 then, 5 now"
-    assert refused("--label", "") == "the documents are not what they were"
+    without_labels = "the documents are not what they were; why-not: each mistake then, the default now"
+    assert refused("--label", "") == without_labels
+    assert refused("--no-why-not") == "why-not: each mistake then, the default now"
     table.write_text(table.read_text("utf-8").replace("dull", "fine"), encoding="utf-8")
     assert refused() == "the documents are not what they were"
     assert counted.count == 0

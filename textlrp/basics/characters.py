@@ -45,6 +45,9 @@ _NEEDED = {
 
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
+#: What stands for each hidden character of a redacted text: a block that leaves the color of a word in sight.
+HIDDEN = "\u2584"
+
 
 def encodable(text: str) -> str:
     """Return a text of the same length that UTF-8 can encode: halves of surrogate pairs become U+FFFD."""

@@ -16,12 +16,14 @@ from textlrp.commands.shared import (
     long_text_options,
     model_option,
     read_text,
+    redact_options,
     reference_option,
     rules_file,
     rules_option,
     show,
     writes,
 )
+from textlrp.errors import InputError
 
 _EPILOG = """Colors follow the terminal: 16 million, 256, 16, or marks such as [++good] where there are none (NO_COLOR,
 a pipe). TEXTLRP_BACKGROUND=light or dark tells the background where the terminal does not."""
@@ -43,6 +45,7 @@ a pipe). TEXTLRP_BACKGROUND=light or dark tells the background where the termina
 @click.option(
     "--format", "form", type=click.Choice(["terminal", "html", "json"]), default="terminal", show_default=True
 )
+@redact_options
 @writes("-o", "--output")
 def explain(
     text: str | None,
@@ -60,17 +63,26 @@ def explain(
     overlap: int | None,
     layers: bool,
     form: str,
+    redacted: tuple[str, ...],
+    redacted_names: Path | None,
     output: Path | None,
     force: bool,
 ) -> None:
     """Explain TEXT, a file, or standard input (TEXT is - or left out)."""
     from textlrp.render.terminal import render
+    from textlrp.report.redaction import Redaction
 
     document = read_text(text, file)
     chosen, how = chosen_rules(rules, references)
     written = [Output("-o", output)] if output is not None else []
     read = file if file is not None else "-" if text in (None, "-") else None
-    check_outputs(written, [read, rules_file(rules), model], force=force)
+    check_outputs(written, [read, rules_file(rules), model, redacted_names], force=force)
+    redaction = Redaction.parse(redacted, redacted_names)
+    if redaction is not None:
+        if form != "html":
+            raise InputError("--redact goes with --format html: it hides words on a page")
+        if output is not None:
+            redaction.check_file(output)
     explainer = loading.explainer(model, "--model")
     explanation = explainer.explain(
         document,
@@ -88,6 +100,7 @@ def explain(
     if form == "json":
         echo_json(explanation.to_json(output), output)
     elif form == "html":
-        echo_json(explanation.to_html(output, by=by), output)
+        shown = explanation if redaction is None else redaction.explanation(explanation)
+        echo_json(shown.to_html(output, by=by), output)
     else:
         show(render(explanation, by), output)

@@ -23,6 +23,7 @@ from textlrp.commands.shared import (
     loading_options,
     long_text_options,
     model_option,
+    redact_options,
     reference_option,
     rules_file,
     rules_option,
@@ -49,6 +50,7 @@ _OPTIONS = {
     "targets": "target",
     "references": "reference",
     "label_map": "label-map",
+    "no_why_not": "no-why-not",
 }
 
 #: Files of a saved data set, which a folder of explanations does not have.
@@ -74,8 +76,15 @@ _DATASET_FILES = ("dataset_info.json", "dataset_dict.json", "state.json")
 @rules_option
 @reference_option
 @long_text_options
+@click.option(
+    "--no-why-not",
+    "no_why_not",
+    is_flag=True,
+    help="Do not explain mistakes once more, against the right label.  [default: explain each, if labels are given]",
+)
 @click.option("--title", help="The title of the report.  [default: the name of INPUT]")
 @annotating_options
+@redact_options
 @click.option("--blind", is_flag=True, help="Hide the model's decision on a document until its reader has marked it.")
 @click.option(
     "--save",
@@ -88,6 +97,8 @@ def report(
     force: bool,
     limit: int | None,
     title: str | None,
+    redacted: tuple[str, ...],
+    redacted_names: Path | None,
     blind: bool,
     save: Path | None,
     setup: Setup,
@@ -100,13 +111,17 @@ def report(
     and mark the words that decide for them; "textlrp annotations" reads the files that they send back.
     """
     from textlrp.data.records import iterate_run, write_run
+    from textlrp.report.redaction import Redaction
     from textlrp.report.writing import write_report
 
     outputs = [Output("-o", output, pages=True)]
     outputs += [Output("--save", save, run=True)] if save is not None else []
     is_run = _is_run(source)
-    read = [source, rules_file(options["rules"]), options["model"], *setup_files]
+    read = [source, rules_file(options["rules"]), options["model"], redacted_names, *setup_files]
     check_outputs(outputs, read, force=force, runs=is_run)
+    redaction = Redaction.parse(redacted, redacted_names)
+    if redaction is not None:
+        redaction.check_file(output)
 
     def check(files: Sequence[Path]) -> None:
         if not force:
@@ -125,7 +140,15 @@ def report(
         else:
             documents = _explained(source, limit, save, force, stack, **options)
         documents = counter.count(documents)
-        written = write_report(documents, output, title=title or _title(source), blind=blind, setup=setup, check=check)
+        written = write_report(
+            documents,
+            output,
+            title=title or _title(source),
+            blind=blind,
+            setup=setup,
+            redaction=redaction,
+            check=check,
+        )
     if is_run:
         for sentence in counter.reading.sentences:
             say(printable(sentence))
@@ -200,11 +223,17 @@ def _explained(
     loading: Loading,
     targets: Sequence[str],
     references: Sequence[str],
+    no_why_not: bool,
     **how: Any,
 ) -> Iterator[Record | Failure]:
     """Return an iterator of a table's documents with their explanations, first those of a saved run."""
     from textlrp.data.documents import read_documents
-    from textlrp.data.explained_documents import explain_documents, labels_said, origin
+    from textlrp.data.explained_documents import (
+        can_ask_why_not,
+        explain_documents,
+        labels_said,
+        origin,
+    )
     from textlrp.data.runs import Run
     from textlrp.explain.label_names import parse_label_map
 
@@ -227,10 +256,12 @@ def _explained(
     how = {**how, "long": how["long"] or "truncate", "rules": chosen, **measured_from}
     for sentence in (*labels_said(explainer, table, means), *([table.note] if table.note else [])):
         say(printable(sentence))
+    why_not = not no_why_not and can_ask_why_not(explainer, table)
     run = None
     if save is not None:
-        run = stack.enter_context(Run(save, origin(explainer, table.documents, targets, how, means), anew))
-    return explain_documents(explainer, table, targets, how, run, means)
+        made = origin(explainer, table.documents, targets, how, means, why_not)
+        run = stack.enter_context(Run(save, made, anew))
+    return explain_documents(explainer, table, targets, how, run, means, why_not)
 
 
 def _is_run(source: str) -> bool:

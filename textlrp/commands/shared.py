@@ -210,6 +210,25 @@ long_text_options = _options(
 )
 
 
+redact_options = _options(
+    click.option(
+        "--redact",
+        "redacted",
+        multiple=True,
+        metavar="WHAT",
+        help="Hide words on the page: emails, phones, urls, numbers, texts (every word), with commas between them; or "
+        "what a regular expression finds, 're:[A-Z]{2}[0-9]+'.",
+    ),
+    click.option(
+        "--redact-names",
+        "redacted_names",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Hide the names or words in a file, one a line.",
+    ),
+)
+
+
 def chosen_rules(rules: str | None, references: Sequence[str] = ()) -> tuple[Rules, dict[str, Any]]:
     """Return the rules, and the option ``reference`` of an explainer if references are given.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from textlrp.basics.characters import printable
 from textlrp.data.document_sets import DocumentSet
 from textlrp.data.documents import DocumentTable, InputDocument
 from textlrp.data.fingerprints import model_facts
@@ -13,7 +14,7 @@ from textlrp.data.runs import Origin, Run
 from textlrp.errors import InputError, LRPError
 from textlrp.explain.explainer import Explainer
 from textlrp.explain.label_names import LabelReading
-from textlrp.explain.progress import ProgressBar
+from textlrp.explain.progress import ProgressBar, say
 from textlrp.results.explanation import Explanation
 
 #: The explanations of a document, the predicted label's first, or the reason why it has none.
@@ -26,6 +27,7 @@ def origin(
     targets: Sequence[str],
     options: Mapping[str, Any],
     label_map: Mapping[str, str] | None = None,
+    why_not: bool = False,
 ) -> Origin:
     """Return the origin of a run: fingerprints of the model and of the documents, and the options."""
     facts = DocumentSet("", tuple(documents), {document.id: document.given for document in documents}).to_dict()
@@ -33,6 +35,8 @@ def origin(
     settings = {"target": list(targets), **options, "rules": options["rules"].name}
     if label_map:
         settings["label map"] = dict(label_map)
+    if why_not:
+        settings["why-not"] = "each mistake"
     return Origin(model_facts(explainer.name, explainer), facts, settings)
 
 
@@ -62,6 +66,11 @@ def labels_said(
     return (*reading.sentences, f"{which} several labels, and the model gives one: that is neither right nor wrong")
 
 
+def can_ask_why_not(explainer: Explainer, table: DocumentTable) -> bool:
+    """Return whether predictions can be wrong: the data gives labels, and the model gives one label for a text."""
+    return bool(table.labels) and not explainer.head.gives_several
+
+
 def explain_documents(
     explainer: Explainer,
     table: DocumentTable,
@@ -69,6 +78,7 @@ def explain_documents(
     options: Mapping[str, Any],
     run: Run | None,
     label_map: Mapping[str, str] | None = None,
+    why_not: bool = False,
 ) -> Iterator[Record | Failure]:
     """Yield documents with their explanations, or with the reason why they have none; first, the rows without any.
 
@@ -81,6 +91,8 @@ def explain_documents(
         run: documents that it holds, failures included, come first and are not explained again; new ones are saved in
             it before they are yielded.
         label_map: what labels mean, by the label.
+        why_not: whether the last explanation of a document that is predicted wrong is the contrast of the predicted
+            label to the right one; that costs one more explanation for each such document.
 
     Raises:
         InputError: the labels can be read in two ways; or, at the end, none of the documents can be explained.
@@ -89,7 +101,7 @@ def explain_documents(
     done: set[str] = set()
     explained, reason = False, ""
     documents = {document.id for document in table.documents}
-    for outcome in _outcomes(explainer, table, targets, options, run, label_map, done):
+    for outcome in _outcomes(explainer, table, targets, options, run, label_map, why_not, done):
         explained |= isinstance(outcome, Record)
         if isinstance(outcome, Failure) and outcome.id in documents:
             reason = reason or outcome.reason
@@ -107,6 +119,7 @@ def _outcomes(
     options: Mapping[str, Any],
     run: Run | None,
     label_map: Mapping[str, str] | None,
+    why_not: bool,
     done: set[str],
 ) -> Iterator[Record | Failure]:
     reading = reading_of(explainer, table, label_map)
@@ -125,7 +138,10 @@ def _outcomes(
         for document, outcome in zip(rest, _explanations(explainer, rest, targets, options), strict=True):
             if not reading.known and isinstance(outcome, tuple) and outcome:  # the config does not tell the labels
                 reading = reading_of(explainer, table, label_map, list(outcome[0].logits))
-            result = _result(document, outcome, _right(explainer, reading, document))
+            right = _right(explainer, reading, document)
+            if why_not and isinstance(outcome, tuple):
+                outcome = (*outcome, *_why_not(explainer, document, outcome, right, options))
+            result = _result(document, outcome, right)
             if run is not None:
                 run.add(result)
             yield result
@@ -170,6 +186,29 @@ def _explanations(
             yield error
         else:
             yield tuple(sorted(several.values(), key=lambda e: e.target != e.predicted))
+
+
+def _why_not(
+    explainer: Explainer,
+    document: InputDocument,
+    explanations: Sequence[Explanation],
+    right: Sequence[str],
+    options: Mapping[str, Any],
+) -> tuple[Explanation, ...]:
+    """Return the contrast of a wrong prediction to the right label; nothing if it is right, or there is no such."""
+    first = explanations[0]
+    if len(right) != 1 or right[0] == first.predicted or right[0] not in first.logits:
+        return ()
+    if any((e.target, e.contrast) == (first.predicted, right[0]) for e in explanations):
+        return ()
+    if len(first.logits) == 2 and sum(first.logits.values()) == 0:
+        return ()  # one output sets two labels against each other: the contrast says the same
+    try:
+        asked = {**options, "target": first.predicted, "contrast": right[0]}
+        return (explainer.explain(document.text, document.text_pair, **asked),)
+    except LRPError as error:
+        say(printable(f"not explained: why {document.id} is not {right[0]}: {error}"))
+        return ()
 
 
 def _result(document: InputDocument, outcome: Outcome, right: tuple[str, ...]) -> Record | Failure:

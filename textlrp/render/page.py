@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from textlrp.basics.characters import HIDDEN
 from textlrp.render import html, palette
 from textlrp.render import page_parts as parts
 from textlrp.render.format import exactness, number, rewriting
@@ -71,6 +72,7 @@ def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
         .render(
             e=e,
             by=by,
+            hidden=HIDDEN,
             share=parts.share(e, e.predicted),
             none_reached=none_reached(e),
             predicted_labels=[(label, parts.share(e, label)) for label in e.predicted_labels],

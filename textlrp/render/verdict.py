@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from textlrp.basics.characters import HIDDEN
 from textlrp.render.format import named, percent
 from textlrp.render.palette import THRESHOLD
 from textlrp.results.ledger import TOKENS
@@ -128,7 +129,7 @@ def _side(e: Explanation, sign: int) -> list[Part]:
 
 
 def _is_word(text: str) -> bool:
-    return any(map(str.isalnum, text))
+    return any(map(str.isalnum, text)) or HIDDEN in text
 
 
 def _listed(words: list[str]) -> list[Part]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from textlrp.basics.characters import HIDDEN
 from textlrp.results.segmentation import is_word
 from textlrp.results.spans import Span
 from textlrp.results.word_scores import CLEAR, Moments, score
@@ -136,7 +137,7 @@ class Tallies:
         self._documents += 1
         before: dict[str, int] = {}
         for number, word in enumerate(e.words):
-            if is_word(word.text):
+            if is_word(word.text) and not (e.redacted and HIDDEN in word.text):
                 folded = word.text.casefold()
                 tally = self._words.setdefault(folded, _Tally())
                 before.setdefault(folded, len(tally.total))

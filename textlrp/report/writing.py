@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -12,7 +13,7 @@ from urllib.parse import quote, urlencode
 from markupsafe import Markup
 
 from textlrp.basics import options
-from textlrp.basics.characters import encodable
+from textlrp.basics.characters import HIDDEN, encodable
 from textlrp.basics.files import write_together, write_whole
 from textlrp.basics.version import __version__
 from textlrp.data.records import Failure, Record
@@ -20,6 +21,7 @@ from textlrp.render import palette
 from textlrp.render.format import number, percent
 from textlrp.render.html import environment, policy, source, themes
 from textlrp.report.data import Builder, ReportData, Row, dump, pages_of
+from textlrp.report.redaction import Redaction
 from textlrp.report.setup import Setup
 from textlrp.report.summary import LABELS, ReportSummary, Summarizer
 from textlrp.results.explanation import Explanation
@@ -44,6 +46,7 @@ def write_report(
     failures: Sequence[Failure] = (),
     page_documents: int = PAGE_DOCUMENTS,
     page_size: int = PAGE_SIZE,
+    redaction: Redaction | None = None,
     check: Callable[[Sequence[Path]], None] | None = None,
 ) -> list[Path]:
     """Write a report: one HTML file that needs no others, or for a large one, an index and pages beside it.
@@ -57,18 +60,23 @@ def write_report(
         failures: more documents that could not be explained, to list.
         page_documents: the most documents in a file.
         page_size: the most bytes of data in a file.
+        redaction: hides words in the documents, failures and title; it serves one report.
         check: called with the files before the first one is written; it can raise to stop.
 
     Returns:
         The files written, the one to open first.
 
     Raises:
-        InputError: there are no records, two have the same id, a limit is less than 1, more documents are
-            shared than there are, or a file cannot be written.
+        InputError: there are no records, two have the same id, a limit is less than 1, more documents are shared than
+            there are, a file cannot be written, or a label, a file's name or the setup has what the redaction hides.
     """
     page_documents = options.whole(page_documents, "page_documents is a number of documents, 1 or more", 1)
     page_size = options.whole(page_size, "page_size is a number of bytes, 1 or more", 1)
-    path = Path(path)
+    path, title = Path(path), title or "Report"
+    if redaction is not None:
+        redaction.check_file(path)
+        records, title = redaction.documents(chain(records, failures)), redaction.title(title)
+        failures = ()
     builder, summarizer, made_with, failed = Builder(), Summarizer(), dict[str, None](), list[Failure]()
     for record in records:
         if isinstance(record, Failure):
@@ -80,9 +88,12 @@ def write_report(
     data, failures = builder.finish(), [*failed, *failures]
     parts = pages_of(data, page_documents, page_size)
     setup = setup or Setup()
-    head = {"title": encodable(title or "Report"), "blind": blind, **setup.head([row[0] for row in data.rows])}
+    if redaction is not None:
+        redaction.check_setup(setup)
+    head = {"title": encodable(title), "blind": blind, **setup.head([row[0] for row in data.rows])}
     made = "; ".join(filter(None, made_with))
-    common: dict[str, Any] = {"made": made, "title": title or "Report", "blind": blind, "data": data, "setup": setup}
+    common: dict[str, Any] = {"made": made, "title": title, "blind": blind, "data": data, "setup": setup}
+    common["redacted"] = redaction is not None
     summary = summarizer.finish()
     names = [_name(path, number_, len(parts)) for number_ in range(1, len(parts) + 1)] if len(parts) > 1 else []
     written = [path, *(path.with_name(name) for name in names)]
@@ -119,6 +130,7 @@ def _html(
     made: str,
     title: str,
     blind: bool,
+    redacted: bool,
     data: ReportData,
     setup: Setup,
     summary: ReportSummary | None = None,
@@ -137,6 +149,7 @@ def _html(
             block=Markup(dump(inside)),
             title=title,
             blind=blind,
+            hidden=HIDDEN if redacted else "",
             data=data,
             setup=setup,
             summary=summary,

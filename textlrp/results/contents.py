@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from textlrp.errors import InputError
 from textlrp.results.grouping import Grouped
@@ -48,6 +49,9 @@ class Contents(Grouped):
         if not self.multi_label:
             return (self.predicted,)
         return tuple(label for label in self.logits if self.probabilities.get(label, 0.0) >= 0.5)
+
+    #: Whether characters of the text are hidden.
+    redacted: ClassVar[bool] = False
 
     def layer_units(self, layer: Layer, by: str = "word") -> tuple[Span, ...]:
         """Return the spans of the text by ``"token"``, ``"word"`` or ``"sentence"`` with their relevance at a layer.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from textlrp.basics.lazy import lazy
 from textlrp.basics.options import brief
@@ -30,12 +30,12 @@ class Grouped:
         The spans tile the part of the text that was read, and their relevance adds up to that of the tokens (in an
         explanation, to the ledger's row ``tokens``).
         """
-        return self._gathered(segmentation.words)
+        return self._gathered("word")
 
     @lazy
     def sentences(self) -> tuple[Span, ...]:
         """One span for each sentence, with the white space behind it (UAX #29); otherwise as :attr:`words`."""
-        return self._gathered(segmentation.sentences)
+        return self._gathered("sentence")
 
     def units(self, by: str) -> tuple[Span, ...]:
         """Return the spans of the text by ``"token"``, ``"word"`` or ``"sentence"``.
@@ -55,9 +55,12 @@ class Grouped:
         first = (TEXT, self.text, self.truncated)
         return (first,) if self.text_pair is None else (first, (TEXT_PAIR, self.text_pair, self.truncated_pair))
 
-    def _gathered(self, boundaries: Callable[[str], list[int]]) -> tuple[Span, ...]:
+    def _gathered(self, unit: str) -> tuple[Span, ...]:
         gathered: list[Span] = []
         for source, text, truncated in self.texts:
             tokens = [span for span in self.tokens if span.source == source]
-            gathered += gather(tokens, text, source, read_range(text, truncated), boundaries(text))
+            gathered += gather(tokens, text, source, read_range(text, truncated), self._boundaries(source, text, unit))
         return tuple(gathered)
+
+    def _boundaries(self, source: str, text: str, unit: str) -> Sequence[int]:
+        return segmentation.words(text) if unit == "word" else segmentation.sentences(text)

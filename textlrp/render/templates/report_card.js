@@ -184,13 +184,14 @@ const Card = (() => {
     }, { class: "choice", "aria-expanded": "false" });
     remark.removeAttribute("aria-pressed");
     let shown = null; // the view of this document alone
-    const switches = Data.viewsOf(index).map(([view, target, contrast]) => {
+    const switches = Data.viewsOf(index).map(([view, target, contrast, whyNot]) => {
       const press = () => {
         shown = { view, of: View.view };
         update();
       };
-      const against = contrast === null ? [] : [" against ", make("bdi", {}, Data.labels[contrast])];
-      return [view, toggle(make("span", {}, make("bdi", {}, Data.labels[target]), ...against), press)];
+      const against = contrast === null ? [] : [" and not ", make("bdi", {}, Data.labels[contrast])];
+      const asked = whyNot ? ["Why not ", make("bdi", {}, Data.labels[contrast]), "?"] : [make("bdi", {}, Data.labels[target]), ...against];
+      return [view, toggle(make("span", {}, ...asked), press)];
     });
     if (switches.length < 2) switches.length = 0;
     const viewing = make(

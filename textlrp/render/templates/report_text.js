@@ -100,12 +100,18 @@ const Data = (() => {
     rationales: columns.rationales[i],
   });
 
+  /** Whether a row explains why a document that is predicted wrong does not have the right label. */
+  const contrasts = (i, row) => {
+    const [target, contrast] = data.views[row[0]];
+    return contrast !== null && target === columns.predicted[i] && given(i).length === 1 && given(i)[0] === contrast;
+  };
+
   /** The explanation of a document in a view: "first" (the predicted label's, if it was explained), or a number. */
   const explained = (i, view) => {
     const rows = columns.explained[i];
     const row =
       view === "first"
-        ? rows.find(row => data.views[row[0]][0] === columns.predicted[i]) || rows[0]
+        ? rows.find(row => data.views[row[0]][0] === columns.predicted[i] && !contrasts(i, row)) || rows[0]
         : rows.find(row => row[0] === view);
     if (!row) return null;
     const [target, contrast] = data.views[row[0]];
@@ -150,10 +156,10 @@ const Data = (() => {
   };
 
   const length = i => columns.text[i].length + (columns.text_pair[i] || "").length;
-  /** The explanations of a document: the number of each view, and its target and contrast. */
-  const views = i => columns.explained[i].map(row => [row[0], ...data.views[row[0]]]);
+  /** The explanations of a document: the number of each view, its target and contrast, and whether it says why not. */
+  const views = i => columns.explained[i].map((row, place) => [row[0], ...data.views[row[0]], place > 0 && contrasts(i, row)]);
 
-  const several = (columns.explained || []).some(rows => rows.length > 1);
+  const several = (columns.explained || []).some((rows, i) => rows.filter((row, place) => !place || !contrasts(i, row)).length > 1);
 
   return { ...data, columns, count: ids.length, places, of, chosen, viewsOf: views, explained, strongest, wrong, searchable, length, several };
 })();

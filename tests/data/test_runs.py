@@ -308,7 +308,7 @@ def test_a_changed_model_is_refused(table: Path, tmp_path: Path, folder: Path) -
 
 
 def test_several_labels_of_a_document_are_kept_together(table: Path, tmp_path: Path) -> None:
-    done = run(table, "--target", "all")
+    done = run(table, "--target", "all", "--no-why-not")
     assert done.exit_code == 3, done.exception
     assert [len(each.explanations) for each in read_run(tmp_path / "run.jsonl")] == [2] * 8
 

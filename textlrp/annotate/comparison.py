@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from textlrp.annotate.annotations import VERDICTS, Annotation
 from textlrp.annotate.document import MarkedDocument, ModelScores, Plausibility, by_label, mean
+from textlrp.annotate.intervals import IntervalRow, intervals
 from textlrp.basics import extras
 from textlrp.basics.files import write_whole
 from textlrp.evaluate import agreement
@@ -115,13 +116,19 @@ class Contradiction:
 @dataclass(frozen=True)
 class DocumentRow:
     """One document: the number of annotators, whether their labels are equal (None with fewer than two), and the mean
-    token F1 among their words, and between the model's words and theirs; None if not defined."""
+    token F1 among their words, and between the model's words and theirs; None if not defined. Then the labels that each
+    annotator considers right, those of the model, the one in the data, and the ones that more than half of the
+    annotators give (None without such)."""
 
     id: str
     annotators: int
     labels_equal: bool | None
     people_f1: float | None
     model_f1: float | None
+    labels: Mapping[str, tuple[str, ...]]
+    predicted: tuple[str, ...]
+    given: str | None
+    majority: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -147,6 +154,7 @@ class Comparison:
             explained label; None without any.
         people: the annotators against each other on the same documents: the most to expect of a model.
         documents: one for each annotated document, in the report's order.
+        intervals: 95 % intervals of agreement, by the bootstrap over documents.
         contradictions: by annotator, in the report's order. Their labels count as not known.
         notes: caveats, and the reasons for missing numbers.
     """
@@ -167,6 +175,7 @@ class Comparison:
     everyone: ModelRow | None
     people: Plausibility | None
     documents: tuple[DocumentRow, ...]
+    intervals: tuple[IntervalRow, ...]
     contradictions: tuple[Contradiction, ...]
     notes: tuple[str, ...]
 
@@ -236,6 +245,7 @@ def compare(annotations: Iterable[Annotation], report: SentReport) -> Comparison
         rows.append(_row(None, [m.majority for m in marked], sum(m.divided for m in marked)))
     shared = [m for m in marked if len(m.fitting) > 1]
     given = list(right.values())
+    sets = {name: {document: frozenset(labels) for document, labels in of.items()} for name, of in right.items()}
     alpha, alpha_by_label = (
         agreement.alpha_of_sets(given, report.labels) if report.multi else (agreement.alpha(given), {})
     )
@@ -256,6 +266,9 @@ def compare(annotations: Iterable[Annotation], report: SentReport) -> Comparison
         _row("", [m.everyone for m in shared]) if shared else None,
         _people(shared),
         tuple(_document_row(m, right) for m in documents),
+        intervals(sets, documents, marked, agreement.masi)
+        if report.multi
+        else intervals(right, documents, marked, None),
         tuple(
             Contradiction(a.annotator, a.document, said)
             for a in listed
@@ -325,13 +338,19 @@ def _row(against: str | None, scored: Iterable[ModelScores | None], left_out: in
 
 def _document_row(marked: MarkedDocument, right: Mapping[str, Mapping[str, Labels]]) -> DocumentRow:
     identity = marked.document.id
-    labels = [by_document[identity] for by_document in right.values() if identity in by_document]
+    by = {name: by_document[identity] for name, by_document in right.items() if identity in by_document}
+    labels = list(by.values())
+    most, count = Counter(labels).most_common(1)[0] if labels else (None, 0)
     return DocumentRow(
         identity,
         len(marked.annotations),
         len(set(labels)) == 1 if len(labels) > 1 else None,
         agreement.mean([score[2] for score in marked.pairs(marked.votes)]),
         agreement.mean([score.model.token_f1 for score in marked.scores.values()]),
+        by,
+        marked.document.chosen,
+        marked.document.label,
+        most if 2 * count > len(labels) else None,
     )
 
 

@@ -20,7 +20,8 @@ NOTHING = "-"
 EXPLAINED = (
     "Numbers are means over documents, 0 to 1; in brackets, those of as many words chosen at random. Token F1 "
     "counts words, IOU F1 spans that overlap by half or more, span F1 spans that are equal. The model's words are "
-    "those of the highest relevance for the label, as many as the annotator marked; AUPRC uses all ranks."
+    "those of the highest relevance for the label, as many as the annotator marked; AUPRC uses all ranks. Intervals "
+    "are of 1,000 draws of documents, with replacement."
 )
 PEOPLE = (
     "The last two rows compare the model with a person, and two people with each other, on the same documents: a model "
@@ -43,6 +44,8 @@ def render(comparison: Comparison) -> RenderableType:
     if comparison.against:
         rows = model_rows(comparison, against=True)
         parts.append(rich_table(("against", *MODEL), rows, "the model's words against the label"))
+    if comparison.intervals:
+        parts.append(rich_table(("annotators", *INTERVALS), interval_rows(comparison), "95 % intervals"))
     parts += [Text(note) for note in explained(comparison)]
     parts += [Text(printable(note), style="bold") for note in comparison.notes]
     return spaced(parts)
@@ -51,6 +54,7 @@ def render(comparison: Comparison) -> RenderableType:
 ANNOTATORS = ("documents", "blind", "agree", "disagree", "unsure", "words", "comments", "model right")
 LABELS = ("alpha", "kappa", "equal", "documents")
 WORDS = ("span F1", "IOU F1", "token F1", "documents")
+INTERVALS = ("measure", "from", "to")
 MODEL = ("token F1", "IOU F1", "AUPRC", "documents", "blind")
 
 
@@ -106,6 +110,14 @@ def word_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     return [
         (name, number(pair.span_f1), number(pair.iou_f1), number(pair.token_f1), f"{pair.documents:,}")
         for name, pair in pairs
+    ]
+
+
+def interval_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Return a row for each interval."""
+    return [
+        (together(row.annotators) or "all", row.measure, number(row.low), number(row.high))
+        for row in comparison.intervals
     ]
 
 

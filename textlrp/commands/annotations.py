@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["terminal", "json", "html"]),
-    help="The form of the comparison.  [default: terminal]",
+    type=click.Choice(["terminal", "json", "html", "csv", "latex"]),
+    help="The form of the comparison; csv and latex are its tables.  [default: terminal]",
 )
 @click.option("--adjudicate", is_flag=True, help="Make a page to decide where annotators disagree, and no comparison.")
 @click.option(
@@ -102,14 +102,18 @@ def _compare(annotations: tuple[Annotation, ...], contents: SentReport, form: st
         from textlrp.annotate.page import page
 
         _write(page(annotations, contents, result), output)
+    elif form in ("csv", "latex"):
+        from textlrp.annotate import papers
+
+        _write(papers.comma_separated(result) if form == "csv" else papers.latex(result), output)
     else:
         show(render(result), output)
 
 
-def _write(page: str, output: Path | None) -> None:
+def _write(written: str, output: Path | None) -> None:
     from textlrp.basics.files import write_whole
 
     if output is None:
-        echo_json(page, None)  # UTF-8, too
+        echo_json(written, None)  # UTF-8, too
     else:
-        write_whole(output, page)
+        write_whole(output, written)

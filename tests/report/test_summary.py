@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import pytest
 from example_reports import explanation, reviews, sure
 
 from textlrp.data.records import Record
 from textlrp.report.summary import Accuracy, Bin, summarize
+from textlrp.report.writing import write_report
 
 
 def test_counts_accuracy_and_confusion() -> None:
@@ -84,3 +88,24 @@ def test_any_of_several_labels_is_right() -> None:
     assert found.accuracy == Accuracy(1, 2)
     assert (found.confusion, found.given, found.confusions) == ((), (2, 1), (("NEG", "POS", 1),))
     assert found.reading.sentences == ("label 0 was read as NEG",)
+
+
+def test_of_several_labels_all_must_be_right(tmp_path: Path) -> None:
+    def record(identity: str, shares: dict[str, float], *right: str) -> Record:
+        logits = {label: math.log(share / (1 - share)) for label, share in shares.items()}
+        top = max(logits, key=logits.__getitem__)
+        values = {"logits": logits, "probabilities": shares, "predicted": top, "multi_label": True}
+        return Record(identity, (explanation("so", [1.0], top, **values),), labels=right)
+
+    both, none = {"joy": 0.9, "love": 0.8, "anger": 0.1}, {"joy": 0.2, "love": 0.1, "anger": 0.3}
+    found = summarize([record("1", both, "joy", "love"), record("2", both, "joy"), record("3", none, "anger")])
+    assert (found.accuracy.right, found.accuracy.count, found.none_reached) == (1, 3, 1)  # type: ignore[union-attr]
+    assert found.micro_f1 == pytest.approx(2 * 3 / (4 + 4))  # of 4 labels given and 4 predicted, 3 in common
+    assert (found.labels, found.predicted, found.given, found.confusion) == (
+        ("joy", "love", "anger"),
+        (2, 2, 0),
+        (2, 1, 1),
+        (),
+    )
+    (path,) = write_report([record("3", none, "anger")], tmp_path / "none.html")  # no label is predicted at all
+    assert "1 document has no label: none reaches 50" in path.read_text("utf-8")

@@ -129,7 +129,12 @@ def test_a_large_report_is_an_index_and_pages(tmp_path: Path) -> None:
     assert "./a%3A%20%231-001.html" in links
     second = page(paths[2])
     assert "Documents 3 to 4" in second.text
-    assert [a["href"] for t, a in second.tags if t == "a"] == ["#work", "./a%3A%20%231.html", "./a%3A%20%231-001.html"]
+    assert [a["href"] for t, a in second.tags if t == "a"] == [
+        "#work",
+        "./a%3A%20%231.html",
+        "./a%3A%20%231-001.html",
+        "#work",
+    ]
     by_size = write_report(reviews(), tmp_path / "small.html", page_size=1)
     assert len(by_size) == 5
     with pytest.raises(InputError, match="page_documents is a number of documents, 1 or more, not 0"):

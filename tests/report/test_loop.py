@@ -114,4 +114,8 @@ def test_from_the_report_to_the_numbers(browser: Browser, tmp_path: Path) -> Non
         "labels_equal": True,
         "people_f1": pytest.approx(2 / 3),
         "model_f1": 1.0,
+        "labels": {"Ada": ["POS"], "Ben": ["POS"]},
+        "predicted": ["POS"],
+        "given": "POS",
+        "majority": ["POS"],
     }

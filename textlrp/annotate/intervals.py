@@ -19,6 +19,7 @@ Distance = Callable[[Any, Any], float]
 #: How often documents are drawn with replacement, and the seed of the drawing.
 DRAWS, SEED = 1000, 0
 _LEVELS = (2.5, 97.5)
+_DEFINED = 0.95  # the share of draws that must have a number
 
 
 @dataclass(frozen=True)
@@ -57,26 +58,33 @@ def intervals(
         if distance is None:
             rows.append(("kappa", (one, other), of_kappa(right[one], right[other])))
         pairs = [document.pair(one, other) for document in documents]
-        rows.append(("token F1", (one, other), of_mean([None if pair is None else pair[2] for pair in pairs])))
+        rows.append(("token F1", (one, other), of_mean([[pair[2]] for pair in pairs if pair is not None])))
     for name in names:
-        scores = [view.scores.get(name) for view in views]
-        f1 = [None if score is None else score.model.token_f1 for score in scores]
-        rows.append(("model token F1", (name,), of_mean(f1)))
+        f1: dict[str, list[float]] = {}
+        for view in views:
+            if name in view.scores:
+                f1.setdefault(view.document.id, []).append(view.scores[name].model.token_f1)
+        rows.append(("model token F1", (name,), of_mean(list(f1.values()))))
     return tuple(IntervalRow(measure, people, *ends) for measure, people, ends in rows if ends is not None)
 
 
-def of_mean(values: Sequence[float | None]) -> Interval | None:
-    """Return the 95 % interval of the mean of what documents have; None with fewer than two documents."""
-    known = np.array([value for value in values if value is not None], dtype=float)
-    if len(known) < 2:
+def of_mean(values: Sequence[Sequence[float]]) -> Interval | None:
+    """Return the 95 % interval of the mean of all values; None with fewer than two documents.
+
+    Args:
+        values: for each document, its values, one or several.
+    """
+    if len(values) < 2:
         return None
-    return _interval(_draws(len(known)) @ known / len(known))
+    drawn = _draws(len(values))
+    sums, counts = (np.array([function(each) for each in values], dtype=float) for function in (sum, len))
+    return _interval(drawn @ sums / (drawn @ counts))
 
 
 def of_alpha(annotators: Sequence[Mapping[str, Hashable]], distance: Distance | None = None) -> Interval | None:
     """Return the 95 % interval of Krippendorff's alpha (:func:`textlrp.evaluate.agreement.alpha`).
 
-    Draws in which alpha is not defined, because all labels are the same, are left out.
+    Draws in which alpha is not defined, because all labels are the same, are left out; it is None if these are many.
 
     Args:
         annotators: for each annotator, the label by document.
@@ -116,10 +124,11 @@ def of_kappa(one: Mapping[str, Hashable], other: Mapping[str, Hashable]) -> Inte
         np.array([[given[document] == kind for kind in kinds] for document in documents], dtype=float)
         for given in (one, other)
     )
-    drawn = _draws(len(documents)) / len(documents)
+    drawn, number = _draws(len(documents)), len(documents)
+    # Whole numbers: with shares, rounding would give draws of a single label a kappa.
     equal, by_chance = drawn @ (first * second).sum(1), ((drawn @ first) * (drawn @ second)).sum(1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _interval((equal - by_chance) / (1 - by_chance))
+        return _interval((number * equal - by_chance) / (number**2 - by_chance))
 
 
 def _draws(documents: int) -> NDArray[np.float64]:
@@ -130,7 +139,7 @@ def _draws(documents: int) -> NDArray[np.float64]:
 
 def _interval(values: NDArray[np.float64]) -> Interval | None:
     finite = values[np.isfinite(values)]
-    if not len(finite):
+    if len(finite) < _DEFINED * len(values):
         return None
     low, high = np.percentile(finite, _LEVELS)
     return float(low), float(high)

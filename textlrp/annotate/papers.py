@@ -57,4 +57,5 @@ def latex(comparison: Comparison) -> str:
 def _escaped(cell: str) -> str:
     if cell == table.NOTHING:
         return "--"
-    return re.sub(r"[\\~^&%$#_{}]", lambda sign: _SPECIAL[sign.group()], cell.strip())
+    escaped = re.sub(r"[\\~^&%$#_{}]", lambda sign: _SPECIAL[sign.group()], cell.strip())
+    return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped  # after a line end, these are arguments

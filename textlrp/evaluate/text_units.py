@@ -33,21 +33,28 @@ def units(attribution: Attribution | Explanation, by: str = "token") -> tuple[Te
     Raises:
         InputError: ``by`` is not ``"token"``, ``"word"`` or ``"sentence"``.
     """
-    spans = attribution.units(by)
-    tokens = [(i, token) for i, token in enumerate(attribution.tokens) if not token.special]
     if by == "token":
-        return tuple(TextUnit(frozenset([i]), token.relevance) for i, token in tokens)
-    grouped: dict[tuple[str, int], list[int]] = {}
-    for source in dict.fromkeys(token.source for _, token in tokens):
-        of_source = [span for span in spans if span.source == source]
-        starts = [span.start for span in of_source]
-        for i, token in tokens:
-            if token.source == source:
-                grouped.setdefault((source, _span_of(token, of_source, starts)), []).append(i)
+        return tuple(
+            TextUnit(frozenset([i]), token.relevance) for i, token in enumerate(attribution.tokens) if not token.special
+        )
+    groups = [group for group in tokens_of(attribution.tokens, attribution.units(by)) if group]
     return tuple(
-        TextUnit(frozenset(indices), math.fsum(attribution.tokens[i].relevance for i in indices))
-        for indices in sorted(grouped.values(), key=min)
+        TextUnit(indices, math.fsum(attribution.tokens[i].relevance for i in indices))
+        for indices in sorted(groups, key=min)
     )
+
+
+def tokens_of(tokens: Sequence[Span], spans: Sequence[Span]) -> tuple[frozenset[int], ...]:
+    """Return for each of some spans, which tile each text that was read, the indices of its tokens; none is special."""
+    groups: list[set[int]] = [set() for _ in spans]
+    for source in dict.fromkeys(token.source for token in tokens if not token.special):
+        places = [place for place, span in enumerate(spans) if span.source == source]
+        of_source = [spans[place] for place in places]
+        starts = [span.start for span in of_source]
+        for i, token in enumerate(tokens):
+            if token.source == source and not token.special:
+                groups[places[_span_of(token, of_source, starts)]].add(i)
+    return tuple(map(frozenset, groups))
 
 
 def _span_of(token: Span, spans: Sequence[Span], starts: Sequence[int]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -38,13 +39,15 @@ def page(explanation: Explanation, by: str = "word") -> str:
     return _render("explanation.html", explanation, by, sheet=sheet, policy=html.policy(sheet))
 
 
-def fragment(explanation: Explanation, by: str = "word", *, styled: bool = True) -> str:
+def fragment(explanation: Explanation, by: str = "word", *, styled: bool = True, places: Collection[str] = ()) -> str:
     """Return an explanation as one element for a notebook; it follows the notebook's theme and changes nothing else.
 
     Args:
         explanation: the explanation.
         by: the unit that is colored: ``"token"``, ``"word"`` or ``"sentence"``.
         styled: whether the styles are included; a page that already has them needs none.
+        places: the units that get their place as an attribute, so that a script finds them
+            (:func:`textlrp.render.page_parts.place`).
     """
     dark = f"{html.DARK};{palette.css_variables(dark=True)}"
     hosts = ",".join(f"{host} .textlrp" for host in _DARK_HOSTS)
@@ -52,14 +55,14 @@ def fragment(explanation: Explanation, by: str = "word", *, styled: bool = True)
         f".textlrp{{{html.LIGHT};{palette.css_variables()}}}\n@media screen{{{hosts}{{{dark}}}}}\n"
         f"{palette.css_rules('.textlrp')}\n{_styles(explanation)}"
     )
-    return _render("explanation_fragment.html", explanation, by, sheet=sheet if styled else "")
+    return _render("explanation_fragment.html", explanation, by, places, sheet=sheet if styled else "")
 
 
 def _styles(e: Explanation) -> str:
     return html.source("explanation.css") + (html.source("layers.css") if e.layers else "")
 
 
-def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
+def _render(template: str, e: Explanation, by: str, places: Collection[str] = (), **more: Any) -> str:
     units = e.units(by)
     shown_by = {
         source: whole_units(text, tuple(span for span in units if span.source == source)) for source, text, _ in e.texts
@@ -85,9 +88,16 @@ def _render(template: str, e: Explanation, by: str, **more: Any) -> str:
                     title,
                     direction(text),
                     parts.notice(text, cut),
-                    parts.pieces(text, shown_by[source], strongest, cut, e),
+                    parts.pieces(
+                        text,
+                        shown_by[source],
+                        strongest,
+                        cut,
+                        e,
+                        {span.start: key for span in shown_by[source] if (key := parts.place(count, span)) in places},
+                    ),
                 )
-                for title, (source, text, cut) in zip(titles, e.texts, strict=True)
+                for count, (title, (source, text, cut)) in enumerate(zip(titles, e.texts, strict=True), 1)
             ],
             most=parts.most(shown_by, strongest),
             listed=parts.listed(shown_by, strongest),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,15 +25,17 @@ BUILT_IN = "textlrp demo"
 
 _MOST = 8  # words in each of the two short lists
 _LISTED = 200  # rows of the table of all words
+_NO_PLACES: Mapping[int, str] = {}
 _EXCERPT = 120  # characters of a sentence in a list
 
 
 class Piece(NamedTuple):
-    """A stretch of text, the class of its color, and its hint for a pointer; both are empty if it has no color."""
+    """A stretch of text, the class of its color, its hint for a pointer and its place, each empty if it has none."""
 
     text: str
     css: str = ""
     hint: str = ""
+    place: str = ""
 
 
 class Bar(NamedTuple):
@@ -74,10 +76,29 @@ class Unit(NamedTuple):
     start: int
 
 
+def place(text_number: int, span: Span) -> str:
+    """Return the name of a span's place: the number of its text, and its characters ``[start, end)``."""
+    return f"{text_number}:{span.start}-{span.end}"
+
+
 def pieces(
-    text: str, spans: Sequence[Span], strongest: float, truncated: tuple[int, int] | None, e: Explanation
+    text: str,
+    spans: Sequence[Span],
+    strongest: float,
+    truncated: tuple[int, int] | None,
+    e: Explanation,
+    places: Mapping[int, str] = _NO_PLACES,
 ) -> list[Piece]:
-    """Return the whole text in pieces: colored spans, parts that were not read, and the rest between them."""
+    """Return the whole text in pieces: spans with a color or a place, parts that were not read, and the rest.
+
+    Args:
+        text: the text.
+        spans: its words, sentences or tokens.
+        strongest: the relevance of the strongest color.
+        truncated: the characters that were not read, or None.
+        e: the explanation.
+        places: the place of each span that has one, by its start.
+    """
     start, end = read_range(text, truncated)
     shown: list[Piece] = []
     at = 0
@@ -88,11 +109,14 @@ def pieces(
         css = palette.css_class(span.relevance / strongest) if strongest else ""
         # If the cut goes through a character, only the part that was read is colored.
         begin, stop = max(at, span.start), min(max(end, at), span.end)
-        if not css or begin >= stop:
+        name = places.get(span.start, "")
+        if not (css or name) or begin >= stop:
             continue
         if begin > at:
             shown.append(Piece(text[at:begin]))
-        shown.append(Piece(text[begin:stop], css, f"{number(span.relevance, strongest)} {side(e, span.relevance)}"))
+        shown.append(
+            Piece(text[begin:stop], css, f"{number(span.relevance, strongest)} {side(e, span.relevance)}", name)
+        )
         at = stop
     if end > at:
         shown.append(Piece(text[at:end]))

@@ -20,6 +20,8 @@ from textlrp.rules import PRESETS
 #: The text that the page shows with the built-in classifier.
 EXAMPLE = "A wonderful cast and a moving story.\nBut the ending is dull, and the jokes are never funny."
 
+# One block: each part declares what the parts after it use.
+_SCRIPTS = ("serve_words.js", "serve_compare.js", "serve_side.js", "serve_link.js", "serve.js")
 _UNSAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
@@ -32,6 +34,9 @@ class Named(Protocol):
     @property
     def labels(self) -> tuple[str, ...]: ...
 
+    @property
+    def mask(self) -> str: ...
+
 
 def page(models: Sequence[Named]) -> tuple[str, str]:
     """Return the page and its Content-Security-Policy."""
@@ -39,7 +44,7 @@ def page(models: Sequence[Named]) -> tuple[str, str]:
         f"{pages.themes()}{palette.stylesheet()}{pages.source('page.css')}{pages.source('explanation.css')}"
         f"{pages.source('serve.css')}"
     )
-    script = Markup(pages.source("serve.js"))
+    script = Markup("\n".join(map(pages.source, _SCRIPTS)))
     own = pages.policy(sheet, script)
     html = (
         pages.environment()
@@ -73,5 +78,7 @@ def summary(explanation: Explanation) -> str:
 
 
 def _data(models: Sequence[Named]) -> str:
-    listed: list[dict[str, Any]] = [{"name": named(model.name), "labels": list(model.labels)} for model in models]
+    listed: list[dict[str, Any]] = [
+        {"name": named(model.name), "labels": list(model.labels), "mask": named(model.mask)} for model in models
+    ]
     return json.dumps({"models": listed}).translate(_UNSAFE)

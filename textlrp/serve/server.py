@@ -10,17 +10,19 @@ import socket
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from textlrp.basics import options
-from textlrp.errors import InputError
+from textlrp.errors import InputError, LRPError
 from textlrp.render import page as webpage
 from textlrp.results.explanation import Explanation
-from textlrp.results.grouping import UNITS
 from textlrp.rules import PRESETS, Rules
+from textlrp.serve import compared, left_out
 from textlrp.serve import page as serve_page
 from textlrp.serve.guard import Application, Guard
 from textlrp.serve.limits import Limits
+from textlrp.serve.question import MASK, LeftOut, Question
 from textlrp.serve.worker import Job, JobQueue, Message
 
 if TYPE_CHECKING:
@@ -35,17 +37,14 @@ HOST = "127.0.0.1"
 #: The most bytes of a request's body.
 LIMIT = 5_000_000
 
-#: The number of explanations that are kept for download.
+#: The number of explanations that are kept for download, and to leave words out.
 KEPT = 20
 
 _MISSING = 'textlrp serve needs starlette and uvicorn: pip install "textlrp[serve]"'
+_GONE = "this explanation is no longer kept: explain the text again"
 _BUSY = "too many texts are waiting to be explained: try again in a moment"
-# The texts of a request.
-_TEXTS = ("page", "text", "pair", "target", "contrast", "rules", "reference")
 # Seconds between two checks whether a page still waits for its answer.
 _LOOK = 0.5
-# The most characters of the name that a page chooses for itself.
-_NAME = 100
 # Seconds that a stopping server waits for the text that is being explained.
 _PATIENCE = 0.3
 
@@ -59,83 +58,31 @@ class Model:
         labels: its labels.
         explain: a function of a text and a second text, with the keywords ``target``, ``contrast``, ``rules``,
             ``reference`` and ``long``.
+        without: a function of an explanation, token indices and ``"delete"`` or ``"mask"``, which returns the score of
+            the whole text and that without these tokens; None if words cannot be left out.
+        mask: the mask token; empty if the model has none.
     """
 
     name: str
     labels: tuple[str, ...]
     explain: Callable[..., Explanation]
+    without: left_out.Without | None = None
+    mask: str = ""
 
     @classmethod
     def of(cls, explainer: Explainer) -> Model:
         """Offer an explainer."""
-        return cls(explainer.name, explainer.labels, explainer.explain)
+        mask = getattr(explainer.tokenizer, "mask_token", None)
+        without = left_out.scores(explainer)
+        return cls(explainer.name, explainer.labels, explainer.explain, without, str(mask) if mask else "")
 
 
-@dataclass(frozen=True)
-class Question:
-    """A request of a page.
+class Kept(NamedTuple):
+    """An explanation that was shown, the unit that was colored, and the index of its model."""
 
-    Attributes:
-        page: the name of the page.
-        model: the index of the model.
-        by: ``"word"``, ``"token"`` or ``"sentence"``.
-        text, pair, target, contrast, rules, reference, long: as in :meth:`textlrp.Explainer.explain`.
-    """
-
-    page: str
-    model: int
+    explanation: Explanation
     by: str
-    text: str
-    pair: str | None
-    target: str | None
-    contrast: str | None
-    rules: str
-    reference: str | None
-    long: str
-
-    @classmethod
-    def of(cls, body: bytes, models: int) -> Question:
-        """Read a request's body.
-
-        Raises:
-            InputError: something in it cannot be used; the message names it.
-        """
-        try:
-            values = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"this request is not JSON: {error}") from None
-        if not isinstance(values, dict):
-            raise InputError("this request is not a JSON object")
-        texts = {key: _string(values, key) for key in _TEXTS}
-        model, by, long = values.get("model", 0), values.get("by", "word"), values.get("long", "truncate")
-        number = options.as_whole(model)
-        if number is None or not 0 <= number < models:
-            raise InputError(f"there is no model {options.brief(model)}: this page has {models}, numbered from 0")
-        if by not in UNITS:
-            raise InputError(f"a text is shown by {', '.join(UNITS)}, not by {by!r}")
-        if long not in ("truncate", "windows"):
-            raise InputError(f"long is truncate or windows, not {long!r}")
-        if len(texts["page"] or "") > _NAME:
-            raise InputError(f"page is a name of up to {_NAME} characters, not of {len(texts['page'] or ''):,}")
-        return cls(
-            texts["page"] or "",
-            number,
-            by,
-            texts["text"] or "",
-            texts["pair"] or None,
-            texts["target"] or None,
-            texts["contrast"] or None,
-            (texts["rules"] or "attnlrp").strip(),
-            (texts["reference"] or "").strip() or None,
-            long,
-        )
-
-
-def _string(values: dict[str, Any], key: str) -> str | None:
-    value = values.get(key)
-    if value is not None and not isinstance(value, str):
-        raise InputError(f"{key} is a text, not {value!r:.80}")
-    return value
+    model: int
 
 
 class ServerState:
@@ -144,33 +91,74 @@ class ServerState:
     def __init__(self, models: Sequence[Model], waiting: int = Limits.waiting) -> None:
         self.models = tuple(models)
         self.jobs = JobQueue(waiting)
-        self._kept: OrderedDict[int, tuple[Explanation, str]] = OrderedDict()
+        self._kept: OrderedDict[int, Kept] = OrderedDict()
+        self._before: tuple[tuple[Any, ...], Explanation] | None = None
         self._numbers = itertools.count(1)
 
     def answer(self, question: Question) -> Message:
         """Explain a text; called in the thread of the jobs."""
         if question.rules.lower().endswith(".json"):  # a page may name rules, not files of this machine
             raise InputError(f"rules are {', '.join(PRESETS)}, epsilon=1e-6 or gamma=0.25 here, not a file")
-        explanation = self.models[question.model].explain(
-            question.text,
-            question.pair,
-            target=question.target,
-            contrast=question.contrast,
+        model = self.models[question.model]
+        explanation = self._explain(question, question.text, question.pair, question.target, question.contrast)
+        places = left_out.places(explanation, question.by) if model.without is not None else frozenset[str]()
+        # The page already has the styles, and its policy allows no others.
+        html = webpage.fragment(explanation, question.by, styled=False, places=places)
+        number = next(self._numbers)
+        self._kept[number] = Kept(explanation, question.by, question.model)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return {
+            "number": number,
+            "html": html,
+            "summary": serve_page.summary(explanation),
+            "predicted": explanation.predicted,
+            "target": [explanation.target, explanation.contrast],
+            "strongest": left_out.strongest(explanation, question.by),
+            "compared": None if question.before is None else self._compare(question, explanation),
+        }
+
+    def without(self, asked: LeftOut) -> Message:
+        """Return the score of a text without some words; called in the thread of the jobs."""
+        kept = self._kept.get(asked.number)
+        if kept is None:
+            raise InputError(_GONE)
+        self._kept.move_to_end(asked.number)
+        model = self.models[kept.model]
+        if model.without is None:
+            raise InputError(f"words cannot be left out of a text of {model.name}")
+        if asked.how == MASK and not model.mask:
+            raise InputError("this model has no mask token: delete words instead")
+        return left_out.told(kept.explanation, kept.by, asked.places, asked.how, model.without)
+
+    def kept(self, number: str) -> Kept | None:
+        """Return an explanation that was shown, or None if it is no longer kept."""
+        return self._kept.get(int(number)) if number.isascii() and number.isdigit() and len(number) < 12 else None
+
+    def _explain(
+        self, question: Question, text: str, pair: str | None, target: str | None, contrast: str | None
+    ) -> Explanation:
+        return self.models[question.model].explain(
+            text,
+            pair,
+            target=target,
+            contrast=contrast,
             rules=Rules.parse(question.rules),
             reference=question.reference,
             long=question.long,
         )
-        # The page already has the styles, and its policy allows no others.
-        html = webpage.fragment(explanation, question.by, styled=False)
-        number = next(self._numbers)
-        self._kept[number] = (explanation, question.by)
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
-        return {"number": number, "html": html, "summary": serve_page.summary(explanation)}
 
-    def kept(self, number: str) -> tuple[Explanation, str] | None:
-        """Return an explanation that was shown and the unit that was colored, or None if it is no longer kept."""
-        return self._kept.get(int(number)) if number.isascii() and number.isdigit() and len(number) < 12 else None
+    def _compare(self, question: Question, now: Explanation) -> Message:
+        """Compare a text with the one before, which is explained for the same label."""
+        assert question.before is not None
+        asked = (question.before, question.before_pair, now.target, now.contrast)
+        key = (question.model, question.rules, question.reference, question.long, *asked)
+        if self._before is None or self._before[0] != key:
+            try:
+                self._before = key, self._explain(question, *asked)
+            except LRPError as error:
+                return {"error": f"The text before cannot be explained like this one: {error}"}
+        return compared.told(self._before[1], now, question.by)
 
 
 def application(state: ServerState, token: str, port: int) -> Application:
@@ -192,26 +180,39 @@ def application(state: ServerState, token: str, port: int) -> Application:
         headers = {"content-security-policy": policy, "content-type": "text/html; charset=utf-8"}
         return Response(page, headers=headers)
 
-    async def explain(request: Request) -> Response:
+    async def answered(request: Request, job_of: Callable[[bytes], tuple[str, Callable[[], Message]]]) -> Response:
         body = await _body(request)
         if body is None:
             return JSONResponse({"error": f"the text is too long: a request may have {LIMIT:,} bytes"}, 413)
         try:
-            question = Question.of(body, len(state.models))
+            job, messages = _asked(*job_of(body))
         except InputError as error:
             return JSONResponse({"error": str(error)}, 400)
-        job, messages = _asked(state, question)
         if not state.jobs.submit(job):
             return JSONResponse({"error": _BUSY}, 503, {"retry-after": "1"})
         lines = _lines(request, job, messages)
         await anext(lines)  # start the generator: only then does closing it stop the job, also if the client leaves
         return StreamingResponse(lines, media_type="application/x-ndjson")
 
+    def explanation_of(body: bytes) -> tuple[str, Callable[[], Message]]:
+        question = Question.of(body, len(state.models))
+        return question.page, partial(state.answer, question)
+
+    def score_of(body: bytes) -> tuple[str, Callable[[], Message]]:
+        asked = LeftOut.of(body)
+        return asked.page, partial(state.without, asked)
+
+    async def explain(request: Request) -> Response:
+        return await answered(request, explanation_of)
+
+    async def without(request: Request) -> Response:
+        return await answered(request, score_of)
+
     def saved(request: Request, kind: str, media: str) -> Response:
         kept = state.kept(request.query_params.get("number", ""))
         if kept is None:
             return PlainTextResponse("This explanation is no longer kept: explain the text again, then save it.\n", 404)
-        content = kept[0].to_json() if kind == "json" else webpage.page(*kept)
+        content = kept.explanation.to_json() if kind == "json" else webpage.page(kept.explanation, kept.by)
         named = {"content-disposition": f'attachment; filename="explanation.{kind}"'}
         # UTF-8 cannot hold half of a surrogate pair; JSON writes it with the same escape as Python.
         return Response(content.encode("utf-8", "backslashreplace"), headers=named, media_type=media)
@@ -228,6 +229,7 @@ def application(state: ServerState, token: str, port: int) -> Application:
     routes = [
         Route("/", show),
         Route("/explain", explain, methods=["POST"]),
+        Route("/without", without, methods=["POST"]),
         Route("/explanation.json", save_json),
         Route("/explanation.html", save_html),
     ]
@@ -248,8 +250,8 @@ async def _body(request: Request) -> bytes | None:
     return b"".join(parts) if size <= LIMIT else None
 
 
-def _asked(state: ServerState, question: Question) -> tuple[Job, asyncio.Queue[Message]]:
-    """Return a job that answers a question, and the queue of its messages."""
+def _asked(page: str, work: Callable[[], Message]) -> tuple[Job, asyncio.Queue[Message]]:
+    """Return a job that answers a question of a page, and the queue of its messages."""
     loop, messages = asyncio.get_running_loop(), asyncio.Queue[Message]()
 
     def tell(message: Message) -> None:
@@ -258,7 +260,7 @@ def _asked(state: ServerState, question: Question) -> tuple[Job, asyncio.Queue[M
         except RuntimeError:
             job.stop()  # the server has ended
 
-    job = Job(question.page, lambda: state.answer(question), tell)
+    job = Job(page, work, tell)
     return job, messages
 
 

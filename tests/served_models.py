@@ -10,6 +10,7 @@ import math
 import re
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from consistent_explanations import consistent
@@ -67,10 +68,22 @@ def explain_slowly(text: str, pair: str | None = None, **options: Any) -> Explan
     return explain(text, pair, **options)
 
 
+def without(made: Explanation, tokens: Iterable[int], how: str) -> tuple[float, float]:
+    """The score, and that without some tokens: they take twice their relevance along, or once if they are masked."""
+    share = {"delete": 2.0, "mask": 1.0}[how]
+    return made.logit, made.logit - share * sum(made.tokens[i].relevance for i in tokens)
+
+
+def explain_otherwise(text: str, pair: str | None = None, **options: Any) -> Explanation:
+    """The same for NEG, unless a label is asked for."""
+    return explain(text, pair, **{**options, "target": options.get("target") or "NEG"})
+
+
 MODELS = (
-    server.Model("by hand", LABELS, explain),
-    server.Model("slow", ("POS", "NEG"), explain_slowly),
+    server.Model("by hand", LABELS, explain, without, "[MASK]"),
+    server.Model("slow", ("POS", "NEG"), explain_slowly, without),
     server.Model("<script>alert(1)</script>", ("A",), explain),
+    server.Model("otherwise", ("POS", "NEG"), explain_otherwise, without),
 )
 
 

@@ -143,7 +143,7 @@ def test_the_page_holds_hostile_labels_as_data(client: Any) -> None:
 
 def test_an_explanation_is_the_fragment_without_its_styles(client: Any) -> None:
     (answer,) = ask(client, target="NEG", contrast="POS", by="token", rules=" gamma=0.25 ")
-    assert set(answer) == {"number", "html", "summary"}
+    assert set(answer) == {"number", "html", "summary", "predicted", "target", "strongest", "compared"}
     assert answer["summary"].startswith("NEG, 75.0 %. Explained: NEG and not POS. The words add +0.83 to the ")
     assert answer["html"].lstrip().startswith('<div class="textlrp textlrp-fragment">')
     assert "<style" not in answer["html"]
@@ -187,7 +187,7 @@ def test_what_cannot_be_explained_is_a_sentence(client: Any, question: dict[str,
         ({"text": 7}, "text is a text, not 7"),
         ({"text": ["x"] * 100}, "text is a text, not .{80}"),
         ({"target": {"a": 1}}, "target is a text, not {'a': 1}"),
-        ({"model": 3}, "there is no model 3: this page has 3, numbered from 0"),
+        ({"model": 4}, "there is no model 4: this page has 4, numbered from 0"),
         ({"model": -1}, "there is no model -1: .*"),
         ({"model": True}, "there is no model True: .*"),
         ({"model": "0"}, "there is no model '0': .*"),

@@ -4,52 +4,28 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import served_models
 from browser import complaints, opened, scrolls_sideways
+from served_pages import COMMAND, explain, running
 
 from textlrp.render.format import shown
 from textlrp.results.explanation import Explanation
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 pytest.importorskip("uvicorn", reason="needs uvicorn (pip install 'textlrp[serve]')")
-
-COMMAND = "from textlrp.commands.serve import serve; serve(['--no-open'])"
-
-
-@contextmanager
-def running(*program: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Start a server; its address, and the process."""
-    process = subprocess.Popen([sys.executable, *program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip(), process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture(scope="module")
 def address(browser: Browser) -> Iterator[str]:
     with running(str(Path(__file__).parents[1] / "served_models.py")) as (address, _):
         yield address
-
-
-def explain(page: Page, text: str) -> None:
-    """Type a text and wait for its explanation, which is the only one that has its number."""
-    before = page.get_attribute("#json", "href")
-    page.fill("#text", text)
-    page.click("button[type=submit]")
-    page.wait_for_function("before => document.getElementById('json').getAttribute('href') !== before", arg=before)
 
 
 def test_the_built_in_classifier_as_you_type(browser: Browser, tmp_path: Path) -> None:

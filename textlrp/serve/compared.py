@@ -59,7 +59,8 @@ def told(before: Explanation, now: Explanation, by: str) -> Message:
     scale = max(abs(before.logit), abs(now.logit), abs(now.logit - before.logit))
     return {
         "text": excerpt(before.text),
-        "score": named(now.target) if now.contrast is None else f"{named(now.target)} minus {named(now.contrast)}",
+        "target": named(now.target),
+        "contrast": None if now.contrast is None else named(now.contrast),
         "before": number(before.logit, scale),
         "now": number(now.logit, scale),
         "change": number(now.logit - before.logit, scale),

@@ -103,14 +103,12 @@ def told(explanation: Explanation, by: str, left_out: Sequence[str], how: str, w
     before, after = without(explanation, frozenset().union(*(unit.tokens for unit in chosen)), how)
     change, relevance = after - before, math.fsum(unit.relevance for unit in chosen)
     scale = max(map(abs, (before, after, change, relevance)))
-    score = f"the score for {named(explanation.target)}"
-    if explanation.contrast is not None:
-        score += f" minus that for {named(explanation.contrast)}"
     return {
         "words": [excerpt(unit.text) for unit in chosen],
         "before": number(before, scale),
         "after": number(after, scale),
         "change": number(change, scale),
         "relevance": number(relevance, scale),
-        "score": score,
+        "target": named(explanation.target),
+        "contrast": None if explanation.contrast is None else named(explanation.contrast),
     }

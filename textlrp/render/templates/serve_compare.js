@@ -11,7 +11,7 @@ const Compare = (() => {
     const head = ["Word", "Before", "Now", "Change"].map((title) => cell("th", title, "col"));
     const rows = told.rows.map(([word, before, now, change]) =>
       element("tr", cell("th", element("bdi", word), "row"), cell("td", before || "not there"), cell("td", now || "gone"), cell("td", change)));
-    const caption = element("caption", "Words that gained or lost relevance for ", element("bdi", told.score));
+    const caption = element("caption", "Words that gained or lost relevance for ", ...scored(told));
     return element("table", caption, element("thead", element("tr", ...head)), element("tbody", ...rows));
   }
 
@@ -24,7 +24,7 @@ const Compare = (() => {
       return;
     }
     at.append(element("p", "The text before: ", element("q", element("bdi", told.text))));
-    const score = element("p", "Its score for ", element("bdi", told.score), ` was ${told.before}; now it is ${told.now}, a change of ${told.change}.`);
+    const score = element("p", "Its score for ", ...scored(told), ` was ${told.before}; now it is ${told.now}, a change of ${told.change}.`);
     const [was, is] = told.predicted;
     if (was === is) score.append(" The model says ", element("bdi", is), " of both.");
     else score.append(" The model said ", element("bdi", was), " and now says ", element("bdi", is), ".");

@@ -43,6 +43,7 @@ class Side {
   }
 
   clear() {
+    this.at("result").after(this.at("outcome"));
     this.at("result").replaceChildren();
     this.show("save", false);
     this.at("status").textContent = "";
@@ -82,7 +83,9 @@ class Side {
     const made = new DOMParser().parseFromString(answer.html, "text/html").querySelector(".textlrp");
     const open = [...this.at("result").querySelectorAll("details")].map((details) => details.open);
     made.querySelectorAll("details").forEach((details, i) => { details.open = open[i] === true; });
+    const outcome = this.at("outcome");
     this.at("result").replaceChildren(document.adoptNode(made));
+    made.querySelector(".reading").after(outcome); // below the words that are clicked
     for (const kind of ["json", "html"]) {
       this.at(kind).href = `/explanation.${kind}?number=${answer.number}&token=${encodeURIComponent(this.token)}`;
     }
@@ -179,7 +182,7 @@ class Side {
       outcome.append(how === "mask" ? "With " : "Without ", ...words, how === "mask" ? " masked" : "");
       outcome.append(`: ${message.after} instead of ${message.before}, a change of ${message.change}; `);
       outcome.append(`${words.length > 1 ? "the sum of their relevances" : "its relevance"} was ${message.relevance}. `);
-      outcome.append(element("span", `This is ${message.score}.`));
+      outcome.append("The score is that for ", ...scored(message), ".");
     }
     this.show("outcome", true);
   }

@@ -82,3 +82,7 @@ function element(name, ...parts) {
   made.append(...parts);
   return made;
 }
+
+// The label whose score an answer tells, or the two whose difference it is.
+const scored = ({ target, contrast }) =>
+  [element("bdi", target), ...(contrast === null ? [] : [" minus that for ", element("bdi", contrast)])];
